@@ -1,0 +1,1 @@
+"""A cycle- and energy-accurate model of the Eyeriss CNN accelerator."""

@@ -1,0 +1,251 @@
+"""Layer shapes, in the letters of the Eyeriss papers."""
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConvLayer:
+    """Shape of one CONV layer; an FC layer is the case R = H, S = W, U = 1.
+
+    Parameters
+    ----------
+    name : str
+        Used in every message and report row.
+    N, M, C : int
+        Batch size; filters, i.e. ofmap channels, of all groups; channels of one filter.
+    H, W : int
+        Ifmap height and width in pixels, *padding included*.
+    R, S : int
+        Filter height and width in taps (a dilated filter covers more pixels).
+    U, V : int
+        Vertical and horizontal stride in pixels; V defaults to U, the papers' case.
+    groups : int
+        Groups that share neither ifmap channels nor filters; M is a multiple of it.
+    dilation : int or (int, int)
+        Distance of neighbouring filter taps in pixels, (vertical, horizontal).
+    padding : int or (int, int, int, int)
+        Pixels of H and W that are padding: (top, bottom, left, right).
+    dynamic_filters : bool
+        The filter operand is an activation too (a product of two activations), so each
+        image brings its own: a larger batch means more groups, not a larger N.
+
+    Raises
+    ------
+    ValueError
+        A size below 1, a filter that exceeds the ifmap, groups that do not divide M,
+        or padding that leaves no pixel of the ifmap.
+
+    Examples
+    --------
+    >>> conv1 = ConvLayer(name="CONV1", N=4, M=96, C=3, H=227, W=227, R=11, S=11, U=4)
+    >>> conv1.E, conv1.F, conv1.macs
+    (55, 55, 421660800)
+    """
+
+    name: str
+    N: int = 1
+    M: int
+    C: int
+    H: int
+    W: int
+    R: int
+    S: int
+    U: int = 1
+    V: int | None = None
+    groups: int = 1
+    dilation: tuple[int, int] = (1, 1)
+    padding: tuple[int, int, int, int] = (0, 0, 0, 0)
+    dynamic_filters: bool = False
+
+    def __post_init__(self):
+        def set_field(key, value):
+            object.__setattr__(self, key, value)
+
+        if self.V is None:
+            set_field("V", self.U)
+        if isinstance(self.dilation, int):
+            set_field("dilation", (self.dilation,) * 2)
+        if isinstance(self.padding, int):
+            set_field("padding", (self.padding,) * 4)
+        for key in ("N", "M", "C", "H", "W", "R", "S", "U", "V", "groups"):
+            value = getattr(self, key)
+            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+                raise ValueError(
+                    f"{self.name}: {key} must be a whole number of at least 1, "
+                    f"got {value!r}")
+        for key, length, least in (("dilation", 2, 1), ("padding", 4, 0)):
+            values = tuple(getattr(self, key))
+            set_field(key, values)
+            if len(values) != length or any(
+                    not isinstance(v, int) or v < least for v in values):
+                raise ValueError(
+                    f"{self.name}: {key} must be {length} whole numbers of at least "
+                    f"{least}, got {values}")
+        if self.M % self.groups:
+            raise ValueError(
+                f"{self.name}: M={self.M} filters cannot be divided into "
+                f"groups={self.groups}; M counts the filters of all groups")
+        for filt, span, fmap in (("R", self.R_span, "H"), ("S", self.S_span, "W")):
+            if span > getattr(self, fmap):
+                raise ValueError(
+                    f"{self.name}: filter {filt}={getattr(self, filt)} covers {span} "
+                    f"pixels and exceeds the padded ifmap {fmap}={getattr(self, fmap)}; "
+                    f"was padding added?")
+        top, bottom, left, right = self.padding
+        for pad, fmap in ((top + bottom, "H"), (left + right, "W")):
+            if pad >= getattr(self, fmap):
+                raise ValueError(
+                    f"{self.name}: padding of {pad} pixels leaves nothing of "
+                    f"{fmap}={getattr(self, fmap)}; {fmap} must include the padding")
+
+    @property
+    def R_span(self):
+        """Height in pixels that a filter covers, dilation included."""
+        return (self.R - 1) * self.dilation[0] + 1
+
+    @property
+    def S_span(self):
+        """Width in pixels that a filter covers, dilation included."""
+        return (self.S - 1) * self.dilation[1] + 1
+
+    @cached_property
+    def E(self):
+        """Ofmap height in pixels."""
+        return (self.H - self.R_span) // self.U + 1
+
+    @cached_property
+    def F(self):
+        """Ofmap width in pixels."""
+        return (self.W - self.S_span) // self.V + 1
+
+    @property
+    def M_group(self):
+        """Filters of one group."""
+        return self.M // self.groups
+
+    @property
+    def macs(self):
+        """Multiply-accumulates of the dense layer, zeros included."""
+        return self.ofmap_words * self.C * self.R * self.S
+
+    @property
+    def ifmap_words(self):
+        """Ifmap values of the batch, all groups, padding included."""
+        return self.N * self.groups * self.C * self.H * self.W
+
+    @property
+    def filter_words(self):
+        """Weights of the layer, biases not included."""
+        return self.M * self.C * self.R * self.S
+
+    @property
+    def ofmap_words(self):
+        """Ofmap values of the batch."""
+        return self.N * self.M * self.E * self.F
+
+
+@dataclass(frozen=True)
+class UncountedOp:
+    """Work of a network that the PE array cannot run, so that no energy is counted.
+
+    Parameters
+    ----------
+    op : str
+        Kind of operator, as its framework calls it: ``"max_pool2d"``, ``"relu"``.
+    calls : int
+        How often the network runs it.
+    outputs : int or None
+        Values that all calls produce together at the network's batch; None: unknown.
+    """
+
+    op: str
+    calls: int
+    outputs: int | None = None
+
+
+@dataclass(frozen=True)
+class Network:
+    """Layers in the order in which they run, and what else the network does.
+
+    Parameters
+    ----------
+    name : str
+        Shown in every report.
+    layers : tuple of ConvLayer
+        At least one; names are unique.
+    not_counted : tuple of UncountedOp
+        Operators that run elsewhere than on the PE array.
+    batch : int
+        Images that ``layers`` stand for. A layer's N may be a multiple of it.
+    source : str
+        Where the shapes come from.
+
+    Raises
+    ------
+    ValueError
+        No layer, or two layers of one name.
+    """
+
+    name: str
+    layers: tuple[ConvLayer, ...]
+    not_counted: tuple[UncountedOp, ...] = ()
+    batch: int = 1
+    source: str = ""
+
+    def __post_init__(self):
+        object.__setattr__(self, "layers", tuple(self.layers))
+        object.__setattr__(self, "not_counted", tuple(self.not_counted))
+        if not self.layers:
+            raise ValueError(
+                f"{self.name}: no CONV, FC or matmul layer found; nothing to simulate")
+        seen = set()
+        for layer in self.layers:
+            if layer.name in seen:
+                raise ValueError(
+                    f"{self.name}: two layers are called {layer.name}; rename one")
+            seen.add(layer.name)
+
+    @property
+    def macs(self):
+        """Multiply-accumulates of all layers."""
+        return sum(layer.macs for layer in self.layers)
+
+    def layer(self, name):
+        """The layer of that name, upper or lower case."""
+        for layer in self.layers:
+            if layer.name.lower() == name.lower():
+                return layer
+        raise ValueError(f"{self.name} has no layer {name!r}; its layers are "
+                         + ", ".join(layer.name for layer in self.layers))
+
+    def with_batch(self, batch):
+        """The same network for another number of images.
+
+        Examples
+        --------
+        >>> fc = ConvLayer(name="FC", M=10, C=64, H=1, W=1, R=1, S=1)
+        >>> Network("tiny", (fc,)).with_batch(4).layers[0].N
+        4
+        """
+        if not isinstance(batch, int) or batch < 1:
+            raise ValueError(
+                f"{self.name}: batch must be a whole number of at least 1, got {batch!r}")
+        if batch == self.batch:
+            return self
+        layers = []
+        for layer in self.layers:
+            key = "groups" if layer.dynamic_filters else "N"
+            per_image, rest = divmod(getattr(layer, key), self.batch)
+            if rest:
+                raise ValueError(
+                    f"{layer.name}: {key}={getattr(layer, key)} is no multiple of the "
+                    f"batch of {self.batch}, so it cannot be rescaled to {batch}")
+            sizes = {key: per_image * batch}
+            if layer.dynamic_filters:
+                sizes["M"] = layer.M // self.batch * batch
+            layers.append(replace(layer, **sizes))
+        not_counted = [
+            replace(op, outputs=op.outputs and op.outputs * batch // self.batch)
+            for op in self.not_counted]
+        return replace(self, layers=layers, not_counted=not_counted, batch=batch)
