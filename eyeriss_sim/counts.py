@@ -1,0 +1,111 @@
+"""Accesses of a layer by level, kind and direction.
+
+What one access is, in 16-bit words, on ``chip`` hardware ([level, kind, direction]):
+
+========== ====== ==============================================================
+level      dir.   counts
+========== ====== ==============================================================
+RF         READ   spad read by the datapath; ifmap, filter and psum once a MAC
+RF         WRITE  psum spad written, once a MAC
+RF         FILL   ifmap or filter word written into one PE's spad
+NOC        FILL   word that the GLB puts on a network, once for all its targets
+NOC        READ   word taken from a network, once at each target PE
+NOC        HOP    psum passed from a PE to the one above it
+NOC        WRITE  psum that a PE column puts on the output network
+NOC        DRAIN  the same psum leaving that network for the GLB
+GLB        READ   word sent to the array: ifmap, psum (also in the first channel
+                  pass, which reads the bias), filter from the preload banks
+GLB        WRITE  psum received from the array
+GLB        FILL   word that arrived from DRAM, decoded
+GLB        DRAIN  finished ofmap word read out for DRAM, before coding
+DRAM       READ   ifmap or filter word read, before run-length coding
+DRAM       WRITE  ofmap word written, before run-length coding
+========== ====== ==============================================================
+
+A psum's first MAC of a window starts from zero without a spad read, and the read that
+hands the window's result to the column takes its place: READ = WRITE = MACs. A ragged
+pass moves only the words that its channels, filters and rows need. GLB READ and WRITE
+of ifmaps and psums are what the chip's counters show (JSSC 2017, Table V).
+
+``isca16`` hardware fills the same table from the closed forms of that paper's analysis
+(ISCA 2016, section VI-C): NOC READ and RF READ of inputs, HOP of psums at the array
+level, RF READ and WRITE of psums; it counts no fills.
+"""
+
+from dataclasses import astuple, dataclass
+
+import numpy as np
+
+from eyeriss_sim import kernels
+from eyeriss_sim.kernels import (
+    DRAM, FILTER, GLB, HOP, IFMAP, NOC, PSUM, READ, RF, WRITE, ceil_div)
+from eyeriss_sim.mapping import cut
+
+LEVELS = ("RF", "NOC", "GLB", "DRAM")
+KINDS = ("ifmap", "filter", "psum")
+DIRECTIONS = ("read", "write", "fill", "drain", "hop")
+COUNTS_SHAPE = (len(LEVELS), len(KINDS), len(DIRECTIONS))
+
+
+@dataclass(frozen=True, eq=False)
+class Counts:
+    """Dense accesses of one layer.
+
+    Parameters
+    ----------
+    accesses : ndarray, shape (4, 3, 5), words
+        [level, kind, direction]; int64 on ``chip`` hardware, float64 on ``isca16``, whose
+        closed forms are not whole.
+    macs : int
+        Multiply-accumulates, zeros included.
+    passes : int
+        Processing passes.
+    active_pes : int
+        PEs at work in a full pass.
+    """
+
+    accesses: np.ndarray
+    macs: int
+    passes: int
+    active_pes: int
+
+
+def count(layer, hardware, mapping):
+    """Accesses of a layer under a mapping, whatever its zeros.
+
+    Returns
+    -------
+    Counts
+    """
+    if hardware.accounting == "isca16":
+        return _count_isca16(layer, mapping)
+    geometry = cut(layer, hardware)
+    accesses = np.zeros(COUNTS_SHAPE, np.int64)
+    passes = kernels.chip_counts(
+        geometry.shape, geometry.row_counts, *astuple(mapping), accesses)
+    r_used = min(mapping.r, ceil_div(layer.C, mapping.q))
+    active = int(geometry.shape[kernels.R_FULL]) * r_used * mapping.e * mapping.t
+    return Counts(accesses, layer.macs, int(passes), active)
+
+
+def _count_isca16(layer, mapping):
+    m, n, f, p, q, r, t = astuple(mapping)
+    ifmap, filters, ofmap = layer.ifmap_words, layer.filter_words, layer.ofmap_words
+    M, C, S = layer.M_group, layer.C, layer.S
+    alpha_v, alpha_h = layer.E / layer.H, layer.F / layer.W
+    beta_h = f / ((f - 1) * layer.V + layer.S_span)
+    accesses = np.zeros(COUNTS_SHAPE)
+    accesses[DRAM, IFMAP, READ] = ifmap * ceil_div(M, m) * alpha_h / beta_h
+    accesses[GLB, IFMAP, READ] = ifmap * ceil_div(M, p * t) * alpha_h / beta_h
+    accesses[NOC, IFMAP, READ] = ifmap * ceil_div(M, p) * S * alpha_h
+    accesses[RF, IFMAP, READ] = ifmap * M * layer.R * S * alpha_v * alpha_h
+    accesses[DRAM, FILTER, READ] = filters * ceil_div(layer.N, n) * ceil_div(layer.F, f)
+    accesses[NOC, FILTER, READ] = filters * ceil_div(layer.N, n) * layer.F
+    accesses[RF, FILTER, READ] = filters * layer.N * layer.E * layer.F
+    accesses[DRAM, PSUM, WRITE] = ofmap
+    accesses[GLB, PSUM, [READ, WRITE]] = ofmap * (ceil_div(C, q * r) - 1)
+    accesses[NOC, PSUM, HOP] = ofmap * (ceil_div(C, q) * S - ceil_div(C, q * r))
+    accesses[RF, PSUM, [READ, WRITE]] = ofmap * (C * layer.R * S - ceil_div(C, q) * S)
+    passes = (layer.groups * ceil_div(layer.N, n) * ceil_div(layer.F, f)
+              * ceil_div(C, q * r) * ceil_div(M, p * t))
+    return Counts(accesses, layer.macs, passes, S * f * r * t)

@@ -1,0 +1,89 @@
+"""Energy of a layer: accesses times the cost table, less what zeros save, plus time."""
+
+import numpy as np
+
+from eyeriss_sim import kernels
+from eyeriss_sim.counts import COUNTS_SHAPE, LEVELS
+from eyeriss_sim.kernels import (
+    DRAIN, DRAM, FILL, FILTER, IFMAP, NOC, PSUM, READ, RF, WRITE)
+
+LEVEL_COSTS = tuple(level.lower() for level in LEVELS)
+
+
+def effective_accesses(counts, zeros):
+    """Accesses that are left after zeros, float64, [level, kind, direction].
+
+    Gating spares the three spads of a MAC (JSSC 2017, section V-A; that psum accesses are
+    among them is inferred from the measured powers). What is coded crosses the DRAM link
+    coded; the GLB and the networks move every word.
+    """
+    left = counts.accesses.astype(np.float64)
+    left[RF, :, READ] *= zeros.macs_left
+    left[RF, PSUM, WRITE] *= zeros.macs_left
+    left[DRAM, IFMAP, READ] *= zeros.ifmap_ratio
+    left[DRAM, FILTER, READ] *= zeros.filter_ratio
+    left[DRAM, PSUM, WRITE] *= zeros.ofmap_ratio
+    return left
+
+
+def access_weights():
+    """Which counts cost an access of their level: 1 or 0, [level, kind, direction].
+
+    A word that enters a network (NOC FILL) or leaves it (NOC DRAIN) is the same transfer
+    as the NOC READ or WRITE at a PE, which is what the cost table prices.
+    """
+    weights = np.ones(COUNTS_SHAPE)
+    weights[NOC, :, [FILL, DRAIN]] = 0
+    return weights
+
+
+def level_energy(counts, zeros, cost):
+    """Energy by level and kind.
+
+    Parameters
+    ----------
+    counts : Counts
+    zeros : Zeros
+    cost : callable
+        Level name ("rf", "noc", "glb", "dram", "alu") to the energy of one access.
+
+    Returns
+    -------
+    by_level : float64 ndarray, shape (4, 3), unit of ``cost``
+        [level, kind].
+    alu : float
+        Energy of the MACs.
+    """
+    priced = (effective_accesses(counts, zeros) * access_weights()).sum(axis=2)
+    by_level = priced * np.array([[cost(level)] for level in LEVEL_COSTS])
+    return by_level, counts.macs * zeros.macs_left * cost("alu")
+
+
+def search_coefficients(shape, hardware, zeros):
+    """Coefficients of ``kernels.chip_energy``, float64, shape (8,), MAC energies.
+
+    Each is what one more row load, filter pass and so on costs, zeros included.
+    """
+    rf, noc, glb, dram = (hardware.cost_MAC(level) for level in LEVEL_COSTS)
+    N, G, M, C, E, F, W = (int(shape[axis]) for axis in (
+        kernels.N, kernels.G, kernels.M, kernels.C, kernels.E, kernels.F, kernels.W))
+    row_segments, col_segments = int(shape[kernels.R_SEGS]), int(shape[kernels.S_SEGS])
+    R = (row_segments - 1) * int(shape[kernels.R_FULL]) + int(shape[kernels.R_LAST])
+    S = (col_segments - 1) * int(shape[kernels.S_FULL]) + int(shape[kernels.S_LAST])
+    columns = ((col_segments - 1) * int(shape[kernels.COLS_FULL])
+               + int(shape[kernels.COLS_LAST]))
+    channels, filters, ofmap = N * G * C, G * M * C * R * S, N * G * M * E * F
+    macs = ofmap * C * R * S * zeros.macs_left
+    k = np.zeros(kernels.COEFFICIENTS)
+    k[kernels.PER_LOAD] = channels * W * (dram * zeros.ifmap_ratio + glb)
+    k[kernels.PER_FILTER_PASS] = channels * columns * glb
+    k[kernels.PER_SET] = channels * R * E * columns * (noc + rf)
+    k[kernels.PER_FILTER_LOAD] = filters * (dram * zeros.filter_ratio + 2 * glb)
+    k[kernels.PER_IMAGE_GROUP] = filters * E * (noc + rf)
+    k[kernels.PER_CHANNEL_PASS] = (
+        ofmap * row_segments * col_segments * (2 * glb + 2 * noc)
+        - noc * ofmap * col_segments * row_segments)
+    k[kernels.PER_CHANNEL_SET] = noc * ofmap * col_segments * R
+    k[kernels.FIXED] = (ofmap * (glb + dram * zeros.ofmap_ratio)
+                        + macs * (4 * rf + hardware.alu_MAC))
+    return k

@@ -1,0 +1,357 @@
+"""Hardware: one accelerator, read from a TOML file and checked."""
+
+import tomllib
+from dataclasses import dataclass, fields, replace
+from importlib import resources
+from math import isfinite
+from pathlib import Path
+
+WORD_B = 2                      # every word of the chip has 16 bits
+ACCOUNTINGS = ("chip", "isca16")
+ZERO_HANDLINGS = ("dense", "gate_ifmap", "skip_either")
+
+# TOML table -> key -> field of Hardware. A unit in a key stands for its whole family.
+TABLES = {
+    "array": {"rows": "rows", "cols": "cols", "clock_MHz": "clock_MHz"},
+    "spad_words": {"ifmap": "spad_ifmap_words", "filter": "spad_filter_words",
+                   "psum": "spad_psum_words"},
+    "rf": {"words": "rf_words"},
+    "glb": {"ifmap_psum_B": "glb_ifmap_psum_B", "bank_B": "glb_bank_B",
+            "filter_B": "glb_filter_B"},
+    "network_words_per_cycle": {
+        "ifmap": "ifmap_net_words", "filter": "filter_net_words",
+        "psum_in": "psum_in_net_words", "psum_out": "psum_out_net_words"},
+    "timing": {"hop_cycles": "hop_cycles"},
+    "dram": {"link_bits": "dram_link_bits", "link_MHz": "dram_link_MHz"},
+    "energy_per_word_MAC": {"alu": "alu_MAC", "rf": "rf_MAC", "noc": "noc_MAC",
+                            "glb": "glb_MAC", "dram": "dram_MAC"},
+    "energy": {"mac_pJ": "mac_pJ", "clock_pJ_per_PE_cycle": "clock_pJ_per_PE_cycle",
+               "static_mW": "static_mW"},
+    "energy_per_word_pJ": {"alu": "alu_pJ", "rf": "rf_pJ", "noc": "noc_pJ",
+                           "glb": "glb_pJ", "dram": "dram_pJ"},
+    "zeros": {"handling": "zeros"},
+}
+TOP_KEYS = ("name", "accounting", "extends")
+UNIT_FAMILIES = (
+    {"B": 1, "KB": 1024, "MB": 1024 * 1024},
+    {"MHz": 1, "kHz": 0.001, "GHz": 1000},
+    {"pJ": 1, "fJ": 0.001, "nJ": 1000},
+    {"mW": 1, "uW": 0.001, "W": 1000},
+)
+NEEDED_BY_CHIP = (
+    "spad_ifmap_words", "spad_filter_words", "spad_psum_words", "glb_bank_B",
+    "glb_filter_B", "ifmap_net_words", "filter_net_words", "psum_in_net_words",
+    "psum_out_net_words", "dram_link_bits", "dram_link_MHz")
+NEEDED_BY_ISCA16 = ("rf_words",)
+MAY_BE_ZERO = ("hop_cycles", "alu_MAC", "rf_MAC", "noc_MAC", "glb_MAC", "dram_MAC",
+               "alu_pJ", "rf_pJ", "noc_pJ", "glb_pJ", "dram_pJ",
+               "clock_pJ_per_PE_cycle", "static_mW")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hardware:
+    """An accelerator: its sizes, widths, clocks, cost table and what it does with zeros.
+
+    Parameters
+    ----------
+    name : str
+        Shown in every report.
+    accounting : {"chip", "isca16"}
+        Whose closed forms count the accesses: the chip's (strips of rows, three spads)
+        or those of the ISCA 2016 analysis (strips of columns, one RF pool).
+    rows, cols : int
+        PE array.
+    clock_MHz : float
+        Core clock.
+    glb_ifmap_psum_B : int
+        Bytes of the global buffer for ifmaps and psums.
+    spad_ifmap_words, spad_filter_words, spad_psum_words : int
+        Spads of a PE ("chip").
+    rf_words : int
+        The one RF pool of a PE ("isca16").
+    glb_bank_B, glb_filter_B : int
+        One bank of the ifmap and psum part; the filter preload buffer ("chip").
+    ifmap_net_words, filter_net_words, psum_in_net_words, psum_out_net_words : int
+        Words a cycle that each network moves ("chip"). The words that a filter or psum
+        network moves in one cycle belong to one PE.
+    hop_cycles : int
+        Latency of a psum from a PE to the one above it, paid once a pass ("chip").
+    dram_link_bits : int
+    dram_link_MHz : float
+        Off-chip link, either direction ("chip").
+    alu_MAC, rf_MAC, noc_MAC, glb_MAC, dram_MAC : float
+        Energy of one MAC and of one 16-bit access, over that of one 16-bit MAC.
+    mac_pJ : float
+        Energy of the unit above.
+    alu_pJ, rf_pJ, noc_pJ, glb_pJ, dram_pJ : float, optional
+        Measured energies, where they are known; else the ratio times ``mac_pJ``.
+    clock_pJ_per_PE_cycle : float
+        What each PE burns every cycle, working or not.
+    static_mW : float
+        Leakage of the whole chip.
+    zeros : {"dense", "gate_ifmap", "skip_either"}
+        ``gate_ifmap``: a zero ifmap value saves the MAC and its spad accesses, fmaps are
+        run-length coded in DRAM. ``skip_either``: so does a zero weight, and filters are
+        coded too. Neither saves a cycle.
+
+    Raises
+    ------
+    ValueError
+        A size that is not positive, a width that holds no whole word, an unknown
+        accounting or zero handling, or a field that the accounting needs and lacks.
+    """
+
+    name: str
+    accounting: str
+    rows: int
+    cols: int
+    clock_MHz: float
+    glb_ifmap_psum_B: int
+    spad_ifmap_words: int = None
+    spad_filter_words: int = None
+    spad_psum_words: int = None
+    rf_words: int = None
+    glb_bank_B: int = None
+    glb_filter_B: int = None
+    ifmap_net_words: int = None
+    filter_net_words: int = None
+    psum_in_net_words: int = None
+    psum_out_net_words: int = None
+    hop_cycles: int = 0
+    dram_link_bits: int = None
+    dram_link_MHz: float = None
+    alu_MAC: float
+    rf_MAC: float
+    noc_MAC: float
+    glb_MAC: float
+    dram_MAC: float
+    mac_pJ: float
+    alu_pJ: float = None
+    rf_pJ: float = None
+    noc_pJ: float = None
+    glb_pJ: float = None
+    dram_pJ: float = None
+    clock_pJ_per_PE_cycle: float = 0.0
+    static_mW: float = 0.0
+    zeros: str = "dense"
+
+    def __post_init__(self):
+        self._one_of("accounting", ACCOUNTINGS)
+        self._one_of("zeros", ZERO_HANDLINGS)
+        needed = NEEDED_BY_CHIP if self.accounting == "chip" else NEEDED_BY_ISCA16
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if value is None:
+                if field.name in needed:
+                    raise ValueError(
+                        f"{self.name}: {toml_key(field.name)} is missing; "
+                        f"accounting = \"{self.accounting}\" needs it")
+                continue
+            if field.type in (int, float):
+                self._check_number(field, value)
+        if self.accounting == "chip":
+            if self.glb_bank_B % WORD_B or self.glb_bank_B > self.glb_ifmap_psum_B:
+                raise ValueError(
+                    f"{self.name}: {toml_key('glb_bank_B')} = {self.glb_bank_B} must be "
+                    f"an even number of bytes, at most the "
+                    f"{self.glb_ifmap_psum_B} of {toml_key('glb_ifmap_psum_B')}")
+            if self.dram_link_bits % (8 * WORD_B):
+                raise ValueError(
+                    f"{self.name}: {toml_key('dram_link_bits')} = {self.dram_link_bits} "
+                    f"must be a multiple of the 16-bit word")
+
+    def _one_of(self, key, known):
+        if getattr(self, key) not in known:
+            raise ValueError(
+                f"{self.name}: unknown {key} {getattr(self, key)!r}; known: "
+                + ", ".join(known))
+
+    def _check_number(self, field, value):
+        whole = field.type is int
+        number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        if not number or not isfinite(value) or (whole and value != int(value)):
+            raise ValueError(
+                f"{self.name}: {toml_key(field.name)} must be a "
+                f"{'whole ' if whole else ''}number, got {value!r}")
+        if value < 0 or (value == 0 and field.name not in MAY_BE_ZERO):
+            raise ValueError(
+                f"{self.name}: {toml_key(field.name)} must be "
+                f"{'at least 0' if field.name in MAY_BE_ZERO else 'positive'}, "
+                f"got {value!r}")
+        if whole:
+            object.__setattr__(self, field.name, int(value))
+
+    @property
+    def pes(self):
+        """Processing elements of the array."""
+        return self.rows * self.cols
+
+    def cost_MAC(self, level):
+        """Energy of one access of "rf", "noc", "glb" or "dram", or of an "alu" MAC."""
+        return float(getattr(self, f"{level}_MAC"))
+
+    def cost_pJ(self, level):
+        """The same in pJ: measured where it is given, else the ratio times mac_pJ."""
+        measured = getattr(self, f"{level}_pJ")
+        return self.cost_MAC(level) * self.mac_pJ if measured is None else float(measured)
+
+    @property
+    def glb_words(self):
+        """Words of the global buffer for ifmaps and psums."""
+        return self.glb_ifmap_psum_B // WORD_B
+
+    @property
+    def glb_banks(self):
+        """Whole banks for ifmaps and psums ("chip")."""
+        return self.glb_ifmap_psum_B // self.glb_bank_B
+
+    @property
+    def glb_bank_words(self):
+        """Words of one bank ("chip")."""
+        return self.glb_bank_B // WORD_B
+
+    @property
+    def glb_filter_words(self):
+        """Words of the filter preload buffer ("chip")."""
+        return self.glb_filter_B // WORD_B
+
+    @property
+    def cycles_per_dram_word(self):
+        """Core cycles in which the off-chip link moves one 16-bit word ("chip")."""
+        words_per_link_cycle = self.dram_link_bits / (8 * WORD_B)
+        return self.clock_MHz / (self.dram_link_MHz * words_per_link_cycle)
+
+    def with_zeros(self, zeros):
+        """The same hardware with another zero handling."""
+        return replace(self, zeros=zeros)
+
+
+def toml_key(field_name):
+    """Where a field of Hardware stands in a TOML file: ``[table] key``."""
+    for table, keys in TABLES.items():
+        for key, name in keys.items():
+            if name == field_name:
+                return f"[{table}] {key}"
+    return field_name
+
+
+def preset_names():
+    """Names of the hardware presets that come with the project, sorted."""
+    folder = resources.files("eyeriss_sim") / "presets"
+    return sorted(entry.name.removesuffix(".toml") for entry in folder.iterdir()
+                  if entry.name.endswith(".toml"))
+
+
+def load_hardware(hardware):
+    """A preset by name, a user's TOML file by path, or a Hardware as it is.
+
+    A file with ``extends = "eyeriss_chip"`` (a preset, or a file beside it) says only
+    what differs.
+
+    Raises
+    ------
+    ValueError
+        An unknown preset, table, key, unit or value; each message lists the known ones.
+    OSError
+        A file that can't be read.
+
+    Examples
+    --------
+    >>> load_hardware("eyeriss_chip").pes
+    168
+    """
+    if isinstance(hardware, Hardware):
+        return hardware
+    return _hardware_from(_read_tables(str(hardware), Path(), ()), str(hardware))
+
+
+def _read_tables(text, folder, above):
+    """The merged TOML tables of a preset or file and of all that it extends."""
+    if text in above:
+        raise ValueError(f"{text}: extends itself through {' -> '.join(above)}")
+    path = None
+    if text.endswith(".toml"):
+        path = folder / text
+        content = path.read_bytes()
+    elif text in preset_names():
+        content = (resources.files("eyeriss_sim") / "presets" / f"{text}.toml").read_bytes()
+    else:
+        raise ValueError(
+            f"unknown hardware {text!r}; presets are {', '.join(preset_names())}, "
+            f"or give a .toml file")
+    try:
+        own = tomllib.loads(content.decode("utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as problem:
+        raise ValueError(f"{text}: not a TOML file: {problem}") from None
+    own = _checked_tables(own, text)
+    parent = own.pop("extends", None)
+    if parent is None:
+        own.setdefault("name", Path(text).stem)
+        return own
+    merged = _read_tables(parent, path.parent if path else Path(), (*above, text))
+    merged["name"] = own.pop("name", Path(text).stem)
+    if "energy_per_word_MAC" in own or "energy" in own:
+        # Measured energies of the parent would silently win over the variant's ratios.
+        merged.pop("energy_per_word_pJ", None)
+    for key, value in own.items():
+        merged[key] = {**merged.get(key, {}), **value} if isinstance(value, dict) else value
+    return merged
+
+
+def _checked_tables(tables, text):
+    """Known tables and keys only, with every unit brought to the model's own."""
+    checked = {}
+    for table, content in tables.items():
+        if table in TOP_KEYS:
+            if not isinstance(content, str):
+                raise ValueError(f"{text}: {table} must be text, got {content!r}")
+            checked[table] = content
+            continue
+        if table not in TABLES:
+            raise ValueError(
+                f"{text}: unknown table or key {table!r}; known: "
+                + ", ".join((*TOP_KEYS, *(f"[{known}]" for known in TABLES))))
+        if not isinstance(content, dict):
+            raise ValueError(f"{text}: [{table}] must be a table, got {content!r}")
+        checked[table] = dict(
+            _known_key(text, table, key, value) for key, value in content.items())
+    return checked
+
+
+def _known_key(text, table, key, value):
+    """The key as TABLES spells it, and the value in that key's unit."""
+    known = TABLES[table]
+    if key in known:
+        return key, value
+    stem, _, unit = key.rpartition("_")
+    for known_key in known:
+        known_stem, _, known_unit = known_key.rpartition("_")
+        family = next((f for f in UNIT_FAMILIES if known_unit in f), None)
+        if family is None or stem != known_stem:
+            continue
+        if unit not in family:
+            raise ValueError(
+                f"{text}: [{table}] {key}: unknown unit {unit!r}; known: "
+                + ", ".join(f"{stem}_{name}" for name in family))
+        if not isinstance(value, (int, float)) or isinstance(value, bool):
+            raise ValueError(f"{text}: [{table}] {key} must be a number, got {value!r}")
+        scaled = value * family[unit] / family[known_unit]
+        return known_key, int(scaled) if scaled == int(scaled) else scaled
+    raise ValueError(f"{text}: unknown key {key!r} in [{table}]; known: "
+                     + ", ".join(known))
+
+
+def _hardware_from(tables, text):
+    values = {key: tables[key] for key in ("name", "accounting") if key in tables}
+    for table, keys in TABLES.items():
+        for key, value in tables.get(table, {}).items():
+            values[keys[key]] = value
+    for field in fields(Hardware):
+        required = field.name in (
+            "accounting", "rows", "cols", "clock_MHz", "glb_ifmap_psum_B", "mac_pJ",
+            "alu_MAC", "rf_MAC", "noc_MAC", "glb_MAC", "dram_MAC")
+        if required and field.name not in values:
+            raise ValueError(
+                f"{text}: {toml_key(field.name)} is missing; give it, or start from a "
+                f"preset with extends = \"eyeriss_chip\"")
+    return Hardware(**values)

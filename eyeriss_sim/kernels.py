@@ -1,0 +1,612 @@
+"""Compiled inner loops of the counting model. Callers check, kernels trust.
+
+``shape`` is an int64 vector with the axes below: a layer as the array sees it, its filters
+cut into segments that the array and the ifmap spad can hold. ``row_counts`` is an int64
+ndarray, shape (2, E + 1): ifmap rows that a strip of e ofmap rows needs, for a full
+segment and for the last one. A mapping is the seven numbers m n e p q r t.
+
+Processing passes run in the order: group, images, strip, filters kept in the GLB (m),
+channels, row segment, column segment, filters of a pass (p t). The array is configured
+once a layer, so a ragged pass fills PE sets in order and leaves the rest idle.
+"""
+
+import numpy as np
+from numba import njit
+
+# Axes of ``shape``.
+N, G, M, C, E, F, W = 0, 1, 2, 3, 4, 5, 6   # M of one group; W padding included
+R_SEGS, R_FULL, R_LAST = 7, 8, 9            # row segments: how many, height, last height
+S_SEGS, S_FULL, S_LAST = 10, 11, 12         # column segments
+SPAN_FULL, SPAN_LAST = 13, 14               # pixels under a segment's columns
+COLS_FULL, COLS_LAST = 15, 16               # ifmap columns that a segment streams
+SHAPE_AXES = 17
+
+# Axes of ``limits``.
+ROWS, COLS, SPAD_I, SPAD_F, SPAD_P, BANKS, BANK_WORDS, GLB_F = 0, 1, 2, 3, 4, 5, 6, 7
+LIMIT_AXES = 8
+
+# Axes of ``timing``.
+NET_I, NET_F, NET_P_IN, NET_P_OUT, HOP_CYCLES = 0, 1, 2, 3, 4
+TIMING_AXES = 5
+
+# Axes of the access counts: [level, kind, direction].
+RF, NOC, GLB, DRAM = 0, 1, 2, 3
+IFMAP, FILTER, PSUM = 0, 1, 2
+READ, WRITE, FILL, DRAIN, HOP = 0, 1, 2, 3, 4
+
+# Causes of processing cycles.
+MAC, RAMP, PSUM_NET, IFMAP_NET, FILTER_WAIT = 0, 1, 2, 3, 4
+CAUSES = 5
+
+# Coefficients of the energy of a mapping.
+PER_LOAD, PER_FILTER_PASS, PER_SET, PER_FILTER_LOAD, PER_IMAGE_GROUP = 0, 1, 2, 3, 4
+PER_CHANNEL_PASS, PER_CHANNEL_SET, FIXED = 5, 6, 7
+COEFFICIENTS = 8
+
+# Objectives of the search.
+ENERGY, CYCLES, EDP = 0, 1, 2
+
+
+@njit(cache=True)
+def ceil_div(a, b):
+    """The smallest integer not below a / b, for positive b."""
+    return (a + b - 1) // b
+
+
+@njit(cache=True)
+def count_strip_rows(R, stride, dilation, counts):
+    """Distinct ifmap rows under the first e ofmap rows, for every e.
+
+    Parameters
+    ----------
+    R, stride, dilation : int
+        Filter rows; vertical stride and dilation in pixels.
+    counts : int64 ndarray, shape (E + 1,), rows, written
+        ``counts[e]`` is the size of {i stride + k dilation : i < e, k < R}.
+    """
+    E = counts.shape[0] - 1
+    needed = np.zeros((E - 1) * stride + (R - 1) * dilation + 1, np.bool_)
+    total = 0
+    counts[0] = 0
+    for e in range(1, E + 1):
+        for k in range(R):
+            row = (e - 1) * stride + k * dilation
+            if not needed[row]:
+                needed[row] = True
+                total += 1
+        counts[e] = total
+
+
+@njit(cache=True)
+def total_strip_rows(shape, row_counts, e):
+    """Ifmap rows of all strips and all row segments when strips are e rows high."""
+    strips = ceil_div(shape[E], e)
+    e_last = shape[E] - (strips - 1) * e
+    full = (strips - 1) * row_counts[0, e] + row_counts[0, e_last]
+    last = (strips - 1) * row_counts[1, e] + row_counts[1, e_last]
+    return (shape[R_SEGS] - 1) * full + last
+
+
+@njit(cache=True)
+def filter_passes(filters, m, p, t):
+    """How the filters of one group are cut into GLB loads, passes and PE sets.
+
+    Returns
+    -------
+    loads : int
+        Groups of m filters, so often the ifmaps come from DRAM.
+    passes : int
+        Passes over all filters of the group for one set of channels.
+    sets : int
+        PE sets that these passes occupy, summed.
+    """
+    loads = ceil_div(filters, m)
+    last = filters - (loads - 1) * m
+    pt = p * t
+    passes = (loads - 1) * ceil_div(m, pt) + ceil_div(last, pt)
+    sets = ((loads - 1) * (m // pt * t + ceil_div(m % pt, p))
+            + last // pt * t + ceil_div(last % pt, p))
+    return loads, passes, sets
+
+
+@njit(cache=True)
+def chip_counts(shape, row_counts, m, n, e, p, q, r, t, counts):
+    """Accesses of one mapping, dense, as ``counts.py`` defines them.
+
+    Parameters
+    ----------
+    shape, row_counts
+        The layer, see the top of this file.
+    m, n, e, p, q, r, t : int
+        A legal mapping.
+    counts : int64 ndarray, shape (4, 3, 5), words, written
+        Accesses [level, kind, direction].
+
+    Returns
+    -------
+    passes : int
+        Processing passes of the layer.
+    """
+    counts[:] = 0
+    R = (shape[R_SEGS] - 1) * shape[R_FULL] + shape[R_LAST]
+    S = (shape[S_SEGS] - 1) * shape[S_FULL] + shape[S_LAST]
+    columns = (shape[S_SEGS] - 1) * shape[COLS_FULL] + shape[COLS_LAST]
+    strips = ceil_div(shape[E], e)
+    image_groups = ceil_div(shape[N], n)
+    loads, f_passes, f_sets = filter_passes(shape[M], m, p, t)
+    c_passes = ceil_div(shape[C], q * r)
+    c_sets = shape[C] // (q * r) * r + ceil_div(shape[C] % (q * r), q)
+    segments = shape[R_SEGS] * shape[S_SEGS]
+    rows = total_strip_rows(shape, row_counts, e)
+    channels = shape[N] * shape[G] * shape[C]
+    filters = shape[G] * shape[M] * shape[C] * R * S
+    ofmap = shape[N] * shape[G] * shape[M] * shape[E] * shape[F]
+    macs = ofmap * shape[C] * R * S
+
+    counts[DRAM, IFMAP, READ] = channels * rows * shape[W] * loads
+    counts[GLB, IFMAP, FILL] = counts[DRAM, IFMAP, READ]
+    counts[GLB, IFMAP, READ] = channels * rows * columns * f_passes
+    counts[NOC, IFMAP, FILL] = counts[GLB, IFMAP, READ]
+    counts[NOC, IFMAP, READ] = channels * R * shape[E] * columns * f_sets
+    counts[RF, IFMAP, FILL] = counts[NOC, IFMAP, READ]
+
+    counts[DRAM, FILTER, READ] = filters * image_groups * strips
+    counts[GLB, FILTER, FILL] = counts[DRAM, FILTER, READ]
+    counts[GLB, FILTER, READ] = counts[DRAM, FILTER, READ]
+    counts[NOC, FILTER, FILL] = counts[DRAM, FILTER, READ]
+    counts[NOC, FILTER, READ] = filters * image_groups * shape[E]
+    counts[RF, FILTER, FILL] = counts[NOC, FILTER, READ]
+
+    through_glb = ofmap * c_passes * segments
+    counts[GLB, PSUM, READ] = through_glb
+    counts[NOC, PSUM, FILL] = through_glb
+    counts[NOC, PSUM, READ] = through_glb
+    counts[NOC, PSUM, HOP] = ofmap * shape[S_SEGS] * (
+        R * c_sets - shape[R_SEGS] * c_passes)
+    counts[NOC, PSUM, WRITE] = through_glb
+    counts[NOC, PSUM, DRAIN] = through_glb
+    counts[GLB, PSUM, WRITE] = through_glb
+    counts[GLB, PSUM, DRAIN] = ofmap
+    counts[DRAM, PSUM, WRITE] = ofmap
+
+    for kind in (IFMAP, FILTER, PSUM):
+        counts[RF, kind, READ] = macs
+    counts[RF, PSUM, WRITE] = macs
+    return shape[G] * image_groups * strips * c_passes * segments * f_passes
+
+
+@njit(cache=True)
+def chip_energy(k, rows, strips, image_groups, loads, f_passes, f_sets, c_passes,
+                c_sets):
+    """Energy of a mapping from its seven counts, see ``energy.search_coefficients``."""
+    return (k[PER_LOAD] * rows * loads
+            + k[PER_FILTER_PASS] * rows * f_passes
+            + k[PER_SET] * f_sets
+            + k[PER_FILTER_LOAD] * strips * image_groups
+            + k[PER_IMAGE_GROUP] * image_groups
+            + k[PER_CHANNEL_PASS] * c_passes
+            + k[PER_CHANNEL_SET] * c_sets
+            + k[FIXED])
+
+
+@njit(cache=True, error_model="numpy")
+def lanes(filters, p, width, floor):
+    """Cycles in which a network of ``width`` words moves one word for each filter.
+
+    The words of one cycle belong to one PE, which holds p filters, so a p that is no
+    multiple of the width wastes lanes. ``floor`` gives a bound that no cut of the
+    filters over PEs can undercut, filter for filter.
+    """
+    if floor:
+        return filters // width
+    return filters // p * ceil_div(p, width) + ceil_div(filters % p, width)
+
+
+@njit(cache=True, error_model="numpy")
+def chip_cycles(shape, row_counts, timing, cycles_per_dram_word, filters_of_group, m, n, e,
+                p, q, r, t, floor, causes):
+    """Processing cycles of a layer: each distinct pass once, times how often it runs.
+
+    A pass loads its filters into the spads and the first ifmap window, then the slowest
+    of three streams sets its pace: the MACs, the psum networks, the ifmap network. Its
+    end is the climb of the last psums through the PE set and out. The filters of the
+    next pass arrive from DRAM meanwhile, and a pass lasts at least as long as that.
+
+    Parameters
+    ----------
+    shape, row_counts, timing
+        Layer and machine, see the top of this file.
+    cycles_per_dram_word : float
+        Core cycles in which the DRAM link moves a word.
+    filters_of_group : int
+        ``shape[M]``, or fewer to look at a part of the passes.
+    m, n, e, p, q, r, t : int
+        A legal mapping.
+    floor : bool
+        See ``lanes``; False for the cycles themselves.
+    causes : float64 ndarray, shape (5,), cycles, written
+        MAC, RAMP, PSUM_NET, IFMAP_NET, FILTER_WAIT.
+
+    Returns
+    -------
+    cycles : float
+        Their sum; whole but for waits on DRAM, whose clock is another.
+    """
+    pt, qr = p * t, q * r
+    loads = ceil_div(filters_of_group, m)
+    last_m = filters_of_group - (loads - 1) * m
+    strips = ceil_div(shape[E], e)
+    last_e = shape[E] - (strips - 1) * e
+    n_full, n_last = shape[N] // n, shape[N] % n
+    c_full, c_last = shape[C] // qr, shape[C] % qr
+    mac_sum = ramp_sum = psum_sum = ifmap_sum = 0
+    wait_sum = 0.0
+    for m_kind in range(3):
+        if m_kind == 0:
+            filters, m_times = pt, (loads - 1) * (m // pt) + last_m // pt
+        elif m_kind == 1:
+            filters, m_times = m % pt, loads - 1
+        else:
+            filters, m_times = last_m % pt, 1
+        if filters == 0 or m_times == 0:
+            continue
+        p_used = min(p, filters)
+        load_lanes = lanes(filters, p, timing[NET_F], floor)
+        out_lanes = lanes(filters, p, timing[NET_P_OUT], floor)
+        psum_lanes = max(out_lanes, lanes(filters, p, timing[NET_P_IN], floor))
+        for ragged_c in range(2):
+            channels = c_last if ragged_c else qr
+            c_times = m_times if ragged_c else m_times * c_full
+            if channels == 0 or c_times == 0:
+                continue
+            q_used = min(q, channels)
+            r_used = ceil_div(channels, q)
+            for segment in range(4):
+                last_rows, last_cols = segment // 2, segment % 2
+                times = c_times * shape[G]
+                if last_rows == 0:
+                    times *= shape[R_SEGS] - 1
+                if last_cols == 0:
+                    times *= shape[S_SEGS] - 1
+                if times == 0:
+                    continue
+                R, S = shape[R_FULL + last_rows], shape[S_FULL + last_cols]
+                columns = shape[COLS_FULL + last_cols] * channels
+                window = shape[SPAN_FULL + last_cols] * channels
+                ramp_fixed = (R * S * channels * load_lanes
+                              + timing[HOP_CYCLES] * (R * r_used - 1))
+                fetch = filters * channels * R * S * cycles_per_dram_word
+                for ragged_e in range(2):
+                    rows_out = last_e if ragged_e else e
+                    e_times = times if ragged_e else times * (strips - 1)
+                    if e_times == 0:
+                        continue
+                    rows = row_counts[last_rows, rows_out]
+                    fill = ceil_div(rows * window, timing[NET_I])
+                    ramp = ramp_fixed + fill + rows_out * out_lanes
+                    for ragged_n in range(2):
+                        images = n_last if ragged_n else n
+                        n_times = e_times if ragged_n else e_times * n_full
+                        if images == 0 or n_times == 0:
+                            continue
+                        windows = images * shape[F]
+                        macs = windows * p_used * q_used * S
+                        pace = max(macs, windows * rows_out * psum_lanes)
+                        ifmap = ceil_div(images * rows * columns, timing[NET_I]) - fill
+                        array = max(pace, ifmap)
+                        mac_sum += n_times * macs
+                        psum_sum += n_times * (pace - macs)
+                        ifmap_sum += n_times * (array - pace)
+                        ramp_sum += n_times * ramp
+                        wait_sum += n_times * max(0.0, fetch - (array + ramp))
+    causes[MAC] = mac_sum
+    causes[RAMP] = ramp_sum
+    causes[PSUM_NET] = psum_sum
+    causes[IFMAP_NET] = ifmap_sum
+    causes[FILTER_WAIT] = wait_sum
+    return mac_sum + ramp_sum + psum_sum + ifmap_sum + wait_sum
+
+
+# Scores nearer than this are ties: rounding must not choose a mapping.
+TIE = 1e-9
+
+
+@njit(cache=True)
+def keep_best(best, mappings, primary, secondary, m, n, e, p, q, r, t):
+    """Insert a candidate into the list of the best, sorted by (primary, secondary).
+
+    An equal candidate that comes later ranks lower, so that what even the tie-break
+    leaves open is settled by the order of the search.
+    """
+    place = best.shape[0]
+    while place > 0:
+        above, second = best[place - 1, 0], best[place - 1, 1]
+        if not (primary < above * (1 - TIE) or above == np.inf or (
+                primary <= above * (1 + TIE) and secondary < second * (1 - TIE))):
+            break
+        place -= 1
+    if place == best.shape[0]:
+        return
+    for lower in range(best.shape[0] - 1, place, -1):
+        best[lower] = best[lower - 1]
+        mappings[lower] = mappings[lower - 1]
+    best[place, 0] = primary
+    best[place, 1] = secondary
+    row = mappings[place]
+    row[0], row[1], row[2], row[3], row[4], row[5], row[6] = m, n, e, p, q, r, t
+
+
+@njit(cache=True, error_model="numpy")
+def visit_m(shape, row_counts, timing, cycles_per_dram_word, k, objective, prune, rows,
+            strips, image_groups, c_passes, c_sets, m_least, m_most, dram_load,
+            dram_fixed, n, e, p, q, r, t, best, mappings, causes):
+    """Try every m for one n e p q r t; returns how many were evaluated.
+
+    With ``prune`` an m is left out when it can't win. Energy: the largest multiple of
+    p t needs the fewest passes and PE sets that there are, so only an m that also saves
+    a load of the ifmaps can be better. Cycles: a filter never takes less of a ragged
+    pass than of a full one, which bounds all m of equally many loads from below.
+    """
+    filters, pt = shape[M], p * t
+    kth = best.shape[0] - 1
+    evaluated = 0
+    first = m_most if m_most == filters else m_most // pt * pt
+    if not prune or first < m_least:
+        first = 0
+    first_loads = ceil_div(filters, first) if first else filters + 1
+    fewest_passes, fewest_sets = ceil_div(filters, pt), ceil_div(filters, p)
+    least_cycles = 0.0
+    if prune and objective != ENERGY:
+        least_cycles = (1 - TIE) * filters / pt * chip_cycles(
+            shape, row_counts, timing, cycles_per_dram_word, pt, pt, n, e, p, q, r, t,
+            True, causes)
+    for candidate in range(m_most + 1, m_least - 1, -1):
+        # The likely winner goes first, so that the bounds bite; then all, downwards.
+        m = candidate
+        if candidate > m_most:
+            m = first
+            if first == 0:
+                continue
+        elif candidate == first:
+            continue
+        if prune:
+            loads = ceil_div(filters, m)
+            energy = chip_energy(k, rows, strips, image_groups, loads, fewest_passes,
+                                 fewest_sets, c_passes, c_sets)
+            score, second = energy, 0.0
+            if objective != ENERGY:
+                second = energy
+                score = least_cycles + dram_load * rows * loads + dram_fixed
+                if objective == EDP:
+                    score *= energy
+            if score > best[kth, 0] or (score >= best[kth, 0] * (1 - 2 * TIE)
+                                        and second >= best[kth, 1] * (1 - TIE)):
+                if candidate > m_most:
+                    continue
+                break
+            if objective == ENERGY and candidate <= m_most and loads >= first_loads:
+                break
+        loads, f_passes, f_sets = filter_passes(filters, m, p, t)
+        energy = chip_energy(k, rows, strips, image_groups, loads, f_passes, f_sets,
+                             c_passes, c_sets)
+        evaluated += 1
+        if objective == ENERGY and energy > best[kth, 0] * (1 + TIE):
+            continue
+        cycles = chip_cycles(shape, row_counts, timing, cycles_per_dram_word, filters, m,
+                             n, e, p, q, r, t, False, causes)
+        cycles += dram_load * rows * loads + dram_fixed
+        if objective == ENERGY:
+            keep_best(best, mappings, energy, cycles, m, n, e, p, q, r, t)
+        else:
+            score = cycles if objective == CYCLES else cycles * energy
+            keep_best(best, mappings, score, energy, m, n, e, p, q, r, t)
+    return evaluated
+
+
+@njit(cache=True, error_model="numpy")
+def search_chip(shape, row_counts, limits, timing, cycles_per_dram_word, k,
+                ifmap_ratio, ofmap_ratio, objective, prune, best, mappings):
+    """The best legal mappings of one layer on chip hardware.
+
+    Every legal mapping is visited but those that can't be better: with ``prune``, of
+    the e (n) that need equally many strips (image groups) the smallest, of the m those
+    that a bound leaves, and no branch whose energy is too high even if all its filters
+    fitted into one pass. The smallest e loses nothing: strips of nearly equal height
+    need no more rows, banks or cycles, as each of them is linear or convex in the
+    height (rows under a dilated filter are not, so there every e is tried).
+
+    Parameters
+    ----------
+    shape, row_counts, limits, timing
+        Layer and machine, see the top of this file.
+    cycles_per_dram_word : float
+        Core cycles in which the DRAM link moves a word.
+    k : float64 ndarray, shape (8,), MAC energies
+        Coefficients of ``chip_energy``.
+    ifmap_ratio, ofmap_ratio : float
+        Words in DRAM over words of the uncoded fmap.
+    objective : int
+        ENERGY, CYCLES or EDP.
+    prune : bool
+        False visits every legal mapping.
+    best : float64 ndarray, shape (K, 2), written
+        Objective and tie-break (cycles for ENERGY, else energy), ascending.
+    mappings : int64 ndarray, shape (K, 7), written
+        m n e p q r t of each.
+
+    Returns
+    -------
+    evaluated : int
+        Mappings whose energy or cycles were computed.
+    """
+    best[:] = np.inf
+    mappings[:] = 0
+    kth = best.shape[0] - 1
+    causes = np.zeros(CAUSES)
+    evaluated = 0
+    filters, channels = shape[M], shape[C]
+    # Divisions are what the innermost loop would spend its time on.
+    parts = np.empty(filters + limits[SPAD_P] + 1, np.int64)
+    for part in range(1, parts.shape[0]):
+        parts[part] = ceil_div(filters, part)
+    linear_rows = True
+    for segment in range(2):
+        for e in range(2, shape[E]):
+            if (row_counts[segment, e + 1] - row_counts[segment, e]
+                    != row_counts[segment, 2] - row_counts[segment, 1]):
+                linear_rows = False
+    R, S, span = shape[R_FULL], shape[S_FULL], shape[SPAN_FULL]
+    dram_fixed = (ofmap_ratio * cycles_per_dram_word
+                  * (shape[N] * shape[G] * filters * shape[E] * shape[F]))
+    dram_load = (ifmap_ratio * cycles_per_dram_word
+                 * (shape[N] * shape[G] * channels * shape[W]))
+    e_top = min(shape[E], limits[ROWS] // R * limits[COLS])
+    for e in range(e_top, 0, -1):
+        strips = ceil_div(shape[E], e)
+        if prune and linear_rows and e > 1 and ceil_div(shape[E], e - 1) == strips:
+            continue
+        rows = total_strip_rows(shape, row_counts, e)
+        per_pass = k[PER_FILTER_PASS] * rows
+        for r in range(1, limits[ROWS] // R + 1):
+            t_top = limits[ROWS] // (R * r) * limits[COLS] // e
+            if t_top == 0:
+                break
+            for q in range(min(channels, limits[SPAD_I] // span), 0, -1):
+                if (r - 1) * q >= channels:
+                    break
+                qr = q * r
+                strip_words = min(qr, channels) * row_counts[0, e] * shape[W]
+                c_passes = ceil_div(channels, qr)
+                c_sets = channels // qr * r + ceil_div(channels % qr, q)
+                buffer_filters = limits[GLB_F] // (min(qr, channels) * R * S)
+                p_top = min(limits[SPAD_P], limits[SPAD_F] // (q * S))
+                for n in range(1, shape[N] + 1):
+                    image_groups = ceil_div(shape[N], n)
+                    if prune and n > 1 and ceil_div(shape[N], n - 1) == image_groups:
+                        continue
+                    psum_banks = limits[BANKS] - ceil_div(n * strip_words,
+                                                          limits[BANK_WORDS])
+                    if psum_banks <= 0:
+                        break
+                    m_top = min(filters, psum_banks * limits[BANK_WORDS]
+                                // (n * e * shape[F]))
+                    if m_top == 0:
+                        break
+                    fewest_loads = parts[m_top]
+                    fixed = chip_energy(k, rows, strips, image_groups, fewest_loads, 0, 0,
+                                        c_passes, c_sets)
+                    p_most = min(p_top, m_top)
+                    least = fixed + k[PER_SET] * parts[p_most] + per_pass
+                    if prune and objective == ENERGY and least > best[kth, 0] * (1 + TIE):
+                        continue
+                    for p in range(p_most, 0, -1):
+                        per_p = fixed + k[PER_SET] * parts[p]
+                        for t in range(min(t_top, ceil_div(m_top, p)), 0, -1):
+                            pt = p * t
+                            energy = per_p + per_pass * parts[pt]
+                            if prune and objective == ENERGY and (
+                                    energy > best[kth, 0] * (1 + TIE)):
+                                evaluated += 1
+                                continue
+                            m_least = (t - 1) * p + 1
+                            m_most = m_top
+                            if pt > buffer_filters:
+                                m_most = min(m_top, buffer_filters)
+                                if m_least > m_most:
+                                    continue
+                            evaluated += visit_m(
+                                shape, row_counts, timing, cycles_per_dram_word, k,
+                                objective, prune, rows, strips, image_groups, c_passes,
+                                c_sets, m_least, m_most, dram_load, dram_fixed, n, e, p,
+                                q, r, t, best, mappings, causes)
+    return evaluated
+
+
+# Axes of the vector that describes a layer and machine to ``search_isca16``.
+(I_N, I_M, I_C, I_H, I_W, I_E, I_F, I_R, I_S, I_V, I_SPAN, I_PES, I_GLB,
+ I_RF) = range(14)
+ISCA16_AXES = 14
+# Axes of the traffic of that layer, and of the energies, in float64.
+IFMAP_WORDS, FILTER_WORDS, OFMAP_WORDS, ISCA16_MACS = 0, 1, 2, 3
+COST_ALU, COST_RF, COST_NOC, COST_GLB, COST_DRAM = 0, 1, 2, 3, 4
+
+
+@njit(cache=True)
+def search_isca16(a, words, cost, hop_weight, objective, prune, best, mappings):
+    """The best legal mappings of one layer in the closed forms of ISCA 2016.
+
+    Parameters
+    ----------
+    a : int64 ndarray, shape (14,)
+        Sizes of one group of the layer and of the machine, axes above.
+    words : float64 ndarray, shape (4,)
+        Ifmap, filter and ofmap words of all groups, and MACs.
+    cost : float64 ndarray, shape (5,), MAC energies
+        ALU, RF, NOC, GLB, DRAM.
+    hop_weight : float
+        How often the search counts a psum hop; the paper's counts it twice.
+    objective, prune, best, mappings
+        As for ``search_chip``; e holds the paper's f. Pruned are every p but the largest
+        that fits and every n but the smallest of equally many image groups, which no
+        energy term prefers, and branches whose cheapest leaf is too dear.
+
+    Returns
+    -------
+    evaluated : int
+        Mappings whose energy was computed.
+    """
+    best[:] = np.inf
+    mappings[:] = 0
+    kth = best.shape[0] - 1
+    evaluated = 0
+    ifmap, filters, ofmap = words[IFMAP_WORDS], words[FILTER_WORDS], words[OFMAP_WORDS]
+    alpha_h = a[I_F] / a[I_W]
+    for n in range(1, a[I_N] + 1):
+        image_groups = ceil_div(a[I_N], n)
+        if prune and n > 1 and ceil_div(a[I_N], n - 1) == image_groups:
+            continue
+        for f in range(min(a[I_F], a[I_PES] // a[I_S]), 0, -1):
+            width = (f - 1) * a[I_V] + a[I_SPAN]
+            ifmap_pass = ifmap * alpha_h * width / f
+            filter_energy = filters * image_groups * (
+                cost[COST_DRAM] * ceil_div(a[I_F], f) + cost[COST_NOC] * a[I_F])
+            sets = a[I_PES] // (a[I_S] * f)
+            for r in range(1, min(sets, a[I_C]) + 1):
+                for q in range(1, a[I_C] // r + 1):
+                    p_spad = (a[I_RF] - q * a[I_R]) // (q * a[I_R] + 1)
+                    room = a[I_GLB] - n * q * r * a[I_H] * width
+                    m = min(a[I_M], room // (n * a[I_E] * f))
+                    if p_spad < 1 or m < 1:
+                        break
+                    c_passes, q_groups = ceil_div(a[I_C], q * r), ceil_div(a[I_C], q)
+                    fixed = (
+                        filter_energy + cost[COST_ALU] * words[ISCA16_MACS]
+                        + cost[COST_DRAM] * (ifmap_pass * ceil_div(a[I_M], m) + ofmap)
+                        + cost[COST_GLB] * 2 * ofmap * (c_passes - 1)
+                        + cost[COST_NOC] * hop_weight * ofmap * (
+                            q_groups * a[I_S] - c_passes)
+                        + cost[COST_RF] * (2 * words[ISCA16_MACS] + 2 * ofmap * (
+                            a[I_C] * a[I_R] * a[I_S] - q_groups * a[I_S])))
+                    per_set = cost[COST_NOC] * ifmap * a[I_S] * alpha_h
+                    per_pass = cost[COST_GLB] * ifmap_pass
+                    if prune and objective == ENERGY and fixed + per_set * ceil_div(
+                            a[I_M], min(p_spad, m)) + per_pass > best[kth, 0]:
+                        continue
+                    for t in range(min(sets // r, m), 0, -1):
+                        p_most = min(p_spad, m // t)
+                        p_least = p_most if prune else 1
+                        cycles = words[ISCA16_MACS] / (a[I_S] * f * r * t)
+                        for p in range(p_most, p_least - 1, -1):
+                            energy = (fixed + per_set * ceil_div(a[I_M], p)
+                                      + per_pass * ceil_div(a[I_M], p * t))
+                            evaluated += 1
+                            if objective == ENERGY:
+                                score, second = energy, cycles
+                            elif objective == CYCLES:
+                                score, second = cycles, energy
+                            else:
+                                score, second = energy * cycles, energy
+                            if score <= best[kth, 0]:
+                                keep_best(best, mappings, score, second, m, n, f, p, q, r,
+                                          t)
+    return evaluated

@@ -1,0 +1,291 @@
+"""Row-stationary mappings: what fits where on the array, and why not."""
+
+import csv
+from dataclasses import astuple, dataclass
+from functools import lru_cache
+from importlib import resources
+from pathlib import Path
+
+import numpy as np
+
+from eyeriss_sim import kernels
+from eyeriss_sim.kernels import ceil_div
+
+PUBLISHED = ("published", "published-table3")
+
+
+@dataclass(frozen=True)
+class Mapping:
+    """How a layer runs on the array, in the letters of JSSC 2017 Table III.
+
+    Parameters
+    ----------
+    m : int
+        Ofmap channels whose psums stay in the global buffer.
+    n : int
+        Ifmaps of a processing pass.
+    e : int
+        Ofmap rows of a strip, the width of a PE set; on ``isca16`` hardware, whose
+        analysis strips the other direction, ofmap columns.
+    p, q : int
+        Filters and channels interleaved in a PE.
+    r, t : int
+        PE sets that work on different channels and add up; on different filters.
+    """
+
+    m: int
+    n: int
+    e: int
+    p: int
+    q: int
+    r: int
+    t: int
+
+    def __str__(self):
+        return " ".join(f"{key}={value}" for key, value in zip("mnepqrt", astuple(self)))
+
+
+@dataclass(frozen=True, eq=False)
+class Geometry:
+    """A layer cut to an array: segments, strips, and the vectors that kernels read.
+
+    Parameters
+    ----------
+    shape : int64 ndarray, shape (17,)
+        Axes as in ``kernels.py``.
+    row_counts : int64 ndarray, shape (2, E + 1), rows
+        Ifmap rows under e ofmap rows, of a full and of the last row segment.
+    """
+
+    shape: np.ndarray
+    row_counts: np.ndarray
+
+
+def shape_key(layer):
+    """All that the array sees of a layer, its name left out; hashable."""
+    return (layer.N, layer.groups, layer.M_group, layer.C, layer.H, layer.W, layer.R,
+            layer.S, layer.U, layer.V, layer.dilation)
+
+
+def cut(layer, hardware):
+    """Cut a layer's filters into what the array and the ifmap spads can hold.
+
+    A filter higher than the array is cut into row segments of nearly equal height, one
+    whose row is wider than the ifmap spad into column segments. Each segment is a filter
+    of its own whose psums meet in the global buffer.
+
+    Raises
+    ------
+    ValueError
+        A filter spad too small for one row of filter taps.
+    """
+    geometry = _cut(shape_key(layer), hardware.rows, hardware.spad_ifmap_words)
+    taps = int(geometry.shape[kernels.S_FULL])
+    if taps > hardware.spad_filter_words:
+        raise ValueError(
+            f"{layer.name}: one filter row of {taps} words exceeds the "
+            f"{hardware.spad_filter_words}-word filter spad of {hardware.name}; enlarge "
+            f"[spad_words] filter")
+    return geometry
+
+
+@lru_cache(maxsize=4096)
+def _cut(key, array_rows, spad_words):
+    N, G, M, C, H, W, R, S, U, V, (dilation_h, dilation_w) = key
+    E = (H - (R - 1) * dilation_h - 1) // U + 1
+    F = (W - (S - 1) * dilation_w - 1) // V + 1
+    row_segments = ceil_div(R, array_rows)
+    R_full = ceil_div(R, row_segments)
+    taps_that_fit = (spad_words - 1) // dilation_w + 1
+    S_full = ceil_div(S, ceil_div(S, taps_that_fit))
+    row_segments, S_segments = ceil_div(R, R_full), ceil_div(S, S_full)
+    shape = np.zeros(kernels.SHAPE_AXES, np.int64)
+    shape[[kernels.N, kernels.G, kernels.M, kernels.C]] = N, G, M, C
+    shape[[kernels.E, kernels.F, kernels.W]] = E, F, W
+    R_last = R - (row_segments - 1) * R_full
+    S_last = S - (S_segments - 1) * S_full
+    shape[[kernels.R_SEGS, kernels.R_FULL, kernels.R_LAST]] = (
+        row_segments, R_full, R_last)
+    shape[[kernels.S_SEGS, kernels.S_FULL, kernels.S_LAST]] = S_segments, S_full, S_last
+    for axis, taps in ((0, S_full), (1, S_last)):
+        span = (taps - 1) * dilation_w + 1
+        shape[kernels.SPAN_FULL + axis] = span
+        shape[kernels.COLS_FULL + axis] = (F - 1) * V + span
+    row_counts = np.zeros((2, E + 1), np.int64)
+    for segment, height in enumerate((R_full, R_last)):
+        kernels.count_strip_rows(height, U, dilation_h, row_counts[segment])
+    return Geometry(shape, row_counts)
+
+
+@lru_cache(maxsize=256)
+def limits(hardware):
+    """Sizes of the chip's storage and array, as kernels read them."""
+    return np.array([
+        hardware.rows, hardware.cols, hardware.spad_ifmap_words,
+        hardware.spad_filter_words, hardware.spad_psum_words, hardware.glb_banks,
+        hardware.glb_bank_words, hardware.glb_filter_words], np.int64)
+
+
+@lru_cache(maxsize=256)
+def timing(hardware):
+    """Widths of the networks, as kernels read them."""
+    return np.array([
+        hardware.ifmap_net_words, hardware.filter_net_words, hardware.psum_in_net_words,
+        hardware.psum_out_net_words, hardware.hop_cycles], np.int64)
+
+
+def glb_use(layer, hardware, mapping):
+    """Words and banks of the global buffer that a mapping fills ("chip").
+
+    Returns
+    -------
+    dict
+        ``ifmap_words``, ``psum_words`` and, each kind rounded up on its own,
+        ``ifmap_banks``, ``psum_banks``; ``filter_words`` of one pass.
+    """
+    geometry = cut(layer, hardware)
+    shape = geometry.shape
+    m, n, e, p, q, r, t = astuple(mapping)
+    channels, filters = min(q * r, layer.C), min(p * t, m)
+    rows = int(geometry.row_counts[0, e])
+    ifmap_words = n * channels * rows * layer.W
+    psum_words = n * m * e * layer.F
+    return {
+        "ifmap_words": ifmap_words,
+        "psum_words": psum_words,
+        "ifmap_banks": ceil_div(ifmap_words, hardware.glb_bank_words),
+        "psum_banks": ceil_div(psum_words, hardware.glb_bank_words),
+        "filter_words": (filters * channels * int(shape[kernels.R_FULL])
+                         * int(shape[kernels.S_FULL])),
+    }
+
+
+def check_mapping(layer, hardware, mapping):
+    """Refuse a mapping that the hardware cannot run.
+
+    Raises
+    ------
+    ValueError
+        Names the layer, the limit, by how much it is exceeded, and what to lower.
+    """
+    for key, value in zip("mnepqrt", astuple(mapping)):
+        if not isinstance(value, int) or value < 1:
+            raise ValueError(
+                f"{layer.name}: {key} must be a whole number of at least 1, "
+                f"got {value!r}")
+    check = _check_chip if hardware.accounting == "chip" else _check_isca16
+    for quantity, value, limit, what, cure in check(layer, hardware, mapping):
+        if value > limit:
+            raise ValueError(f"{layer.name}: {quantity} = {value} exceeds {what} of "
+                             f"{limit} by {value - limit}; {cure}")
+
+
+def _check_chip(layer, hardware, mapping):
+    """(quantity, value, limit, what the limit is, cure), in order of severity."""
+    m, n, e, p, q, r, t = astuple(mapping)
+    shape = cut(layer, hardware).shape
+    R, S, span = (int(shape[axis]) for axis in (
+        kernels.R_FULL, kernels.S_FULL, kernels.SPAN_FULL))
+    yield "n", n, layer.N, "the batch", "lower n"
+    yield "e", e, layer.E, "the ofmap height", "lower e"
+    yield "m", m, layer.M_group, "the filters of one group", "lower m"
+    yield "p", p, m, "the filters in the GLB m", "lower p or raise m"
+    yield "(t-1)*p + 1", (t - 1) * p + 1, m, "the filters in the GLB m", "lower t"
+    yield "q", q, layer.C, "the channels", "lower q"
+    yield ("(r-1)*q + 1", (r - 1) * q + 1, layer.C, "the channels", "lower r")
+    yield ("q*S", q * span, hardware.spad_ifmap_words, "the ifmap spad words",
+           "lower q")
+    yield ("p*q*S", p * q * S, hardware.spad_filter_words, "the filter spad words",
+           "lower p or q")
+    yield "p", p, hardware.spad_psum_words, "the psum spad words", "lower p"
+    yield "R*r", R * r, hardware.rows, "the array rows", "lower r"
+    columns = hardware.rows // (R * r) * hardware.cols
+    yield ("e*t", e * t, columns, "the array columns, folded,", "lower e or t")
+    use = glb_use(layer, hardware, mapping)
+    yield ("filter words of a pass", use["filter_words"], hardware.glb_filter_words,
+           "the filter buffer words", "lower p, q, r or t")
+    banks = use["ifmap_banks"] + use["psum_banks"]
+    yield (f"GLB banks, {use['ifmap_banks']} of ifmaps and {use['psum_banks']} of psums,",
+           banks, hardware.glb_banks, "the GLB banks", "lower m, n or e")
+
+
+def _check_isca16(layer, hardware, mapping):
+    """The limits of the ISCA 2016 analysis; e is its f, ofmap columns in a strip."""
+    m, n, f, p, q, r, t = astuple(mapping)
+    width = (f - 1) * layer.V + layer.S_span
+    yield "n", n, layer.N, "the batch", "lower n"
+    yield "e", f, layer.F, "the ofmap width", "lower e"
+    yield "m", m, layer.M_group, "the filters of one group", "lower m"
+    yield "p*t", p * t, m, "the filters in the GLB m", "lower p or t"
+    yield "q*r", q * r, layer.C, "the channels", "lower q or r"
+    yield ("p*q*R + q*R + p", p * q * layer.R + q * layer.R + p, hardware.rf_words,
+           "the RF words", "lower p or q")
+    yield "S*e*r*t", layer.S * f * r * t, hardware.pes, "the PEs", "lower e, r or t"
+    yield ("GLB words", n * m * layer.E * f + n * q * r * layer.H * width,
+           hardware.glb_words, "the GLB words", "lower m, n or e")
+
+
+def read_mappings(text):
+    """Mappings by layer name, from a CSV file or one of the published tables.
+
+    Parameters
+    ----------
+    text : str
+        ``published``, ``published-table3``, or the path of a CSV file with the columns
+        layer, m, n, e, p, q, r, t.
+
+    Raises
+    ------
+    ValueError
+        File, line and column of a bad cell; unknown names list the known ones.
+    """
+    if text in PUBLISHED:
+        source = resources.files("eyeriss_sim") / "mappings" / f"{text}.csv"
+    elif text.endswith(".csv"):
+        source = Path(text)
+    else:
+        raise ValueError(f"unknown mapping {text!r}; known: search, "
+                         f"{', '.join(PUBLISHED)}, or a .csv file")
+    with source.open(encoding="utf-8-sig", newline="") as lines:
+        return _parse_mappings(lines, text)
+
+
+def _parse_mappings(lines, text):
+    columns = ("layer", *"mnepqrt")
+    reader = csv.reader(lines, skipinitialspace=True)
+    header = None
+    mappings = {}
+    try:
+        for row in reader:
+            cells = [cell.strip() for cell in row]
+            if not any(cells) or cells[0].startswith("#"):
+                continue
+            if header is None:
+                header = cells
+                for kind, names in (
+                        ("unknown", [c for c in header if c not in columns]),
+                        ("missing", [c for c in columns if c not in header]),
+                        ("repeated", [c for c in columns if header.count(c) > 1])):
+                    if names:
+                        raise ValueError(f"{text}: {kind} column {names[0]!r}; "
+                                         f"the columns are {','.join(columns)}")
+                continue
+            where = f"{text}, line {reader.line_num}"
+            if len(cells) != len(header):
+                raise ValueError(f"{where}: {len(cells)} cells, but the header has "
+                                 f"{len(header)} columns")
+            cell_of = dict(zip(header, cells))
+            if cell_of["layer"] in mappings:
+                raise ValueError(
+                    f"{where}: layer {cell_of['layer']!r} stands here twice")
+            for key in "mnepqrt":
+                if not cell_of[key].isdecimal() or int(cell_of[key]) < 1:
+                    raise ValueError(f"{where}, column {key}: must be a whole number of "
+                                     f"at least 1, got {cell_of[key]!r}")
+            mappings[cell_of["layer"]] = Mapping(*(int(cell_of[k]) for k in "mnepqrt"))
+    except (UnicodeDecodeError, csv.Error) as problem:
+        raise ValueError(f"{text}: not a CSV file: {problem}") from None
+    if not mappings:
+        raise ValueError(f"{text}: no mapping in it; the columns are "
+                         + ",".join(columns))
+    return mappings

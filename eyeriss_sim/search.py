@@ -1,0 +1,138 @@
+"""The best legal mapping of a layer for energy, cycles or EDP."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from eyeriss_sim import kernels
+from eyeriss_sim.energy import search_coefficients
+from eyeriss_sim.layer import ConvLayer
+from eyeriss_sim.mapping import Mapping, cut, glb_use, limits, shape_key, timing
+from eyeriss_sim.zeros import Zeros
+
+OBJECTIVES = {"energy": kernels.ENERGY, "cycles": kernels.CYCLES, "edp": kernels.EDP}
+UNCODED = Zeros(1.0, 1.0, 1.0, 1.0)
+# The search of the ISCA 2016 analysis weighs a psum hop twice; its figures count it once.
+ISCA16_HOP_WEIGHT = 2.0
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """What a search found.
+
+    Parameters
+    ----------
+    mappings : tuple of Mapping
+        The best first, then the runners-up that were asked for.
+    scores : tuple of float
+        Their objective: normalised energy, cycles, or the product.
+    evaluated : int
+        Mappings whose energy or cycles were computed.
+    """
+
+    mappings: tuple[Mapping, ...]
+    scores: tuple[float, ...]
+    evaluated: int
+
+
+def search(layer, hardware, objective="energy", keep=1, prune=True, zeros=UNCODED):
+    """Exhaustive search over the legal mappings of a layer.
+
+    Ties are settled by fewer cycles (by less energy where cycles are the objective), then
+    by the order of the search, so that the result is the same everywhere.
+
+    Parameters
+    ----------
+    layer : ConvLayer
+    hardware : Hardware
+    objective : {"energy", "cycles", "edp"}
+        Normalised energy, total cycles, or their product.
+    keep : int
+        How many of the best to return.
+    prune : bool
+        False visits what is provably not better, too.
+    zeros : Zeros
+        Zeros that the search takes into account; none unless given.
+
+    Returns
+    -------
+    SearchResult
+
+    Raises
+    ------
+    ValueError
+        No mapping fits, with the limit that not even the smallest keeps.
+    """
+    if objective not in OBJECTIVES:
+        raise ValueError(f"unknown objective {objective!r}; known: "
+                         + ", ".join(OBJECTIVES))
+    if hardware.accounting == "chip":
+        cut(layer, hardware)    # names the layer if its filters can't be cut
+    result = _search(shape_key(layer), hardware, objective, keep, prune, zeros)
+    if not result.mappings:
+        raise ValueError(_why_nothing_fits(layer, hardware))
+    return result
+
+
+@lru_cache(maxsize=65536)
+def _search(key, hardware, objective, keep, prune, zeros):
+    layer = _layer_of(key)
+    best = np.empty((keep, 2))
+    mappings = np.empty((keep, 7), np.int64)
+    if hardware.accounting == "chip":
+        geometry = cut(layer, hardware)
+        evaluated = kernels.search_chip(
+            geometry.shape, geometry.row_counts, limits(hardware), timing(hardware),
+            hardware.cycles_per_dram_word,
+            search_coefficients(geometry.shape, hardware, zeros),
+            zeros.ifmap_ratio, zeros.ofmap_ratio, OBJECTIVES[objective], prune, best,
+            mappings)
+    else:
+        sizes = np.array([
+            layer.N, layer.M_group, layer.C, layer.H, layer.W, layer.E, layer.F, layer.R,
+            layer.S, layer.V, layer.S_span, hardware.pes, hardware.glb_words,
+            hardware.rf_words], np.int64)
+        words = np.array([layer.ifmap_words, layer.filter_words, layer.ofmap_words,
+                          layer.macs], np.float64)
+        cost = np.array([hardware.cost_MAC(level)
+                         for level in ("alu", "rf", "noc", "glb", "dram")])
+        evaluated = kernels.search_isca16(
+            sizes, words, cost, ISCA16_HOP_WEIGHT, OBJECTIVES[objective], prune, best,
+            mappings)
+    found = [place for place in range(keep) if np.isfinite(best[place, 0])]
+    return SearchResult(
+        tuple(Mapping(*(int(v) for v in mappings[place])) for place in found),
+        tuple(float(best[place, 0]) for place in found), int(evaluated))
+
+
+def _layer_of(key):
+    N, groups, M_group, C, H, W, R, S, U, V, dilation = key
+    return ConvLayer(name="a layer", N=N, M=M_group * groups, C=C, H=H, W=W, R=R, S=S, U=U,
+                     V=V, groups=groups, dilation=dilation)
+
+
+def _why_nothing_fits(layer, hardware):
+    """One line: which limit the smallest mapping breaks, and what would help."""
+    smallest = Mapping(1, 1, 1, 1, 1, 1, 1)
+    if hardware.accounting == "isca16":
+        rf = 2 * layer.R + 1
+        if rf > hardware.rf_words:
+            return (f"{layer.name}: one filter and ifmap column of {rf} words exceeds the "
+                    f"{hardware.rf_words}-word RF of {hardware.name}; enlarge [rf] words")
+        if layer.S > hardware.pes:
+            return (f"{layer.name}: filter width S={layer.S} exceeds the {hardware.pes} "
+                    f"PEs of {hardware.name}; enlarge [array]")
+        words = layer.E + layer.H * layer.S_span
+        return (f"{layer.name}: one strip of {words} words exceeds the "
+                f"{hardware.glb_words}-word GLB of {hardware.name}; enlarge "
+                f"[glb] ifmap_psum_B")
+    use = glb_use(layer, hardware, smallest)
+    if use["filter_words"] > hardware.glb_filter_words:
+        return (f"{layer.name}: one filter of {use['filter_words']} words exceeds the "
+                f"{hardware.glb_filter_words}-word filter buffer of {hardware.name}; "
+                f"enlarge [glb] filter_B")
+    return (f"{layer.name}: one strip takes {use['ifmap_banks']} GLB banks of ifmaps "
+            f"({use['ifmap_words']} words) and {use['psum_banks']} of psums "
+            f"({use['psum_words']} words), but {hardware.name} has "
+            f"{hardware.glb_banks}; enlarge [glb] ifmap_psum_B")

@@ -1,0 +1,278 @@
+"""The whole way of a network through the model: mapping, counts, cycles, energy."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.metadata import version
+
+import numpy as np
+import pandas as pd
+
+from eyeriss_sim.counts import Counts, count
+from eyeriss_sim.cycles import CAUSES, Cycles, count_cycles
+from eyeriss_sim.energy import LEVEL_COSTS, effective_accesses, level_energy
+from eyeriss_sim.hardware import WORD_B, Hardware, load_hardware
+from eyeriss_sim.importers import load_network
+from eyeriss_sim.kernels import (
+    DRAIN, DRAM, FILL, FILTER, GLB, IFMAP, PSUM, READ, WRITE)
+from eyeriss_sim.layer import ConvLayer, Network
+from eyeriss_sim.mapping import Mapping, check_mapping, read_mappings
+from eyeriss_sim.search import search
+from eyeriss_sim.zeros import Densities, Zeros, read_densities, zeros_of
+
+
+@dataclass(frozen=True, eq=False)
+class LayerResult:
+    """One layer on one machine.
+
+    Parameters
+    ----------
+    layer : ConvLayer
+    mapping : Mapping
+    mapping_source : str
+        ``search:energy`` or the table that the mapping was read from.
+    densities : Densities
+    zeros : Zeros
+        What the machine makes of them.
+    counts : Counts
+        Dense accesses.
+    accesses : float64 ndarray, shape (4, 3, 5), words
+        What zeros leave of them, [level, kind, direction].
+    cycles : Cycles
+    energy_MAC, energy_pJ : float64 ndarray, shape (4, 3)
+        [level, kind]; levels RF NOC GLB DRAM, kinds ifmap filter psum.
+    alu_MAC, alu_pJ : float
+        Energy of the MACs.
+    clock_pJ, static_pJ : float
+        Clock and leakage over the total latency.
+    """
+
+    layer: ConvLayer
+    mapping: Mapping
+    mapping_source: str
+    densities: Densities
+    zeros: Zeros
+    counts: Counts
+    accesses: np.ndarray
+    cycles: Cycles
+    energy_MAC: np.ndarray
+    alu_MAC: float
+    energy_pJ: np.ndarray
+    alu_pJ: float
+    clock_pJ: float
+    static_pJ: float
+
+    @property
+    def total_MAC(self):
+        """Normalised energy of all levels and the MACs."""
+        return float(self.energy_MAC.sum()) + self.alu_MAC
+
+    @property
+    def chip_pJ(self):
+        """Energy of the chip: all but DRAM, clock and leakage included."""
+        on_chip = float(self.energy_pJ[:DRAM].sum())
+        return on_chip + self.alu_pJ + self.clock_pJ + self.static_pJ
+
+
+@dataclass(frozen=True, eq=False)
+class SimulationResult:
+    """A network on one machine.
+
+    Parameters
+    ----------
+    network : Network
+    hardware : Hardware
+    layers : tuple of LayerResult
+        In the order in which they run.
+    provenance : dict
+        What the figures stand on; constant columns of ``table``.
+    """
+
+    network: Network
+    hardware: Hardware
+    layers: tuple[LayerResult, ...]
+    provenance: dict
+
+    @cached_property
+    def table(self):
+        """One row a layer, for the whole batch; every unit stands in its column's name.
+
+        Returns
+        -------
+        pandas.DataFrame
+        """
+        rows = [self._row(result) for result in self.layers]
+        return pd.DataFrame(rows)
+
+    @property
+    def total_uJ(self):
+        """Energy of the chip and its DRAM accesses, the whole batch."""
+        dram = sum(float(result.energy_pJ[DRAM].sum()) for result in self.layers)
+        return (sum(result.chip_pJ for result in self.layers) + dram) * 1e-6
+
+    @property
+    def total_ms(self):
+        """Total latency of the whole batch."""
+        return sum(r.cycles.total for r in self.layers) / self.hardware.clock_MHz / 1e3
+
+    def _row(self, result):
+        layer, mapping, cycles = result.layer, result.mapping, result.cycles
+        per_ms = self.hardware.clock_MHz * 1e3
+        total_ms = cycles.total / per_ms
+        glb = result.accesses[GLB]
+        by_level = result.energy_MAC.sum(axis=1)
+        by_kind = result.energy_MAC.sum(axis=0)
+        chip_uJ = result.chip_pJ * 1e-6
+        return {
+            "layer": layer.name,
+            "macs": layer.macs,
+            **{key: getattr(mapping, key) for key in "mnepqrt"},
+            "passes": result.counts.passes,
+            "active_pes": result.counts.active_pes,
+            "cycles": cycles.total,
+            "processing_ms": cycles.processing / per_ms,
+            "total_ms": total_ms,
+            "glb_MB": megabytes(glb[IFMAP, READ] + glb[PSUM, READ] + glb[PSUM, WRITE]),
+            "glb_dram_side_MB": megabytes(glb[IFMAP, FILL] + glb[PSUM, DRAIN]),
+            "glb_filter_MB": megabytes(glb[FILTER, FILL] + glb[FILTER, READ]),
+            "dram_MB": megabytes(result.accesses[DRAM].sum()),
+            "energy_MAC": result.total_MAC,
+            **{f"{level}_MAC": by_level[axis] for axis, level in enumerate(LEVEL_COSTS)},
+            "alu_MAC": result.alu_MAC,
+            **{f"{kind}_MAC": by_kind[axis]
+               for axis, kind in enumerate(("ifmap", "filter", "psum"))},
+            "energy_uJ": chip_uJ,
+            "dram_uJ": float(result.energy_pJ[DRAM].sum()) * 1e-6,
+            "clock_uJ": (result.clock_pJ + result.static_pJ) * 1e-6,
+            "power_mW": chip_uJ / total_ms,
+            "utilization": layer.macs / (cycles.total * self.hardware.pes),
+            **{f"{cause}_cycles": getattr(cycles, cause) for cause in CAUSES},
+            "ifmap_density": result.densities.ifmap,
+            "filter_density": result.densities.filter,
+            "ofmap_density": result.densities.ofmap,
+            "mapping_source": result.mapping_source,
+            **self.provenance,
+        }
+
+
+def megabytes(words):
+    """10^6 bytes of that many words."""
+    return float(words) * WORD_B / 1e6
+
+
+def simulate(network, hardware="eyeriss_chip", batch=None, *, mapping="search",
+             objective="energy", zeros=None, densities=None, input_shape=None):
+    """Mapping, accesses, cycles and energy of every layer of a network.
+
+    Parameters
+    ----------
+    network : Network, str or torch.nn.Module
+        A network, the name of one of the zoo, a file (``.onnx``, ``.csv``,
+        ``file.py:factory``), or a module.
+    hardware : Hardware or str
+        A preset, or the path of a TOML file.
+    batch : int, optional
+        Images; the network's own number unless given.
+    mapping : str or dict
+        ``search``, ``published``, ``published-table3``, the path of a CSV file, or
+        Mappings by layer name. Layers that are not named are searched.
+    objective : {"energy", "cycles", "edp"}
+        What the search minimises: normalised energy, total cycles or their product. It
+        takes no zeros into account.
+    zeros : {"dense", "gate_ifmap", "skip_either"}, optional
+        What the machine does with zeros; the hardware's own unless given.
+    densities : str or dict, optional
+        Path of a CSV file, or Densities by layer name. Layers not named are dense.
+    input_shape : tuple of int, optional
+        Of a module's input, batch first.
+
+    Returns
+    -------
+    SimulationResult
+
+    Raises
+    ------
+    ValueError
+        One line that names the layer, the quantity, the value and the cure.
+    OSError
+        A file that can't be read.
+
+    Examples
+    --------
+    >>> from eyeriss_sim import simulate
+    >>> result = simulate("alexnet", batch=4, mapping="published")
+    >>> result.table.set_index("layer").glb_MB.round(1)["CONV2"]
+    np.float64(77.6)
+    """
+    network = load_network(network, batch=batch, input_shape=input_shape)
+    hardware = load_hardware(hardware)
+    if zeros is not None:
+        hardware = hardware.with_zeros(zeros)
+    mapping_name = "given"
+    if isinstance(mapping, str):
+        mapping_name = mapping
+        mapping = {} if mapping == "search" else read_mappings(mapping)
+    if isinstance(densities, str):
+        densities = read_densities(densities)
+    densities = densities or {}
+    _check_names(network, mapping, mapping_name, "mapping")
+    _check_names(network, densities, "densities", "density")
+    layers = []
+    for place, layer in enumerate(network.layers):
+        layer_densities = densities.get(layer.name, Densities())
+        layer_densities.check(layer.name)
+        if layer.name in mapping:
+            chosen, source = clip_to_batch(mapping[layer.name], layer), mapping_name
+            check_mapping(layer, hardware, chosen)
+        else:
+            chosen = search(layer, hardware, objective).mappings[0]
+            source = f"search:{objective}"
+        layers.append(simulate_layer(
+            layer, hardware, chosen, source, layer_densities, first_layer=place == 0))
+    provenance = {
+        "network": network.name,
+        "batch": network.batch,
+        "hardware": hardware.name,
+        "accounting": hardware.accounting,
+        "zeros": hardware.zeros,
+        "cost_table": cost_table(hardware),
+        "version": version("eyeriss-sim"),
+    }
+    return SimulationResult(network, hardware, tuple(layers), provenance)
+
+
+def simulate_layer(layer, hardware, mapping, mapping_source, densities, first_layer):
+    """One layer under a legal mapping; returns its LayerResult."""
+    zeros = zeros_of(hardware.zeros, densities, first_layer)
+    counts = count(layer, hardware, mapping)
+    cycles = count_cycles(layer, hardware, mapping, counts, zeros)
+    energy_MAC, alu_MAC = level_energy(counts, zeros, hardware.cost_MAC)
+    energy_pJ, alu_pJ = level_energy(counts, zeros, hardware.cost_pJ)
+    seconds = cycles.total / (hardware.clock_MHz * 1e6)
+    return LayerResult(
+        layer, mapping, mapping_source, densities, zeros, counts,
+        effective_accesses(counts, zeros), cycles, energy_MAC, alu_MAC, energy_pJ, alu_pJ,
+        clock_pJ=cycles.total * hardware.pes * hardware.clock_pJ_per_PE_cycle,
+        static_pJ=hardware.static_mW * 1e9 * seconds)
+
+
+def clip_to_batch(mapping, layer):
+    """The mapping with n lowered to the images that there are."""
+    n = min(mapping.n, layer.N)
+    return Mapping(mapping.m, n, mapping.e, mapping.p, mapping.q, mapping.r, mapping.t)
+
+
+def cost_table(hardware):
+    """The prices that a result stands on, in one line."""
+    ratios = " ".join(
+        f"{level} {hardware.cost_MAC(level):g}" for level in ("alu", *LEVEL_COSTS))
+    return f"{ratios}; 1 MAC = {hardware.mac_pJ:g} pJ"
+
+
+def _check_names(network, given, source, what):
+    """Refuse data for layers that the network has not."""
+    names = {layer.name for layer in network.layers}
+    for name in given:
+        if name not in names:
+            raise ValueError(
+                f"{source}: {what} for layer {name!r}, which {network.name} has not; its "
+                f"layers are {', '.join(layer.name for layer in network.layers)}")
