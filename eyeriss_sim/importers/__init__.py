@@ -1,0 +1,1 @@
+"""Anything that describes a network → :class:`~eyeriss_sim.layer.Network`."""

@@ -1,0 +1,134 @@
+"""Shapes of operators → layers; what the torch and the ONNX importer share."""
+
+from math import prod
+
+from eyeriss_sim.layer import ConvLayer, Network, UncountedOp
+
+
+class OperatorLog:
+    """Collects layers and other operators in the order in which a network runs them.
+
+    Parameters
+    ----------
+    batch : int
+        Images that the operators' shapes stand for.
+    """
+
+    def __init__(self, batch):
+        self.batch = batch
+        self.layers = []
+        self._names = set()
+        self._others = {}
+
+    def convolution(self, name, ifmap, filt, *, stride, pads, dilation, groups=1,
+                    transposed=False, output_padding=None, dynamic_filters=False):
+        """Add a convolution over one, two or three dimensions.
+
+        A 1-D convolution becomes a layer of one row. A 3-D one becomes its 2-D slices:
+        each of the D_out ofmap slices reads C*KD ifmap slices, so N' = N*D_out and
+        C' = C*KD. A transposed one becomes what it computes: a stride-1 convolution
+        over the ifmap with stride - 1 zeros between its pixels and span - 1 - padding
+        zeros around it; ``padding`` of the layer holds only the zeros around, the
+        ones between are ordinary pixels of H and W.
+
+        Parameters
+        ----------
+        name : str
+        ifmap : sequence of int
+            (N, channels of all groups, pixels...), without padding.
+        filt : sequence of int
+            (M, C, taps...); transposed: (all channels, M/groups, taps...).
+        stride, dilation, output_padding : sequence of int
+            One value per dimension.
+        pads : sequence of (int, int)
+            Pixels before and after, per dimension.
+        groups : int
+        transposed, dynamic_filters : bool
+        """
+        N, channels, *pixels = ifmap
+        taps = filt[2:]
+        dims = len(pixels)
+        if not 1 <= dims <= 3:
+            raise ValueError(f"{name}: a convolution over {dims} dimensions; only "
+                             "1, 2 and 3 are known")
+        M = filt[1] * groups if transposed else filt[0]
+        span = [(k - 1) * d + 1 for k, d in zip(taps, dilation)]
+        if transposed:
+            extra = output_padding or [0] * dims
+            pixels = [(size - 1) * step + 1 for size, step in zip(pixels, stride)]
+            pads = [(reach - 1 - before, reach - 1 - after + more)
+                    for reach, (before, after), more in zip(span, pads, extra)]
+            stride = [1] * dims
+        sizes = [size + before + after
+                 for size, (before, after) in zip(pixels, pads)]
+        C = channels // groups
+        if dims == 3:
+            N *= (sizes[0] - span[0]) // stride[0] + 1
+            C *= taps[0]
+            sizes, taps, pads = sizes[1:], taps[1:], pads[1:]
+            stride, dilation = stride[1:], dilation[1:]
+        elif dims == 1:
+            sizes, taps, pads = [1, *sizes], [1, *taps], [(0, 0), *pads]
+            # One row has no vertical step; equal steps are the case every mapper knows.
+            stride, dilation = [*stride] * 2, [*dilation] * 2
+        # A transposed convolution that is padded by more than span - 1 crops instead.
+        padding = [max(0, side) for pair in pads for side in pair]
+        self._add(name, N=N, M=M, C=C, H=sizes[0], W=sizes[1], R=taps[0], S=taps[1],
+                  U=stride[0], V=stride[1], groups=groups, dilation=tuple(dilation),
+                  padding=tuple(padding), dynamic_filters=dynamic_filters)
+
+    def product(self, name, rows, inner, filters, *, groups=1, dynamic_filters=False,
+                fmap=None):
+        """Add ``groups`` matrix products (rows x inner) @ (inner x filters).
+
+        Rows that belong to one image are the W of a one-row ifmap, so that a filter is
+        kept while they pass. If ``fmap`` = (C, h, w) names the map that was flattened
+        to one row of ``inner`` values, the layer is an FC layer over that map.
+        """
+        if dynamic_filters:
+            N, W = 1, rows
+        else:
+            N = self.batch if rows % self.batch == 0 else 1
+            W = rows // N
+        sizes = {"C": inner, "H": 1, "W": W, "R": 1, "S": 1}
+        if fmap and W == 1 and not dynamic_filters:
+            C, h, w = fmap
+            sizes = {"C": C, "H": h, "W": w, "R": h, "S": w}
+        self._add(name, N=N, M=groups * filters, groups=groups,
+                  dynamic_filters=dynamic_filters, **sizes)
+
+    def _add(self, name, **sizes):
+        unique, runs = name, 1
+        while unique in self._names:
+            runs += 1
+            unique = f"{name}#{runs}"
+        self._names.add(unique)
+        self.layers.append(ConvLayer(name=unique, **sizes))
+
+    def other(self, op, outputs):
+        """Count one run of an operator that is no layer; ``outputs`` None: unknown."""
+        calls, total = self._others.get(op, (0, 0))
+        known = total is not None and outputs is not None
+        self._others[op] = calls + 1, total + outputs if known else None
+
+    def network(self, name, source):
+        """All that was added, as a Network."""
+        others = [UncountedOp(op, *counts) for op, counts in self._others.items()]
+        return Network(name, self.layers, others, self.batch, source)
+
+
+def flattened_map(before, after):
+    """(C, h, w) of a shape ``before`` that was flattened to ``after``, or None.
+
+    Examples
+    --------
+    >>> flattened_map((8, 512, 7, 7), (8, 25088))
+    (512, 7, 7)
+    >>> flattened_map((8, 197, 768), (1576, 768)) is None
+    True
+    """
+    if (len(before) == 4 and len(after) == 2 and before[0] == after[0]
+            and before[1] > 1 and before[2] * before[3] > 1
+            and prod(before) == prod(after)):
+        return tuple(before[1:])
+    return None

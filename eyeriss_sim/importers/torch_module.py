@@ -1,0 +1,546 @@
+"""A torch module → Network, by watching which operators run.
+
+Operators are caught below torch's Python layer (aten), so a functional call counts as
+much as a module. The module is copied onto torch's "meta" device, where tensors have
+shapes but no values: nothing is computed, nothing large is allocated, and the user's
+module is left as it is. This is the only file of the importers that imports torch.
+"""
+
+import copy
+import functools
+import importlib.util
+import re
+import sys
+from contextlib import nullcontext
+from pathlib import Path
+
+import torch
+from torch.nn.modules.conv import _ConvNd
+from torch.nn.parameter import is_lazy
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves, tree_map
+
+from eyeriss_sim.importers.operators import OperatorLog, flattened_map
+
+META = torch.device("meta")
+
+# Operators that only rename or reserve memory, beyond those that aten marks as views.
+FREE = {
+    "_unsafe_view", "lift_fresh", "lift_fresh_copy", "unsafe_split",
+    "unsafe_split_with_sizes", "unsafe_chunk", "resize_", "set_", "t_", "transpose_",
+    "squeeze_", "unsqueeze_", "swapaxes_", "as_strided_", "sym_size", "sym_numel"}
+FACTORY = re.compile(r"(empty|zeros|ones|full)_like|new_\w+")
+# aten's names of what users know under another name.
+KNOWN_AS = {
+    "constant_pad_nd": "pad", "clone": "copy", "_to_copy": "copy", "copy_": "copy",
+    "_safe_softmax": "softmax", "_adaptive_avg_pool2d": "adaptive_avg_pool2d"}
+# Position of the two factors of a matrix product among the arguments.
+FACTORS = {
+    "mm": 0, "bmm": 0, "mv": 0, "dot": 0, "vdot": 0, "_int_mm": 0, "_scaled_mm": 0,
+    "addmm": 1, "baddbmm": 1, "addbmm": 1, "addmv": 1, "_addmm_activation": 1}
+
+
+def network_from_module(module, input_shape, name=None):
+    """Trace a torch module.
+
+    Layers are called after the module whose forward runs, or after the module that
+    owns the weight (``attn.out_proj``); a product of two activations and a functional
+    call on a free tensor carry the running module's name and the operator
+    (``attn.matmul``). A second run of the same layer is ``conv#2``. Rows of a linear
+    layer that belong to one image are the W of a one-row ifmap. Work on weights alone
+    (masks, parametrizations) is done once, not per image, and is left out.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        Traced as in eval mode, without gradients, on a copy.
+    input_shape : tuple of int, or list of tuples
+        With the batch as first dimension; one per input. A tensor may stand for a
+        shape, where its dtype matters (token numbers).
+    name : str, optional
+        Of the network; by default the module's class.
+
+    Returns
+    -------
+    Network
+
+    Raises
+    ------
+    ValueError
+        The forward fails on this shape, or depends on the values of tensors.
+
+    Examples
+    --------
+    >>> conv = torch.nn.Conv2d(3, 8, 3, padding=1)
+    >>> network_from_module(torch.nn.Sequential(conv), (2, 3, 32, 32)).macs
+    442368
+    """
+    if not isinstance(module, torch.nn.Module):
+        raise ValueError(f"a torch.nn.Module is needed, got a {type(module).__name__}")
+    module = getattr(module, "_orig_mod", module)       # what torch.compile wraps
+    name = name or type(module).__name__
+    twin = _meta_copy(module, name).eval()
+    inputs = _meta_inputs(input_shape, twin, name)
+    recorder = _Recorder(twin, inputs)
+    try:
+        recorder.run()
+    except Exception as problem:
+        numbers = [tensor.long() for tensor in inputs]
+        if "scalar types: Long" in str(problem) and numbers[0].dtype != inputs[0].dtype:
+            # The network begins with an embedding.
+            return network_from_module(module, numbers, name)
+        raise ValueError(_reason(problem, name, recorder, inputs)) from problem
+    return recorder.log.network(
+        name, f"traced from the torch module {type(module).__name__}")
+
+
+def load_module(text):
+    """The module that a Python file makes.
+
+    The file runs with "meta" as torch's default device, so that a large network costs
+    no memory; if that fails it runs again with real tensors.
+
+    Parameters
+    ----------
+    text : str
+        ``"path/to/file.py:factory"``; the factory is a module, or makes one when
+        called without arguments.
+
+    Returns
+    -------
+    torch.nn.Module
+
+    Raises
+    ------
+    ValueError
+        No such file or factory, no module, or the file's code raises.
+    """
+    file, _, attribute = text.rpartition(":")
+    path = Path(file)
+    if not file.endswith(".py") or not attribute:
+        raise ValueError(f"{text!r} names no module; write path/to/file.py:factory")
+    if not path.is_file():
+        raise ValueError(f"{file}: no such file")
+    try:
+        made = _run_file(path, attribute, META)
+    except _MissingAttribute:
+        raise
+    except (Exception, SystemExit):
+        try:
+            made = _run_file(path, attribute, nullcontext())
+        except _MissingAttribute:
+            raise
+        except (Exception, SystemExit) as problem:
+            raise ValueError(f"{file}:{attribute} raised {type(problem).__name__}: "
+                             f"{_first_line(problem)}{_line_in(path, problem)}; "
+                             "it must run without arguments") from problem
+    if not isinstance(made, torch.nn.Module):
+        raise ValueError(f"{file}:{attribute} gives a {type(made).__name__}, "
+                         "not a torch.nn.Module")
+    return made
+
+
+class _MissingAttribute(ValueError):
+    """The file ran, but has no such factory."""
+
+
+def _run_file(path, attribute, device):
+    spec = importlib.util.spec_from_file_location(f"_eyeriss_sim_{path.stem}", path)
+    source = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = source             # dataclasses in the file look it up
+    sys.path.insert(0, str(path.parent.resolve()))
+    try:
+        with device:
+            spec.loader.exec_module(source)
+            if not hasattr(source, attribute):
+                raise _MissingAttribute(
+                    f"{path} has no {attribute!r}; it has "
+                    + (", ".join(_factories(source)) or "nothing that makes a module"))
+            made = getattr(source, attribute)
+            if isinstance(made, torch.nn.Module) or not callable(made):
+                return made
+            return made()
+    finally:
+        sys.path.remove(str(path.parent.resolve()))
+
+
+def _factories(source):
+    """Names in a file that may be, or make, a module."""
+    def fits(value):
+        if isinstance(value, type):
+            return (issubclass(value, torch.nn.Module)
+                    and value.__module__ == source.__name__)
+        return isinstance(value, torch.nn.Module) or (
+            callable(value) and getattr(value, "__module__", "") == source.__name__)
+    return sorted(key for key, value in vars(source).items()
+                  if not key.startswith("_") and fits(value))
+
+
+def _line_in(path, problem):
+    """Where in the file an exception came from, as " (line 7)"."""
+    line, step = "", problem.__traceback__
+    while step:
+        if Path(step.tb_frame.f_code.co_filename) == path:
+            line = f" (line {step.tb_lineno})"
+        step = step.tb_next
+    return line
+
+
+class _CopyToMeta(TorchFunctionMode):
+    """Makes ``copy.deepcopy`` of any tensor a meta tensor, which has no memory."""
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        if func is torch.Tensor.__deepcopy__:
+            tensor, memo = args
+            if id(tensor) not in memo:
+                memo[id(tensor)] = tensor.detach().to("meta")
+            return memo[id(tensor)]
+        return func(*args, **(kwargs or {}))
+
+
+def _meta_copy(module, name):
+    if any(isinstance(child, torch.jit.ScriptModule) for child in module.modules()):
+        raise ValueError(f"{name}: TorchScript cannot be traced; give the nn.Module "
+                         "that it was made from, or an ONNX export")
+    memo = {}
+    for param in module.parameters():
+        # A Parameter's own __deepcopy__ would copy its values.
+        if is_lazy(param):
+            memo[id(param)] = torch.nn.UninitializedParameter(
+                requires_grad=False, device=META)
+        else:
+            memo[id(param)] = torch.nn.Parameter(
+                param.detach().to("meta"), requires_grad=False)
+    try:
+        with _CopyToMeta():
+            return copy.deepcopy(module, memo)
+    except Exception as problem:
+        raise ValueError(f"{name}: the module cannot be copied for a trace: "
+                         f"{_first_line(problem)}; give a fresh one") from problem
+
+
+def _meta_inputs(input_shape, module, name):
+    several = isinstance(input_shape, list) and not all(
+        isinstance(size, int) for size in input_shape)
+    dtype = next((param.dtype for param in module.parameters()
+                  if param.dtype.is_floating_point), torch.float32)
+    inputs = []
+    for shape in input_shape if several else [input_shape]:
+        if isinstance(shape, torch.Tensor):
+            inputs.append(shape.detach().to("meta"))
+            continue
+        if (not isinstance(shape, (tuple, list)) or not shape
+                or any(not isinstance(size, int) or size < 1 for size in shape)):
+            raise ValueError(
+                f"{name}: an input shape is whole numbers of at least 1, the batch "
+                f"first, as in (1, 3, 224, 224); got {shape!r}")
+        inputs.append(torch.empty(tuple(shape), dtype=dtype, device=META))
+    if not inputs or not inputs[0].dim():
+        raise ValueError(f"{name}: an input shape is needed, as in (1, 3, 224, 224)")
+    return inputs
+
+
+def _first_line(problem):
+    lines = str(problem).strip().splitlines()
+    return lines[0].split(". ")[0].rstrip(".") if lines else "no reason given"
+
+
+def _reason(problem, name, recorder, inputs):
+    where = f"module {recorder.failed}" if recorder.failed else "its forward"
+    reason = _first_line(problem)
+    if re.search("meta (tensor|device)|register_meta|data-dependent", str(problem)):
+        return (f"{name}: {where} asks for the values of a tensor ({reason}), and a "
+                "trace has only shapes; take out .item(), .tolist(), .numpy() and "
+                "branches on values, or export to ONNX")
+    return (f"{name}: {where} fails on an input of {_sizes(inputs)}: "
+            f"{type(problem).__name__}: {reason}{recorder.failed_operator}; "
+            "is the input shape right?")
+
+
+def _sizes(tensors):
+    return ", ".join("x".join(map(str, tensor.shape)) for tensor in tensors)
+
+
+class _Recorder(TorchDispatchMode):
+    """Notes the operators that run in a module.
+
+    What a tensor depends on is noted per storage, so that views and in-place writes
+    need no rules of their own: on an input ("an activation"), or else on a parameter.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        On meta; the forward of each of its modules is wrapped.
+    inputs : list of Tensor
+        A first one of a single dimension has no batch.
+
+    Attributes
+    ----------
+    log : OperatorLog
+    failed : str or None
+        Innermost module that raised.
+    failed_operator : str
+        Operator that raised and the sizes of its operands, ready for a message.
+    """
+
+    def __init__(self, module, inputs):
+        super().__init__()
+        self.log = OperatorLog(inputs[0].shape[0] if inputs[0].dim() > 1 else 1)
+        self.failed = None
+        self.failed_operator = ""
+        self._module, self._inputs = module, inputs
+        self._stack = [""]
+        self._in_hooks = False      # between a module's call and its forward
+        self._alive = []            # keeps every id and address below in use
+        self._activations = set()   # storages
+        self._owners = {}           # storage: names of the parameter it came from
+        self._copies = {}           # id of an expanded weight: times it is repeated
+        self._flat = {}             # id of a flattened tensor: its (C, h, w)
+        self._twins = {}            # id of a tensor with values: its meta twin
+        self._standard = {path for path, child in module.named_modules()
+                          if isinstance(child, (_ConvNd, torch.nn.Linear))}
+        for key, value in [*module.named_parameters(remove_duplicate=False),
+                           *module.named_buffers(remove_duplicate=False)]:
+            if not is_lazy(value):
+                self._owners.setdefault(self._storage(value), []).append(key)
+        for tensor in inputs:
+            self._activations.add(self._storage(tensor))
+        for path, child in module.named_modules():
+            child.register_forward_pre_hook(self._enter_hooks, prepend=True)
+            child.forward = self._wrap(child.forward, path)
+
+    def run(self):
+        """Run the forward once."""
+        with torch.no_grad(), META, self:
+            self._module(*self._inputs)
+
+    def _enter_hooks(self, module, args):
+        self._in_hooks = True
+
+    def _wrap(self, forward, path):
+        @functools.wraps(forward)
+        def wrapped(*args, **kwargs):
+            self._in_hooks = False
+            self._stack.append(path)
+            try:
+                return forward(*args, **kwargs)
+            except Exception:
+                if self.failed is None:
+                    self.failed = path
+                raise
+            finally:
+                self._stack.pop()
+        return wrapped
+
+    def _storage(self, tensor):
+        """What views of one tensor share."""
+        try:
+            storage = tensor.untyped_storage()
+        except (NotImplementedError, RuntimeError):     # sparse: shares nothing
+            storage = tensor
+        self._alive.append(storage)
+        return getattr(storage, "_cdata", id(storage))
+
+    def _is_activation(self, tensor):
+        return self._storage(tensor) in self._activations
+
+    def _on_meta(self, value):
+        """A stand-in for a tensor with values, from a closure or from numpy."""
+        if not isinstance(value, torch.Tensor) or value.device == META:
+            return value
+        if id(value) not in self._twins:
+            self._alive.append(value)
+            self._twins[id(value)] = torch.empty_strided(
+                value.shape, value.stride(), dtype=value.dtype, device=META)
+        return self._twins[id(value)]
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        kwargs = dict(kwargs or {})
+        op = func.overloadpacket.__name__
+        if op == "_local_scalar_dense" and args[0].device != META:
+            return func(*args)      # the value of a constant is no secret
+        if kwargs.get("device") is not None:
+            kwargs["device"] = META
+        args, kwargs = tree_map(self._on_meta, (args, kwargs))
+        # In inference mode composite operators arrive here whole.
+        if torch._C._dispatch_has_kernel_for_dispatch_key(
+                func.name(), "CompositeImplicitAutograd"):
+            with self:
+                return func.decompose(*args, **kwargs)
+        tensors = _tensors_in((args, kwargs))
+        try:
+            out = func(*args, **kwargs)
+        except Exception:
+            self.failed_operator = f" ({op} of {_sizes(tensors)})"
+            raise
+        self._record(func, op, args, tensors, _tensors_in(out))
+        return out
+
+    def _record(self, func, op, args, tensors, outputs):
+        self._alive += outputs
+        active = any(map(self._is_activation, tensors))
+        if op == "convolution":
+            self._convolution(*args)
+        elif op in FACTORS:
+            self._product(op, *args[FACTORS[op]:][:2])
+        elif op.startswith("_scaled_dot_product") and "backward" not in op:
+            self._attention(*args[:3])
+        elif active and not (func.is_view or op in FREE or FACTORY.fullmatch(op)):
+            self.log.other(_usual_name(op), outputs[0].numel() if outputs else None)
+        self._follow(func, op, args, tensors, outputs, active)
+
+    def _follow(self, func, op, args, tensors, outputs, active):
+        """Note what the results of an operator depend on."""
+        if FACTORY.fullmatch(op):
+            return
+        written = [arg for arg, spec in zip(args, func._schema.arguments)
+                   if spec.alias_info is not None and spec.alias_info.is_write]
+        results = outputs + _tensors_in(written)
+        owners = next((self._owners[self._storage(tensor)] for tensor in tensors
+                       if self._storage(tensor) in self._owners), None)
+        for result in results:
+            storage = self._storage(result)
+            if active:
+                self._activations.add(storage)
+            elif owners:
+                self._owners.setdefault(storage, owners)
+        if not tensors or len(outputs) != 1:
+            return
+        source, result = tensors[0], outputs[0]
+        if op == "expand" and not active:
+            self._copies[id(result)] = _leading_copies(source.shape, result.shape)
+        elif id(source) in self._copies and source.numel() == result.numel():
+            self._copies[id(result)] = self._copies[id(source)]
+        fmap = (flattened_map(source.shape, result.shape)
+                if op in ("view", "_unsafe_view") else None)
+        if not fmap and source.shape == result.shape:
+            fmap = self._flat.get(id(source))
+        if fmap:
+            self._flat[id(result)] = fmap
+
+    def _convolution(self, ifmap, filt, bias, stride, padding, dilation, transposed,
+                     output_padding, groups):
+        kind = f"conv{'_transpose' if transposed else ''}{ifmap.dim() - 2}d"
+        dims = ifmap.dim() - 2
+
+        def each(values):       # aten lets one value stand for all dimensions
+            return list(values) * dims if len(values) == 1 else list(values)
+
+        self.log.convolution(
+            self._name(filt, kind), tuple(ifmap.shape), tuple(filt.shape),
+            stride=each(stride), pads=[(pad, pad) for pad in each(padding)],
+            dilation=each(dilation), groups=groups, transposed=transposed,
+            output_padding=each(output_padding),
+            dynamic_filters=self._is_activation(filt))
+
+    def _product(self, op, left, right):
+        dynamic = self._is_activation(left) and self._is_activation(right)
+        if not self._is_activation(left) and not self._is_activation(right):
+            path = f".{self._stack[-1]}."
+            if self._in_hooks or ".parametrizations." in path:
+                return          # a weight in the making
+        groups = left.shape[0] if left.dim() == 3 else 1
+        inner = left.shape[-1]
+        rows = left.shape[-2] if left.dim() > 1 else 1
+        filters = right.shape[-1] if right.dim() > 1 else 1
+        ifmap, filt = left, right
+        if self._is_activation(right) and not self._is_activation(left):
+            ifmap, filt, rows, filters = right, left, filters, rows
+        if op == "addbmm":      # sums over the groups
+            groups, inner = 1, groups * inner
+        copies = self._copies.get(id(filt), 1) if not dynamic else 1
+        if groups % copies == 0:
+            groups, rows = groups // copies, rows * copies
+        self.log.product(
+            self._name(filt, "matmul" if dynamic else "linear"), rows, inner, filters,
+            groups=groups, dynamic_filters=dynamic, fmap=self._flat.get(id(ifmap)))
+
+    def _attention(self, query, key, value):
+        """A fused kernel: both products and the softmax between them."""
+        *batch, rows, inner = query.shape
+        groups = 1
+        for size in batch:
+            groups *= size
+        name = self._name(None, "matmul")
+        self.log.product(name, rows, inner, key.shape[-2], groups=groups,
+                         dynamic_filters=True)
+        self.log.other("softmax", groups * rows * key.shape[-2])
+        self.log.product(name, rows, key.shape[-2], value.shape[-1], groups=groups,
+                         dynamic_filters=True)
+
+    def _name(self, filt, op):
+        """Dotted name of the module that owns a weight, or of the one that runs."""
+        running = self._stack[-1]
+        names = []
+        if filt is not None and not self._is_activation(filt):
+            names = [_layer_of_parameter(key)
+                     for key in self._owners.get(self._storage(filt), [])]
+            if running in self._standard:       # however its weight was made
+                names = [running]
+        names = [name for name in names if name is not None]
+        if running in names:
+            return running or op
+        if names and names[0]:
+            return names[0]
+        return f"{running}.{op}" if running else op
+
+
+def _tensors_in(tree):
+    return [value for value in tree_leaves(tree) if isinstance(value, torch.Tensor)
+            and not is_lazy(value)]
+
+
+def _leading_copies(before, after):
+    """How often a tensor is repeated as a whole by an expansion of its shape.
+
+    Examples
+    --------
+    >>> _leading_copies((3, 5, 6), (2, 3, 5, 6)), _leading_copies((3, 1), (3, 4))
+    (2, 1)
+    """
+    copies = 1
+    for old, new in zip((1,) * (len(after) - len(before)) + tuple(before), after):
+        if old > 1:
+            break
+        copies *= new
+    return copies
+
+
+def _layer_of_parameter(key):
+    """Layer that a parameter is the weight of, or None where its name does not say.
+
+    Examples
+    --------
+    >>> _layer_of_parameter("layer1.0.conv1.weight")
+    'layer1.0.conv1'
+    >>> _layer_of_parameter("conv.parametrizations.weight.original")
+    'conv'
+    >>> _layer_of_parameter("attn.in_proj_weight")
+    'attn.in_proj'
+    >>> _layer_of_parameter("lstm.weight_ih_l0")
+    'lstm.weight_ih_l0'
+    """
+    owner, _, weight = f".{key}".rpartition(".")
+    if ".parametrizations." in owner:
+        owner, _, weight = owner.rpartition(".parametrizations.")
+    owner = owner.lstrip(".")
+    if weight in ("weight", "weight_orig", "weight_mask", "weight_v", "weight_g"):
+        return owner
+    if weight.endswith("_weight"):
+        return f"{owner}.{weight.removesuffix('_weight')}".lstrip(".")
+    if weight.startswith("weight_"):
+        return f"{owner}.{weight}".lstrip(".")
+    return None
+
+
+def _usual_name(op):
+    """Name of an aten operator as users know it.
+
+    Examples
+    --------
+    >>> _usual_name("max_pool2d_with_indices"), _usual_name("native_batch_norm")
+    ('max_pool2d', 'batch_norm')
+    """
+    op = KNOWN_AS.get(op, op).strip("_")
+    return op.removeprefix("native_").removesuffix("_with_indices")
