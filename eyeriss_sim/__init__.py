@@ -1,1 +1,10 @@
 """A cycle- and energy-accurate model of the Eyeriss CNN accelerator."""
+
+from eyeriss_sim.hardware import Hardware, load_hardware
+from eyeriss_sim.layer import ConvLayer, Network
+from eyeriss_sim.mapping import Mapping
+from eyeriss_sim.simulate import SimulationResult, simulate
+from eyeriss_sim.zeros import Densities
+
+__all__ = ["ConvLayer", "Densities", "Hardware", "Mapping", "Network",
+           "SimulationResult", "load_hardware", "simulate"]

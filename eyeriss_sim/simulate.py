@@ -203,7 +203,7 @@ def simulate(network, hardware="eyeriss_chip", batch=None, *, mapping="search",
     >>> result.table.set_index("layer").glb_MB.round(1)["CONV2"]
     np.float64(77.6)
     """
-    network = load_network(network, batch=batch, input_shape=input_shape)
+    network = as_network(network, batch, input_shape)
     hardware = load_hardware(hardware)
     if zeros is not None:
         hardware = hardware.with_zeros(zeros)
@@ -238,6 +238,23 @@ def simulate(network, hardware="eyeriss_chip", batch=None, *, mapping="search",
         "version": version("eyeriss-sim"),
     }
     return SimulationResult(network, hardware, tuple(layers), provenance)
+
+
+def as_network(network, batch=None, input_shape=None):
+    """A Network from all that ``simulate`` takes, for ``batch`` images."""
+    if isinstance(network, str):
+        return load_network(network, batch=batch, input_shape=input_shape)
+    if not isinstance(network, Network):
+        if not callable(getattr(network, "forward", None)):
+            raise ValueError(f"cannot simulate a {type(network).__name__}; give a "
+                             f"Network, a name, a file or a torch module")
+        # torch takes a second to import: only where a module is given.
+        from eyeriss_sim.importers.torch_module import network_from_module
+        if input_shape is None:
+            raise ValueError("a module needs the shape of its input, batch first: "
+                             "input_shape=(1, 3, 224, 224)")
+        network = network_from_module(network, input_shape)
+    return network if batch is None else network.with_batch(batch)
 
 
 def simulate_layer(layer, hardware, mapping, mapping_source, densities, first_layer):
