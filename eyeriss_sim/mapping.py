@@ -10,6 +10,7 @@ import numpy as np
 
 from eyeriss_sim import kernels
 from eyeriss_sim.kernels import ceil_div
+from eyeriss_sim.layer import ConvLayer
 
 PUBLISHED = ("published", "published-table3")
 
@@ -65,6 +66,13 @@ def shape_key(layer):
     """All that the array sees of a layer, its name left out; hashable."""
     return (layer.N, layer.groups, layer.M_group, layer.C, layer.H, layer.W, layer.R,
             layer.S, layer.U, layer.V, layer.dilation)
+
+
+def layer_of(key):
+    """A layer of that shape, for those who have only the key."""
+    N, groups, M_group, C, H, W, R, S, U, V, dilation = key
+    return ConvLayer(name="a layer", N=N, M=M_group * groups, C=C, H=H, W=W, R=R, S=S,
+                     U=U, V=V, groups=groups, dilation=dilation)
 
 
 def cut(layer, hardware):

@@ -7,8 +7,7 @@ import numpy as np
 
 from eyeriss_sim import kernels
 from eyeriss_sim.energy import search_coefficients
-from eyeriss_sim.layer import ConvLayer
-from eyeriss_sim.mapping import Mapping, cut, glb_use, limits, shape_key, timing
+from eyeriss_sim.mapping import Mapping, cut, glb_use, layer_of, limits, shape_key, timing
 from eyeriss_sim.zeros import Zeros
 
 OBJECTIVES = {"energy": kernels.ENERGY, "cycles": kernels.CYCLES, "edp": kernels.EDP}
@@ -77,7 +76,7 @@ def search(layer, hardware, objective="energy", keep=1, prune=True, zeros=UNCODE
 
 @lru_cache(maxsize=65536)
 def _search(key, hardware, objective, keep, prune, zeros):
-    layer = _layer_of(key)
+    layer = layer_of(key)
     best = np.empty((keep, 2))
     mappings = np.empty((keep, 7), np.int64)
     if hardware.accounting == "chip":
@@ -104,12 +103,6 @@ def _search(key, hardware, objective, keep, prune, zeros):
     return SearchResult(
         tuple(Mapping(*(int(v) for v in mappings[place])) for place in found),
         tuple(float(best[place, 0]) for place in found), int(evaluated))
-
-
-def _layer_of(key):
-    N, groups, M_group, C, H, W, R, S, U, V, dilation = key
-    return ConvLayer(name="a layer", N=N, M=M_group * groups, C=C, H=H, W=W, R=R, S=S, U=U,
-                     V=V, groups=groups, dilation=dilation)
 
 
 def _why_nothing_fits(layer, hardware):

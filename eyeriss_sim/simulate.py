@@ -1,7 +1,7 @@
 """The whole way of a network through the model: mapping, counts, cycles, energy."""
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from importlib.metadata import version
 
 import numpy as np
@@ -15,7 +15,8 @@ from eyeriss_sim.importers import load_network
 from eyeriss_sim.kernels import (
     DRAIN, DRAM, FILL, FILTER, GLB, IFMAP, PSUM, READ, WRITE)
 from eyeriss_sim.layer import ConvLayer, Network
-from eyeriss_sim.mapping import Mapping, check_mapping, read_mappings
+from eyeriss_sim.mapping import (
+    Mapping, check_mapping, layer_of, read_mappings, shape_key)
 from eyeriss_sim.search import search
 from eyeriss_sim.zeros import Densities, Zeros, read_densities, zeros_of
 
@@ -260,16 +261,23 @@ def as_network(network, batch=None, input_shape=None):
 def simulate_layer(layer, hardware, mapping, mapping_source, densities, first_layer):
     """One layer under a legal mapping; returns its LayerResult."""
     zeros = zeros_of(hardware.zeros, densities, first_layer)
+    return LayerResult(
+        layer, mapping, mapping_source, densities, zeros,
+        *_evaluate(shape_key(layer), hardware, mapping, zeros))
+
+
+@lru_cache(maxsize=16384)
+def _evaluate(key, hardware, mapping, zeros):
+    """All that doesn't depend on a layer's name: layers of one shape share it."""
+    layer = layer_of(key)
     counts = count(layer, hardware, mapping)
     cycles = count_cycles(layer, hardware, mapping, counts, zeros)
-    energy_MAC, alu_MAC = level_energy(counts, zeros, hardware.cost_MAC)
-    energy_pJ, alu_pJ = level_energy(counts, zeros, hardware.cost_pJ)
     seconds = cycles.total / (hardware.clock_MHz * 1e6)
-    return LayerResult(
-        layer, mapping, mapping_source, densities, zeros, counts,
-        effective_accesses(counts, zeros), cycles, energy_MAC, alu_MAC, energy_pJ, alu_pJ,
-        clock_pJ=cycles.total * hardware.pes * hardware.clock_pJ_per_PE_cycle,
-        static_pJ=hardware.static_mW * 1e9 * seconds)
+    return (counts, effective_accesses(counts, zeros), cycles,
+            *level_energy(counts, zeros, hardware.cost_MAC),
+            *level_energy(counts, zeros, hardware.cost_pJ),
+            cycles.total * hardware.pes * hardware.clock_pJ_per_PE_cycle,
+            hardware.static_mW * 1e9 * seconds)
 
 
 def clip_to_batch(mapping, layer):

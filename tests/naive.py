@@ -1,0 +1,171 @@
+"""Plain loops that do what the closed forms promise: the truth of the counting tests.
+
+Nothing here is shared with the model but the data classes and the axis numbers.
+"""
+
+from itertools import product
+
+import numpy as np
+
+from eyeriss_sim.kernels import (
+    DRAIN, DRAM, FILL, FILTER, GLB, HOP, IFMAP, NOC, PSUM, READ, RF, WRITE)
+
+
+def chunks(items, size):
+    """Consecutive pieces of a list, the last one maybe shorter."""
+    return [items[start:start + size] for start in range(0, len(items), size)]
+
+
+def cut_evenly(taps, most):
+    """The fewest pieces of at most ``most`` taps, as nearly equal as pieces can be."""
+    pieces = -(-len(taps) // most)
+    return chunks(taps, -(-len(taps) // pieces))
+
+
+def walk_passes(layer, hardware, mapping):
+    """Every processing pass, in order, as the sets of things that it works on."""
+    taps_that_fit = max(taps for taps in range(1, layer.S + 1)
+                        if (taps - 1) * layer.dilation[1] < hardware.spad_ifmap_words)
+    row_segments = cut_evenly(list(range(layer.R)), hardware.rows)
+    col_segments = cut_evenly(list(range(layer.S)), taps_that_fit)
+    for group, images, strip, loaded in product(
+            range(layer.groups), chunks(list(range(layer.N)), mapping.n),
+            chunks(list(range(layer.E)), mapping.e),
+            chunks(list(range(layer.M_group)), mapping.m)):
+        for channels, rows in product(
+                chunks(list(range(layer.C)), mapping.q * mapping.r), row_segments):
+            yield "load", dict(group=group, images=images, strip=strip,
+                               channels=channels, rows=rows)
+            for cols, filters in product(
+                    col_segments, chunks(loaded, mapping.p * mapping.t)):
+                yield "pass", dict(group=group, images=images, strip=strip,
+                                   channels=channels, rows=rows, cols=cols,
+                                   filters=filters)
+        yield "dump", dict(group=group, images=images, strip=strip, filters=loaded)
+
+
+def ifmap_rows(layer, strip, rows):
+    """Ifmap rows that some PE of a set needs."""
+    return {e * layer.U + k * layer.dilation[0] for e in strip for k in rows}
+
+
+def ifmap_columns(layer, cols):
+    """Ifmap columns from the first to the last one under any window of a segment."""
+    first = cols[0] * layer.dilation[1]
+    last = (layer.F - 1) * layer.V + cols[-1] * layer.dilation[1]
+    return last - first + 1
+
+
+def count_accesses(layer, hardware, mapping):
+    """Accesses [level, kind, direction], MACs and passes, one word at a time."""
+    accesses = np.zeros((4, 3, 5), np.int64)
+    macs = passes = 0
+    for what, work in walk_passes(layer, hardware, mapping):
+        if what == "load":
+            for _ in product(work["images"], work["channels"],
+                             ifmap_rows(layer, work["strip"], work["rows"])):
+                accesses[DRAM, IFMAP, READ] += layer.W
+                accesses[GLB, IFMAP, FILL] += layer.W
+            continue
+        if what == "dump":
+            words = (len(work["images"]) * len(work["filters"]) * len(work["strip"])
+                     * layer.F)
+            accesses[GLB, PSUM, DRAIN] += words
+            accesses[DRAM, PSUM, WRITE] += words
+            continue
+        passes += 1
+        channel_sets = chunks(work["channels"], mapping.q)
+        filter_sets = chunks(work["filters"], mapping.p)
+        columns = ifmap_columns(layer, work["cols"])
+        taps = len(work["cols"])
+        # Filters: from DRAM through the preload banks, each word to a row of PEs.
+        for _ in product(work["filters"], work["channels"], work["rows"]):
+            accesses[DRAM, FILTER, READ] += taps
+            accesses[GLB, FILTER, FILL] += taps
+            accesses[GLB, FILTER, READ] += taps
+            accesses[NOC, FILTER, FILL] += taps
+            accesses[[NOC, RF], FILTER, [READ, FILL]] += taps * len(work["strip"])
+        # Ifmaps: each row once on the network, to every PE that needs it.
+        for _ in product(work["images"], work["channels"]):
+            for row in ifmap_rows(layer, work["strip"], work["rows"]):
+                accesses[GLB, IFMAP, READ] += columns
+                accesses[NOC, IFMAP, FILL] += columns
+                pes = sum(row == e * layer.U + k * layer.dilation[0]
+                          for e in work["strip"] for k in work["rows"])
+                targets = pes * len(filter_sets)
+                accesses[[NOC, RF], IFMAP, [READ, FILL]] += columns * targets
+        # Psums: up a column of PEs, from the GLB and back to it.
+        column_height = len(work["rows"]) * len(channel_sets)
+        for _ in product(work["images"], work["strip"], range(layer.F),
+                         work["filters"]):
+            accesses[GLB, PSUM, READ] += 1
+            accesses[NOC, PSUM, [FILL, READ, WRITE, DRAIN]] += 1
+            accesses[NOC, PSUM, HOP] += column_height - 1
+            accesses[GLB, PSUM, WRITE] += 1
+            window_macs = len(work["channels"]) * len(work["rows"]) * taps
+            macs += window_macs
+            accesses[RF, :, READ] += window_macs
+            accesses[RF, PSUM, WRITE] += window_macs
+    return accesses, macs, passes
+
+
+def count_cycles(layer, hardware, mapping):
+    """Processing cycles, pass by pass, by cause: mac, ramp, psum, ifmap, filter wait."""
+    causes = np.zeros(5)
+    for what, work in walk_passes(layer, hardware, mapping):
+        if what != "pass":
+            continue
+        channel_sets = chunks(work["channels"], mapping.q)
+        filter_sets = chunks(work["filters"], mapping.p)
+        rows = len(ifmap_rows(layer, work["strip"], work["rows"]))
+        taps, e, images = len(work["cols"]), len(work["strip"]), len(work["images"])
+        windows = images * layer.F
+
+        def lanes(width):
+            return sum(-(-len(one) // width) for one in filter_sets)
+
+        macs = windows * len(filter_sets[0]) * len(channel_sets[0]) * taps
+        psums = windows * e * max(lanes(hardware.psum_in_net_words),
+                                  lanes(hardware.psum_out_net_words))
+        span = (taps - 1) * layer.dilation[1] + 1
+        channels = len(work["channels"])
+        fill = -(-rows * span * channels // hardware.ifmap_net_words)
+        stream = -(-images * rows * ifmap_columns(layer, work["cols"]) * channels
+                   // hardware.ifmap_net_words) - fill
+        taps_of_pass = len(work["rows"]) * taps * channels
+        ramp = (taps_of_pass * lanes(hardware.filter_net_words) + fill
+                + hardware.hop_cycles * (len(work["rows"]) * len(channel_sets) - 1)
+                + e * lanes(hardware.psum_out_net_words))
+        pace = max(macs, psums)
+        array = max(pace, stream) + ramp
+        fetch = taps_of_pass * len(work["filters"]) * hardware.cycles_per_dram_word
+        causes += (macs, ramp, pace - macs, max(0, stream - pace),
+                   max(0.0, fetch - array))
+    return causes
+
+
+def legal_mappings(layer, hardware):
+    """Every mapping that keeps the chip's limits, by trying all of them."""
+    taps_that_fit = max(taps for taps in range(1, layer.S + 1)
+                        if (taps - 1) * layer.dilation[1] < hardware.spad_ifmap_words)
+    R = len(cut_evenly(list(range(layer.R)), hardware.rows)[0])
+    S = len(cut_evenly(list(range(layer.S)), taps_that_fit)[0])
+    span = (S - 1) * layer.dilation[1] + 1
+    for n, e, q, r in product(range(1, layer.N + 1), range(1, layer.E + 1),
+                              range(1, layer.C + 1), range(1, hardware.rows // R + 1)):
+        if q * span > hardware.spad_ifmap_words or (r - 1) * q >= layer.C:
+            continue
+        columns = hardware.rows // (R * r) * hardware.cols
+        channels = min(q * r, layer.C)
+        rows = len(ifmap_rows(layer, range(e), range(R)))
+        ifmap_banks = -(-n * channels * rows * layer.W // hardware.glb_bank_words)
+        for m, p in product(range(1, layer.M_group + 1),
+                            range(1, hardware.spad_psum_words + 1)):
+            psum_banks = -(-n * m * e * layer.F // hardware.glb_bank_words)
+            if (p > m or p * q * S > hardware.spad_filter_words
+                    or ifmap_banks + psum_banks > hardware.glb_banks):
+                continue
+            for t in range(1, columns // e + 1):
+                words = min(p * t, m) * channels * R * S
+                if (t - 1) * p < m and words <= hardware.glb_filter_words:
+                    yield m, n, e, p, q, r, t

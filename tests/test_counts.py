@@ -1,0 +1,93 @@
+"""Access counts: hand-worked, against plain loops, and conserved from level to level."""
+
+import numpy as np
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+import naive
+from draws import CHIP, layers, machines
+from eyeriss_sim import kernels
+from eyeriss_sim.counts import count
+from eyeriss_sim.kernels import (
+    DRAIN, DRAM, FILL, FILTER, GLB, HOP, IFMAP, NOC, PSUM, READ, RF, WRITE)
+from eyeriss_sim.layer import ConvLayer
+from eyeriss_sim.mapping import Mapping, cut
+
+
+def test_one_window_of_one_pe_by_hand():
+    layer = ConvLayer(name="dot", M=1, C=1, H=1, W=3, R=1, S=3)
+    counts = count(layer, CHIP, Mapping(1, 1, 1, 1, 1, 1, 1))
+    expected = np.zeros((4, 3, 5), int)
+    expected[DRAM, [IFMAP, FILTER], READ] = 3
+    expected[GLB, [IFMAP, FILTER], FILL] = 3
+    expected[GLB, [IFMAP, FILTER], READ] = 3
+    expected[NOC, [IFMAP, FILTER], FILL] = 3
+    expected[NOC, [IFMAP, FILTER], READ] = 3
+    expected[RF, [IFMAP, FILTER], FILL] = 3
+    expected[RF, :, READ] = 3
+    expected[RF, PSUM, WRITE] = 3
+    for port in (READ, WRITE, DRAIN):
+        expected[GLB, PSUM, port] = 1
+    for port in (FILL, READ, WRITE, DRAIN):
+        expected[NOC, PSUM, port] = 1
+    expected[DRAM, PSUM, WRITE] = 1
+    assert (counts.accesses == expected).all()
+    assert (counts.macs, counts.passes, counts.active_pes) == (3, 1, 1)
+
+
+def test_two_strips_share_a_halo_row_by_hand():
+    # 3x3 filters on a 5x5 ifmap, ofmap rows in strips of 2 and 1: 4 + 3 ifmap rows.
+    layer = ConvLayer(name="halo", M=2, C=2, H=5, W=5, R=3, S=3)
+    counts = count(layer, CHIP, Mapping(m=2, n=1, e=2, p=2, q=1, r=2, t=1))
+    assert counts.accesses[DRAM, IFMAP, READ] == 2 * (4 + 3) * 5
+    assert counts.accesses[GLB, IFMAP, READ] == 2 * (4 + 3) * 5
+    assert counts.accesses[NOC, IFMAP, READ] == 2 * 3 * 3 * 5
+    assert counts.accesses[NOC, PSUM, HOP] == 2 * 9 * (2 * 3 - 1)
+    assert counts.accesses[DRAM, FILTER, READ] == 2 * 36
+    assert (counts.passes, counts.active_pes) == (2, 12)
+
+
+@st.composite
+def legal_triples(draw):
+    """A layer, a machine, and one of all its legal mappings."""
+    layer, hardware = draw(layers()), draw(machines())
+    legal = list(naive.legal_mappings(layer, hardware))
+    assume(legal)
+    return layer, hardware, Mapping(*draw(st.sampled_from(legal)))
+
+
+@pytest.mark.parametrize("compiled", [True, False], ids=["jit", "py"])
+@settings(max_examples=150, deadline=None)
+@given(triple=legal_triples())
+def test_counts_equal_plain_loops(compiled, triple):
+    layer, hardware, mapping = triple
+    geometry = cut(layer, hardware)
+    accesses = np.zeros((4, 3, 5), np.int64)
+    kernel = kernels.chip_counts
+    if not compiled:
+        kernel = getattr(kernel, "py_func", kernel)
+    passes = kernel(geometry.shape, geometry.row_counts, *vars(mapping).values(), accesses)
+    expected, macs, expected_passes = naive.count_accesses(layer, hardware, mapping)
+    assert (accesses == expected).all()
+    assert macs == layer.macs
+    assert passes == expected_passes
+
+
+@settings(max_examples=150, deadline=None)
+@given(triple=legal_triples())
+def test_words_leave_a_level_as_often_as_they_enter_the_next(triple):
+    layer, hardware, mapping = triple
+    counts = count(layer, hardware, mapping)
+    words = counts.accesses
+    for kind in (IFMAP, FILTER):
+        assert words[DRAM, kind, READ] == words[GLB, kind, FILL]
+        assert words[GLB, kind, READ] == words[NOC, kind, FILL]
+        assert words[NOC, kind, READ] == words[RF, kind, FILL]
+        assert words[NOC, kind, READ] >= words[NOC, kind, FILL]
+    assert words[GLB, PSUM, READ] == words[NOC, PSUM, FILL] == words[NOC, PSUM, READ]
+    assert words[NOC, PSUM, WRITE] == words[NOC, PSUM, DRAIN] == words[GLB, PSUM, WRITE]
+    assert words[GLB, PSUM, DRAIN] == words[DRAM, PSUM, WRITE] == layer.ofmap_words
+    assert (words[RF, :, READ] == layer.macs).all()
+    assert words[DRAM, FILTER, READ] % layer.filter_words == 0
+    assert counts.active_pes <= hardware.pes

@@ -1,0 +1,92 @@
+"""Cycles by cause: against plain loops over passes, and the bounds that they keep."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+
+import naive
+from draws import CHIP
+from test_counts import legal_triples
+from eyeriss_sim import kernels
+from eyeriss_sim.counts import count
+from eyeriss_sim.cycles import count_cycles
+from eyeriss_sim.layer import ConvLayer
+from eyeriss_sim.mapping import Mapping, cut, timing
+from eyeriss_sim.zeros import Zeros
+
+DENSE = Zeros(1.0, 1.0, 1.0, 1.0)
+
+
+def cycles_of(layer, hardware, mapping, zeros=DENSE):
+    return count_cycles(layer, hardware, mapping, count(layer, hardware, mapping), zeros)
+
+
+@pytest.mark.parametrize("compiled", [True, False], ids=["jit", "py"])
+@settings(max_examples=150, deadline=None)
+@given(triple=legal_triples())
+def test_cycles_by_cause_equal_plain_loops_over_all_passes(compiled, triple):
+    layer, hardware, mapping = triple
+    geometry = cut(layer, hardware)
+    causes = np.zeros(kernels.CAUSES)
+    kernel = kernels.chip_cycles
+    if not compiled:
+        kernel = getattr(kernel, "py_func", kernel)
+    total = kernel(geometry.shape, geometry.row_counts, timing(hardware),
+                   hardware.cycles_per_dram_word, layer.M_group,
+                   *vars(mapping).values(), False, causes)
+    expected = naive.count_cycles(layer, hardware, mapping)
+    assert causes[:4].tolist() == expected[:4].tolist()
+    assert causes[4] == pytest.approx(expected[4], rel=1e-12)
+    assert total == pytest.approx(expected.sum(), rel=1e-12)
+
+
+@settings(max_examples=100, deadline=None)
+@given(triple=legal_triples())
+def test_no_machine_beats_one_mac_a_cycle_and_pe(triple):
+    layer, hardware, mapping = triple
+    cycles = cycles_of(layer, hardware, mapping)
+    assert cycles.mac * count(layer, hardware, mapping).active_pes >= layer.macs
+    assert cycles.processing >= cycles.mac
+    assert cycles.total >= cycles.processing
+
+
+def test_mac_cycles_of_a_full_pass_by_hand():
+    # 2 images x 3 windows x 4 filters x 2 channels x 3 taps, in each of 3 x 3 PEs.
+    layer = ConvLayer(name="one pass", N=2, M=4, C=2, H=5, W=5, R=3, S=3)
+    cycles = cycles_of(layer, CHIP, Mapping(4, 2, 3, 4, 2, 1, 1))
+    assert cycles.mac == 2 * 3 * 4 * 2 * 3
+    # Spads: 9 taps x 2 channels, four filters at once; window: 5 rows x 3 x 2 words;
+    # two hops of 9; one cycle for the four psums of each of 3 columns.
+    assert cycles.ramp == 18 + 30 + 18 + 3
+    assert cycles.psum_net == cycles.glb == 0
+
+
+def test_one_filter_a_pe_wastes_three_lanes_of_the_psum_network():
+    layer = ConvLayer(name="1x1", M=4, C=1, H=14, W=14, R=1, S=1)
+    narrow = cycles_of(layer, CHIP, Mapping(4, 1, 14, 1, 1, 1, 4))
+    wide = cycles_of(layer, CHIP, Mapping(4, 1, 14, 4, 1, 1, 1))
+    assert narrow.mac + narrow.psum_net == 14 * 14 * 4
+    assert wide.mac + wide.psum_net == 14 * 14
+
+
+def test_a_slow_link_makes_the_array_wait_for_filters_and_nothing_else_changes():
+    layer = ConvLayer(name="FC", M=64, C=32, H=1, W=1, R=1, S=1)
+    mapping = Mapping(64, 1, 1, 16, 4, 2, 2)
+    fast, slow = (cycles_of(layer, replace(CHIP, dram_link_MHz=mhz), mapping)
+                  for mhz in (6000, 6))
+    assert fast.dram_filter == 0
+    assert slow.dram_filter > 0
+    assert (slow.mac, slow.ramp, slow.psum_net) == (fast.mac, fast.ramp, fast.psum_net)
+
+
+def test_fmap_loads_and_dumps_add_to_the_total_only_and_shrink_with_the_code():
+    layer = ConvLayer(name="conv", M=4, C=2, H=8, W=8, R=3, S=3)
+    mapping = Mapping(4, 1, 6, 4, 2, 1, 1)
+    dense = cycles_of(layer, CHIP, mapping)
+    coded = cycles_of(layer, CHIP, mapping, Zeros(1.0, 0.5, 1.0, 0.5))
+    words = 2 * 8 * 8 + 4 * 6 * 6
+    assert dense.dram_fmap == -(-words * 5 // 6)
+    assert coded.dram_fmap == -(-words * 5 // 12)
+    assert coded.processing == dense.processing

@@ -1,0 +1,71 @@
+"""Hardware files: presets, variants, units, and what is refused."""
+
+import pytest
+
+from eyeriss_sim.hardware import load_hardware, preset_names
+
+
+@pytest.mark.parametrize("name", preset_names())
+def test_every_preset_loads(name):
+    assert load_hardware(name).name == name
+
+
+def test_chip_has_the_published_storage():
+    chip = load_hardware("eyeriss_chip")
+    assert (chip.pes, chip.glb_banks, chip.glb_bank_words) == (168, 25, 2048)
+    assert (chip.spad_ifmap_words, chip.spad_filter_words, chip.spad_psum_words) == (
+        12, 224, 24)
+    assert chip.glb_filter_words == 4096
+    assert chip.cycles_per_dram_word == pytest.approx(200 / (60 * 4))
+
+
+def test_variant_says_only_what_differs(tmp_path):
+    (tmp_path / "big.toml").write_text(
+        'extends = "eyeriss_chip"\n[array]\nrows = 16\ncols = 16\n')
+    (tmp_path / "bigger.toml").write_text(
+        'name = "mine"\nextends = "big.toml"\n[glb]\nifmap_psum_KB = 200\n')
+    hardware = load_hardware(str(tmp_path / "bigger.toml"))
+    assert (hardware.name, hardware.pes, hardware.glb_ifmap_psum_B) == (
+        "mine", 256, 204800)
+    assert hardware.spad_filter_words == 224
+
+
+def test_other_units_of_a_family_are_converted(tmp_path):
+    path = tmp_path / "fast.toml"
+    path.write_text('extends = "eyeriss_chip"\n[array]\nclock_GHz = 0.4\n')
+    assert load_hardware(str(path)).clock_MHz == 400
+
+
+def test_measured_energies_replace_the_ratio(tmp_path):
+    path = tmp_path / "measured.toml"
+    path.write_text('extends = "eyeriss_chip"\n[energy_per_word_pJ]\nglb = 12.5\n')
+    hardware = load_hardware(str(path))
+    assert hardware.cost_pJ("glb") == 12.5
+    assert hardware.cost_pJ("noc") == pytest.approx(2 * hardware.mac_pJ)
+
+
+@pytest.mark.parametrize("text, words", [
+    ('extends = "eyeris"', "unknown hardware 'eyeris'; presets are eyeriss_chip"),
+    ('extends = "eyeriss_chip"\n[arrays]\nrows = 1', "unknown table or key 'arrays'"),
+    ('extends = "eyeriss_chip"\n[array]\nrow = 1', "unknown key 'row' in [array]; known"),
+    ('extends = "eyeriss_chip"\n[array]\nclock_THz = 1', "unknown unit 'THz'"),
+    ('extends = "eyeriss_chip"\n[glb]\nifmap_psum_parsec = 1', "ifmap_psum_KB"),
+    ('extends = "eyeriss_chip"\n[array]\nrows = 0', "[array] rows must be positive"),
+    ('extends = "eyeriss_chip"\n[array]\nrows = -2', "[array] rows must be positive"),
+    ('extends = "eyeriss_chip"\n[array]\nrows = 2.5', "must be a whole number"),
+    ('extends = "eyeriss_chip"\n[array]\nrows = "12"', "must be a whole number"),
+    ('extends = "eyeriss_chip"\n[array]\nclock_MHz = nan', "must be a number"),
+    ('extends = "eyeriss_chip"\n[zeros]\nhandling = "x"', "known: dense, gate_ifmap"),
+    ('extends = "eyeriss_chip"\n[glb]\nbank_B = 999999', "[glb] bank_B = 999999"),
+    ('extends = "isca16_256"\naccounting = "chip"', "[spad_words] ifmap is missing"),
+    ('accounting = "chip"', "[array] rows is missing"),
+    ('[array', "not a TOML file"),
+    ('extends = "self.toml"', "extends itself"),
+])
+def test_bad_hardware_is_refused_in_one_line(tmp_path, text, words):
+    path = tmp_path / "self.toml"
+    path.write_text(text)
+    with pytest.raises(ValueError) as caught:
+        load_hardware(str(path))
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)

@@ -1,0 +1,93 @@
+"""Limits of a mapping, at the limit and one above it; mapping files."""
+
+import pytest
+
+from draws import CHIP
+from eyeriss_sim.hardware import load_hardware
+from eyeriss_sim.layer import ConvLayer
+from eyeriss_sim.mapping import Mapping, check_mapping, glb_use, read_mappings
+from eyeriss_sim.networks import load_zoo
+
+CONV = ConvLayer(name="CONV", N=4, M=96, C=24, H=15, W=15, R=3, S=3)
+FITS = Mapping(m=64, n=4, e=13, p=16, q=3, r=2, t=2)
+
+
+@pytest.mark.parametrize("change, message", [
+    (dict(n=5), "n = 5 exceeds the batch of 4 by 1; lower n"),
+    (dict(e=14), "e = 14 exceeds the ofmap height of 13 by 1"),
+    (dict(m=97), "m = 97 exceeds the filters of one group of 96 by 1"),
+    (dict(q=5), "q*S = 15 exceeds the ifmap spad words of 12 by 3; lower q"),
+    (dict(p=25, q=2), "p = 25 exceeds the psum spad words of 24 by 1"),
+    (dict(p=19, q=4), "p*q*S = 228 exceeds the filter spad words of 224 by 4"),
+    (dict(r=5), "R*r = 15 exceeds the array rows of 12 by 3"),
+    (dict(t=3), "e*t = 39 exceeds the array columns, folded, of 28 by 11"),
+    (dict(m=67), "GLB banks, 3 of ifmaps and 23 of psums, = 26 exceeds the GLB banks "
+                 "of 25 by 1; lower m, n or e"),
+])
+def test_mapping_that_breaks_a_limit_says_which_and_by_how_much(change, message):
+    check_mapping(CONV, CHIP, FITS)
+    with pytest.raises(ValueError) as caught:
+        check_mapping(CONV, CHIP, Mapping(**(vars(FITS) | change)))
+    assert str(caught.value).startswith("CONV: ")
+    assert message in str(caught.value)
+
+
+def test_psums_of_66_channels_still_fit_into_22_banks():
+    check_mapping(CONV, CHIP, Mapping(**(vars(FITS) | dict(m=66))))
+
+
+def test_filter_buffer_of_4096_words_takes_4096_and_not_more():
+    layer = ConvLayer(name="FC", M=512, C=256, H=1, W=1, R=1, S=1)
+    check_mapping(layer, CHIP, Mapping(512, 1, 1, 16, 8, 2, 16))
+    with pytest.raises(ValueError, match="words of a pass = 4352 .* of 4096 by 256"):
+        check_mapping(layer, CHIP, Mapping(512, 1, 1, 16, 8, 2, 17))
+
+
+@pytest.mark.paper
+def test_published_mapping_of_CONV4_fills_exactly_25_banks():
+    layer = load_zoo("alexnet", 4).layer("CONV4")
+    use = glb_use(layer, CHIP, read_mappings("published")["CONV4"])
+    assert use["ifmap_banks"] + use["psum_banks"] == 25
+    assert use["ifmap_words"] * 2 / 1024 == pytest.approx(10.5, abs=0.05)
+    assert use["psum_words"] * 2 / 1024 == pytest.approx(84.5, abs=0.05)
+
+
+@pytest.mark.paper
+@pytest.mark.parametrize("table", ["published", "published-table3"])
+def test_published_mappings_are_legal_on_the_chip(table):
+    network = load_zoo("alexnet", 4)
+    for name, mapping in read_mappings(table).items():
+        check_mapping(network.layer(name), CHIP, mapping)
+
+
+def test_isca16_limits_are_its_own():
+    hardware = load_hardware("isca16_256")
+    layer = ConvLayer(name="CONV", N=16, M=96, C=48, H=31, W=31, R=5, S=5)
+    check_mapping(layer, hardware, Mapping(65, 2, 16, 6, 7, 1, 3))
+    with pytest.raises(ValueError, match="p.q.R . q.R . p = 287 exceeds the RF words"):
+        check_mapping(layer, hardware, Mapping(65, 2, 16, 7, 7, 1, 3))
+    with pytest.raises(ValueError, match="S.e.r.t = 320 exceeds the PEs of 256"):
+        check_mapping(layer, hardware, Mapping(65, 2, 16, 6, 7, 1, 4))
+
+
+@pytest.mark.parametrize("text, words", [
+    ("layer,m,n,e,p,q,r\nA,1,1,1,1,1,1\n", "missing column 't'"),
+    ("layer,m,n,e,p,q,r,t,z\n", "unknown column 'z'"),
+    ("layer,m,n,e,p,q,r,t\nA,1,1,x,1,1,1,1\n", "line 2, column e: must be a whole"),
+    ("layer,m,n,e,p,q,r,t\nA,1,1,1,1,1,1,0\n", "line 2, column t: must be a whole"),
+    ("layer,m,n,e,p,q,r,t\nA,1,1\n", "line 2: 3 cells, but the header has 8"),
+    ("layer,m,n,e,p,q,r,t\nA,1,1,1,1,1,1,1\nA,1,1,1,1,1,1,1\n", "'A' stands here twice"),
+    ("", "no mapping in it"),
+])
+def test_bad_mapping_file_is_refused_with_its_place(tmp_path, text, words):
+    path = tmp_path / "bad.csv"
+    path.write_text(text)
+    with pytest.raises(ValueError) as caught:
+        read_mappings(str(path))
+    assert str(path) in str(caught.value)
+    assert words in str(caught.value)
+
+
+def test_unknown_mapping_lists_the_known_ones():
+    with pytest.raises(ValueError, match="known: search, published, published-table3"):
+        read_mappings("best")

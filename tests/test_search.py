@@ -1,0 +1,132 @@
+"""The search: equal to trying everything, tight at each limit, and monotone."""
+
+from dataclasses import astuple, replace
+
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+import naive
+from draws import CHIP, layers, machines
+from eyeriss_sim.counts import count
+from eyeriss_sim.cycles import count_cycles
+from eyeriss_sim.energy import level_energy
+from eyeriss_sim.hardware import load_hardware
+from eyeriss_sim.layer import ConvLayer
+from eyeriss_sim.mapping import Mapping, check_mapping, cut
+from eyeriss_sim.search import OBJECTIVES, UNCODED, search
+from eyeriss_sim.zeros import Zeros
+
+ISCA16 = load_hardware("isca16_256")
+
+
+def scores(layer, hardware, mapping, zeros=UNCODED):
+    """Normalised energy and total cycles by the model that reports use."""
+    counts = count(layer, hardware, mapping)
+    by_level, alu = level_energy(counts, zeros, hardware.cost_MAC)
+    cycles = count_cycles(layer, hardware, mapping, counts, zeros)
+    return by_level.sum() + alu, cycles.total
+
+
+def objective_of(name, energy, cycles):
+    return {"energy": energy, "cycles": cycles, "edp": energy * cycles}[name]
+
+
+@settings(max_examples=60, deadline=None)
+@given(layer=layers(most_channels=4, most_filters=5, most_images=2, most_windows=5),
+       hardware=machines(), coded=st.sampled_from([1.0, 0.3]))
+def test_search_finds_what_trying_everything_finds(layer, hardware, coded):
+    legal = [Mapping(*m) for m in naive.legal_mappings(layer, hardware)]
+    assume(0 < len(legal) < 2000)
+    zeros = Zeros(coded, coded, 1.0, coded)
+    every = [scores(layer, hardware, mapping, zeros) for mapping in legal]
+    for name in OBJECTIVES:
+        found = search(layer, hardware, name, zeros=zeros)
+        best = min(objective_of(name, *pair) for pair in every)
+        own = objective_of(name, *scores(layer, hardware, found.mappings[0], zeros))
+        # Cycles are rounded up to whole ones in reports, not while searching.
+        slack = 1e-9 if name == "energy" else 8 / min(pair[1] for pair in every)
+        assert own == pytest.approx(best, rel=slack)
+        assert search(layer, hardware, name, prune=False, zeros=zeros).scores == (
+            pytest.approx(found.scores, rel=3e-9))
+
+
+@settings(max_examples=60, deadline=None)
+@given(layer=layers(most_channels=4, most_filters=5, most_images=2, most_windows=5),
+       hardware=machines(), mapping=st.builds(Mapping, *[st.integers(1, 6)] * 7))
+def test_a_mapping_is_refused_exactly_when_it_breaks_a_limit(layer, hardware, mapping):
+    try:
+        cut(layer, hardware)
+        check_mapping(layer, hardware, mapping)
+        accepted = True
+    except ValueError:
+        accepted = False
+    taps = cut(layer, hardware).shape if accepted else None
+    legal = set(naive.legal_mappings(layer, hardware))
+    assert accepted == (astuple(mapping) in legal), taps
+
+
+def test_searched_energy_is_the_reported_energy_to_the_last_unit():
+    for layer in (ConvLayer(name="A", N=3, M=20, C=7, H=19, W=17, R=5, S=3, U=2),
+                  ConvLayer(name="B", M=12, C=1, H=9, W=9, R=3, S=3, groups=12),
+                  ConvLayer(name="C", N=2, M=9, C=3, H=30, W=30, R=13, S=13)):
+        found = search(layer, CHIP)
+        assert found.scores[0] == scores(layer, CHIP, found.mappings[0])[0]
+
+
+@pytest.mark.parametrize("objective", ["energy", "cycles"])
+@settings(max_examples=40, deadline=None)
+@given(layer=layers(), hardware=machines(), data=st.data())
+def test_more_pes_or_a_larger_glb_never_make_the_optimum_worse(
+        objective, layer, hardware, data):
+    field, more = data.draw(st.sampled_from([
+        ("rows", 1), ("cols", 1), ("rows", 5), ("glb_ifmap_psum_B", 128),
+        ("glb_ifmap_psum_B", 4000), ("glb_filter_B", 100)]))
+    larger = replace(hardware, **{field: getattr(hardware, field) + more})
+    try:
+        before = search(layer, hardware, objective).scores[0]
+    except ValueError:
+        assume(False)
+    after = search(layer, larger, objective).scores[0]
+    assert after <= before * (1 + 2e-9)
+
+
+@pytest.mark.parametrize("hardware", [CHIP, ISCA16], ids=["chip", "isca16"])
+def test_runners_up_come_in_order_and_start_with_the_optimum(hardware):
+    layer = ConvLayer(name="conv", N=2, M=24, C=16, H=15, W=15, R=3, S=3)
+    one, five = (search(layer, hardware, keep=k) for k in (1, 5))
+    assert five.mappings[0] == one.mappings[0]
+    assert len(set(five.mappings)) == 5
+    assert list(five.scores) == sorted(five.scores)
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_isca16_search_prunes_nothing_better(objective):
+    for sizes in (dict(N=5, M=13, C=6, H=9, W=9, R=3, S=3),
+                  dict(N=3, M=10, C=5, H=1, W=1, R=1, S=1),
+                  dict(N=2, M=8, C=3, H=15, W=11, R=5, S=5, U=2)):
+        layer = ConvLayer(name="conv", **sizes)
+        small = replace(ISCA16, rows=4, cols=8, rf_words=40, glb_ifmap_psum_B=900)
+        pruned = search(layer, small, objective)
+        everything = search(layer, small, objective, prune=False)
+        assert pruned.scores == pytest.approx(everything.scores, rel=3e-9)
+        assert everything.evaluated > pruned.evaluated
+        check_mapping(layer, small, pruned.mappings[0])
+
+
+def test_unknown_objective_lists_the_known_ones():
+    with pytest.raises(ValueError, match="'speed'; known: energy, cycles, edp"):
+        search(ConvLayer(name="x", M=1, C=1, H=1, W=1, R=1, S=1), CHIP, "speed")
+
+
+@pytest.mark.parametrize("change, words", [
+    (dict(spad_filter_words=2), "one filter row of 3 words exceeds the 2-word filter"),
+    (dict(glb_ifmap_psum_B=4096), "one strip takes 1 GLB banks of ifmaps"),
+    (dict(glb_filter_B=16), "one filter of 9 words exceeds the 8-word filter buffer"),
+])
+def test_a_machine_too_small_is_refused_with_the_limit(change, words):
+    layer = ConvLayer(name="conv", M=2, C=2, H=6, W=6, R=3, S=3)
+    with pytest.raises(ValueError) as caught:
+        search(layer, replace(CHIP, **change))
+    assert str(caught.value).startswith("conv: ")
+    assert words in str(caught.value)
