@@ -90,10 +90,22 @@ class Attention(nn.Module):
 
     def forward(self, x):
         n, tokens, width = x.shape
-        q, k, v = self.qkv(x).reshape(
-            n, tokens, 3, self.heads, width // self.heads).permute(2, 0, 3, 1, 4)
+        heads = self.qkv(x).reshape(n, tokens, 3, self.heads, width // self.heads)
+        q, k, v = heads.permute(2, 0, 3, 1, 4).unbind(0)
         weights = (q @ k.transpose(-2, -1)).softmax(-1)
         return self.proj((weights @ v).transpose(1, 2).reshape(n, tokens, width))
+
+
+class EncoderBlock(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.norm1, self.norm2 = nn.LayerNorm(32), nn.LayerNorm(32)
+        self.attn = Attention(32, 4)
+        self.mlp = nn.Sequential(nn.Linear(32, 64), nn.GELU(), nn.Linear(64, 32))
+
+    def forward(self, x):
+        x = x + self.attn(self.norm1(x))
+        return x + self.mlp(self.norm2(x))
 
 
 class SmallViT(nn.Module):
@@ -104,16 +116,10 @@ class SmallViT(nn.Module):
         self.patch = nn.Conv2d(3, 32, 8, 8)
         self.token = nn.Parameter(torch.zeros(1, 1, 32))
         self.place = nn.Parameter(torch.zeros(1, 17, 32))
-        self.blocks = nn.ModuleList(nn.ModuleDict({
-            "norm": nn.LayerNorm(32), "attn": Attention(32, 4),
-            "mlp": nn.Sequential(nn.Linear(32, 64), nn.GELU(), nn.Linear(64, 32)),
-        }) for _ in range(2))
+        self.blocks = nn.Sequential(EncoderBlock(), EncoderBlock())
         self.head = nn.Linear(32, 10)
 
     def forward(self, x):
         x = self.patch(x).flatten(2).transpose(1, 2)
-        x = torch.cat([self.token.expand(len(x), -1, -1), x], 1) + self.place
-        for block in self.blocks:
-            x = x + block["attn"](block["norm"](x))
-            x = x + block["mlp"](block["norm"](x))
-        return self.head(x[:, 0])
+        x = torch.cat([self.token.expand(x.shape[0], -1, -1), x], 1) + self.place
+        return self.head(self.blocks(x)[:, 0])

@@ -1,6 +1,70 @@
-"""Anything that describes a network → :class:`~eyeriss_sim.layer.Network`."""
+"""Anything that describes a network → :class:`~eyeriss_sim.layer.Network`.
+
+torch and onnx are imported only when a network needs them.
+"""
+
+import difflib
+from pathlib import Path
+
+from eyeriss_sim.networks import load_zoo, zoo_names
 
 
 def load_network(text, batch=None, input_shape=None):
-    from eyeriss_sim.networks import load_zoo
-    return load_zoo(text, batch or 1)
+    """The network that a text names, as on the command line.
+
+    Parameters
+    ----------
+    text : str or Path
+        A network of the zoo (``alexnet``), a table (``net.csv``), an ONNX file
+        (``net.onnx``), or a torch module (``net.py:factory``).
+    batch : int, optional
+        Images; by default what the source says, and 1 where it says nothing.
+    input_shape : tuple of int, or list of tuples, optional
+        Of a torch module only, batch first: ``(1, 3, 224, 224)``.
+
+    Returns
+    -------
+    Network
+
+    Raises
+    ------
+    ValueError
+        The text fits none of these, or the importer refuses it.
+
+    Examples
+    --------
+    >>> load_network("resnet18", batch=2).batch
+    2
+    """
+    text = str(text)
+    file, _, factory = text.rpartition(":")
+    ending = Path(text).suffix.lower()
+    if batch is not None and (not isinstance(batch, int) or batch < 1):
+        raise ValueError(f"{text}: batch must be a whole number of at least 1, "
+                         f"got {batch!r}")
+    if file.endswith(".py") and factory:
+        if input_shape is None:
+            raise ValueError(f"{text}: a torch module needs an input shape, batch "
+                             "first, as in 1x3x224x224")
+        from eyeriss_sim.importers.torch_module import load_module, network_from_module
+        network = network_from_module(load_module(text), input_shape, name=factory)
+        return network if batch is None else network.with_batch(batch)
+    if input_shape is not None:
+        raise ValueError(f"{text}: has its own input shape; give one for a torch "
+                         "module (net.py:factory) only")
+    if text.lower() in zoo_names():
+        return load_zoo(text, 1 if batch is None else batch)
+    if ending == ".csv":
+        from eyeriss_sim.importers.csv_table import network_from_csv
+        return network_from_csv(text, batch)
+    if ending == ".onnx":
+        from eyeriss_sim.importers.onnx_file import network_from_onnx
+        return network_from_onnx(text, batch)
+    if ending == ".py":
+        raise ValueError(f"{text}: say what in the file makes the module, as in "
+                         f"{text}:factory")
+    near = difflib.get_close_matches(text.lower(), zoo_names(), n=1)
+    hint = f"did you mean {near[0]}? " if near else ""
+    raise ValueError(
+        f"no network {text!r}; {hint}give one of " + ", ".join(zoo_names())
+        + ", or a file: net.csv, net.onnx, net.py:factory")

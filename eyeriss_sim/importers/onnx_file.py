@@ -1,0 +1,302 @@
+"""An ONNX file → Network. Needs the extra ``eyeriss-sim[onnx]``.
+
+Only shapes are read: weights kept outside the file are not loaded, and nothing in the
+file is run.
+"""
+
+from math import prod
+from pathlib import Path
+
+from eyeriss_sim.importers.operators import OperatorLog, flattened_map
+
+FREE = {
+    "Constant", "ConstantOfShape", "Dropout", "Expand", "Flatten", "Identity", "Range",
+    "Reshape", "Shape", "Size", "Slice", "Split", "Squeeze", "Transpose", "Unsqueeze"}
+# No list of sizes or axes, which shape inference reads, is longer than this.
+SHAPE_WORDS = 4096
+# Results whose values describe shapes, not images.
+SHAPES = {"Shape", "Size"}
+# Positions of the ifmap and the filter among the inputs.
+CONVOLUTIONS = {"Conv": (0, 1), "ConvInteger": (0, 1), "QLinearConv": (0, 3),
+                "ConvTranspose": (0, 1)}
+PRODUCTS = {"MatMul": (0, 1), "MatMulInteger": (0, 1), "QLinearMatMul": (0, 3),
+            "Gemm": (0, 1)}
+
+
+def network_from_onnx(path, batch=None):
+    """Read the shapes of an ONNX graph.
+
+    Layers carry the dotted name of the torch module where the weight or the node still
+    shows it (``layer1.0.conv1.weight``, ``/layer1/layer1.0/conv1/Conv``), else the
+    node's or its result's name. Operators inside If, Loop and Scan are not looked into;
+    these, and recurrent layers (LSTM, GRU, RNN), are listed as not counted.
+
+    Parameters
+    ----------
+    path : str or Path
+    batch : int, optional
+        A symbolic first dimension of the inputs becomes this, or 1; a network exported
+        for a fixed batch is rescaled.
+
+    Returns
+    -------
+    Network
+
+    Raises
+    ------
+    ValueError
+        onnx is not installed, the file is no model, or a dimension is unknown.
+    """
+    try:
+        import onnx
+        from onnx import inliner, shape_inference
+    except ImportError:
+        raise ValueError(f"{path}: reading it needs the package onnx; "
+                         "pip install 'eyeriss-sim[onnx]'") from None
+    path = Path(path)
+    if batch is not None and batch < 1:
+        raise ValueError(f"{path}: batch must be at least 1, got {batch}")
+    if not path.is_file():
+        raise ValueError(f"{path}: no such file")
+    try:
+        model = onnx.load(str(path), load_external_data=False)
+    except Exception as problem:
+        raise ValueError(f"{path}: is no ONNX model, or only the start of one "
+                         f"({_first_line(problem)})") from problem
+    if not model.graph.node:
+        raise ValueError(f"{path}: is no ONNX model, or one without nodes")
+    images = _bind_inputs(path, model.graph, 1 if batch is None else batch)
+    for tensor in model.graph.initializer:
+        if prod(tensor.dims) > SHAPE_WORDS:     # inference would copy all weights
+            tensor.ClearField("raw_data")
+            tensor.ClearField("float_data")
+    try:
+        if model.functions:
+            model = inliner.inline_local_functions(model)
+        model = shape_inference.infer_shapes(model, data_prop=True)
+    except Exception as problem:
+        raise ValueError(f"{path}: its shapes contradict each other "
+                         f"({_first_line(problem)})") from problem
+    log = OperatorLog(images)
+    _Graph(path, onnx, model.graph, log).walk()
+    network = log.network(path.stem, f"ONNX file {path.name}")
+    return network if batch is None else network.with_batch(batch)
+
+
+def _first_line(problem):
+    lines = str(problem).strip().splitlines()
+    return lines[0].rstrip(".") if lines else type(problem).__name__
+
+
+def _bind_inputs(path, graph, batch):
+    """Give symbolic first dimensions a value, written into ``graph``; the batch."""
+    weights = {tensor.name for tensor in graph.initializer}
+    inputs = [value for value in graph.input if value.name not in weights]
+    symbols = set()
+    for value in inputs:
+        for axis, dim in enumerate(value.type.tensor_type.shape.dim):
+            if dim.HasField("dim_value") and dim.dim_value > 0:
+                continue
+            if axis and (not dim.dim_param or dim.dim_param not in symbols):
+                what = f"dimension {axis} ({dim.dim_param or 'no name'})"
+                raise ValueError(
+                    f"{path}: input {value.name!r} has an open {what}; only the batch, "
+                    "its dimension 0, may be open; export it with a fixed one")
+            symbols.add(dim.dim_param)
+            dim.dim_value = batch
+    # Intermediate shapes that name the same symbol follow; inference fills the others.
+    for value in [*graph.value_info, *graph.output]:
+        for dim in value.type.tensor_type.shape.dim:
+            if dim.dim_param and dim.dim_param in symbols:
+                dim.dim_value = batch
+            elif dim.dim_param:
+                dim.ClearField("dim_param")
+    shape = inputs[0].type.tensor_type.shape.dim if inputs else ()
+    return shape[0].dim_value if len(shape) > 1 else 1
+
+
+class _Graph:
+    """Walks the nodes of a graph with inferred shapes."""
+
+    def __init__(self, path, onnx, graph, log):
+        self.path, self.graph, self.log = path, graph, log
+        self._attribute = onnx.helper.get_attribute_value
+        self._shapes = {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
+        for value in [*graph.input, *graph.value_info, *graph.output]:
+            kind = value.type.tensor_type
+            if kind.HasField("shape") and all(
+                    dim.HasField("dim_value") for dim in kind.shape.dim):
+                self._shapes.setdefault(
+                    value.name, tuple(dim.dim_value for dim in kind.shape.dim))
+        # Values that depend on no input: the initializer that they came from, or "".
+        self._weights = {tensor.name: tensor.name for tensor in graph.initializer}
+        self._flat = {}             # flattened value: the (C, h, w) that it was
+
+    def walk(self):
+        for node in self.graph.node:
+            inputs = [name for name in node.input if name]
+            constant = all(name in self._weights for name in inputs)
+            if constant or node.op_type in SHAPES:
+                source = next((self._weights[name] for name in inputs
+                               if self._weights.get(name)), "")
+                self._weights.update(dict.fromkeys(node.output, source))
+                continue
+            if node.op_type in CONVOLUTIONS:
+                self._convolution(node)
+            elif node.op_type in PRODUCTS:
+                self._product(node)
+            elif node.op_type == "Einsum" and len(inputs) == 2:
+                self._einsum(node)
+            elif node.op_type not in FREE:
+                shape = self._shapes.get(node.output[0])
+                self.log.other(node.op_type, None if shape is None else prod(shape))
+            self._follow_map(node)
+
+    def _follow_map(self, node):
+        """Note where a map was flattened, and that it still is after an activation."""
+        if not node.input or not node.output:
+            return
+        before, after = (self._shapes.get(name)
+                         for name in (node.input[0], node.output[0]))
+        if before is None or after is None:
+            return
+        fmap = (flattened_map(before, after) if node.op_type in ("Flatten", "Reshape")
+                else None)
+        if not fmap and before == after:
+            fmap = self._flat.get(node.input[0])
+        if fmap:
+            self._flat[node.output[0]] = fmap
+
+    def _shape(self, node, value):
+        if value not in self._shapes:
+            raise ValueError(
+                f"{self.path}: {node.op_type} {node.name or node.output[0]}: the shape "
+                f"of {value!r} is unknown; export the model with fixed sizes")
+        return self._shapes[value]
+
+    def _attributes(self, node):
+        return {attr.name: self._attribute(attr) for attr in node.attribute}
+
+    def _convolution(self, node):
+        x, w = (node.input[place] for place in CONVOLUTIONS[node.op_type])
+        ifmap, filt = self._shape(node, x), self._shape(node, w)
+        dims = len(ifmap) - 2
+        attrs = self._attributes(node)
+        stride = attrs.get("strides") or [1] * dims
+        dilation = attrs.get("dilations") or [1] * dims
+        extra = attrs.get("output_padding") or [0] * dims
+        span = [(taps - 1) * step + 1 for taps, step in zip(filt[2:], dilation)]
+        transposed = node.op_type == "ConvTranspose"
+        pads = attrs.get("pads") or [0] * 2 * dims
+        pads = list(zip(pads[:dims], pads[dims:]))
+        rule = attrs.get("auto_pad", b"NOTSET").decode()
+        sizes = attrs.get("output_shape")
+        if transposed and (sizes or rule.startswith("SAME")):
+            full = [(size - 1) * step + reach + more for size, step, reach, more
+                    in zip(ifmap[2:], stride, span, extra)]
+            sizes = sizes or [size * step for size, step in zip(ifmap[2:], stride)]
+            rule = rule if rule == "SAME_UPPER" else "SAME_LOWER"   # as ONNX defines
+            pads = [_halves(most - size, rule) for most, size in zip(full, sizes)]
+        elif rule.startswith("SAME"):
+            pads = [_halves(max(0, (-(-size // step) - 1) * step + reach - size), rule)
+                    for size, step, reach in zip(ifmap[2:], stride, span)]
+        elif rule == "VALID":
+            pads = [(0, 0)] * dims
+        self.log.convolution(
+            self._name(node, w), ifmap, filt, stride=list(stride), pads=pads,
+            dilation=list(dilation), groups=attrs.get("group", 1),
+            transposed=transposed, output_padding=extra,
+            dynamic_filters=w not in self._weights)
+
+    def _product(self, node):
+        a, b = (node.input[place] for place in PRODUCTS[node.op_type])
+        left, right = self._shape(node, a), self._shape(node, b)
+        attrs = self._attributes(node)
+        if attrs.get("transA"):
+            left = left[::-1]
+        if attrs.get("transB"):
+            right = right[::-1]
+        left = left if len(left) > 1 else (1, *left)
+        right = right if len(right) > 1 else (*right, 1)
+        *left_groups, rows, inner = left
+        *right_groups, _, filters = right
+        if a in self._weights:          # weights @ activations: the same, transposed
+            a, b, rows, filters = b, a, filters, rows
+            left_groups, right_groups = right_groups, left_groups
+        rank = max(len(left_groups), len(right_groups))
+        groups = prod(max(pair) for pair in zip(
+            [1] * (rank - len(left_groups)) + left_groups,
+            [1] * (rank - len(right_groups)) + right_groups))
+        dynamic = b not in self._weights
+        if not dynamic:
+            # A filter that several of the products share passes all of their rows.
+            groups, rows = prod(right_groups), rows * groups // prod(right_groups)
+        self.log.product(self._name(node, b), rows, inner, filters, groups=groups,
+                         dynamic_filters=dynamic, fmap=self._flat.get(a))
+
+    def _einsum(self, node):
+        """A product of two tensors: sizes by the letters that both, or one, have."""
+        equation = self._attributes(node)["equation"].decode().replace(" ", "")
+        terms, _, result = equation.partition("->")
+        letters = terms.split(",")
+        a, b = node.input
+        shapes = [self._shape(node, a), self._shape(node, b)]
+        if ("..." in equation or "->" not in equation
+                or any(len(set(term)) != len(term) for term in letters)):
+            self.log.other("Einsum", prod(self._shape(node, node.output[0])))
+            return
+        if a in self._weights:
+            a, b, letters, shapes = b, a, letters[::-1], shapes[::-1]
+        sizes = {}
+        for term, shape in zip(letters, shapes):
+            sizes.update(zip(term, shape))
+
+        def span(*, left, right, out):
+            return prod(size for letter, size in sizes.items()
+                        if (letter in letters[0], letter in letters[1],
+                            letter in result) == (left, right, out))
+        self.log.product(
+            self._name(node, b), span(left=True, right=False, out=True),
+            span(left=True, right=True, out=False),
+            span(left=False, right=True, out=True),
+            groups=span(left=True, right=True, out=True),
+            dynamic_filters=b not in self._weights)
+
+    def _name(self, node, filt):
+        weight = self._weights.get(filt, "")
+        if weight.endswith(".weight"):
+            return weight.removesuffix(".weight")
+        path = module_path(node.name)
+        if not path:
+            return node.name or node.output[0]
+        return path if filt in self._weights else f"{path}.{node.op_type.lower()}"
+
+
+def _halves(total, rule):
+    """Padding before and after; SAME_UPPER puts an odd pixel after."""
+    if rule == "SAME_LOWER":
+        return total - total // 2, total // 2
+    return total // 2, total - total // 2
+
+
+def module_path(node):
+    """Dotted torch module in the name of a node, or "".
+
+    Examples
+    --------
+    >>> module_path("/layer1/layer1.0/conv1/Conv")
+    'layer1.0.conv1'
+    >>> module_path("/blocks.0/attn/MatMul_1"), module_path("Conv_3")
+    ('blocks.0.attn', '')
+    """
+    parts = node.split("/")
+    if len(parts) < 3 or parts[0]:
+        return ""
+    path, last = [], ""
+    for part in parts[1:-1]:
+        # A module inside a Sequential repeats the name of its container.
+        if last and part.startswith(last + "."):
+            path.pop()
+        path.append(part)
+        last = part
+    return ".".join(path)

@@ -1,0 +1,259 @@
+import sys
+
+import numpy as np
+import pytest
+import torch
+from models import MobileNetV2, ResNet18, SmallViT
+from torch import nn
+
+from eyeriss_sim.importers.onnx_file import network_from_onnx
+from eyeriss_sim.importers.torch_module import network_from_module
+from eyeriss_sim.layer import ConvLayer
+from eyeriss_sim.networks import load_zoo
+
+onnx = pytest.importorskip("onnx")
+helper, FLOAT = onnx.helper, onnx.TensorProto.FLOAT
+
+
+def export(module, input_shape, path, **options):
+    """Write ``path``; torch's newer exporter would need another package."""
+    torch.onnx.export(module.eval(), torch.zeros(input_shape), str(path), dynamo=False,
+                      input_names=["image"], **options)
+    return path
+
+
+def write(path, nodes, inputs, outputs=("y",), **weights):
+    """A file of these nodes; inputs are name: shape, weights name=shape or array."""
+    tensors = [onnx.numpy_helper.from_array(
+        value if isinstance(value, np.ndarray) else np.zeros(value, np.float32), name)
+        for name, value in weights.items()]
+    graph = helper.make_graph(
+        nodes, "graph",
+        [helper.make_tensor_value_info(name, FLOAT, shape)
+         for name, shape in inputs.items()],
+        [helper.make_tensor_value_info(name, FLOAT, None) for name in outputs], tensors)
+    known = [helper.make_opsetid(domain, 18 if not domain else 1)
+             for domain in ("", "elsewhere")]
+    onnx.save(helper.make_model(graph, opset_imports=known), str(path))
+    return path
+
+
+def one_layer(path, op, inputs, batch=None, w=None, **attributes):
+    names = [*inputs, *(["w"] if w is not None else [])]
+    node = helper.make_node(op, names, ["y"], name="node", **attributes)
+    layer, = network_from_onnx(
+        write(path, [node], inputs, **({} if w is None else {"w": w})), batch).layers
+    return layer
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "net.onnx"
+
+
+@pytest.fixture(scope="module")
+def resnet18(tmp_path_factory):
+    return export(ResNet18(), (1, 3, 224, 224), tmp_path_factory.mktemp("onnx")
+                  / "resnet18.onnx", dynamic_axes={"image": {0: "batch"}})
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize("batch", [None, 3])
+def test_exported_resnet18_is_the_zoos_layer_by_layer(resnet18, batch):
+    network = network_from_onnx(resnet18, batch)
+    zoo = load_zoo("resnet18", batch or 1)
+    # The exporter writes a block's shortcut after its convolutions, as it runs.
+    assert network.layers == zoo.layers
+    assert network.batch == zoo.batch
+    # The exporter folds batch normalisation into the weights.
+    assert {op.op: (op.calls, op.outputs) for op in network.not_counted} == {
+        {"relu": "Relu", "add": "Add", "max_pool2d": "MaxPool",
+         "mean": "GlobalAveragePool"}[op.op]: (op.calls, op.outputs)
+        for op in zoo.not_counted if op.op != "batch_norm"}
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize("module, input_shape", [
+    (MobileNetV2(), (1, 3, 224, 224)), (SmallViT(), (2, 3, 32, 32))])
+def test_export_and_trace_of_a_module_have_the_same_layers(module, input_shape, path):
+    exported = network_from_onnx(export(module, input_shape, path))
+    assert exported.layers == network_from_module(module, input_shape).layers
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_fc_of_a_flattened_map_keeps_the_map(path):
+    module = nn.Sequential(
+        nn.Conv2d(3, 4, 3), nn.Flatten(), nn.ReLU(), nn.Linear(64, 5))
+    network = network_from_onnx(export(module, (2, 3, 6, 6), path))
+    assert network.layers == network_from_module(module, (2, 3, 6, 6)).layers
+    assert network.layers[-1].R == 4
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_fixed_batch_is_rescaled(path):
+    module = nn.Conv2d(3, 4, 3)
+    network = network_from_onnx(export(module, (2, 3, 6, 6), path), batch=5)
+    assert (network.batch, network.layers[0].N) == (5, 5)
+
+
+@pytest.mark.parametrize("op, x, w, attributes, sizes", [
+    pytest.param(
+        "Conv", (2, 4, 17, 19), (6, 2, 3, 5),
+        {"strides": [2, 3], "pads": [0, 1, 2, 3], "dilations": [2, 1], "group": 2},
+        {"N": 2, "M": 6, "C": 2, "H": 19, "W": 23, "R": 3, "S": 5, "U": 2, "V": 3,
+         "groups": 2, "dilation": (2, 1), "padding": (0, 2, 1, 3)}, id="2-D"),
+    pytest.param(
+        "Conv", (2, 4, 8, 8), (6, 4, 4, 4), {"auto_pad": "SAME_UPPER"},
+        {"N": 2, "M": 6, "C": 4, "H": 11, "W": 11, "R": 4, "S": 4,
+         "padding": (1, 2, 1, 2)}, id="SAME_UPPER"),
+    pytest.param(
+        "Conv", (2, 4, 8, 8), (6, 4, 4, 4), {"auto_pad": "SAME_LOWER"},
+        {"N": 2, "M": 6, "C": 4, "H": 11, "W": 11, "R": 4, "S": 4,
+         "padding": (2, 1, 2, 1)}, id="SAME_LOWER"),
+    pytest.param(
+        "Conv", (2, 4, 8, 8), (6, 4, 3, 3),
+        {"auto_pad": "SAME_UPPER", "strides": [2, 2]},
+        {"N": 2, "M": 6, "C": 4, "H": 9, "W": 9, "R": 3, "S": 3, "U": 2,
+         "padding": (0, 1, 0, 1)}, id="SAME_UPPER, stride 2"),
+    pytest.param(
+        "Conv", (2, 4, 8, 8), (6, 4, 3, 3), {"auto_pad": "VALID"},
+        {"N": 2, "M": 6, "C": 4, "H": 8, "W": 8, "R": 3, "S": 3}, id="VALID"),
+    pytest.param(
+        "Conv", (2, 4, 17), (6, 4, 3), {"strides": [2], "pads": [1, 0]},
+        {"N": 2, "M": 6, "C": 4, "H": 1, "W": 18, "R": 1, "S": 3, "U": 2,
+         "padding": (0, 0, 1, 0)}, id="1-D"),
+    pytest.param(
+        "Conv", (2, 4, 8, 9, 9), (6, 4, 2, 3, 3),
+        {"strides": [2, 1, 1], "pads": [1, 0, 1, 1, 0, 1]},
+        {"N": 2 * 5, "M": 6, "C": 4 * 2, "H": 9, "W": 11, "R": 3, "S": 3,
+         "padding": (0, 0, 1, 1)}, id="3-D"),
+    pytest.param(
+        "ConvTranspose", (2, 4, 8, 8), (4, 3, 3, 3),
+        {"strides": [2, 2], "pads": [1] * 4, "output_padding": [1, 1], "group": 2},
+        {"N": 2, "M": 6, "C": 2, "H": 18, "W": 18, "R": 3, "S": 3, "groups": 2,
+         "padding": (1, 2, 1, 2)}, id="transposed"),
+    pytest.param(
+        "Gemm", (3, 8), (5, 8), {"transB": 1},
+        {"N": 3, "M": 5, "C": 8, "H": 1, "W": 1, "R": 1, "S": 1}, id="Gemm"),
+    pytest.param(
+        "MatMul", (3, 7, 8), (8, 5), {},
+        {"N": 3, "M": 5, "C": 8, "H": 1, "W": 7, "R": 1, "S": 1}, id="MatMul"),
+    pytest.param(
+        "MatMul", (3, 2, 7, 8), (2, 8, 5), {},
+        {"N": 3, "M": 10, "C": 8, "H": 1, "W": 7, "R": 1, "S": 1, "groups": 2},
+        id="weight per head"),
+    pytest.param(
+        "Einsum", (3, 7, 8), (8, 5), {"equation": "bnk,km->bnm"},
+        {"N": 3, "M": 5, "C": 8, "H": 1, "W": 7, "R": 1, "S": 1}, id="Einsum"),
+])
+def test_operator_becomes_the_layer_that_does_its_work(
+        path, op, x, w, attributes, sizes):
+    assert one_layer(path, op, {"x": x}, w=w, **attributes) == ConvLayer(
+        name="node", **sizes)
+
+
+@pytest.mark.parametrize("rule", ["SAME_UPPER", "SAME_LOWER"])
+def test_transposed_convolution_of_the_same_size_has_as_many_outputs(path, rule):
+    layer = one_layer(path, "ConvTranspose", {"x": (1, 4, 5, 5)}, w=(4, 6, 4, 4),
+                      strides=[3, 3], auto_pad=rule)
+    assert (layer.E, layer.F) == (15, 15)
+
+
+@pytest.mark.parametrize("op, a, b, attributes", [
+    ("MatMul", (3, 2, 7, 8), (3, 2, 8, 5), {}),
+    ("Einsum", (3, 2, 7, 8), (3, 2, 5, 8), {"equation": "bhik,bhjk->bhij"}),
+])
+def test_product_of_activations_brings_its_filters(path, op, a, b, attributes):
+    assert one_layer(path, op, {"a": a, "b": b}, **attributes) == ConvLayer(
+        name="node", M=6 * 5, C=8, H=1, W=7, R=1, S=1, groups=6, dynamic_filters=True)
+
+
+def test_quantised_weights_are_weights(path):
+    nodes = [
+        helper.make_node("DequantizeLinear", ["conv1.weight", "scale"], ["w"]),
+        helper.make_node("Conv", ["x", "w"], ["y"], name="c"),
+        helper.make_node("MatMul", ["y", "y"], ["z"], name="m")]
+    write(path, nodes, {"x": (1, 4, 8, 8)}, ["z"],
+          **{"conv1.weight": np.zeros((6, 4, 3, 3), np.int8), "scale": ()})
+    network = network_from_onnx(path)
+    assert [(layer.name, layer.dynamic_filters) for layer in network.layers] == [
+        ("conv1", False), ("m", True)]
+    assert network.not_counted == ()
+
+
+def test_integer_convolutions_are_layers(path):
+    weights = {"w": np.zeros((6, 4, 3, 3), np.int8), "s": (), "z": np.int8([0])}
+    node = helper.make_node("QLinearConv", ["x", "s", "z", "w", "s", "z", "s", "z"],
+                            ["y"], pads=[1] * 4)
+    write(path, [node], {"x": (1, 4, 8, 8)}, **weights)
+    layer, = network_from_onnx(path).layers
+    assert layer == ConvLayer(name="y", M=6, C=4, H=10, W=10, R=3, S=3, padding=1)
+
+
+def test_sizes_that_the_graph_computes_are_followed(path):
+    nodes = [
+        helper.make_node("Shape", ["x"], ["shape"]),
+        helper.make_node("Gather", ["shape", "zero"], ["n"]),
+        helper.make_node("Concat", ["n", "rest"], ["sizes"], axis=0),
+        helper.make_node("Reshape", ["x", "sizes"], ["flat"]),
+        helper.make_node("Gemm", ["flat", "w"], ["y"], name="fc"),
+        helper.make_node("Softsign", ["y"], ["out"])]
+    write(path, nodes, {"x": ("images", 4, 3, 3)}, ["out"], w=(36, 5),
+          zero=np.int64([0]), rest=np.int64([-1]))
+    network = network_from_onnx(path, batch=7)
+    assert network.layers == (
+        ConvLayer(name="fc", N=7, M=5, C=4, H=3, W=3, R=3, S=3),)
+    assert [(op.op, op.calls, op.outputs) for op in network.not_counted] == [
+        ("Softsign", 1, 35)]
+
+
+def test_large_and_absent_weights_are_not_needed(path):
+    node = helper.make_node("Gemm", ["x", "fc.weight"], ["y"], transB=1)
+    write(path, [node], {"x": (1, 200)}, **{"fc.weight": (100, 200)})
+    model = onnx.load(str(path))
+    onnx.save(model, str(path), save_as_external_data=True, location="data",
+              size_threshold=0)
+    (path.parent / "data").unlink()
+    layer, = network_from_onnx(path).layers
+    assert (layer.name, layer.M, layer.C) == ("fc", 100, 200)
+
+
+@pytest.mark.parametrize("shape, words", [
+    (("n", 3, "height", 8), r"input 'x' has an open dimension 2 \(height\)"),
+    (("n", 3, 8, None), r"input 'x' has an open dimension 3 \(no name\)"),
+    ((None, 3, 8, None), r"input 'x' has an open dimension 3 \(no name\)"),
+])
+def test_open_dimension_that_is_no_batch_is_named(path, shape, words):
+    with pytest.raises(ValueError, match=words):
+        one_layer(path, "Conv", {"x": shape}, w=(4, 3, 3, 3))
+
+
+def test_shape_that_cannot_be_inferred_is_named(path):
+    nodes = [helper.make_node("Strange", ["x"], ["s"], domain="elsewhere"),
+             helper.make_node("Conv", ["s", "w"], ["y"], name="conv")]
+    write(path, nodes, {"x": (1, 3, 8, 8)}, w=(4, 3, 3, 3))
+    with pytest.raises(ValueError, match="Conv conv: the shape of 's' is unknown"):
+        network_from_onnx(path)
+
+
+@pytest.mark.parametrize("content", [b"", b"no model at all", b"\x80\x04pickle", None])
+def test_file_that_is_no_model_is_refused_in_one_line(path, content):
+    if content is None:         # only the first half of one
+        node = helper.make_node("Conv", ["x", "w"], ["y"])
+        write(path, [node], {"x": (1, 3, 8, 8)}, w=(4, 3, 3, 3))
+        content = path.read_bytes()[:path.stat().st_size // 2]
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match="is no ONNX model") as caught:
+        network_from_onnx(path)
+    assert str(path) in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_missing_file_is_named():
+    with pytest.raises(ValueError, match="nowhere.onnx: no such file"):
+        network_from_onnx("nowhere.onnx")
+
+
+def test_without_onnx_the_cure_is_named(path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    with pytest.raises(ValueError, match=r"pip install 'eyeriss-sim\[onnx\]'"):
+        network_from_onnx(path)
