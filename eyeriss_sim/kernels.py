@@ -2,11 +2,12 @@
 
 ``shape`` is an int64 vector with the axes below: a layer as the array sees it, its filters
 cut into segments that the array and the ifmap spad can hold. ``row_counts`` is an int64
-ndarray, shape (2, E + 1): ifmap rows that a strip of e ofmap rows needs, for a full
-segment and for the last one. A mapping is the seven numbers m n e p q r t.
+ndarray, shape (3, E + 1): ifmap rows that a strip of e ofmap rows needs, for a full
+row segment, for the last one, and for the whole filter. The GLB loads the last and sends
+the others. A mapping is the seven numbers m n e p q r t.
 
 Processing passes run in the order: group, images, strip, filters kept in the GLB (m),
-channels, row segment, column segment, filters of a pass (p t). The array is configured
+channels (a load of ifmaps), row segment, column segment, filters of a pass (p t). The array is configured
 once a layer, so a ragged pass fills PE sets in order and leaves the rest idle.
 """
 
@@ -77,9 +78,21 @@ def count_strip_rows(R, stride, dilation, counts):
         counts[e] = total
 
 
+WHOLE_FILTER = 2        # axis of ``row_counts``; 0 and 1 are the segments
+
+
 @njit(cache=True)
-def total_strip_rows(shape, row_counts, e):
-    """Ifmap rows of all strips and all row segments when strips are e rows high."""
+def loaded_rows(shape, row_counts, e):
+    """Ifmap rows of all strips of e rows, as the GLB loads them."""
+    strips = ceil_div(shape[E], e)
+    e_last = shape[E] - (strips - 1) * e
+    return ((strips - 1) * row_counts[WHOLE_FILTER, e]
+            + row_counts[WHOLE_FILTER, e_last])
+
+
+@njit(cache=True)
+def sent_rows(shape, row_counts, e):
+    """Ifmap rows of all strips and row segments, as the GLB sends them."""
     strips = ceil_div(shape[E], e)
     e_last = shape[E] - (strips - 1) * e
     full = (strips - 1) * row_counts[0, e] + row_counts[0, e_last]
@@ -137,15 +150,16 @@ def chip_counts(shape, row_counts, m, n, e, p, q, r, t, counts):
     c_passes = ceil_div(shape[C], q * r)
     c_sets = shape[C] // (q * r) * r + ceil_div(shape[C] % (q * r), q)
     segments = shape[R_SEGS] * shape[S_SEGS]
-    rows = total_strip_rows(shape, row_counts, e)
     channels = shape[N] * shape[G] * shape[C]
     filters = shape[G] * shape[M] * shape[C] * R * S
     ofmap = shape[N] * shape[G] * shape[M] * shape[E] * shape[F]
     macs = ofmap * shape[C] * R * S
 
-    counts[DRAM, IFMAP, READ] = channels * rows * shape[W] * loads
+    counts[DRAM, IFMAP, READ] = (
+        channels * loaded_rows(shape, row_counts, e) * shape[W] * loads)
     counts[GLB, IFMAP, FILL] = counts[DRAM, IFMAP, READ]
-    counts[GLB, IFMAP, READ] = channels * rows * columns * f_passes
+    counts[GLB, IFMAP, READ] = (
+        channels * sent_rows(shape, row_counts, e) * columns * f_passes)
     counts[NOC, IFMAP, FILL] = counts[GLB, IFMAP, READ]
     counts[NOC, IFMAP, READ] = channels * R * shape[E] * columns * f_sets
     counts[RF, IFMAP, FILL] = counts[NOC, IFMAP, READ]
@@ -176,11 +190,11 @@ def chip_counts(shape, row_counts, m, n, e, p, q, r, t, counts):
 
 
 @njit(cache=True)
-def chip_energy(k, rows, strips, image_groups, loads, f_passes, f_sets, c_passes,
+def chip_energy(k, loaded, sent, strips, image_groups, loads, f_passes, f_sets, c_passes,
                 c_sets):
-    """Energy of a mapping from its seven counts, see ``energy.search_coefficients``."""
-    return (k[PER_LOAD] * rows * loads
-            + k[PER_FILTER_PASS] * rows * f_passes
+    """Energy of a mapping from its counts, see ``energy.search_coefficients``."""
+    return (k[PER_LOAD] * loaded * loads
+            + k[PER_FILTER_PASS] * sent * f_passes
             + k[PER_SET] * f_sets
             + k[PER_FILTER_LOAD] * strips * image_groups
             + k[PER_IMAGE_GROUP] * image_groups
@@ -337,8 +351,8 @@ def keep_best(best, mappings, primary, secondary, m, n, e, p, q, r, t):
 
 
 @njit(cache=True, error_model="numpy")
-def visit_m(shape, row_counts, timing, cycles_per_dram_word, k, objective, prune, rows,
-            strips, image_groups, c_passes, c_sets, m_least, m_most, dram_load,
+def visit_m(shape, row_counts, timing, cycles_per_dram_word, k, objective, prune, loaded,
+            sent, strips, image_groups, c_passes, c_sets, m_least, m_most, dram_load,
             dram_fixed, n, e, p, q, r, t, best, mappings, causes):
     """Try every m for one n e p q r t; returns how many were evaluated.
 
@@ -371,12 +385,12 @@ def visit_m(shape, row_counts, timing, cycles_per_dram_word, k, objective, prune
             continue
         if prune:
             loads = ceil_div(filters, m)
-            energy = chip_energy(k, rows, strips, image_groups, loads, fewest_passes,
-                                 fewest_sets, c_passes, c_sets)
+            energy = chip_energy(k, loaded, sent, strips, image_groups, loads,
+                                 fewest_passes, fewest_sets, c_passes, c_sets)
             score, second = energy, 0.0
             if objective != ENERGY:
                 second = energy
-                score = least_cycles + dram_load * rows * loads + dram_fixed
+                score = least_cycles + dram_load * loaded * loads + dram_fixed
                 if objective == EDP:
                     score *= energy
             if score > best[kth, 0] or (score >= best[kth, 0] * (1 - 2 * TIE)
@@ -387,14 +401,14 @@ def visit_m(shape, row_counts, timing, cycles_per_dram_word, k, objective, prune
             if objective == ENERGY and candidate <= m_most and loads >= first_loads:
                 break
         loads, f_passes, f_sets = filter_passes(filters, m, p, t)
-        energy = chip_energy(k, rows, strips, image_groups, loads, f_passes, f_sets,
-                             c_passes, c_sets)
+        energy = chip_energy(k, loaded, sent, strips, image_groups, loads, f_passes,
+                             f_sets, c_passes, c_sets)
         evaluated += 1
         if objective == ENERGY and energy > best[kth, 0] * (1 + TIE):
             continue
         cycles = chip_cycles(shape, row_counts, timing, cycles_per_dram_word, filters, m,
                              n, e, p, q, r, t, False, causes)
-        cycles += dram_load * rows * loads + dram_fixed
+        cycles += dram_load * loaded * loads + dram_fixed
         if objective == ENERGY:
             keep_best(best, mappings, energy, cycles, m, n, e, p, q, r, t)
         else:
@@ -450,7 +464,7 @@ def search_chip(shape, row_counts, limits, timing, cycles_per_dram_word, k,
     for part in range(1, parts.shape[0]):
         parts[part] = ceil_div(filters, part)
     linear_rows = True
-    for segment in range(2):
+    for segment in range(3):
         for e in range(2, shape[E]):
             if (row_counts[segment, e + 1] - row_counts[segment, e]
                     != row_counts[segment, 2] - row_counts[segment, 1]):
@@ -465,8 +479,9 @@ def search_chip(shape, row_counts, limits, timing, cycles_per_dram_word, k,
         strips = ceil_div(shape[E], e)
         if prune and linear_rows and e > 1 and ceil_div(shape[E], e - 1) == strips:
             continue
-        rows = total_strip_rows(shape, row_counts, e)
-        per_pass = k[PER_FILTER_PASS] * rows
+        loaded = loaded_rows(shape, row_counts, e)
+        sent = sent_rows(shape, row_counts, e)
+        per_pass = k[PER_FILTER_PASS] * sent
         for r in range(1, limits[ROWS] // R + 1):
             t_top = limits[ROWS] // (R * r) * limits[COLS] // e
             if t_top == 0:
@@ -475,7 +490,8 @@ def search_chip(shape, row_counts, limits, timing, cycles_per_dram_word, k,
                 if (r - 1) * q >= channels:
                     break
                 qr = q * r
-                strip_words = min(qr, channels) * row_counts[0, e] * shape[W]
+                strip_words = min(qr, channels) * row_counts[WHOLE_FILTER, e] * (
+                    shape[W])
                 c_passes = ceil_div(channels, qr)
                 c_sets = channels // qr * r + ceil_div(channels % qr, q)
                 buffer_filters = limits[GLB_F] // (min(qr, channels) * R * S)
@@ -493,8 +509,8 @@ def search_chip(shape, row_counts, limits, timing, cycles_per_dram_word, k,
                     if m_top == 0:
                         break
                     fewest_loads = parts[m_top]
-                    fixed = chip_energy(k, rows, strips, image_groups, fewest_loads, 0, 0,
-                                        c_passes, c_sets)
+                    fixed = chip_energy(k, loaded, sent, strips, image_groups,
+                                        fewest_loads, 0, 0, c_passes, c_sets)
                     p_most = min(p_top, m_top)
                     least = fixed + k[PER_SET] * parts[p_most] + per_pass
                     if prune and objective == ENERGY and least > best[kth, 0] * (1 + TIE):
@@ -516,8 +532,8 @@ def search_chip(shape, row_counts, limits, timing, cycles_per_dram_word, k,
                                     continue
                             evaluated += visit_m(
                                 shape, row_counts, timing, cycles_per_dram_word, k,
-                                objective, prune, rows, strips, image_groups, c_passes,
-                                c_sets, m_least, m_most, dram_load, dram_fixed, n, e, p,
+                                objective, prune, loaded, sent, strips, image_groups,
+                                c_passes, c_sets, m_least, m_most, dram_load, dram_fixed, n, e, p,
                                 q, r, t, best, mappings, causes)
     return evaluated
 

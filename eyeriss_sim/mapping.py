@@ -54,8 +54,8 @@ class Geometry:
     ----------
     shape : int64 ndarray, shape (17,)
         Axes as in ``kernels.py``.
-    row_counts : int64 ndarray, shape (2, E + 1), rows
-        Ifmap rows under e ofmap rows, of a full and of the last row segment.
+    row_counts : int64 ndarray, shape (3, E + 1), rows
+        Ifmap rows under e ofmap rows: of a full row segment, of the last, of all.
     """
 
     shape: np.ndarray
@@ -119,8 +119,8 @@ def _cut(key, array_rows, spad_words):
         span = (taps - 1) * dilation_w + 1
         shape[kernels.SPAN_FULL + axis] = span
         shape[kernels.COLS_FULL + axis] = (F - 1) * V + span
-    row_counts = np.zeros((2, E + 1), np.int64)
-    for segment, height in enumerate((R_full, R_last)):
+    row_counts = np.zeros((3, E + 1), np.int64)
+    for segment, height in enumerate((R_full, R_last, R)):
         kernels.count_strip_rows(height, U, dilation_h, row_counts[segment])
     return Geometry(shape, row_counts)
 
@@ -155,7 +155,7 @@ def glb_use(layer, hardware, mapping):
     shape = geometry.shape
     m, n, e, p, q, r, t = astuple(mapping)
     channels, filters = min(q * r, layer.C), min(p * t, m)
-    rows = int(geometry.row_counts[0, e])
+    rows = int(geometry.row_counts[kernels.WHOLE_FILTER, e])
     ifmap_words = n * channels * rows * layer.W
     psum_words = n * m * e * layer.F
     return {

@@ -32,12 +32,11 @@ def walk_passes(layer, hardware, mapping):
             range(layer.groups), chunks(list(range(layer.N)), mapping.n),
             chunks(list(range(layer.E)), mapping.e),
             chunks(list(range(layer.M_group)), mapping.m)):
-        for channels, rows in product(
-                chunks(list(range(layer.C)), mapping.q * mapping.r), row_segments):
+        for channels in chunks(list(range(layer.C)), mapping.q * mapping.r):
             yield "load", dict(group=group, images=images, strip=strip,
-                               channels=channels, rows=rows)
-            for cols, filters in product(
-                    col_segments, chunks(loaded, mapping.p * mapping.t)):
+                               channels=channels)
+            for rows, cols, filters in product(
+                    row_segments, col_segments, chunks(loaded, mapping.p * mapping.t)):
                 yield "pass", dict(group=group, images=images, strip=strip,
                                    channels=channels, rows=rows, cols=cols,
                                    filters=filters)
@@ -63,7 +62,7 @@ def count_accesses(layer, hardware, mapping):
     for what, work in walk_passes(layer, hardware, mapping):
         if what == "load":
             for _ in product(work["images"], work["channels"],
-                             ifmap_rows(layer, work["strip"], work["rows"])):
+                             ifmap_rows(layer, work["strip"], range(layer.R))):
                 accesses[DRAM, IFMAP, READ] += layer.W
                 accesses[GLB, IFMAP, FILL] += layer.W
             continue
@@ -157,7 +156,7 @@ def legal_mappings(layer, hardware):
             continue
         columns = hardware.rows // (R * r) * hardware.cols
         channels = min(q * r, layer.C)
-        rows = len(ifmap_rows(layer, range(e), range(R)))
+        rows = len(ifmap_rows(layer, range(e), range(layer.R)))
         ifmap_banks = -(-n * channels * rows * layer.W // hardware.glb_bank_words)
         for m, p in product(range(1, layer.M_group + 1),
                             range(1, hardware.spad_psum_words + 1)):

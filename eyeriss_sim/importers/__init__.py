@@ -45,7 +45,7 @@ def load_network(text, batch=None, input_shape=None):
     if file.endswith(".py") and factory:
         if input_shape is None:
             raise ValueError(f"{text}: a torch module needs an input shape, batch "
-                             "first, as in 1x3x224x224")
+                             "first, as in 1,3,224,224")
         from eyeriss_sim.importers.torch_module import load_module, network_from_module
         network = network_from_module(load_module(text), input_shape, name=factory)
         return network if batch is None else network.with_batch(batch)
