@@ -488,7 +488,7 @@ def search_chip(shape, row_counts, limits, timing, cycles_per_dram_word, k,
                 break
             for q in range(min(channels, limits[SPAD_I] // span), 0, -1):
                 if (r - 1) * q >= channels:
-                    break
+                    continue
                 qr = q * r
                 strip_words = min(qr, channels) * row_counts[WHOLE_FILTER, e] * (
                     shape[W])
