@@ -1,0 +1,160 @@
+"""Speed of the counting model: medians of repeats, each beside a baseline of this run.
+
+    python -m benchmarks.speed
+
+The baseline of the search is the same search without pruning, and that of the compiled
+kernels the same Python source run by the interpreter (on a layer small enough for it).
+"""
+
+import os
+import platform
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+
+from rich.console import Console
+from rich.table import Table
+
+from eyeriss_sim import load_hardware, simulate
+from eyeriss_sim.layer import ConvLayer
+from eyeriss_sim.mapping import _cut, shape_key
+from eyeriss_sim.networks import load_zoo
+from eyeriss_sim.search import _search, search
+
+REPEATS = 7
+CHIP = load_hardware("eyeriss_chip")
+SMALL = ConvLayer(name="small", M=8, C=4, H=8, W=8, R=3, S=3)
+INTERPRETED = """
+import time
+from benchmarks.speed import CHIP, SMALL, search
+start = time.perf_counter()
+found = search(SMALL, CHIP, prune=False)
+print(found.evaluated / (time.perf_counter() - start))
+"""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One measured figure: what, its value and unit, what is asked, and the baseline."""
+
+    what: str
+    value: str
+    asked: str = ""
+    baseline: str = ""
+
+
+def seconds(run, repeats=REPEATS):
+    """Median wall time of a call."""
+    times = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        run()
+        times.append(time.perf_counter() - start)
+    return statistics.median(times)
+
+
+def forget():
+    """Empty the caches of shapes, so that every search is a new one."""
+    _search.cache_clear()
+    _cut.cache_clear()
+
+
+def search_network(name, objective="energy", prune=True):
+    """Search all layers of a network from nothing; returns the mappings evaluated."""
+    forget()
+    layers = {shape_key(layer): layer for layer in load_zoo(name).layers}
+    return sum(search(layer, CHIP, objective, prune=prune).evaluated
+               for layer in layers.values())
+
+
+def rate(layers, **options):
+    """Mappings evaluated a second over some layers."""
+    def run():
+        forget()
+        return sum(search(layer, CHIP, **options).evaluated for layer in layers)
+    evaluated = run()
+    return evaluated, evaluated / seconds(run, 3)
+
+
+def child(code, jit=True):
+    """Run Python code in a new process; returns its output."""
+    environment = dict(os.environ, NUMBA_DISABLE_JIT="0" if jit else "1")
+    return subprocess.run([sys.executable, "-c", code], env=environment, check=True,
+                          capture_output=True, text=True).stdout
+
+
+def whole_process():
+    """Median seconds and peak MB of ``eyeriss-sim simulate alexnet``."""
+    command = [sys.executable, "-m", "eyeriss_sim.cli", "simulate", "alexnet"]
+    with tempfile.TemporaryFile() as sink:
+        def run():
+            subprocess.run(command, check=True, stdout=sink, stderr=sink)
+        run()
+        median = seconds(run, 5)
+    peak_MB = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024 / 1e6
+    return median, peak_MB
+
+
+def measure():
+    """All figures, in the order of the table; yields each as it is known."""
+    # First, while this process has no other child that could be the largest.
+    median, peak_MB = whole_process()
+    yield Figure("eyeriss-sim simulate alexnet, whole process", f"{median:.2f} s",
+                 "< 3 s")
+    yield Figure("its peak memory", f"{peak_MB:.0f} MB", "< 600 MB")
+
+    search(SMALL, CHIP, prune=False)
+    vgg = [layer for layer in load_zoo("vgg16").layers if layer.name in (
+        "CONV2-1", "CONV3-2", "CONV4-1", "CONV5-1")]
+    evaluated, every = rate(vgg, prune=False)
+    _, small = rate([SMALL], prune=False)
+    interpreted = float(child(INTERPRETED, jit=False))
+    yield Figure(f"energy of every legal mapping ({evaluated:,} of 4 VGG-16 layers)",
+                 f"{every / 1e6:.1f} M/s", ">= 20 M/s",
+                 f"interpreted {interpreted:,.0f}/s; {small / interpreted:,.0f}x on the "
+                 f"same layer")
+    evaluated, cycles = rate([ConvLayer(name="conv", M=32, C=32, H=16, W=16, R=3, S=3)],
+                             prune=False, objective="cycles")
+    yield Figure(f"cycles of every legal mapping ({evaluated:,})",
+                 f"{cycles / 1e6:.1f} M/s")
+
+    for name, asked in (("vgg16", "< 300 ms"), ("resnet50", "< 500 ms")):
+        evaluated = search_network(name)
+        warm = seconds(lambda: search_network(name))
+        yield Figure(f"search of {name}, pruned ({evaluated:,} evaluated)",
+                     f"{1e3 * warm:.1f} ms", asked)
+    warm = seconds(lambda: search_network("resnet50", "cycles"), 3)
+    yield Figure("search of resnet50 for cycles, pruned", f"{1e3 * warm:.0f} ms")
+    skipped = seconds(lambda: search_network("resnet18", prune=False), 1)
+    pruned = seconds(lambda: search_network("resnet18"))
+    yield Figure("search of resnet18 that skips nothing", f"{skipped:.2f} s", "",
+                 f"pruned {1e3 * pruned:.1f} ms, {skipped / pruned:,.0f}x")
+
+    for name in ("vgg16", "resnet50"):
+        network = load_zoo(name)
+        simulate(network)
+        again = seconds(lambda: simulate(network), 25)
+        yield Figure(f"simulate {name}, shapes searched before", f"{1e3 * again:.2f} ms",
+                     "< 5 ms")
+
+
+def main():
+    """Print the table as it fills."""
+    console = Console()
+    console.print(f"{platform.machine()}, Python {platform.python_version()}, one core; "
+                  f"medians")
+    table = Table(box=None, pad_edge=False)
+    for heading in ("what", "measured", "asked", "baseline"):
+        table.add_column(heading, justify="right" if heading == "measured" else "left")
+    for figure in measure():
+        console.print(f"  {figure.what}: {figure.value}", style="dim")
+        table.add_row(figure.what, figure.value, figure.asked, figure.baseline)
+    console.print(table)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,190 @@
+"""Command line: the only module that prints, parses arguments or exits."""
+
+import argparse
+import os
+import sys
+import threading
+from contextlib import contextmanager
+
+from eyeriss_sim.hardware import ZERO_HANDLINGS, load_hardware, preset_names
+from eyeriss_sim.layer import ConvLayer
+from eyeriss_sim.networks import zoo_names
+from eyeriss_sim.search import OBJECTIVES, search
+
+
+def add_simulation_options(cmd):
+    """What simulate and explain have in common."""
+    cmd.add_argument(
+        "network", help="a network of the zoo, or net.csv, net.onnx, net.py:factory")
+    cmd.add_argument("--hardware", default="eyeriss_chip", metavar="H",
+                     help="a preset or a .toml file (default: eyeriss_chip)")
+    cmd.add_argument("--batch", type=whole_number, metavar="N", help="images")
+    cmd.add_argument("--input", type=shape, action="append", metavar="N,C,H,W",
+                     help="input shape of a torch module; once for each input")
+    cmd.add_argument("--mapping", default="search", metavar="MAP",
+                     help="search, published, published-table3, or a .csv file")
+    cmd.add_argument("--objective", choices=OBJECTIVES, default="energy",
+                     help="what the search minimises (default: energy)")
+    cmd.add_argument("--zeros", choices=ZERO_HANDLINGS,
+                     help="what zeros save (default: the hardware's own)")
+    cmd.add_argument("--densities", metavar="FILE.csv",
+                     help="columns layer, ifmap, filter, ofmap")
+
+
+def add_simulate(commands):
+    """``simulate NETWORK``: cycles and energy of each layer."""
+    cmd = commands.add_parser(
+        "simulate", help="what each layer of a network costs",
+        epilog=f"zoo: {', '.join(zoo_names())}; presets: {', '.join(preset_names())}")
+    add_simulation_options(cmd)
+    cmd.add_argument("--out", metavar="FILE", action="append", default=[],
+                     help="also write the table: .csv, .json, .parquet or .html")
+    cmd.set_defaults(action=run_simulate)
+
+
+def run_simulate(args):
+    from eyeriss_sim.report import (
+        check_output_path, make_console, print_report, write_table)
+    for path in args.out:
+        check_output_path(path)
+    result = run_simulation(args)
+    for path in args.out:
+        write_table(result, path)
+    print_report(result, make_console())
+
+
+def add_explain(commands):
+    """``explain NETWORK LAYER``: why a layer costs what it costs."""
+    cmd = commands.add_parser(
+        "explain", help="why one layer costs what it costs")
+    add_simulation_options(cmd)
+    cmd.add_argument("layer", help="as simulate names it: CONV3")
+    cmd.add_argument("--runners-up", type=whole_number, default=5, metavar="K",
+                     help="mappings to show beside the chosen one (default: 5)")
+    cmd.set_defaults(action=run_explain)
+
+
+def run_explain(args):
+    from eyeriss_sim.explain import explain
+    from eyeriss_sim.report import make_console
+    from eyeriss_sim.simulate import simulate_layer
+    result = run_simulation(args)
+    name = result.network.layer(args.layer).name
+    place, chosen = next((place, one) for place, one in enumerate(result.layers)
+                         if one.layer.name == name)
+
+    def simulate_mapping(mapping):
+        return simulate_layer(chosen.layer, result.hardware, mapping, "search",
+                              chosen.densities, first_layer=place == 0)
+
+    console = make_console()
+    for part in explain(result, chosen, simulate_mapping, args.objective,
+                        args.runners_up):
+        console.print(part)
+        console.print()
+
+
+def add_validate(commands):
+    """``validate``: the model beside silicon and paper."""
+    cmd = commands.add_parser(
+        "validate", help="the model beside the chip's and the paper's figures")
+    cmd.add_argument("--out", default="out", metavar="DIR",
+                     help="folder for validate.csv and validate.png (default: out)")
+    cmd.set_defaults(action=run_validate)
+
+
+def run_validate(args):
+    from benchmarks.silicon import validate
+    from eyeriss_sim.report import make_console
+    with announced_compilation():
+        warm_up()
+    validate(args.out, make_console())
+
+
+def run_simulation(args):
+    """The SimulationResult that the common options ask for."""
+    from eyeriss_sim.simulate import simulate
+    load_hardware(args.hardware)    # a wrong name is told before anything is compiled
+    with announced_compilation():
+        warm_up()
+    shapes = args.input
+    return simulate(
+        args.network, args.hardware, args.batch, mapping=args.mapping,
+        objective=args.objective, zeros=args.zeros, densities=args.densities,
+        input_shape=shapes[0] if shapes and len(shapes) == 1 else shapes)
+
+
+@contextmanager
+def announced_compilation(patience_s=1.0):
+    """Say so on stderr if what runs inside takes long: only compiling does."""
+    notice = threading.Timer(patience_s, lambda: print(
+        "eyeriss-sim: first use, compiling the kernels; about 15 seconds, then cached ...",
+        file=sys.stderr, flush=True))
+    notice.daemon = True
+    notice.start()
+    try:
+        yield
+    finally:
+        notice.cancel()
+
+
+def warm_up():
+    """Load or compile the kernels by running them on the smallest layer there is."""
+    from eyeriss_sim.simulate import simulate_layer
+    from eyeriss_sim.zeros import Densities
+    layer = ConvLayer(name="warm-up", M=1, C=1, H=1, W=1, R=1, S=1)
+    for preset in ("eyeriss_chip", "isca16_256"):
+        hardware = load_hardware(preset)
+        mapping = search(layer, hardware).mappings[0]
+        simulate_layer(layer, hardware, mapping, "search", Densities(), True)
+
+
+def whole_number(text):
+    """An option that counts something."""
+    try:
+        value = int(text)
+    except ValueError:
+        value = 0
+    if value < 1:
+        raise argparse.ArgumentTypeError(
+            f"must be a whole number of at least 1, got {text!r}")
+    return value
+
+
+def shape(text):
+    """A tensor's shape: 1,3,224,224."""
+    return tuple(whole_number(part.strip()) for part in text.split(","))
+
+
+class OneLineParser(argparse.ArgumentParser):
+    """A parser whose errors are one line, as all others here."""
+
+    def error(self, message):
+        self.exit(2, f"eyeriss-sim: {message}\n")
+
+
+def main(argv=None):
+    """Run one command; returns nothing, exits with 2 on wrong input."""
+    parser = OneLineParser(
+        prog="eyeriss-sim",
+        description="A cycle- and energy-accurate model of the Eyeriss accelerator.")
+    commands = parser.add_subparsers(required=True, metavar="command")
+    for add in (add_simulate, add_explain, add_validate):
+        add(commands)
+    args = parser.parse_args(argv)
+    try:
+        args.action(args)
+    except BrokenPipeError:
+        # The reader of a pipe has seen enough.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as problem:
+        where = f"{problem.filename}: " if problem.filename else ""
+        parser.error(f"{where}{problem.strerror or problem}")
+    except ValueError as problem:
+        parser.error(" ".join(str(problem).split()))
+    except KeyboardInterrupt:
+        parser.exit(130, "eyeriss-sim: interrupted\n")
+
+
+if __name__ == "__main__":
+    main()

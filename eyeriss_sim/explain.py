@@ -1,0 +1,243 @@
+"""Why a layer costs what it costs: its mapping as a loop nest, limits, runners-up."""
+
+from dataclasses import astuple, dataclass, replace
+
+from rich.table import Table
+from rich.text import Text
+
+from eyeriss_sim import kernels
+from eyeriss_sim.counts import KINDS, LEVELS
+from eyeriss_sim.cycles import CAUSES
+from eyeriss_sim.kernels import ceil_div
+from eyeriss_sim.mapping import check_mapping, cut, glb_use
+from eyeriss_sim.search import search
+
+CAUSE_MEANINGS = {
+    "mac": "MACs, one a PE and cycle",
+    "ramp": "spads filling, last psums climbing out",
+    "psum_net": "psum networks slower than the MACs",
+    "glb": "ifmaps leaving the GLB slower than both",
+    "dram_filter": "waiting for the next pass's filters",
+    "dram_fmap": "ifmaps loading, ofmaps dumping",
+}
+
+
+@dataclass(frozen=True)
+class Loop:
+    """One line of the loop nest: where it runs, what it does, what is held meanwhile."""
+
+    level: str
+    step: str
+    held: str = ""
+
+
+def explain(result, layer_result, simulate_mapping, objective="energy", runners_up=5):
+    """All that is known of one layer, as renderables for a rich console.
+
+    Parameters
+    ----------
+    result : SimulationResult
+    layer_result : LayerResult
+        One of ``result.layers``.
+    simulate_mapping : callable
+        Mapping to LayerResult, for the runners-up.
+    objective : {"energy", "cycles", "edp"}
+        Ranks the runners-up.
+    runners_up : int
+        How many to show.
+
+    Returns
+    -------
+    list of rich renderables
+    """
+    layer, hardware = layer_result.layer, result.hardware
+    return [
+        _headline(result, layer_result),
+        _loop_table(layer, hardware, layer_result.mapping),
+        _limit_table(layer, hardware, layer_result.mapping),
+        _energy_table(layer_result),
+        _cycle_table(layer_result, hardware),
+        _runner_up_table(layer_result, hardware, simulate_mapping, objective,
+                         runners_up),
+    ]
+
+
+def _headline(result, layer_result):
+    layer, mapping = layer_result.layer, layer_result.mapping
+    shape = " ".join(f"{key}={getattr(layer, key)}" for key in "NMCHWRSEFU")
+    if layer.V != layer.U:
+        shape += f" V={layer.V}"
+    if layer.groups > 1:
+        shape += f" groups={layer.groups}"
+    if layer.dilation != (1, 1):
+        shape += f" dilation={layer.dilation[0]}x{layer.dilation[1]}"
+    text = Text()
+    text.append(f"{layer.name} of {result.network.name} on {result.hardware.name}",
+                style="bold")
+    text.append(f"\n{shape}: {layer.macs / 1e6:,.2f} M MACs"
+                f"\nmapping {mapping} ({layer_result.mapping_source}), "
+                f"zeros {result.hardware.zeros}")
+    return text
+
+
+def loop_nest(layer, hardware, mapping):
+    """The mapping as loops from DRAM inwards.
+
+    Returns
+    -------
+    list of Loop
+    """
+    m, n, e, p, q, r, t = astuple(mapping)
+    if hardware.accounting == "isca16":
+        return _loop_nest_isca16(layer, hardware, mapping)
+    shape = cut(layer, hardware).shape
+    R, S, span = (int(shape[axis]) for axis in (
+        kernels.R_FULL, kernels.S_FULL, kernels.SPAN_FULL))
+    row_segments, col_segments = int(shape[kernels.R_SEGS]), int(shape[kernels.S_SEGS])
+    use = glb_use(layer, hardware, mapping)
+    channels, filters = min(q * r, layer.C), min(p * t, m)
+    loops = []
+    if layer.groups > 1:
+        loops.append(Loop("DRAM", f"{layer.groups} groups"))
+    loops += [
+        Loop("DRAM", f"{ceil_div(layer.N, n)} image groups of n={n}"),
+        Loop("DRAM", f"{ceil_div(layer.E, e)} strips of e={e} ofmap rows"),
+        Loop("DRAM", f"{ceil_div(layer.M_group, m)} loads of m={m} filters",
+             f"psums n*m*e*F = {use['psum_words']}, "
+             f"{use['psum_banks']} of {hardware.glb_banks} banks"),
+        Loop("GLB", f"{ceil_div(layer.C, q * r)} channel groups of q*r={channels}",
+             f"ifmaps {use['ifmap_words']}, "
+             f"{use['ifmap_banks']} of {hardware.glb_banks} banks"),
+    ]
+    if row_segments > 1:
+        loops.append(Loop("GLB", f"{row_segments} segments of {R} filter rows",
+                          "psums through the GLB"))
+    if col_segments > 1:
+        loops.append(Loop("GLB", f"{col_segments} segments of {S} filter columns",
+                          "psums through the GLB"))
+    columns = hardware.rows // (R * r) * hardware.cols
+    loops += [
+        Loop("GLB", f"{ceil_div(m, p * t)} passes of p*t={filters} filters",
+             f"filter banks {use['filter_words']} of {hardware.glb_filter_words}"),
+        Loop("array", f"R*r={R * r} rows x e*t={e * t} columns at once",
+             f"{R * r * e * t} of {hardware.pes} PEs; {columns} columns when folded"),
+        Loop("PE", f"n={n} images, F={layer.F} windows",
+             f"psum spad p = {p} of {hardware.spad_psum_words}"),
+        Loop("PE", f"q={min(q, layer.C)} channels, S={S} taps",
+             f"ifmap spad q*S = {min(q, layer.C) * span} of "
+             f"{hardware.spad_ifmap_words}"),
+        Loop("PE", f"p={p} filters, one MAC a cycle",
+             f"filter spad p*q*S = {p * min(q, layer.C) * S} of "
+             f"{hardware.spad_filter_words}"),
+    ]
+    return loops
+
+
+def _loop_nest_isca16(layer, hardware, mapping):
+    m, n, f, p, q, r, t = astuple(mapping)
+    width = (f - 1) * layer.V + layer.S_span
+    return [
+        Loop("DRAM", f"{layer.groups} groups, {ceil_div(layer.N, n)} image groups of n={n}"),
+        Loop("DRAM", f"{ceil_div(layer.F, f)} strips of e={f} ofmap columns"),
+        Loop("DRAM", f"{ceil_div(layer.M_group, m)} loads of m={m} filters",
+             f"psums n*m*E*e = {n * m * layer.E * f} of {hardware.glb_words}"),
+        Loop("GLB", f"{ceil_div(layer.C, q * r)} channel groups of q*r={q * r}",
+             f"ifmaps {n * q * r * layer.H * width} of {hardware.glb_words}"),
+        Loop("GLB", f"{ceil_div(m, p * t)} passes of p*t={p * t} filters"),
+        Loop("array", f"S*e*r*t = {layer.S * f * r * t} PEs at once",
+             f"of {hardware.pes} PEs"),
+        Loop("PE", f"q={q} channels, R={layer.R} taps, p={p} filters",
+             f"RF p*q*R + q*R + p = {p * q * layer.R + q * layer.R + p} of "
+             f"{hardware.rf_words}"),
+    ]
+
+
+def _loop_table(layer, hardware, mapping):
+    table = Table(title="Loop nest, outermost first", title_justify="left", box=None,
+                  pad_edge=False)
+    for heading in ("level", "for each of", "held there, in words"):
+        table.add_column(heading)
+    for depth, loop in enumerate(loop_nest(layer, hardware, mapping)):
+        table.add_row(loop.level, "  " * depth + loop.step, loop.held)
+    return table
+
+
+def limits_reached(layer, hardware, mapping):
+    """What stops each parameter from being one larger.
+
+    Returns
+    -------
+    dict
+        Parameter to the message of the limit, or to an empty string where one more fits.
+    """
+    reached = {}
+    for key in "mnepqrt":
+        try:
+            check_mapping(layer, hardware,
+                          replace(mapping, **{key: getattr(mapping, key) + 1}))
+            reached[key] = ""
+        except ValueError as problem:
+            reached[key] = str(problem).removeprefix(f"{layer.name}: ").split(";")[0]
+    return reached
+
+
+def _limit_table(layer, hardware, mapping):
+    table = Table(title="What limits it", title_justify="left", box=None,
+                  pad_edge=False, show_header=False)
+    for key, limit in limits_reached(layer, hardware, mapping).items():
+        value = getattr(mapping, key)
+        table.add_row(f"{key}={value}",
+                      f"at {value + 1}: {limit}" if limit else "one more would fit")
+    return table
+
+
+def _energy_table(layer_result):
+    total = layer_result.total_MAC
+    table = Table(title=f"Energy, {total:,.0f} MAC energies", title_justify="left",
+                  box=None, pad_edge=False)
+    table.add_column("level")
+    for heading in (*KINDS, "MAC", "all", "%"):
+        table.add_column(heading, justify="right")
+    rows = [(level, *layer_result.energy_MAC[axis], 0.0)
+            for axis, level in enumerate(LEVELS)]
+    rows.append(("ALU", 0.0, 0.0, 0.0, layer_result.alu_MAC))
+    for name, *energies in rows:
+        table.add_row(name, *(f"{v:,.0f}" if v else "-" for v in energies),
+                      f"{sum(energies):,.0f}", f"{100 * sum(energies) / total:.1f}")
+    return table
+
+
+def _cycle_table(layer_result, hardware):
+    cycles = layer_result.cycles
+    table = Table(title=f"Cycles, {cycles.total:,} ({cycles.processing:,} of them "
+                        f"processing)", title_justify="left", box=None, pad_edge=False)
+    table.add_column("cause")
+    table.add_column("cycles", justify="right")
+    table.add_column("%", justify="right")
+    table.add_column("meaning")
+    for cause in CAUSES:
+        value = getattr(cycles, cause)
+        table.add_row(cause, f"{value:,}", f"{100 * value / cycles.total:.1f}",
+                      CAUSE_MEANINGS[cause])
+    return table
+
+
+def _runner_up_table(layer_result, hardware, simulate_mapping, objective, runners_up):
+    layer, chosen = layer_result.layer, layer_result.mapping
+    found = search(layer, hardware, objective, keep=runners_up + 1)
+    others = [mapping for mapping in found.mappings if mapping != chosen][:runners_up]
+    table = Table(title=f"Best by {objective} of the searched mappings, beside the chosen",
+                  title_justify="left", box=None, pad_edge=False)
+    table.add_column("")
+    for heading in (*"mnepqrt", "PEs", "energy", "%", "cycles", "%"):
+        table.add_column(heading, justify="right")
+    for name, mapping in (("chosen", chosen), *((f"#{place}", mapping) for place, mapping
+                                                in enumerate(others, 1))):
+        other = simulate_mapping(mapping)
+        table.add_row(
+            name, *(str(value) for value in astuple(mapping)),
+            str(other.counts.active_pes), f"{other.total_MAC:,.0f}",
+            f"{100 * (other.total_MAC / layer_result.total_MAC - 1):+.1f}",
+            f"{other.cycles.total:,}",
+            f"{100 * (other.cycles.total / layer_result.cycles.total - 1):+.1f}")
+    return table
