@@ -1,0 +1,329 @@
+"""A result as a table in the terminal or in a file."""
+
+import json
+from collections import Counter
+from dataclasses import asdict
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet
+from rich import box
+from rich.cells import cell_len
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from eyeriss_sim.atomic import replacing
+from eyeriss_sim.cycles import CAUSES
+from eyeriss_sim.energy import LEVEL_COSTS
+from eyeriss_sim.labels import decimals, pick_unit, printable, shorten
+
+WIDTH = 100
+LEVEL_NAMES = {"alu": "ALU", "rf": "RF", "noc": "NoC", "glb": "GLB", "dram": "DRAM"}
+KIND_NAMES = {"alu": "MAC", "ifmap": "ifmap", "filter": "filter", "psum": "psum"}
+CAUSE_NAMES = {
+    "mac": "MACs", "ramp": "ramp", "psum_net": "psum network", "glb": "GLB",
+    "dram_filter": "DRAM filters", "dram_fmap": "DRAM fmaps"}
+MAPPING = "mnepqrt"
+
+TIMES = {"us": 1e-3, "ms": 1, "s": 1e3}
+MEMORY = {"kB": 1e-3, "MB": 1, "GB": 1e3, "TB": 1e6}
+ENERGY = {"nJ": 1e-3, "uJ": 1, "mJ": 1e3, "J": 1e6}
+COUNTS = {"": 1, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12}
+
+# Column of the result: heading, units, the usual unit.
+SCALED = {
+    "macs": ("MACs", COUNTS, "M"),
+    "cycles": ("cycles", COUNTS, "k"),
+    "processing_ms": ("proc.", TIMES, "ms"),
+    "total_ms": ("total", TIMES, "ms"),
+    "glb_MB": ("GLB", MEMORY, "MB"),
+    "dram_MB": ("DRAM", MEMORY, "MB"),
+    "energy_MAC": ("energy",
+                   {f"{unit} MAC".strip(): size for unit, size in COUNTS.items()},
+                   "M MAC"),
+    "energy_uJ": ("chip", ENERGY, "uJ"),
+    "dram_uJ": ("DRAM", ENERGY, "uJ"),
+    "power_mW": ("power", {"uW": 1e-3, "mW": 1, "W": 1e3}, "mW"),
+}
+COLUMNS = ("macs", "mapping", "active_pes", "utilization", "cycles", "processing_ms",
+           "total_ms", "glb_MB", "dram_MB", "energy_MAC", "energy_uJ", "dram_uJ",
+           "power_mW")
+# What a narrow terminal does without, first to go first.
+DISPENSABLE = ("cycles", "active_pes", "mapping", "processing_ms", "power_mW",
+               "glb_MB", "macs", "dram_MB", "utilization", "energy_MAC", "dram_uJ")
+SHORT_NAME = 12
+
+FORMATS = (".csv", ".json", ".parquet")
+
+
+# ---------------------------------------------------------------- sums over a network
+
+
+def totals(result):
+    """Sums over the layers, and the ratios of those sums.
+
+    Returns
+    -------
+    dict
+        Keys and units as in ``result.table``.
+
+    Examples
+    --------
+    >>> from eyeriss_sim import simulate
+    >>> totals(simulate("alexnet", batch=4))["macs"]
+    2897627264
+    """
+    table = result.table
+    sums = {key: table[key].sum().item() for key in SCALED if key != "power_mW"}
+    sums["power_mW"] = sums["energy_uJ"] / sums["total_ms"]
+    sums["utilization"] = sums["macs"] / (sums["cycles"] * result.hardware.pes)
+    return sums
+
+
+def energy_shares(result):
+    """Share of the normalised energy of each level, the MACs first.
+
+    Returns
+    -------
+    dict of str to float
+    """
+    return _shares(result.table, {
+        LEVEL_NAMES[level]: f"{level}_MAC" for level in ("alu", *LEVEL_COSTS)})
+
+
+def cycle_shares(result):
+    """Share of the cycles of each cause.
+
+    Returns
+    -------
+    dict of str to float
+    """
+    return _shares(result.table, {
+        CAUSE_NAMES[cause]: f"{cause}_cycles" for cause in CAUSES})
+
+
+def _shares(table, columns):
+    sums = {name: float(table[column].sum()) for name, column in columns.items()}
+    whole = sum(sums.values()) or 1.0
+    return {name: part / whole for name, part in sums.items()}
+
+
+def mapping_sources(result):
+    """Where the mappings come from, and for how many layers: ``published (5)``."""
+    sources = Counter(layer.mapping_source for layer in result.layers)
+    return ", ".join(f"{source} ({layers})" for source, layers in sources.items())
+
+
+def not_counted(result):
+    """The operators whose work is in no figure: ``relu x7 (2,633,088 values)``."""
+    return ", ".join(
+        f"{op.op} x{op.calls}"
+        + (f" ({op.outputs:,} values)" if op.outputs is not None else "")
+        for op in result.network.not_counted)
+
+
+# ------------------------------------------------------------------------ the terminal
+
+
+def make_console(file=None):
+    """A console for ``print_report``: at most 100 columns, and 100 in a pipe.
+
+    Parameters
+    ----------
+    file : file, optional
+        Standard output unless given.
+
+    Returns
+    -------
+    rich.console.Console
+    """
+    options = dict(file=file, highlight=False, markup=False, emoji=False)
+    console = Console(**options)
+    if console.is_terminal and console.width < WIDTH:
+        return console
+    return Console(width=WIDTH, **options)
+
+
+def print_report(result, console):
+    """Print one row a layer and what they add up to.
+
+    Parameters
+    ----------
+    result : SimulationResult
+    console : rich.console.Console
+        Its width decides how many digits and columns there are; ``make_console`` makes
+        one of 100.
+    """
+    def say(text, style=""):
+        console.print(Text(printable(text, console.encoding), style))
+
+    said = result.provenance
+    say(f"{said['network']}, batch {said['batch']}, on {said['hardware']} "
+        f"({said['accounting']} accounting); zeros: {said['zeros']}; "
+        f"mapping: {mapping_sources(result)}", "bold")
+    left_out, shortened = _print_table(result, console)
+    percent = {
+        what: ", ".join(
+            f"{name} {share:.1%}" for name, share in shares.items() if share)
+        for what, shares in (("energy", energy_shares(result)),
+                             ("cycles", cycle_shares(result)))}
+    say(f"energy: {percent['energy']}")
+    say(f"prices: {said['cost_table']}")
+    say(f"cycles: {percent['cycles']} ({totals(result)['cycles']:,} at "
+        f"{result.hardware.clock_MHz:g} MHz)")
+    if result.network.not_counted:
+        say(f"not counted: {not_counted(result)}")
+    if shortened:
+        say("layer names are shortened here, not in files", "dim")
+    if left_out:
+        say(f"left out at {console.width} columns: {', '.join(left_out)}", "dim")
+
+
+def _print_table(result, console):
+    """Print what fits; returns the columns left out, and if names are shortened."""
+    names = [printable(name, console.encoding) for name in result.table["layer"]]
+    columns, room = _fitting(result, names, console.width)
+    short = shorten(names, room)
+    table = Table(box=box.SIMPLE, padding=0, pad_edge=False, show_edge=False,
+                  show_footer=True, header_style="bold", footer_style="bold")
+    table.add_column("layer\n", "total", overflow="fold",
+                     width=max(5, min(room, max(map(cell_len, short)))))
+    for head, unit, *cells in columns.values():
+        table.add_column(f"{head}\n{unit}", cells[-1], justify="right", no_wrap=True,
+                         min_width=_width((head, unit, *cells)))
+    for place, name in enumerate(short):
+        table.add_row(Text(name), *(cells[2 + place] for cells in columns.values()))
+    console.print(table)
+    return [key for key in COLUMNS if key not in columns], short != names
+
+
+def _fitting(result, names, width):
+    """The columns, with as many digits as fit, and the cells left for names."""
+    longest = max(5, *map(cell_len, names))
+    sums = totals(result)
+    for gone in range(len(DISPENSABLE) + 1):
+        columns = {key: _column(result, key, sums.get(key), digits=4)
+                   for key in COLUMNS if key not in DISPENSABLE[:gone]}
+        room = width - sum(_width(cells) + 1 for cells in columns.values())
+        if room >= min(longest, SHORT_NAME):
+            break
+    # What whole names leave over goes to more digits, a column at a time.
+    for digits in (5, 6):
+        for key, cells in columns.items():
+            wider = _column(result, key, sums.get(key), digits)
+            growth = _width(wider) - _width(cells)
+            if growth <= room - longest:
+                columns[key] = wider
+                room -= growth
+    return columns, max(room, 5)
+
+
+def _width(cells):
+    return max(map(len, cells))
+
+
+def _column(result, key, total, digits):
+    """Heading, unit, a cell for each layer and one for the total."""
+    table = result.table
+    if key == "mapping":
+        widths = [max(len(str(value)) for value in table[letter]) for letter in MAPPING]
+        rows = [" ".join(f"{value:>{w}}" for value, w in zip(row, widths))
+                for row in table[list(MAPPING)].itertuples(index=False)]
+        letters = " ".join(f"{letter:>{w}}" for letter, w in zip(MAPPING, widths))
+        return ["mapping".center(len(letters)), letters, *rows, ""]
+    if key == "active_pes":
+        return ["", "PEs", *(str(pes) for pes in table[key]), ""]
+    if key == "utilization":
+        return ["util", "%", *(f"{100 * share:.1f}" for share in (*table[key], total))]
+    head, units, home = SCALED[key]
+    unit = pick_unit(total, units, home)
+    size = units[unit]
+    places = decimals(total / size, digits, most=1 if key == "power_mW" else 2)
+    return [head, unit,
+            *(f"{value / size:.{places}f}" for value in (*table[key], total))]
+
+
+# ----------------------------------------------------------------------------- files
+
+
+def check_output_path(path):
+    """Refuse a path that ``write_table`` could not write to, before any work is done.
+
+    Parameters
+    ----------
+    path : str or Path
+
+    Returns
+    -------
+    Path
+
+    Raises
+    ------
+    ValueError
+        An unknown suffix, a folder, or a folder that does not exist.
+
+    Examples
+    --------
+    >>> check_output_path("table.xlsx")
+    Traceback (most recent call last):
+    ...
+    ValueError: table.xlsx: no format for '.xlsx'; use .csv, .json, .parquet
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise ValueError(f"{path} is a folder; name a file in it, like "
+                         f"{path / 'result.csv'}")
+    if path.suffix.lower() not in FORMATS:
+        raise ValueError(f"{path}: no format for {path.suffix!r}; use "
+                         + ", ".join(FORMATS))
+    if not path.parent.is_dir():
+        raise ValueError(f"{path}: there is no folder {path.parent}; create it first")
+    return path
+
+
+def write_table(result, path):
+    """Write the table in the format that the suffix names.
+
+    A file that is there is replaced whole, or left as it is if anything fails.
+
+    Parameters
+    ----------
+    result : SimulationResult
+    path : str or Path
+        ``.csv``: ``result.table``, a row a layer, every digit. ``.json``: the same,
+        what all rows share under ``provenance``. ``.parquet``: the same with types.
+
+    Raises
+    ------
+    ValueError
+        See ``check_output_path``.
+    """
+    path = check_output_path(path)
+    write = {".csv": _write_csv, ".json": _write_json,
+             ".parquet": _write_parquet}[path.suffix.lower()]
+    with replacing(path) as fresh:
+        write(result, fresh)
+
+
+def _write_csv(result, path):
+    result.table.to_csv(path, index=False, lineterminator="\n")
+
+
+def _write_json(result, path):
+    layers = result.table.drop(columns=list(result.provenance))
+    document = {
+        "provenance": result.provenance,
+        "layers": layers.to_dict("records"),
+        "not_counted": [asdict(op) for op in result.network.not_counted]}
+    # NaN is not JSON, whatever Python thinks.
+    text = json.dumps(document, indent=1, allow_nan=False)
+    path.write_text(text + "\n", "utf-8")
+
+
+def _write_parquet(result, path):
+    table = pa.Table.from_pandas(result.table, preserve_index=False)
+    provenance = json.dumps(result.provenance).encode()
+    metadata = {**table.schema.metadata, b"eyeriss_sim": provenance}
+    table = table.replace_schema_metadata(metadata)
+    pa.parquet.write_table(table, path)

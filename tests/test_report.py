@@ -1,0 +1,214 @@
+import io
+import json
+import re
+
+import pandas as pd
+import pyarrow.parquet
+import pytest
+from rich.cells import cell_len
+from rich.console import Console
+
+from eyeriss_sim import ConvLayer, Network, report, simulate
+from eyeriss_sim.labels import shorten
+from eyeriss_sim.layer import UncountedOp
+
+HOSTILE = ("<script>alert('x')</script>", "a & b", "größe→卷积", 'with, "quotes"',
+           "$\\frac{1}", "[bold]", "\x1b[31mred\n", "plain")
+
+
+@pytest.fixture(scope="module")
+def alexnet():
+    return simulate("alexnet", batch=4, mapping="published")
+
+
+@pytest.fixture(scope="module")
+def hostile():
+    layers = [ConvLayer(name=name, M=8, C=4, H=8, W=8, R=3, S=3) for name in HOSTILE]
+    other = (UncountedOp("<b>relu", 2), UncountedOp("add", 1, 5000))
+    return simulate(Network("<evil> & $co", layers, other))
+
+
+def printed(result, width=None):
+    file = io.StringIO()
+    report.print_report(
+        result, Console(file=file, width=width) if width else report.make_console(file))
+    return file.getvalue()
+
+
+# ------------------------------------------------------------------------ the terminal
+
+
+@pytest.mark.parametrize("name", ["alexnet", "vgg16", "googlenet", "resnet50"])
+@pytest.mark.parametrize("batch", [1, 64])
+def test_every_layer_takes_one_line_of_at_most_100_columns(name, batch):
+    result = simulate(name, batch=batch)
+    lines = printed(result).splitlines()
+    assert max(map(cell_len, lines)) <= 100
+    rules = [place for place, line in enumerate(lines) if line.startswith("───")]
+    assert rules[1] - rules[0] - 1 == len(result.layers)
+
+
+@pytest.mark.parametrize("width", [20, 40, 60, 80, 99, 160])
+def test_a_narrow_terminal_loses_columns_but_no_digit_of_those_that_stay(
+        alexnet, width):
+    text = printed(alexnet, width)
+    assert max(map(cell_len, text.splitlines())) <= width
+    table = text[:text.index("energy:")]
+    assert "…" not in table
+    assert re.search(r"^total .*\b377\.24?\b.* (91342|91341\.6)\b", table, re.M)
+    assert ("left out" in text) == (width < 90)
+
+
+def test_the_published_alexnet_shows_its_figures_in_the_columns(alexnet):
+    rows = {line.split()[0]: line.split() for line in printed(alexnet).splitlines()
+            if line.startswith(("CONV", "total"))}
+    #               MACs    m     n    e     p     q    r    t    PEs    util
+    assert rows["CONV2"][1:11] == [
+        "895.8", "64", "1", "27", "16", "2", "1", "1", "135", "60.1"]
+    assert rows["total"][1:3] == ["2897.6", "22.9"]
+
+
+def test_a_pipe_gets_plain_text_and_the_terminal_colour(alexnet):
+    assert "\x1b" not in printed(alexnet)
+    file = io.StringIO()
+    report.print_report(alexnet, Console(file=file, force_terminal=True, width=100))
+    assert "\x1b[1m" in file.getvalue()
+
+
+def test_the_lines_below_the_table_say_where_energy_and_cycles_go(alexnet):
+    text = printed(alexnet)
+    for line in ("energy: ALU 9.3%, RF 37.6%, NoC 3.5%, GLB 4.8%, DRAM 44.9%",
+                 "mapping: published (5), \nsearch:energy (3)",
+                 "not counted: relu x7 (2,633,088 values), local_response_norm x2",
+                 "zeros: gate_ifmap"):
+        assert line in text
+    assert sum(report.energy_shares(alexnet).values()) == pytest.approx(1)
+    assert sum(report.cycle_shares(alexnet).values()) == pytest.approx(1)
+
+
+def test_totals_are_those_of_the_result(alexnet):
+    total = report.totals(alexnet)
+    assert total["total_ms"] == pytest.approx(alexnet.total_ms)
+    assert total["energy_uJ"] + total["dram_uJ"] == pytest.approx(alexnet.total_uJ)
+    assert total["cycles"] == sum(layer.cycles.total for layer in alexnet.layers)
+
+
+def test_names_in_the_terminal_bring_no_control_characters_or_markup(hostile):
+    lines = printed(hostile).splitlines()
+    assert max(map(cell_len, lines)) <= 100
+    assert "\x1b" not in "".join(lines)
+    for name in ("[bold]", r"\x1b[31mred\n", "a & b", "größe→卷积"):
+        assert any(line.startswith(name) for line in lines)
+
+
+def test_a_terminal_of_ascii_gets_ascii(hostile):
+    file = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    report.print_report(hostile, report.make_console(file))
+    file.flush()
+    assert rb"gr\xf6\xdfe" in file.buffer.getvalue()
+
+
+@pytest.mark.parametrize("names", [
+    ["layer1.0.downsample.0", "layer1.0.downstream.0"],
+    ["a" * 30, "a" * 31],
+])
+def test_shortened_names_stay_different_or_whole(names):
+    short = shorten(names, 12)
+    assert len(set(short)) == 2
+    assert short == names or max(map(len, short)) <= 12
+
+
+def test_a_name_that_cannot_be_shortened_is_folded_not_cut():
+    name = "7" * 200
+    layers = [ConvLayer(name=name, M=8, C=4, H=8, W=8, R=3, S=3)]
+    lines = printed(simulate(Network("net", layers))).splitlines()
+    assert max(map(len, lines)) <= 100
+    assert sum(re.match("7*", line).end() for line in lines) == 200
+
+
+# ------------------------------------------------------------------------------- files
+
+
+def test_csv_round_trips_to_the_last_digit(alexnet, tmp_path):
+    path = tmp_path / "table.csv"
+    report.write_table(alexnet, path)
+    assert len(path.read_text().splitlines()) == 1 + len(alexnet.layers)
+    back = pd.read_csv(path)
+    pd.testing.assert_frame_equal(back, alexnet.table, check_exact=True)
+
+
+def test_csv_keeps_every_name(hostile, tmp_path):
+    report.write_table(hostile, tmp_path / "table.csv")
+    back = pd.read_csv(tmp_path / "table.csv")
+    assert tuple(back["layer"]) == HOSTILE
+    pd.testing.assert_frame_equal(back, hostile.table, check_exact=True)
+
+
+@pytest.mark.parametrize("name", ["alexnet", "hostile"])
+def test_json_is_strict_and_says_the_constant_things_once(name, tmp_path, request):
+    result = request.getfixturevalue(name)
+    report.write_table(result, tmp_path / "table.json")
+
+    def refuse(constant):
+        raise AssertionError(f"{constant} is not JSON")
+
+    document = json.loads((tmp_path / "table.json").read_text("utf-8"),
+                          parse_constant=refuse)
+    assert document["provenance"] == result.provenance
+    assert "hardware" not in document["layers"][0]
+    assert document["not_counted"][1]["op"] == result.network.not_counted[1].op
+    back = pd.DataFrame(document["layers"]).assign(**result.provenance)
+    pd.testing.assert_frame_equal(back, result.table, check_exact=True)
+
+
+def test_parquet_round_trips_and_carries_its_provenance(hostile, tmp_path):
+    report.write_table(hostile, tmp_path / "table.parquet")
+    pd.testing.assert_frame_equal(
+        pd.read_parquet(tmp_path / "table.parquet"), hostile.table, check_exact=True)
+    metadata = pyarrow.parquet.read_schema(tmp_path / "table.parquet").metadata
+    assert json.loads(metadata[b"eyeriss_sim"]) == hostile.provenance
+
+
+@pytest.mark.parametrize("path, problem", [
+    ("table.xlsx", r"no format for '\.xlsx'; use \.csv, \.json, \.parquet"),
+    ("table", "no format for ''"),
+    ("missing/table.csv", "there is no folder .*missing; create it first"),
+    ("folder.csv", "is a folder; name a file in it"),
+])
+def test_an_impossible_path_is_refused_before_any_work(tmp_path, path, problem):
+    (tmp_path / "folder.csv").mkdir()
+    with pytest.raises(ValueError, match=problem) as raised:
+        report.check_output_path(tmp_path / path)
+    assert "\n" not in str(raised.value)
+
+
+def test_the_suffix_may_be_in_capitals(alexnet, tmp_path):
+    report.write_table(alexnet, tmp_path / "TABLE.CSV")
+    assert (tmp_path / "TABLE.CSV").read_text().startswith("layer,macs,m,n,e,p,q,r,t,")
+
+
+@pytest.mark.parametrize("old", ["old", None])
+def test_a_failing_write_leaves_the_old_file_and_nothing_else(
+        alexnet, tmp_path, monkeypatch, old):
+    path = tmp_path / "table.csv"
+    if old:
+        path.write_text(old)
+
+    def half_a_table(self, path, **options):
+        path.write_text("layer,ma")
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(pd.DataFrame, "to_csv", half_a_table)
+    with pytest.raises(OSError, match="no space left"):
+        report.write_table(alexnet, path)
+    assert [file.read_text() for file in tmp_path.iterdir()] == [old] * bool(old)
+
+
+def test_a_file_written_through_a_link_keeps_the_link_and_its_mode(alexnet, tmp_path):
+    target, link = tmp_path / "real.csv", tmp_path / "link.csv"
+    target.write_text("old")
+    target.chmod(0o640)
+    link.symlink_to(target)
+    report.write_table(alexnet, link)
+    assert link.is_symlink() and target.read_text().startswith("layer,")
+    assert target.stat().st_mode & 0o777 == 0o640
