@@ -371,6 +371,25 @@ def visit_m(shape, row_counts, timing, cycles_per_dram_word, k, objective, prune
     fewest_passes, fewest_sets = ceil_div(filters, pt), ceil_div(filters, p)
     least_cycles = 0.0
     if prune and objective != ENERGY:
+        # A first bound from totals alone: MACs, psums, and filters from DRAM.
+        R = (shape[R_SEGS] - 1) * shape[R_FULL] + shape[R_LAST]
+        S = (shape[S_SEGS] - 1) * shape[S_FULL] + shape[S_LAST]
+        channels = shape[C] // (q * r) * q + min(q, shape[C] % (q * r))
+        images = shape[N] * shape[G]
+        macs = (images * strips * shape[F] * shape[R_SEGS] * S * channels
+                * (filters / t))
+        psums = (images * filters * shape[E] * shape[F] * c_passes * shape[R_SEGS]
+                 * shape[S_SEGS] / min(timing[NET_P_IN], timing[NET_P_OUT]))
+        fetch = (shape[G] * filters * shape[C] * R * S * strips * image_groups
+                 * cycles_per_dram_word)
+        score = max(macs, psums, fetch) + dram_load * loaded * ceil_div(
+            filters, m_most) + dram_fixed
+        if objective == EDP:
+            score *= chip_energy(k, loaded, sent, strips, image_groups,
+                                 ceil_div(filters, m_most), fewest_passes, fewest_sets,
+                                 c_passes, c_sets)
+        if score * (1 - TIE) > best[kth, 0]:
+            return 0
         least_cycles = (1 - TIE) * filters / pt * chip_cycles(
             shape, row_counts, timing, cycles_per_dram_word, pt, pt, n, e, p, q, r, t,
             True, causes)
