@@ -208,30 +208,65 @@ def comparison_table(source, rows):
 
 
 def draw(table):
-    """Errors of every cell, one panel a source."""
+    """Table V as errors; RLC and Fig. 10 as bars beside the published ones."""
     from matplotlib.figure import Figure
-    sources = [TABLE_V, RLC, FIG_10]
-    figure = Figure(figsize=(11, 10), layout="constrained")
-    panels = figure.subplots(len(sources), 1, height_ratios=[1.2, 0.8, 1])
-    for panel, source in zip(panels, sources):
-        rows = table[table.source == source]
-        layers = list(dict.fromkeys(rows.layer))
-        quantities = list(dict.fromkeys(rows.quantity))
-        width = 0.8 / len(quantities)
-        for place, quantity in enumerate(quantities):
-            cells = rows[rows.quantity == quantity].set_index("layer")
-            positions = [layers.index(layer) + (place - (len(quantities) - 1) / 2) * width
-                         for layer in cells.index]
-            panel.bar(positions, cells.error, width, label=quantity,
-                      color=PALETTE[place % len(PALETTE)])
-        panel.axhline(0, color="black", linewidth=0.8)
-        panel.set_xticks(range(len(layers)), layers)
-        panel.set_ylabel("model - published" if source == RLC else "error, %")
-        panel.set_title(source, loc="left", fontweight="bold")
+    figure = Figure(figsize=(11, 11), layout="constrained")
+    errors, reduction, levels = figure.subplots(3, 1, height_ratios=[1.1, 0.7, 1.1])
+    draw_errors(errors, table[table.source == TABLE_V])
+    draw_reduction(reduction, table[table.source == RLC])
+    draw_levels(levels, table[table.source == FIG_10])
+    for panel in (errors, reduction, levels):
         panel.spines[["top", "right"]].set_visible(False)
-        panel.legend(ncols=1, loc="center left", bbox_to_anchor=(1.0, 0.5),
-                     frameon=False)
+        panel.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
     return figure
+
+
+def draw_errors(panel, rows):
+    """Error of each quantity and layer, in percent."""
+    layers, quantities = list(dict.fromkeys(rows.layer)), dict.fromkeys(rows.quantity)
+    width = 0.8 / len(quantities)
+    for place, quantity in enumerate(quantities):
+        cells = rows[rows.quantity == quantity]
+        shift = (place - (len(quantities) - 1) / 2) * width
+        band = TABLE_V_BANDS[quantity]
+        panel.bar([layers.index(layer) + shift for layer in cells.layer], cells.error,
+                  width, color=PALETTE[place],
+                  label=f"{quantity} ({'exact' if band == 0 else f'band {band} %'})")
+    panel.axhline(0, color="black", linewidth=0.8)
+    panel.set_xticks(range(len(layers)), layers)
+    panel.set_ylabel("model over chip - 1, %")
+    panel.set_title("AlexNet on the chip, N = 4 (JSSC 2017, Table V; CONV5 latency has "
+                    "no band)", loc="left")
+
+
+def draw_reduction(panel, rows):
+    """Reduction of DRAM accesses by run-length coding."""
+    places = range(len(rows))
+    panel.bar([place - 0.2 for place in places], rows.published, 0.38, label="chip",
+              color="#BBBBBB")
+    panel.bar([place + 0.2 for place in places], rows.model, 0.38, label="model",
+              color=PALETTE[0])
+    panel.set_xticks(list(places), rows.layer)
+    panel.set_ylabel("uncoded over coded")
+    panel.set_title("DRAM accesses saved by run-length coding (JSSC 2017)", loc="left")
+
+
+def draw_levels(panel, rows):
+    """Energy by level: the paper's bar, and the model's to its right."""
+    layers = list(dict.fromkeys(rows.layer))
+    levels = [level for level in dict.fromkeys(rows.quantity) if level != "total"]
+    for side, shift, alpha in (("published", -0.2, 0.55), ("model", 0.2, 1.0)):
+        bottom = [0.0] * len(layers)
+        for place, level in enumerate(levels):
+            values = rows[rows.quantity == level][side].tolist()
+            panel.bar([at + shift for at in range(len(layers))], values, 0.38, bottom,
+                      color=PALETTE[place], alpha=alpha,
+                      label=level.upper() if side == "model" else None)
+            bottom = [low + value for low, value in zip(bottom, values)]
+    panel.set_xticks(range(len(layers)), layers)
+    panel.set_ylabel("10$^9$ MAC energies, 16 images")
+    panel.set_title("Row stationary on 256 PEs, N = 16: paper (pale, left) and model "
+                    "(ISCA 2016, Fig. 10)", loc="left")
 
 
 PALETTE = ("#4477AA", "#EE6677", "#228833", "#CCBB44", "#66CCEE", "#AA3377")

@@ -1,0 +1,192 @@
+"""The command line as a user meets it: output, files, and one line for wrong input."""
+
+import subprocess
+import sys
+
+import pandas as pd
+import pytest
+
+from eyeriss_sim import simulate
+from eyeriss_sim.cli import main
+
+MODEL = """
+import torch
+from torch import nn
+
+
+def tiny():
+    return nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.Flatten(),
+                         nn.Linear(8 * 8 * 8, 10))
+
+
+def broken():
+    raise RuntimeError("no such weights")
+"""
+
+
+def run(capsys, *args):
+    """(exit code, stdout, stderr) of one command."""
+    code = 0
+    try:
+        main([str(arg) for arg in args])
+    except SystemExit as stop:
+        code = stop.code or 0
+    out, err = capsys.readouterr()
+    return code, out, err
+
+
+def test_simulate_prints_every_layer_and_writes_the_same_table(capsys, tmp_path):
+    path = tmp_path / "alexnet.csv"
+    code, out, err = run(capsys, "simulate", "alexnet", "--batch", 4, "--mapping",
+                         "published", "--out", path)
+    assert code == 0
+    for layer in ("CONV1", "CONV5", "FC6", "FC8", "total", "not counted"):
+        assert layer in out
+    assert max(map(len, out.splitlines())) <= 100
+    table = simulate("alexnet", batch=4, mapping="published").table
+    pd.testing.assert_frame_equal(pd.read_csv(path), table)
+    assert len(path.read_text().splitlines()) == 1 + len(table)
+
+
+def test_table_carries_what_it_stands_on():
+    table = simulate("alexnet", batch=4, mapping="published").table
+    for column in ("network", "batch", "hardware", "zeros", "cost_table", "version"):
+        assert table[column].nunique() == 1
+    assert table.mapping_source.tolist() == ["published"] * 5 + ["search:energy"] * 3
+    assert {"layer", "macs", *"mnepqrt", "passes", "active_pes", "cycles",
+            "processing_ms", "total_ms", "glb_MB", "dram_MB", "energy_MAC", "rf_MAC",
+            "noc_MAC", "glb_MAC", "dram_MAC", "alu_MAC", "energy_uJ", "dram_uJ",
+            "power_mW"} <= set(table.columns)
+
+
+def test_simulate_takes_a_torch_module_from_a_file(capsys, tmp_path):
+    (tmp_path / "net.py").write_text(MODEL)
+    path = tmp_path / "out.csv"
+    code, out, _ = run(capsys, "simulate", f"{tmp_path}/net.py:tiny", "--input",
+                       "2,3,8,8", "--out", path)
+    assert code == 0
+    table = pd.read_csv(path)
+    assert table.macs.tolist() == [2 * 8 * 8 * 8 * 3 * 9, 2 * 10 * 512]
+    assert set(table.batch) == {2}
+
+
+def test_explain_shows_nest_limits_energy_cycles_and_runners_up(capsys):
+    code, out, _ = run(capsys, "explain", "alexnet", "conv3", "--batch", 4, "--mapping",
+                       "published")
+    assert code == 0
+    for words in ("m=64 n=4 e=13 p=16 q=3 r=2 t=2", "22 of 25 banks", "156 of 168 PEs",
+                  "exceeds the GLB banks of 25", "DRAM", "ramp",
+                  "chosen", "#5"):
+        assert words in out
+    assert max(map(len, out.splitlines())) <= 100
+
+
+def test_explain_works_on_isca16_hardware_and_on_cut_filters(capsys, tmp_path):
+    code, out, _ = run(capsys, "explain", "alexnet", "CONV2", "--hardware", "isca16_256",
+                       "--batch", 16)
+    assert code == 0 and "RF p*q*R + q*R + p = 251 of 256" in out
+    table = tmp_path / "wide.csv"
+    table.write_text("layer,M,C,H,W,R,S,U\nBIG,4,2,40,40,15,15,1\n")
+    code, out, _ = run(capsys, "explain", table, "BIG")
+    assert code == 0
+    assert "2 segments of 8 filter rows" in out
+    assert "2 segments of 8 filter columns" in out
+
+
+def hardware_file(folder, text):
+    path = folder / "hw.toml"
+    path.write_text(f'extends = "eyeriss_chip"\n{text}')
+    return path
+
+
+@pytest.mark.parametrize("args, words", [
+    (["simulate", "alexnot"], "did you mean alexnet?"),
+    (["simulate", "alexnet", "--hardware", "eyeris"], "presets are eyeriss_chip"),
+    (["simulate", "alexnet", "--hardware", "no.toml"], "no.toml: No such file"),
+    (["simulate", "alexnet", "--batch", "0"], "at least 1, got '0'"),
+    (["simulate", "alexnet", "--batch", "-3"], "at least 1, got '-3'"),
+    (["simulate", "alexnet", "--zeros", "some"], "'dense', 'gate_ifmap', 'skip_either'"),
+    (["simulate", "alexnet", "--objective", "area"], "'energy', 'cycles', 'edp'"),
+    (["simulate", "alexnet", "--mapping", "best"], "known: search, published"),
+    (["simulate", "alexnet", "--mapping", "no.csv"], "no.csv: No such file"),
+    (["simulate", "vgg16", "--mapping", "published"], "layer 'CONV1', which vgg16 has"),
+    (["simulate", "alexnet", "--densities", "no.csv"], "no.csv: No such file"),
+    (["simulate", "alexnet", "--out", "table.xls"], ".parquet"),
+    (["simulate", "alexnet", "--out", "no/such/folder/a.csv"], "no/such/folder"),
+    (["simulate", "net.py:make", "--input", "1,3,8,8"], "net.py"),
+    (["simulate", "alexnet", "--input", "1,3,8,8"], "input shape"),
+    (["simulate", "net.onnx"], "net.onnx"),
+    (["simulate", "net.csv"], "net.csv: no such file"),
+    (["explain", "alexnet", "CONV9"], "its layers are CONV1"),
+    (["simulate"], "network"),
+    (["simulat"], "simulate"),
+])
+def test_wrong_input_is_one_line_on_stderr_and_exit_code_2(
+        capsys, tmp_path, monkeypatch, args, words):
+    monkeypatch.chdir(tmp_path)
+    code, out, err = run(capsys, *args)
+    assert code == 2
+    assert out == ""
+    assert err.count("\n") == 1 and err.startswith("eyeriss-sim")
+    assert words in err
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("text, words", [
+    ("layer,ifmap\nCONV1,1.5\n", "line 2, column ifmap: a density must be a number in 0"),
+    ("layer,ifmap\nCONV1,-0.1\n", "line 2, column ifmap"),
+    ("layer,ifmap\nCONV1,nan\n", "line 2, column ifmap"),
+    ("layer,ifmap\nCONV1,lots\n", "got 'lots'"),
+    ("layer,input\nCONV1,1\n", "unknown column 'input'; the columns are layer,ifmap"),
+    ("layer,ifmap\nCONV11,1\n", "density for layer 'CONV11'"),
+    ("", "no densities in it"),
+])
+def test_bad_densities_are_refused_with_their_place(capsys, tmp_path, text, words):
+    path, out_path = tmp_path / "d.csv", tmp_path / "out.csv"
+    path.write_text(text)
+    code, _, err = run(capsys, "simulate", "alexnet", "--densities", path, "--out",
+                       out_path)
+    assert code == 2 and words in err and err.count("\n") == 1
+    assert not out_path.exists()
+
+
+@pytest.mark.parametrize("text, words", [
+    ("[spad_words]\nfilter = 10", "CONV1: one filter row of 11 words exceeds the 10-word"),
+    ("[glb]\nifmap_psum_KB = 8", "CONV1: one strip takes"),
+    ("[array]\nrows = -1", "[array] rows must be positive, got -1"),
+])
+def test_hardware_that_cannot_run_a_layer_names_layer_and_limit(
+        capsys, tmp_path, text, words):
+    code, _, err = run(capsys, "simulate", "alexnet", "--hardware",
+                       hardware_file(tmp_path, text))
+    assert code == 2 and words in err and err.count("\n") == 1
+
+
+def test_user_mapping_that_does_not_fit_says_by_how_much(capsys, tmp_path):
+    path = tmp_path / "map.csv"
+    path.write_text("layer,m,n,e,p,q,r,t\nCONV3,64,4,13,16,5,2,2\n")
+    code, _, err = run(capsys, "simulate", "alexnet", "--batch", 4, "--mapping", path)
+    assert code == 2
+    assert "CONV3: q*S = 15 exceeds the ifmap spad words of 12 by 3; lower q" in err
+
+
+def test_user_mapping_is_used_and_its_n_is_clipped_to_the_batch(capsys, tmp_path):
+    path = tmp_path / "map.csv"
+    path.write_text("layer,m,n,e,p,q,r,t\nCONV3,64,4,13,16,3,2,2\n")
+    table = simulate("alexnet", batch=1, mapping=str(path)).table.set_index("layer")
+    assert table.loc["CONV3", list("mnepqrt")].tolist() == [64, 1, 13, 16, 3, 2, 2]
+    assert table.mapping_source["CONV3"] == str(path)
+
+
+def test_a_model_that_raises_is_one_line(capsys, tmp_path):
+    (tmp_path / "net.py").write_text(MODEL)
+    code, _, err = run(capsys, "simulate", f"{tmp_path}/net.py:broken", "--input",
+                       "1,3,8,8")
+    assert code == 2 and "no such weights" in err and err.count("\n") == 1
+
+
+def test_torch_is_not_imported_unless_a_module_is_given():
+    code = ("import sys; from eyeriss_sim.cli import main; "
+            "main(['simulate', 'alexnet']); assert 'torch' not in sys.modules; "
+            "assert 'matplotlib' not in sys.modules; assert 'onnx' not in sys.modules")
+    subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)

@@ -1,0 +1,143 @@
+"""Energy: prices times accesses, and what zeros save under each handling."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from draws import CHIP
+from test_counts import legal_triples
+from eyeriss_sim import Densities, Mapping, simulate
+from eyeriss_sim.counts import count
+from eyeriss_sim.energy import level_energy
+from eyeriss_sim.hardware import load_hardware
+from eyeriss_sim.kernels import (
+    DRAM, FILTER, GLB, IFMAP, NOC, PSUM, READ, RF, WRITE)
+from eyeriss_sim.layer import ConvLayer, Network
+from eyeriss_sim.simulate import simulate_layer
+from eyeriss_sim.zeros import rlc_ratio, zeros_of
+
+shares = st.floats(0, 1)
+
+
+def one_layer(densities, zeros, first_layer=False, layer=None, mapping=None):
+    layer = layer or ConvLayer(name="conv", N=2, M=8, C=4, H=9, W=9, R=3, S=3)
+    mapping = mapping or Mapping(8, 2, 7, 4, 2, 2, 2)
+    return simulate_layer(layer, CHIP.with_zeros(zeros), mapping, "given", densities,
+                          first_layer)
+
+
+def test_dense_energy_of_one_window_by_hand():
+    layer = ConvLayer(name="dot", M=1, C=1, H=1, W=3, R=1, S=3)
+    counts = count(layer, CHIP, Mapping(1, 1, 1, 1, 1, 1, 1))
+    by_level, alu = level_energy(counts, zeros_of("dense", Densities(), True),
+                                 CHIP.cost_MAC)
+    assert by_level[RF].tolist() == [3 + 3, 3 + 3, 3 + 3]
+    assert by_level[NOC].tolist() == [2 * 3, 2 * 3, 2 * 2]
+    assert by_level[GLB].tolist() == [6 * 6, 6 * 6, 6 * 3]
+    assert by_level[DRAM].tolist() == [200 * 3, 200 * 3, 200 * 1]
+    assert alu == 3
+
+
+def test_rlc_takes_64_thirds_of_bits_for_a_level_and_is_off_where_it_would_expand():
+    assert rlc_ratio(0.3) == pytest.approx(0.3 * (64 / 3) / 16)
+    assert rlc_ratio(0.75) == rlc_ratio(0.9) == 1.0
+    assert rlc_ratio(0.0) == 0.0
+
+
+def test_gating_scales_the_pe_and_the_fmaps_in_dram_and_nothing_else():
+    dense = one_layer(Densities(), "gate_ifmap")
+    gated = one_layer(Densities(ifmap=0.25, ofmap=0.5), "gate_ifmap")
+    assert (gated.accesses[RF, :, READ] == 0.25 * dense.accesses[RF, :, READ]).all()
+    assert gated.accesses[RF, PSUM, WRITE] == 0.25 * dense.accesses[RF, PSUM, WRITE]
+    assert gated.alu_MAC == 0.25 * dense.alu_MAC
+    assert gated.accesses[DRAM, IFMAP, READ] == pytest.approx(
+        dense.accesses[DRAM, IFMAP, READ] * 0.25 * 4 / 3)
+    assert gated.accesses[DRAM, PSUM, WRITE] == pytest.approx(
+        dense.accesses[DRAM, PSUM, WRITE] * 0.5 * 4 / 3)
+    for level in (NOC, GLB):
+        assert (gated.accesses[level] == dense.accesses[level]).all()
+    assert gated.cycles.processing == dense.cycles.processing
+
+
+def test_a_zero_weight_saves_nothing_on_the_chip():
+    dense = one_layer(Densities(ifmap=0.4, filter=1.0), "gate_ifmap")
+    pruned = one_layer(Densities(ifmap=0.4, filter=0.1), "gate_ifmap")
+    assert pruned.total_MAC == dense.total_MAC
+    assert pruned.cycles == dense.cycles
+
+
+def test_skipping_either_operand_multiplies_densities_and_codes_filters():
+    dense = one_layer(Densities(), "skip_either")
+    sparse = one_layer(Densities(ifmap=0.5, filter=0.25), "skip_either")
+    assert sparse.alu_MAC == dense.alu_MAC / 8
+    assert sparse.accesses[DRAM, FILTER, READ] == pytest.approx(
+        dense.accesses[DRAM, FILTER, READ] * 0.25 * 4 / 3)
+    assert sparse.cycles.processing == dense.cycles.processing
+
+
+def test_the_networks_own_input_is_not_coded():
+    first, later = (one_layer(Densities(ifmap=0.3), "gate_ifmap", first_layer=first)
+                    for first in (True, False))
+    assert first.accesses[DRAM, IFMAP, READ] == 2 * 4 * 9 * 9
+    assert later.accesses[DRAM, IFMAP, READ] == pytest.approx(0.4 * 2 * 4 * 9 * 9)
+
+
+@pytest.mark.parametrize("zeros", ["dense", "gate_ifmap", "skip_either"])
+@settings(max_examples=40, deadline=None)
+@given(triple=legal_triples(), low=st.tuples(shares, shares, shares),
+       more=st.tuples(shares, shares, shares))
+def test_fewer_non_zeros_never_cost_more_and_density_one_is_dense(
+        zeros, triple, low, more):
+    layer, hardware, mapping = triple
+    hardware = hardware.with_zeros(zeros)
+
+    def energy(*values, under=hardware):
+        return simulate_layer(layer, under, mapping, "drawn", Densities(*values),
+                              False).total_MAC
+
+    high = tuple(max(pair) for pair in zip(low, more))
+    assert energy(*low) <= energy(*high)
+    assert energy(1.0, 1.0, 1.0) == energy(
+        1.0, 1.0, 1.0, under=hardware.with_zeros("dense"))
+
+
+def test_power_is_energy_over_total_latency_with_clock_and_leakage():
+    hardware = replace(CHIP, static_mW=10.0)
+    layer = ConvLayer(name="conv", M=8, C=4, H=9, W=9, R=3, S=3)
+    row = simulate(Network("one", (layer,)), hardware).table.iloc[0]
+    idle_mW = hardware.pes * hardware.clock_pJ_per_PE_cycle * 200e6 * 1e-9 + 10
+    on_chip = (row.energy_MAC - row.dram_MAC) * hardware.mac_pJ * 1e-6
+    assert row.power_mW == pytest.approx(idle_mW + on_chip / row.total_ms)
+    assert row.energy_uJ == pytest.approx(row.power_mW * row.total_ms)
+    assert row.dram_uJ == pytest.approx(row.dram_MAC * hardware.mac_pJ * 1e-6)
+
+
+@pytest.mark.parametrize("hardware", ["eyeriss_chip", "isca16_256"])
+def test_columns_of_the_table_add_up(hardware):
+    densities = {"CONV2": Densities(0.6, 0.5, 0.2), "FC7": Densities(0.1, 0.09, 0.3)}
+    table = simulate("alexnet", hardware, 4, densities=densities,
+                     zeros="skip_either").table
+    levels = table[["rf_MAC", "noc_MAC", "glb_MAC", "dram_MAC", "alu_MAC"]].sum(axis=1)
+    kinds = table[["ifmap_MAC", "filter_MAC", "psum_MAC", "alu_MAC"]].sum(axis=1)
+    causes = table[[c for c in table.columns if c.endswith("_cycles")]].sum(axis=1)
+    np.testing.assert_allclose(levels, table.energy_MAC, rtol=1e-12)
+    np.testing.assert_allclose(kinds, table.energy_MAC, rtol=1e-12)
+    assert (causes == table.cycles).all()
+
+
+@pytest.mark.parametrize("value", [-0.1, 1.1, float("nan")])
+def test_a_density_outside_0_to_1_is_refused_with_the_layer(value):
+    with pytest.raises(ValueError, match="CONV1: ifmap density must be in 0..1"):
+        simulate("alexnet", densities={"CONV1": Densities(ifmap=value)})
+
+
+def test_isca16_hardware_has_no_time_but_its_macs():
+    result = simulate("alexnet", "isca16_256", 16)
+    for one in result.layers:
+        assert one.cycles.processing == one.cycles.total
+        assert one.cycles.mac == -(-one.layer.macs // one.counts.active_pes)
+    assert load_hardware("isca16_256").zeros == "dense"
+    assert (result.layers[0].accesses[GLB, IFMAP] >= 0).all()

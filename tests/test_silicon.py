@@ -1,0 +1,64 @@
+"""The published tables: the chip's (JSSC 2017) and the paper's (ISCA 2016).
+
+The figures and the reason of each band stand in ``benchmarks/silicon.py``.
+"""
+
+import pandas as pd
+import pytest
+from rich.console import Console
+
+from benchmarks import silicon
+from benchmarks.fit_power import fit
+from eyeriss_sim import load_hardware, simulate
+
+pytestmark = pytest.mark.paper
+
+
+@pytest.fixture(scope="module")
+def comparison():
+    return silicon.compare()
+
+
+def test_every_published_figure_is_within_its_band(comparison):
+    missed = comparison[comparison.verdict == "MISSED"]
+    assert missed.empty, missed.to_string()
+    assert (comparison.verdict == "ok").sum() == 42
+
+
+def test_active_pes_are_exact(comparison):
+    cells = comparison[comparison.quantity == "active_pes"]
+    assert len(cells) == 5
+    assert (cells.published == cells.model).all()
+
+
+def test_letter_of_table_3_gives_CONV3_other_glb_accesses_than_the_counter():
+    table = simulate("alexnet", batch=4, mapping="published-table3").table
+    assert table.set_index("layer").glb_MB["CONV3"] == pytest.approx(69.2, abs=0.05)
+
+
+@pytest.mark.parametrize("layer, mapping", [
+    ("CONV1", (96, 2, 5, 20, 1, 1, 4)), ("CONV2", (65, 2, 16, 6, 7, 1, 3)),
+    ("CONV3", (78, 4, 13, 10, 7, 2, 3)), ("CONV4", (64, 4, 13, 9, 8, 3, 2)),
+    ("CONV5", (75, 4, 13, 9, 8, 2, 3))])
+def test_isca16_search_finds_the_mappings_of_fig_10(layer, mapping):
+    table = simulate("alexnet", "isca16_256", 16).table.set_index("layer")
+    assert tuple(table.loc[layer, list("mnepqrt")]) == mapping
+
+
+def test_power_constants_of_the_preset_are_what_the_fit_gives():
+    mac_pJ, clock_pJ, errors = fit()
+    chip = load_hardware("eyeriss_chip")
+    assert chip.mac_pJ == pytest.approx(mac_pJ, abs=0.005)
+    assert chip.clock_pJ_per_PE_cycle == pytest.approx(clock_pJ, abs=0.005)
+    assert abs(errors).max() < 10
+
+
+def test_validate_prints_and_writes_all_cells(tmp_path):
+    with open(tmp_path / "text", "w") as file:
+        missed = silicon.validate(tmp_path / "out", Console(file=file, width=100))
+    assert missed == 0
+    text = (tmp_path / "text").read_text()
+    assert "42 of 42 figures within their band" in text
+    assert max(map(len, text.splitlines())) <= 100
+    assert len(pd.read_csv(tmp_path / "out" / "validate.csv")) == len(silicon.compare())
+    assert (tmp_path / "out" / "validate.png").stat().st_size > 10_000
