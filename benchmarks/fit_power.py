@@ -2,8 +2,8 @@
 
 Model: chip power of a layer = mac_pJ x (accesses and MACs, weighted by the published
 ratios, gated by the published zeros) / total latency + a constant. The constant is what
-the chip burns every cycle, spread over its PEs. Least squares of the relative error over
-the five CONV layers: two parameters, five figures.
+the chip burns every cycle, spread over its PEs. Least squares of the relative error
+over the five CONV layers: two parameters, five figures.
 
     python -m benchmarks.fit_power
 """

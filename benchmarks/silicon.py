@@ -158,7 +158,8 @@ def validate(folder, console):
     missed = asked[asked.verdict == "MISSED"]
     console.print("Each cell: published, model (error; ! outside its band, ~ reported "
                   "without one).")
-    console.print(f"{len(asked) - len(missed)} of {len(asked)} figures within their band; "
+    met = len(asked) - len(missed)
+    console.print(f"{met} of {len(asked)} figures within their band; "
                   f"model {load_hardware('eyeriss_chip').name}, published mapping "
                   f"(CONV3 as the GLB counter fits it).")
     for note in NOTES:
@@ -172,7 +173,7 @@ def validate(folder, console):
 
 
 NOTES = (
-    "Fitted to silicon: mac_pJ and clock_pJ_per_PE_cycle, to the five powers of Table V.",
+    "Fitted to silicon: mac_pJ, clock_pJ_per_PE_cycle, to the five powers of Table V.",
     "Inferred from Table V: ofmap densities, which its DRAM column depends on.",
     "CONV5 latency is reported only: its passes equal CONV4's, yet the chip ran them "
     "6.5 % faster.",

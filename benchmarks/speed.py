@@ -39,7 +39,7 @@ print(found.evaluated / (time.perf_counter() - start))
 
 @dataclass(frozen=True)
 class Figure:
-    """One measured figure: what, its value and unit, what is asked, and the baseline."""
+    """One figure: what, its value and unit, what is asked of it, and the baseline."""
 
     what: str
     value: str
@@ -115,8 +115,8 @@ def measure():
     interpreted = float(child(INTERPRETED, jit=False))
     yield Figure(f"energy of every legal mapping ({evaluated:,} of 4 VGG-16 layers)",
                  f"{every / 1e6:.1f} M/s", ">= 20 M/s",
-                 f"interpreted {interpreted:,.0f}/s; {small / interpreted:,.0f}x on the "
-                 f"same layer")
+                 f"interpreted {interpreted:,.0f}/s; {small / interpreted:,.0f}x "
+                 f"on the same layer")
     evaluated, cycles = rate([ConvLayer(name="conv", M=32, C=32, H=16, W=16, R=3, S=3)],
                              prune=False, objective="cycles")
     yield Figure(f"cycles of every legal mapping ({evaluated:,})",
@@ -138,15 +138,15 @@ def measure():
         network = load_zoo(name)
         simulate(network)
         again = seconds(lambda: simulate(network), 25)
-        yield Figure(f"simulate {name}, shapes searched before", f"{1e3 * again:.2f} ms",
-                     "< 5 ms")
+        yield Figure(f"simulate {name}, shapes searched before",
+                     f"{1e3 * again:.2f} ms", "< 5 ms")
 
 
 def main():
     """Print the table as it fills."""
     console = Console()
-    console.print(f"{platform.machine()}, Python {platform.python_version()}, one core; "
-                  f"medians")
+    console.print(f"{platform.machine()}, Python {platform.python_version()}, "
+                  f"one core; medians")
     table = Table(box=None, pad_edge=False)
     for heading in ("what", "measured", "asked", "baseline"):
         table.add_column(heading, justify="right" if heading == "measured" else "left")

@@ -118,7 +118,7 @@ def run_simulation(args):
 def announced_compilation(patience_s=1.0):
     """Say so on stderr if what runs inside takes long: only compiling does."""
     notice = threading.Timer(patience_s, lambda: print(
-        "eyeriss-sim: first use, compiling the kernels; about 15 seconds, then cached ...",
+        "eyeriss-sim: first use, compiling the kernels (about 15 s, then cached) ...",
         file=sys.stderr, flush=True))
     notice.daemon = True
     notice.start()

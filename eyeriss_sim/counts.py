@@ -54,8 +54,8 @@ class Counts:
     Parameters
     ----------
     accesses : ndarray, shape (4, 3, 5), words
-        [level, kind, direction]; int64 on ``chip`` hardware, float64 on ``isca16``, whose
-        closed forms are not whole.
+        [level, kind, direction]; int64 on ``chip`` hardware, float64 on ``isca16``,
+        whose closed forms are not whole.
     macs : int
         Multiply-accumulates, zeros included.
     passes : int

@@ -76,9 +76,9 @@ def count_cycles(layer, hardware, mapping, counts, zeros):
     kernels.chip_cycles(
         geometry.shape, geometry.row_counts, timing(hardware),
         hardware.cycles_per_dram_word, layer.M_group, *astuple(mapping), False, causes)
-    fmap_words = (
-        counts.accesses[kernels.DRAM, kernels.IFMAP, kernels.READ] * zeros.ifmap_ratio
-        + counts.accesses[kernels.DRAM, kernels.PSUM, kernels.WRITE] * zeros.ofmap_ratio)
+    dram = counts.accesses[kernels.DRAM]
+    fmap_words = (dram[kernels.IFMAP, kernels.READ] * zeros.ifmap_ratio
+                  + dram[kernels.PSUM, kernels.WRITE] * zeros.ofmap_ratio)
     by_cause = [ceil(cause) for cause in causes.tolist()]
     return Cycles(
         mac=by_cause[kernels.MAC], ramp=by_cause[kernels.RAMP],

@@ -13,9 +13,9 @@ LEVEL_COSTS = tuple(level.lower() for level in LEVELS)
 def effective_accesses(counts, zeros):
     """Accesses that are left after zeros, float64, [level, kind, direction].
 
-    Gating spares the three spads of a MAC (JSSC 2017, section V-A; that psum accesses are
-    among them is inferred from the measured powers). What is coded crosses the DRAM link
-    coded; the GLB and the networks move every word.
+    Gating spares the three spads of a MAC (JSSC 2017, section V-A; that psum accesses
+    are among them is inferred from the measured powers). What is coded crosses the DRAM
+    link coded; the GLB and the networks move every word.
     """
     left = counts.accesses.astype(np.float64)
     left[RF, :, READ] *= zeros.macs_left
@@ -29,8 +29,8 @@ def effective_accesses(counts, zeros):
 def access_weights():
     """Which counts cost an access of their level: 1 or 0, [level, kind, direction].
 
-    A word that enters a network (NOC FILL) or leaves it (NOC DRAIN) is the same transfer
-    as the NOC READ or WRITE at a PE, which is what the cost table prices.
+    A word that enters a network (NOC FILL) or leaves it (NOC DRAIN) is the same
+    transfer as the NOC READ or WRITE at a PE, which is what the cost table prices.
     """
     weights = np.ones(COUNTS_SHAPE)
     weights[NOC, :, [FILL, DRAIN]] = 0

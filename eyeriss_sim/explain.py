@@ -24,7 +24,7 @@ CAUSE_MEANINGS = {
 
 @dataclass(frozen=True)
 class Loop:
-    """One line of the loop nest: where it runs, what it does, what is held meanwhile."""
+    """A line of the loop nest: where it runs, what it does, what is held meanwhile."""
 
     level: str
     step: str
@@ -137,7 +137,8 @@ def _loop_nest_isca16(layer, hardware, mapping):
     m, n, f, p, q, r, t = astuple(mapping)
     width = (f - 1) * layer.V + layer.S_span
     return [
-        Loop("DRAM", f"{layer.groups} groups, {ceil_div(layer.N, n)} image groups of n={n}"),
+        Loop("DRAM", f"{layer.groups} groups"),
+        Loop("DRAM", f"{ceil_div(layer.N, n)} image groups of n={n}"),
         Loop("DRAM", f"{ceil_div(layer.F, f)} strips of e={f} ofmap columns"),
         Loop("DRAM", f"{ceil_div(layer.M_group, m)} loads of m={m} filters",
              f"psums n*m*E*e = {n * m * layer.E * f} of {hardware.glb_words}"),
@@ -168,7 +169,7 @@ def limits_reached(layer, hardware, mapping):
     Returns
     -------
     dict
-        Parameter to the message of the limit, or to an empty string where one more fits.
+        Parameter to the message of the limit, or to "" where one more fits.
     """
     reached = {}
     for key in "mnepqrt":
@@ -226,13 +227,13 @@ def _runner_up_table(layer_result, hardware, simulate_mapping, objective, runner
     layer, chosen = layer_result.layer, layer_result.mapping
     found = search(layer, hardware, objective, keep=runners_up + 1)
     others = [mapping for mapping in found.mappings if mapping != chosen][:runners_up]
-    table = Table(title=f"Best by {objective} of the searched mappings, beside the chosen",
-                  title_justify="left", box=None, pad_edge=False)
+    table = Table(title=f"Best by {objective} of the searched mappings, beside the "
+                        f"chosen", title_justify="left", box=None, pad_edge=False)
     table.add_column("")
     for heading in (*"mnepqrt", "PEs", "energy", "%", "cycles", "%"):
         table.add_column(heading, justify="right")
-    for name, mapping in (("chosen", chosen), *((f"#{place}", mapping) for place, mapping
-                                                in enumerate(others, 1))):
+    names = ["chosen", *(f"#{place}" for place in range(1, len(others) + 1))]
+    for name, mapping in zip(names, [chosen, *others]):
         other = simulate_mapping(mapping)
         table.add_row(
             name, *(str(value) for value in astuple(mapping)),

@@ -50,7 +50,7 @@ MAY_BE_ZERO = ("hop_cycles", "alu_MAC", "rf_MAC", "noc_MAC", "glb_MAC", "dram_MA
 
 @dataclass(frozen=True, kw_only=True)
 class Hardware:
-    """An accelerator: its sizes, widths, clocks, cost table and what it does with zeros.
+    """An accelerator: sizes, widths, clocks, cost table, and what it does with zeros.
 
     Parameters
     ----------
@@ -90,9 +90,9 @@ class Hardware:
     static_mW : float
         Leakage of the whole chip.
     zeros : {"dense", "gate_ifmap", "skip_either"}
-        ``gate_ifmap``: a zero ifmap value saves the MAC and its spad accesses, fmaps are
-        run-length coded in DRAM. ``skip_either``: so does a zero weight, and filters are
-        coded too. Neither saves a cycle.
+        ``gate_ifmap``: a zero ifmap value saves the MAC and its spad accesses, fmaps
+        are run-length coded in DRAM. ``skip_either``: so does a zero weight, and
+        filters are coded too. Neither saves a cycle.
 
     Raises
     ------
@@ -152,13 +152,13 @@ class Hardware:
         if self.accounting == "chip":
             if self.glb_bank_B % WORD_B or self.glb_bank_B > self.glb_ifmap_psum_B:
                 raise ValueError(
-                    f"{self.name}: {toml_key('glb_bank_B')} = {self.glb_bank_B} must be "
-                    f"an even number of bytes, at most the "
-                    f"{self.glb_ifmap_psum_B} of {toml_key('glb_ifmap_psum_B')}")
+                    f"{self.name}: [glb] bank_B = {self.glb_bank_B} must be an even "
+                    f"number of bytes, at most the {self.glb_ifmap_psum_B} of "
+                    f"[glb] ifmap_psum_B")
             if self.dram_link_bits % (8 * WORD_B):
                 raise ValueError(
-                    f"{self.name}: {toml_key('dram_link_bits')} = {self.dram_link_bits} "
-                    f"must be a multiple of the 16-bit word")
+                    f"{self.name}: [dram] link_bits = {self.dram_link_bits} must be a "
+                    f"multiple of the 16-bit word")
 
     def _one_of(self, key, known):
         if getattr(self, key) not in known:
@@ -193,7 +193,9 @@ class Hardware:
     def cost_pJ(self, level):
         """The same in pJ: measured where it is given, else the ratio times mac_pJ."""
         measured = getattr(self, f"{level}_pJ")
-        return self.cost_MAC(level) * self.mac_pJ if measured is None else float(measured)
+        if measured is None:
+            return self.cost_MAC(level) * self.mac_pJ
+        return float(measured)
 
     @property
     def glb_words(self):
@@ -274,7 +276,8 @@ def _read_tables(text, folder, above):
         path = folder / text
         content = path.read_bytes()
     elif text in preset_names():
-        content = (resources.files("eyeriss_sim") / "presets" / f"{text}.toml").read_bytes()
+        presets = resources.files("eyeriss_sim") / "presets"
+        content = (presets / f"{text}.toml").read_bytes()
     else:
         raise ValueError(
             f"unknown hardware {text!r}; presets are {', '.join(preset_names())}, "
@@ -294,7 +297,8 @@ def _read_tables(text, folder, above):
         # Measured energies of the parent would silently win over the variant's ratios.
         merged.pop("energy_per_word_pJ", None)
     for key, value in own.items():
-        merged[key] = {**merged.get(key, {}), **value} if isinstance(value, dict) else value
+        is_table = isinstance(value, dict)
+        merged[key] = {**merged.get(key, {}), **value} if is_table else value
     return merged
 
 

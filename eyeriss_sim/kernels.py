@@ -1,14 +1,15 @@
 """Compiled inner loops of the counting model. Callers check, kernels trust.
 
-``shape`` is an int64 vector with the axes below: a layer as the array sees it, its filters
-cut into segments that the array and the ifmap spad can hold. ``row_counts`` is an int64
-ndarray, shape (3, E + 1): ifmap rows that a strip of e ofmap rows needs, for a full
-row segment, for the last one, and for the whole filter. The GLB loads the last and sends
-the others. A mapping is the seven numbers m n e p q r t.
+``shape`` is an int64 vector with the axes below: a layer as the array sees it, its
+filters cut into segments that the array and the ifmap spad can hold. ``row_counts`` is
+an int64 ndarray, shape (3, E + 1): ifmap rows that a strip of e ofmap rows needs, for a
+full row segment, for the last one, and for the whole filter. The GLB loads the last and
+sends the others. A mapping is the seven numbers m n e p q r t.
 
 Processing passes run in the order: group, images, strip, filters kept in the GLB (m),
-channels (a load of ifmaps), row segment, column segment, filters of a pass (p t). The array is configured
-once a layer, so a ragged pass fills PE sets in order and leaves the rest idle.
+channels (a load of ifmaps), row segment, column segment, filters of a pass (p t). The
+array is configured once a layer, so a ragged pass fills PE sets in order and leaves the
+rest idle.
 """
 
 import numpy as np
@@ -16,7 +17,7 @@ from numba import njit
 
 # Axes of ``shape``.
 N, G, M, C, E, F, W = 0, 1, 2, 3, 4, 5, 6   # M of one group; W padding included
-R_SEGS, R_FULL, R_LAST = 7, 8, 9            # row segments: how many, height, last height
+R_SEGS, R_FULL, R_LAST = 7, 8, 9            # row segments: how many, height, last
 S_SEGS, S_FULL, S_LAST = 10, 11, 12         # column segments
 SPAN_FULL, SPAN_LAST = 13, 14               # pixels under a segment's columns
 COLS_FULL, COLS_LAST = 15, 16               # ifmap columns that a segment streams
@@ -190,8 +191,8 @@ def chip_counts(shape, row_counts, m, n, e, p, q, r, t, counts):
 
 
 @njit(cache=True)
-def chip_energy(k, loaded, sent, strips, image_groups, loads, f_passes, f_sets, c_passes,
-                c_sets):
+def chip_energy(k, loaded, sent, strips, image_groups, loads, f_passes, f_sets,
+                c_passes, c_sets):
     """Energy of a mapping from its counts, see ``energy.search_coefficients``."""
     return (k[PER_LOAD] * loaded * loads
             + k[PER_FILTER_PASS] * sent * f_passes
@@ -217,8 +218,8 @@ def lanes(filters, p, width, floor):
 
 
 @njit(cache=True, error_model="numpy")
-def chip_cycles(shape, row_counts, timing, cycles_per_dram_word, filters_of_group, m, n, e,
-                p, q, r, t, floor, causes):
+def chip_cycles(shape, row_counts, timing, cycles_per_dram_word, filters_of_group, m, n,
+                e, p, q, r, t, floor, causes):
     """Processing cycles of a layer: each distinct pass once, times how often it runs.
 
     A pass loads its filters into the spads and the first ifmap window, then the slowest
@@ -351,8 +352,8 @@ def keep_best(best, mappings, primary, secondary, m, n, e, p, q, r, t):
 
 
 @njit(cache=True, error_model="numpy")
-def visit_m(shape, row_counts, timing, cycles_per_dram_word, k, objective, prune, loaded,
-            sent, strips, image_groups, c_passes, c_sets, m_least, m_most, dram_load,
+def visit_m(shape, row_counts, timing, cycles_per_dram_word, k, objective, prune,
+            loaded, sent, strips, image_groups, c_passes, c_sets, m_least, m_most, dram_load,
             dram_fixed, n, e, p, q, r, t, best, mappings, causes):
     """Try every m for one n e p q r t; returns how many were evaluated.
 
@@ -425,8 +426,8 @@ def visit_m(shape, row_counts, timing, cycles_per_dram_word, k, objective, prune
         evaluated += 1
         if objective == ENERGY and energy > best[kth, 0] * (1 + TIE):
             continue
-        cycles = chip_cycles(shape, row_counts, timing, cycles_per_dram_word, filters, m,
-                             n, e, p, q, r, t, False, causes)
+        cycles = chip_cycles(shape, row_counts, timing, cycles_per_dram_word, filters,
+                             m, n, e, p, q, r, t, False, causes)
         cycles += dram_load * loaded * loads + dram_fixed
         if objective == ENERGY:
             keep_best(best, mappings, energy, cycles, m, n, e, p, q, r, t)
@@ -532,7 +533,8 @@ def search_chip(shape, row_counts, limits, timing, cycles_per_dram_word, k,
                                         fewest_loads, 0, 0, c_passes, c_sets)
                     p_most = min(p_top, m_top)
                     least = fixed + k[PER_SET] * parts[p_most] + per_pass
-                    if prune and objective == ENERGY and least > best[kth, 0] * (1 + TIE):
+                    if prune and objective == ENERGY and (
+                            least > best[kth, 0] * (1 + TIE)):
                         continue
                     for p in range(p_most, 0, -1):
                         per_p = fixed + k[PER_SET] * parts[p]
@@ -552,8 +554,8 @@ def search_chip(shape, row_counts, limits, timing, cycles_per_dram_word, k,
                             evaluated += visit_m(
                                 shape, row_counts, timing, cycles_per_dram_word, k,
                                 objective, prune, loaded, sent, strips, image_groups,
-                                c_passes, c_sets, m_least, m_most, dram_load, dram_fixed, n, e, p,
-                                q, r, t, best, mappings, causes)
+                                c_passes, c_sets, m_least, m_most, dram_load,
+                                dram_fixed, n, e, p, q, r, t, best, mappings, causes)
     return evaluated
 
 
@@ -581,8 +583,8 @@ def search_isca16(a, words, cost, hop_weight, objective, prune, best, mappings):
     hop_weight : float
         How often the search counts a psum hop; the paper's counts it twice.
     objective, prune, best, mappings
-        As for ``search_chip``; e holds the paper's f. Pruned are every p but the largest
-        that fits and every n but the smallest of equally many image groups, which no
+        As for ``search_chip``; e holds the paper's f. Pruned are every p but the
+        largest that fits and every n but the smallest of equally many image groups, which no
         energy term prefers, and branches whose cheapest leaf is too dear.
 
     Returns
@@ -642,6 +644,6 @@ def search_isca16(a, words, cost, hop_weight, objective, prune, best, mappings):
                             else:
                                 score, second = energy * cycles, energy
                             if score <= best[kth, 0]:
-                                keep_best(best, mappings, score, second, m, n, f, p, q, r,
-                                          t)
+                                keep_best(best, mappings, score, second, m, n, f, p, q,
+                                          r, t)
     return evaluated

@@ -90,8 +90,8 @@ class ConvLayer:
             if span > getattr(self, fmap):
                 raise ValueError(
                     f"{self.name}: filter {filt}={getattr(self, filt)} covers {span} "
-                    f"pixels and exceeds the padded ifmap {fmap}={getattr(self, fmap)}; "
-                    f"was padding added?")
+                    f"pixels and exceeds the padded ifmap "
+                    f"{fmap}={getattr(self, fmap)}; was padding added?")
         top, bottom, left, right = self.padding
         for pad, fmap in ((top + bottom, "H"), (left + right, "W")):
             if pad >= getattr(self, fmap):
@@ -230,7 +230,8 @@ class Network:
         """
         if not isinstance(batch, int) or batch < 1:
             raise ValueError(
-                f"{self.name}: batch must be a whole number of at least 1, got {batch!r}")
+                f"{self.name}: batch must be a whole number of at least 1, "
+                f"got {batch!r}")
         if batch == self.batch:
             return self
         layers = []

@@ -43,7 +43,7 @@ class Mapping:
     t: int
 
     def __str__(self):
-        return " ".join(f"{key}={value}" for key, value in zip("mnepqrt", astuple(self)))
+        return " ".join(f"{key}={getattr(self, key)}" for key in "mnepqrt")
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,8 +79,8 @@ def cut(layer, hardware):
     """Cut a layer's filters into what the array and the ifmap spads can hold.
 
     A filter higher than the array is cut into row segments of nearly equal height, one
-    whose row is wider than the ifmap spad into column segments. Each segment is a filter
-    of its own whose psums meet in the global buffer.
+    whose row is wider than the ifmap spad into column segments. Each segment is a
+    filter of its own whose psums meet in the global buffer.
 
     Raises
     ------
@@ -92,8 +92,8 @@ def cut(layer, hardware):
     if taps > hardware.spad_filter_words:
         raise ValueError(
             f"{layer.name}: one filter row of {taps} words exceeds the "
-            f"{hardware.spad_filter_words}-word filter spad of {hardware.name}; enlarge "
-            f"[spad_words] filter")
+            f"{hardware.spad_filter_words}-word filter spad of {hardware.name}; "
+            f"enlarge [spad_words] filter")
     return geometry
 
 
@@ -213,8 +213,8 @@ def _check_chip(layer, hardware, mapping):
     yield ("filter words of a pass", use["filter_words"], hardware.glb_filter_words,
            "the filter buffer words", "lower p, q, r or t")
     banks = use["ifmap_banks"] + use["psum_banks"]
-    yield (f"GLB banks, {use['ifmap_banks']} of ifmaps and {use['psum_banks']} of psums,",
-           banks, hardware.glb_banks, "the GLB banks", "lower m, n or e")
+    yield (f"GLB banks, {use['ifmap_banks']} of ifmaps and {use['psum_banks']} of "
+           f"psums,", banks, hardware.glb_banks, "the GLB banks", "lower m, n or e")
 
 
 def _check_isca16(layer, hardware, mapping):
@@ -288,8 +288,8 @@ def _parse_mappings(lines, text):
                     f"{where}: layer {cell_of['layer']!r} stands here twice")
             for key in "mnepqrt":
                 if not cell_of[key].isdecimal() or int(cell_of[key]) < 1:
-                    raise ValueError(f"{where}, column {key}: must be a whole number of "
-                                     f"at least 1, got {cell_of[key]!r}")
+                    raise ValueError(f"{where}, column {key}: must be a whole number "
+                                     f"of at least 1, got {cell_of[key]!r}")
             mappings[cell_of["layer"]] = Mapping(*(int(cell_of[k]) for k in "mnepqrt"))
     except (UnicodeDecodeError, csv.Error) as problem:
         raise ValueError(f"{text}: not a CSV file: {problem}") from None

@@ -7,12 +7,13 @@ import numpy as np
 
 from eyeriss_sim import kernels
 from eyeriss_sim.energy import search_coefficients
-from eyeriss_sim.mapping import Mapping, cut, glb_use, layer_of, limits, shape_key, timing
+from eyeriss_sim.mapping import (
+    Mapping, cut, glb_use, layer_of, limits, shape_key, timing)
 from eyeriss_sim.zeros import Zeros
 
 OBJECTIVES = {"energy": kernels.ENERGY, "cycles": kernels.CYCLES, "edp": kernels.EDP}
 UNCODED = Zeros(1.0, 1.0, 1.0, 1.0)
-# The search of the ISCA 2016 analysis weighs a psum hop twice; its figures count it once.
+# The search of the ISCA 2016 analysis weighs a psum hop twice, its figures once.
 ISCA16_HOP_WEIGHT = 2.0
 
 
@@ -38,8 +39,8 @@ class SearchResult:
 def search(layer, hardware, objective="energy", keep=1, prune=True, zeros=UNCODED):
     """Exhaustive search over the legal mappings of a layer.
 
-    Ties are settled by fewer cycles (by less energy where cycles are the objective), then
-    by the order of the search, so that the result is the same everywhere.
+    Ties are settled by fewer cycles (by less energy where cycles are the objective),
+    then by the order of the search, so that the result is the same everywhere.
 
     Parameters
     ----------
@@ -89,8 +90,8 @@ def _search(key, hardware, objective, keep, prune, zeros):
             mappings)
     else:
         sizes = np.array([
-            layer.N, layer.M_group, layer.C, layer.H, layer.W, layer.E, layer.F, layer.R,
-            layer.S, layer.V, layer.S_span, hardware.pes, hardware.glb_words,
+            layer.N, layer.M_group, layer.C, layer.H, layer.W, layer.E, layer.F,
+            layer.R, layer.S, layer.V, layer.S_span, hardware.pes, hardware.glb_words,
             hardware.rf_words], np.int64)
         words = np.array([layer.ifmap_words, layer.filter_words, layer.ofmap_words,
                           layer.macs], np.float64)
@@ -111,11 +112,12 @@ def _why_nothing_fits(layer, hardware):
     if hardware.accounting == "isca16":
         rf = 2 * layer.R + 1
         if rf > hardware.rf_words:
-            return (f"{layer.name}: one filter and ifmap column of {rf} words exceeds the "
-                    f"{hardware.rf_words}-word RF of {hardware.name}; enlarge [rf] words")
+            return (f"{layer.name}: one filter and ifmap column of {rf} words exceeds "
+                    f"the {hardware.rf_words}-word RF of {hardware.name}; enlarge [rf] "
+                    f"words")
         if layer.S > hardware.pes:
-            return (f"{layer.name}: filter width S={layer.S} exceeds the {hardware.pes} "
-                    f"PEs of {hardware.name}; enlarge [array]")
+            return (f"{layer.name}: filter width S={layer.S} exceeds the "
+                    f"{hardware.pes} PEs of {hardware.name}; enlarge [array]")
         words = layer.E + layer.H * layer.S_span
         return (f"{layer.name}: one strip of {words} words exceeds the "
                 f"{hardware.glb_words}-word GLB of {hardware.name}; enlarge "

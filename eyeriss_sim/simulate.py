@@ -137,7 +137,8 @@ class SimulationResult:
             "glb_filter_MB": megabytes(glb[FILTER, FILL] + glb[FILTER, READ]),
             "dram_MB": megabytes(result.accesses[DRAM].sum()),
             "energy_MAC": result.total_MAC,
-            **{f"{level}_MAC": by_level[axis] for axis, level in enumerate(LEVEL_COSTS)},
+            **{f"{level}_MAC": by_level[axis]
+               for axis, level in enumerate(LEVEL_COSTS)},
             "alu_MAC": result.alu_MAC,
             **{f"{kind}_MAC": by_kind[axis]
                for axis, kind in enumerate(("ifmap", "filter", "psum"))},
@@ -299,5 +300,5 @@ def _check_names(network, given, source, what):
     for name in given:
         if name not in names:
             raise ValueError(
-                f"{source}: {what} for layer {name!r}, which {network.name} has not; its "
-                f"layers are {', '.join(layer.name for layer in network.layers)}")
+                f"{source}: {what} for layer {name!r}, which {network.name} has not; "
+                f"its layers are {', '.join(layer.name for layer in network.layers)}")

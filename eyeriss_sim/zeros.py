@@ -4,8 +4,8 @@ import csv
 from dataclasses import dataclass
 from pathlib import Path
 
-# Run-length code of the chip: three pairs of a 5-bit run and a 16-bit level, and a flag,
-# in 64 bits (JSSC 2017, section V-B), so a non-zero takes 64/3 bits.
+# Run-length code of the chip: three pairs of a 5-bit run and a 16-bit level, and a
+# flag, in 64 bits (JSSC 2017, section V-B), so a non-zero takes 64/3 bits.
 RLC_BITS_PER_LEVEL = 64 / 3
 WORD_BITS = 16
 

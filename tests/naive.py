@@ -109,7 +109,7 @@ def count_accesses(layer, hardware, mapping):
 
 
 def count_cycles(layer, hardware, mapping):
-    """Processing cycles, pass by pass, by cause: mac, ramp, psum, ifmap, filter wait."""
+    """Processing cycles of all passes: mac, ramp, psum, ifmap, filter wait."""
     causes = np.zeros(5)
     for what, work in walk_passes(layer, hardware, mapping):
         if what != "pass":

@@ -1,4 +1,4 @@
-"""Access counts: hand-worked, against plain loops, and conserved from level to level."""
+"""Access counts: hand-worked, against plain loops, conserved from level to level."""
 
 import numpy as np
 import pytest
@@ -67,7 +67,8 @@ def test_counts_equal_plain_loops(compiled, triple):
     kernel = kernels.chip_counts
     if not compiled:
         kernel = getattr(kernel, "py_func", kernel)
-    passes = kernel(geometry.shape, geometry.row_counts, *vars(mapping).values(), accesses)
+    passes = kernel(
+        geometry.shape, geometry.row_counts, *vars(mapping).values(), accesses)
     expected, macs, expected_passes = naive.count_accesses(layer, hardware, mapping)
     assert (accesses == expected).all()
     assert macs == layer.macs

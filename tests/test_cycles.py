@@ -20,7 +20,8 @@ DENSE = Zeros(1.0, 1.0, 1.0, 1.0)
 
 
 def cycles_of(layer, hardware, mapping, zeros=DENSE):
-    return count_cycles(layer, hardware, mapping, count(layer, hardware, mapping), zeros)
+    counts = count(layer, hardware, mapping)
+    return count_cycles(layer, hardware, mapping, counts, zeros)
 
 
 @pytest.mark.parametrize("compiled", [True, False], ids=["jit", "py"])
