@@ -1,14 +1,17 @@
 import io
 import json
 import re
+import subprocess
+import sys
 
+import numpy as np
 import pandas as pd
 import pyarrow.parquet
 import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
-from eyeriss_sim import ConvLayer, Network, report, simulate
+from eyeriss_sim import ConvLayer, Network, plots, report, simulate
 from eyeriss_sim.labels import shorten
 from eyeriss_sim.layer import UncountedOp
 
@@ -212,3 +215,76 @@ def test_a_file_written_through_a_link_keeps_the_link_and_its_mode(alexnet, tmp_
     report.write_table(alexnet, link)
     assert link.is_symlink() and target.read_text().startswith("layer,")
     assert target.stat().st_mode & 0o777 == 0o640
+
+
+# ----------------------------------------------------------------------------- figures
+
+
+@pytest.mark.parametrize("draw, column", [
+    (plots.energy_by_level, "energy_MAC"),
+    (plots.energy_by_kind, "energy_MAC"),
+    (plots.cycles_by_cause, "cycles"),
+])
+@pytest.mark.parametrize("name", ["alexnet", "hostile"])
+def test_the_stacks_of_a_layer_add_up_to_its_column(draw, column, name, request):
+    result = request.getfixturevalue(name)
+    axes = draw(result).axes[0]
+    heights = np.sum(
+        [[bar.get_height() for bar in bars] for bars in axes.containers], axis=0)
+    size = {"10³ ": 1e3, "10⁶ ": 1e6, "10⁹ ": 1e9}[
+        re.search(r"10. |$", axes.get_ylabel())[0]]
+    assert heights * size == pytest.approx(result.table[column].to_numpy(float))
+
+
+def test_a_level_has_the_same_colour_on_every_machine(alexnet):
+    dense = simulate("alexnet", "isca16_256")
+    colours = [
+        {bars.get_label(): bars[0].get_facecolor()
+         for bars in plots.energy_by_level(result).axes[0].containers}
+        for result in (alexnet, dense)]
+    assert colours[0] == colours[1] and len(set(colours[0].values())) == 5
+
+
+def test_a_cause_that_costs_nothing_is_not_in_the_legend():
+    axes = plots.cycles_by_cause(simulate("alexnet", "isca16_256")).axes[0]
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["MACs"]
+
+
+@pytest.mark.parametrize("layers", [1, 5, 60, 150])
+def test_labels_neither_overlap_nor_leave_the_figure(layers):
+    names = [f"stages.{i // 10}.blocks.{i % 10}.attention.conv" for i in range(layers)]
+    result = simulate(Network("deep", [
+        ConvLayer(name=name, M=8, C=4, H=8, W=8, R=3, S=3) for name in names]))
+    figure = plots.utilization(result)
+    figure.draw_without_rendering()
+    boxes = [label.get_window_extent() for label in figure.axes[0].get_xticklabels()]
+    assert all(a.x1 <= b.x0 for a, b in zip(boxes, boxes[1:]))
+    assert all(box.y0 >= 0 and box.x0 >= 0 and box.x1 <= figure.bbox.x1
+               for box in boxes)
+
+
+def test_a_saved_figure_is_the_same_each_time_and_replaces_the_old_one_whole(
+        hostile, tmp_path, monkeypatch):
+    figure = plots.energy_by_level(hostile)
+    for suffix in plots.FORMATS:
+        path = tmp_path / f"figure{suffix}"
+        plots.save_figure(figure, path)
+        first = path.read_bytes()
+        plots.save_figure(plots.energy_by_level(hostile), path)
+        assert path.read_bytes() == first
+    monkeypatch.setattr("eyeriss_sim.atomic.os.replace", lambda *paths: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        plots.save_figure(figure, path)
+    assert path.read_bytes() == first
+    assert len(list(tmp_path.iterdir())) == len(plots.FORMATS)
+
+
+def test_an_unknown_figure_format_is_refused(hostile, tmp_path):
+    with pytest.raises(ValueError, match=r"'\.gif'; use \.png, \.svg, \.pdf"):
+        plots.save_figure(plots.utilization(hostile), tmp_path / "figure.gif")
+
+
+def test_pyplot_is_not_imported_and_matplotlib_only_with_figures():
+    code = ("import sys, eyeriss_sim.report; assert 'matplotlib' not in sys.modules; "
+            "import eyeriss_sim.plots; assert 'matplotlib.pyplot' not in sys.modules")
+    subprocess.run([sys.executable, "-c", code], check=True)
