@@ -3,6 +3,7 @@ import json
 import re
 import subprocess
 import sys
+from html.parser import HTMLParser
 
 import numpy as np
 import pandas as pd
@@ -173,7 +174,7 @@ def test_parquet_round_trips_and_carries_its_provenance(hostile, tmp_path):
 
 
 @pytest.mark.parametrize("path, problem", [
-    ("table.xlsx", r"no format for '\.xlsx'; use \.csv, \.json, \.parquet"),
+    ("table.xlsx", r"no format for '\.xlsx'; use \.csv, \.json, \.parquet, \.html"),
     ("table", "no format for ''"),
     ("missing/table.csv", "there is no folder .*missing; create it first"),
     ("folder.csv", "is a folder; name a file in it"),
@@ -288,3 +289,86 @@ def test_pyplot_is_not_imported_and_matplotlib_only_with_figures():
     code = ("import sys, eyeriss_sim.report; assert 'matplotlib' not in sys.modules; "
             "import eyeriss_sim.plots; assert 'matplotlib.pyplot' not in sys.modules")
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+# ---------------------------------------------------------------------------- the page
+
+
+class Page(HTMLParser):
+    """Checks that tags close in order; collects tags, cells and what refers to ids."""
+
+    void = {"meta"}
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.tags, self.cells = [], [], []
+        self.feed(text)
+        self.close()
+        assert not self.open
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        if tag in ("td", "th", "dt", "h1"):
+            self.cells.append("")
+        if tag not in self.void:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if self.open and self.open[-1] in ("td", "th", "dt", "h1"):
+            self.cells[-1] += data
+
+
+@pytest.fixture(scope="module")
+def pages(alexnet, hostile, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("pages")
+    texts = {}
+    for name, result in (("alexnet", alexnet), ("hostile", hostile)):
+        report.write_table(result, folder / f"{name}.html")
+        texts[name] = (folder / f"{name}.html").read_text("utf-8")
+    return texts
+
+
+@pytest.mark.parametrize("name", ["alexnet", "hostile"])
+def test_the_page_needs_nothing_but_itself_and_runs_nothing(pages, name):
+    page = Page(pages[name])
+    assert "http" not in pages[name] and "@import" not in pages[name]
+    tags = {tag for tag, _ in page.tags}
+    assert not tags & {"script", "link", "img", "iframe", "a"}
+    keys = {key for _, attrs in page.tags for key in attrs}
+    assert not any(key.startswith("on") or key == "src" for key in keys)
+    ids = {attrs["id"] for _, attrs in page.tags if "id" in attrs}
+    assert set(re.findall(r"url\(#(.+?)\)", pages[name])) <= ids
+
+
+def test_the_page_shows_every_name_as_text(pages, hostile):
+    page = Page(pages["hostile"])
+    for name in HOSTILE:
+        assert name.replace("\x1b", r"\x1b").replace("\n", r"\n") in page.cells
+    assert "<evil> & $co on eyeriss_chip" in page.cells
+    assert "<b>relu" in page.cells
+    assert "&lt;script&gt;alert" in pages["hostile"]
+
+
+def test_the_page_has_all_columns_rows_figures_and_totals(pages, alexnet):
+    page = Page(pages["alexnet"])
+    tags = [tag for tag, _ in page.tags]
+    shown = len(alexnet.table.columns) - len(alexnet.provenance)
+    assert tags.count("svg") == 4
+    assert tags.count("tr") == len(alexnet.layers) + 2
+    assert tags.count("td") == (shown - 1) * (len(alexnet.layers) + 1)
+    for text in ("895,795,200", "2,897,627,264", "77.568", "377.238"):
+        assert text in page.cells
+    assert "relu" in page.cells and "7 calls, 2,633,088 values" in pages["alexnet"]
+    for value in alexnet.provenance.values():
+        assert f"<dd>{value}</dd>" in pages["alexnet"]
+
+
+def test_figures_in_the_page_take_the_colour_of_its_text(pages):
+    assert "currentColor" in pages["alexnet"]
+    assert plots.INK not in pages["alexnet"].partition("</style>")[2]
