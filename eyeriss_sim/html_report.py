@@ -57,8 +57,8 @@ svg text { font-family: inherit; }
   vertical-align: bottom; font-weight: 600; }
 .layers thead th small { display: block; font-weight: 400; color: var(--soft); }
 .layers th:first-child { position: sticky; left: 0; z-index: 1; text-align: left;
-  background: var(--card); max-width: 16rem; white-space: normal;
-  overflow-wrap: anywhere; min-width: 8rem; }
+  background: var(--card); white-space: normal;
+  overflow-wrap: anywhere; min-width: min(${name_width}ch, 40vw); }
 .layers thead th:first-child { z-index: 2; }
 .layers tfoot th, .layers tfoot td { font-weight: 600; border-bottom: 0; }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: .2rem 1.5rem;
@@ -128,6 +128,7 @@ def render_html(result):
                              for key, value in _provenance(result).items()),
         figures="\n".join(html for html, _ in figures),
         narrowest=max(round(width) for _, width in figures),
+        name_width=min(max(map(len, result.table["layer"])) + 4, 36),
         table=_table(result),
         not_counted=_not_counted(result))
 
@@ -150,11 +151,11 @@ def headline(result):
     return {
         "MACs": _quantity(sums["macs"], COUNTS, "M"),
         "latency": _quantity(sums["total_ms"], TIMES, "ms"),
-        "images per second": f"{batch / sums['total_ms'] * 1e3:,.4g}",
+        "images per second": _number(batch / sums["total_ms"] * 1e3),
         "chip energy": _quantity(sums["energy_uJ"], ENERGY, "mJ"),
         "DRAM energy": _quantity(sums["dram_uJ"], ENERGY, "mJ"),
         "energy per image": _quantity(energy / batch, ENERGY, "mJ"),
-        "chip power": f"{sums['power_mW']:,.4g} mW",
+        "chip power": _number(sums["power_mW"]) + " mW",
         "utilisation": f"{sums['utilization']:.1%}",
         "DRAM traffic": _quantity(sums["dram_MB"], MEMORY, "MB"),
         "energy, normalised": _quantity(sums["energy_MAC"], COUNTS, "M") + " MAC",
@@ -163,7 +164,11 @@ def headline(result):
 
 def _quantity(value, units, home):
     unit = pick_unit(value, units, home, limit=1e4)
-    return f"{value / units[unit]:,.4g} {unit}".strip()
+    return f"{_number(value / units[unit])} {unit}".strip()
+
+
+def _number(value):
+    return f"{value:,.{decimals(value, 4)}f}"
 
 
 def _percentages(shares):

@@ -13,6 +13,7 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from eyeriss_sim import ConvLayer, Network, plots, report, simulate
+from eyeriss_sim.html_report import headline
 from eyeriss_sim.labels import shorten
 from eyeriss_sim.layer import UncountedOp
 
@@ -367,6 +368,12 @@ def test_the_page_has_all_columns_rows_figures_and_totals(pages, alexnet):
     assert "relu" in page.cells and "7 calls, 2,633,088 values" in pages["alexnet"]
     for value in alexnet.provenance.values():
         assert f"<dd>{value}</dd>" in pages["alexnet"]
+
+
+def test_headline_numbers_are_plain_whatever_their_size(alexnet, hostile):
+    assert headline(alexnet)["latency"] == "377.2 ms"
+    assert headline(alexnet)["images per second"] == "10.60"
+    assert headline(hostile)["images per second"] == "20,358"
 
 
 def test_figures_in_the_page_take_the_colour_of_its_text(pages):
