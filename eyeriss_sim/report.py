@@ -54,7 +54,7 @@ DISPENSABLE = ("cycles", "active_pes", "mapping", "processing_ms", "power_mW",
                "glb_MB", "macs", "dram_MB", "utilization", "energy_MAC", "dram_uJ")
 SHORT_NAME = 12
 
-FORMATS = (".csv", ".json", ".parquet")
+FORMATS = (".csv", ".json", ".parquet", ".html")
 
 
 # ---------------------------------------------------------------- sums over a network
@@ -268,7 +268,7 @@ def check_output_path(path):
     >>> check_output_path("table.xlsx")
     Traceback (most recent call last):
     ...
-    ValueError: table.xlsx: no format for '.xlsx'; use .csv, .json, .parquet
+    ValueError: table.xlsx: no format for '.xlsx'; use .csv, .json, .parquet, .html
     """
     path = Path(path)
     if path.is_dir():
@@ -293,6 +293,7 @@ def write_table(result, path):
     path : str or Path
         ``.csv``: ``result.table``, a row a layer, every digit. ``.json``: the same,
         what all rows share under ``provenance``. ``.parquet``: the same with types.
+        ``.html``: a page with figures for readers.
 
     Raises
     ------
@@ -300,8 +301,8 @@ def write_table(result, path):
         See ``check_output_path``.
     """
     path = check_output_path(path)
-    write = {".csv": _write_csv, ".json": _write_json,
-             ".parquet": _write_parquet}[path.suffix.lower()]
+    write = {".csv": _write_csv, ".json": _write_json, ".parquet": _write_parquet,
+             ".html": _write_html}[path.suffix.lower()]
     with replacing(path) as fresh:
         write(result, fresh)
 
@@ -327,3 +328,9 @@ def _write_parquet(result, path):
     metadata = {**table.schema.metadata, b"eyeriss_sim": provenance}
     table = table.replace_schema_metadata(metadata)
     pa.parquet.write_table(table, path)
+
+
+def _write_html(result, path):
+    # Brings in matplotlib, which takes longer to import than a network to simulate.
+    from eyeriss_sim.html_report import render_html
+    path.write_text(render_html(result), "utf-8")

@@ -1,14 +1,19 @@
 import io
 import json
 import re
+import subprocess
+import sys
+from html.parser import HTMLParser
 
+import numpy as np
 import pandas as pd
 import pyarrow.parquet
 import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
-from eyeriss_sim import ConvLayer, Network, report, simulate
+from eyeriss_sim import ConvLayer, Network, plots, report, simulate
+from eyeriss_sim.html_report import headline
 from eyeriss_sim.labels import shorten
 from eyeriss_sim.layer import UncountedOp
 
@@ -170,7 +175,7 @@ def test_parquet_round_trips_and_carries_its_provenance(hostile, tmp_path):
 
 
 @pytest.mark.parametrize("path, problem", [
-    ("table.xlsx", r"no format for '\.xlsx'; use \.csv, \.json, \.parquet"),
+    ("table.xlsx", r"no format for '\.xlsx'; use \.csv, \.json, \.parquet, \.html"),
     ("table", "no format for ''"),
     ("missing/table.csv", "there is no folder .*missing; create it first"),
     ("folder.csv", "is a folder; name a file in it"),
@@ -212,3 +217,165 @@ def test_a_file_written_through_a_link_keeps_the_link_and_its_mode(alexnet, tmp_
     report.write_table(alexnet, link)
     assert link.is_symlink() and target.read_text().startswith("layer,")
     assert target.stat().st_mode & 0o777 == 0o640
+
+
+# ----------------------------------------------------------------------------- figures
+
+
+@pytest.mark.parametrize("draw, column", [
+    (plots.energy_by_level, "energy_MAC"),
+    (plots.energy_by_kind, "energy_MAC"),
+    (plots.cycles_by_cause, "cycles"),
+])
+@pytest.mark.parametrize("name", ["alexnet", "hostile"])
+def test_the_stacks_of_a_layer_add_up_to_its_column(draw, column, name, request):
+    result = request.getfixturevalue(name)
+    axes = draw(result).axes[0]
+    heights = np.sum(
+        [[bar.get_height() for bar in bars] for bars in axes.containers], axis=0)
+    size = {"10³ ": 1e3, "10⁶ ": 1e6, "10⁹ ": 1e9}[
+        re.search(r"10. |$", axes.get_ylabel())[0]]
+    assert heights * size == pytest.approx(result.table[column].to_numpy(float))
+
+
+def test_a_level_has_the_same_colour_on_every_machine(alexnet):
+    dense = simulate("alexnet", "isca16_256")
+    colours = [
+        {bars.get_label(): bars[0].get_facecolor()
+         for bars in plots.energy_by_level(result).axes[0].containers}
+        for result in (alexnet, dense)]
+    assert colours[0] == colours[1] and len(set(colours[0].values())) == 5
+
+
+def test_a_cause_that_costs_nothing_is_not_in_the_legend():
+    axes = plots.cycles_by_cause(simulate("alexnet", "isca16_256")).axes[0]
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["MACs"]
+
+
+@pytest.mark.parametrize("layers", [1, 5, 60, 150])
+def test_labels_neither_overlap_nor_leave_the_figure(layers):
+    names = [f"stages.{i // 10}.blocks.{i % 10}.attention.conv" for i in range(layers)]
+    result = simulate(Network("deep", [
+        ConvLayer(name=name, M=8, C=4, H=8, W=8, R=3, S=3) for name in names]))
+    figure = plots.utilization(result)
+    figure.draw_without_rendering()
+    boxes = [label.get_window_extent() for label in figure.axes[0].get_xticklabels()]
+    assert all(a.x1 <= b.x0 for a, b in zip(boxes, boxes[1:]))
+    assert all(box.y0 >= 0 and box.x0 >= 0 and box.x1 <= figure.bbox.x1
+               for box in boxes)
+
+
+def test_a_saved_figure_is_the_same_each_time_and_replaces_the_old_one_whole(
+        hostile, tmp_path, monkeypatch):
+    figure = plots.energy_by_level(hostile)
+    for suffix in plots.FORMATS:
+        path = tmp_path / f"figure{suffix}"
+        plots.save_figure(figure, path)
+        first = path.read_bytes()
+        plots.save_figure(plots.energy_by_level(hostile), path)
+        assert path.read_bytes() == first
+    monkeypatch.setattr("eyeriss_sim.atomic.os.replace", lambda *paths: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        plots.save_figure(figure, path)
+    assert path.read_bytes() == first
+    assert len(list(tmp_path.iterdir())) == len(plots.FORMATS)
+
+
+def test_an_unknown_figure_format_is_refused(hostile, tmp_path):
+    with pytest.raises(ValueError, match=r"'\.gif'; use \.png, \.svg, \.pdf"):
+        plots.save_figure(plots.utilization(hostile), tmp_path / "figure.gif")
+
+
+def test_pyplot_is_not_imported_and_matplotlib_only_with_figures():
+    code = ("import sys, eyeriss_sim.report; assert 'matplotlib' not in sys.modules; "
+            "import eyeriss_sim.plots; assert 'matplotlib.pyplot' not in sys.modules")
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+# ---------------------------------------------------------------------------- the page
+
+
+class Page(HTMLParser):
+    """Checks that tags close in order; collects tags, cells and what refers to ids."""
+
+    void = {"meta"}
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.tags, self.cells = [], [], []
+        self.feed(text)
+        self.close()
+        assert not self.open
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        if tag in ("td", "th", "dt", "h1"):
+            self.cells.append("")
+        if tag not in self.void:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if self.open and self.open[-1] in ("td", "th", "dt", "h1"):
+            self.cells[-1] += data
+
+
+@pytest.fixture(scope="module")
+def pages(alexnet, hostile, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("pages")
+    texts = {}
+    for name, result in (("alexnet", alexnet), ("hostile", hostile)):
+        report.write_table(result, folder / f"{name}.html")
+        texts[name] = (folder / f"{name}.html").read_text("utf-8")
+    return texts
+
+
+@pytest.mark.parametrize("name", ["alexnet", "hostile"])
+def test_the_page_needs_nothing_but_itself_and_runs_nothing(pages, name):
+    page = Page(pages[name])
+    assert "http" not in pages[name] and "@import" not in pages[name]
+    tags = {tag for tag, _ in page.tags}
+    assert not tags & {"script", "link", "img", "iframe", "a"}
+    keys = {key for _, attrs in page.tags for key in attrs}
+    assert not any(key.startswith("on") or key == "src" for key in keys)
+    ids = {attrs["id"] for _, attrs in page.tags if "id" in attrs}
+    assert set(re.findall(r"url\(#(.+?)\)", pages[name])) <= ids
+
+
+def test_the_page_shows_every_name_as_text(pages, hostile):
+    page = Page(pages["hostile"])
+    for name in HOSTILE:
+        assert name.replace("\x1b", r"\x1b").replace("\n", r"\n") in page.cells
+    assert "<evil> & $co on eyeriss_chip" in page.cells
+    assert "<b>relu" in page.cells
+    assert "&lt;script&gt;alert" in pages["hostile"]
+
+
+def test_the_page_has_all_columns_rows_figures_and_totals(pages, alexnet):
+    page = Page(pages["alexnet"])
+    tags = [tag for tag, _ in page.tags]
+    shown = len(alexnet.table.columns) - len(alexnet.provenance)
+    assert tags.count("svg") == 4
+    assert tags.count("tr") == len(alexnet.layers) + 2
+    assert tags.count("td") == (shown - 1) * (len(alexnet.layers) + 1)
+    for text in ("895,795,200", "2,897,627,264", "77.568", "377.238"):
+        assert text in page.cells
+    assert "relu" in page.cells and "7 calls, 2,633,088 values" in pages["alexnet"]
+    for value in alexnet.provenance.values():
+        assert f"<dd>{value}</dd>" in pages["alexnet"]
+
+
+def test_headline_numbers_are_plain_whatever_their_size(alexnet, hostile):
+    assert headline(alexnet)["latency"] == "377.2 ms"
+    assert headline(alexnet)["images per second"] == "10.60"
+    assert headline(hostile)["images per second"] == "20,358"
+
+
+def test_figures_in_the_page_take_the_colour_of_its_text(pages):
+    assert "currentColor" in pages["alexnet"]
+    assert plots.INK not in pages["alexnet"].partition("</style>")[2]

@@ -1,0 +1,238 @@
+"""Figures of a result: where energy and cycles go, layer by layer.
+
+Each function returns a matplotlib ``Figure`` that belongs to nobody else: no pyplot, no
+window, no state. Importing matplotlib is slow, so import this module where it is used.
+"""
+
+import warnings
+from io import BytesIO
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+from matplotlib.figure import Figure
+
+from eyeriss_sim.atomic import replacing
+from eyeriss_sim.cycles import CAUSES
+from eyeriss_sim.energy import LEVEL_COSTS
+from eyeriss_sim.kernels import ceil_div
+from eyeriss_sim.labels import clip_middle, pick_unit, printable, shorten
+from eyeriss_sim.report import CAUSE_NAMES, KIND_NAMES, LEVEL_NAMES
+
+# Okabe and Ito's colours, which differ for colour-blind readers too (2008). What is
+# drawn next to each other differs in lightness as well, for print in grey.
+GREY, BLUE, SKY, GREEN = "#8c8c8c", "#0072b2", "#56b4e9", "#009e73"
+YELLOW, ORANGE, RED, PINK = "#f0e442", "#e69f00", "#d55e00", "#cc79a7"
+LEVEL_COLOURS = {"alu": GREY, "rf": SKY, "noc": GREEN, "glb": ORANGE, "dram": RED}
+KIND_COLOURS = {"alu": GREY, "ifmap": BLUE, "filter": ORANGE, "psum": PINK}
+CAUSE_COLOURS = {"mac": BLUE, "ramp": SKY, "psum_net": PINK, "glb": ORANGE,
+                 "dram_filter": RED, "dram_fmap": YELLOW}
+INK, GRID = "#1f2328", "#808080"
+
+FORMATS = (".png", ".svg", ".pdf")
+STYLE = {
+    "font.size": 9,
+    "font.family": "sans-serif",
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": GRID,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    # Letters stay letters: an SVG can be searched, and takes the font of its page.
+    "svg.fonttype": "none",
+    "svg.hashsalt": "eyeriss-sim",
+}
+
+UPRIGHT_LABELS = 10     # more than these turn
+LABELS = 80             # more than these are thinned
+LABEL_CHARACTERS = 26
+
+
+@matplotlib.rc_context(STYLE)
+def energy_by_level(result):
+    """Normalised energy of each layer, stacked by level, the MACs as ALU.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+
+    Examples
+    --------
+    >>> from eyeriss_sim import simulate
+    >>> figure = energy_by_level(simulate("alexnet"))
+    >>> [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+    ['ALU', 'RF', 'NoC', 'GLB', 'DRAM']
+    """
+    levels = ("alu", *LEVEL_COSTS)
+    return _energy(result, "Energy by level", levels, LEVEL_NAMES, LEVEL_COLOURS)
+
+
+@matplotlib.rc_context(STYLE)
+def energy_by_kind(result):
+    """Normalised energy of each layer, stacked by what is moved; MACs apart.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    return _energy(result, "Energy by kind of data", tuple(KIND_NAMES), KIND_NAMES,
+                   KIND_COLOURS)
+
+
+@matplotlib.rc_context(STYLE)
+def cycles_by_cause(result):
+    """Cycles of each layer, stacked by what the array was waiting for.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    table = result.table
+    unit, size = _axis_unit(table["cycles"].max())
+    stacks = {
+        CAUSE_NAMES[cause]: (table[f"{cause}_cycles"] / size, CAUSE_COLOURS[cause])
+        for cause in CAUSES}
+    figure, axes = _stacked(result, "Cycles by cause", stacks)
+    axes.set_ylabel(f"{unit}cycles")
+    per_ms = result.hardware.clock_MHz * 1e3 / size
+    time = axes.secondary_yaxis(
+        "right", functions=(lambda y: y / per_ms, lambda ms: ms * per_ms))
+    time.set_ylabel(f"ms at {result.hardware.clock_MHz:g} MHz")
+    time.tick_params(length=0)
+    time.spines["right"].set_visible(False)
+    return figure
+
+
+@matplotlib.rc_context(STYLE)
+def utilization(result):
+    """Share of the array's MAC slots that each layer uses, and of the PEs it can use.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    figure, axes = _frame(result, "Utilisation of the array")
+    places = np.arange(len(result.layers))
+    used = 100 * result.table["utilization"].to_numpy()
+    active = 100 * result.table["active_pes"].to_numpy() / result.hardware.pes
+    width = _bar_width(len(used))
+    bars = axes.bar(places, used, width, color=BLUE, label="MACs a PE and cycle")
+    lines = axes.hlines(active, places - width / 2, places + width / 2, color=RED,
+                        linewidth=2, label="PEs at work in a full pass")
+    axes.set_ylim(0, 105)
+    axes.set_ylabel("% of the array")
+    _legend(axes, [bars, lines])
+    return figure
+
+
+def save_figure(figure, path):
+    """Save a figure as ``.png``, ``.svg`` or ``.pdf``; an old file is replaced whole.
+
+    Parameters
+    ----------
+    figure : matplotlib.figure.Figure
+    path : str or Path
+
+    Raises
+    ------
+    ValueError
+        Another suffix.
+    """
+    path = Path(path)
+    if path.suffix.lower() not in FORMATS:
+        raise ValueError(f"{path}: no format for {path.suffix!r}; use "
+                         + ", ".join(FORMATS))
+    with replacing(path) as fresh:
+        fresh.write_bytes(_rendered(figure, path.suffix.lower()[1:]))
+
+
+def svg_text(figure):
+    """The figure as SVG on a transparent ground."""
+    return _rendered(figure, "svg", facecolor="none").decode("utf-8")
+
+
+def _rendered(figure, kind, **options):
+    # No dates: the same result gives the same file.
+    metadata = {"svg": dict.fromkeys(("Date", "Creator", "Format", "Type")),
+                "pdf": {"CreationDate": None}}.get(kind)
+    buffer = BytesIO()
+    with matplotlib.rc_context(STYLE), warnings.catch_warnings():
+        # A name in letters that the font lacks shows boxes; no reason to shout.
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")
+        figure.savefig(buffer, format=kind, dpi=150, metadata=metadata, **options)
+    return buffer.getvalue()
+
+
+def _energy(result, title, keys, names, colours):
+    unit, size = _axis_unit(result.table["energy_MAC"].max())
+    stacks = {names[key]: (result.table[f"{key}_MAC"] / size, colours[key])
+              for key in keys}
+    figure, axes = _stacked(result, title, stacks)
+    axes.set_ylabel(f"energy ({unit}MAC)")
+    return figure
+
+
+def _axis_unit(largest):
+    """The power of ten that an axis counts in: its name, and its size."""
+    powers = {"": 1.0, "10³ ": 1e3, "10⁶ ": 1e6, "10⁹ ": 1e9, "10¹² ": 1e12}
+    unit = pick_unit(largest, powers, "", limit=1e3)
+    return unit, powers[unit]
+
+
+def _stacked(result, title, stacks):
+    figure, axes = _frame(result, title)
+    places, width = np.arange(len(result.layers)), _bar_width(len(result.layers))
+    bottom = np.zeros(len(places))
+    for name, (heights, colour) in stacks.items():
+        heights = heights.to_numpy(float)
+        # What never occurs needs no place in the legend.
+        if heights.any():
+            axes.bar(places, heights, width, bottom=bottom, color=colour, label=name)
+        bottom += heights
+    _legend(axes)
+    return figure, axes
+
+
+def _frame(result, title):
+    """A figure with room for all layers and their names, and a title."""
+    layers = len(result.layers)
+    names = [clip_middle(name, LABEL_CHARACTERS) for name in shorten(
+        [printable(name) for name in result.table["layer"]], LABEL_CHARACTERS)]
+    longest = max(map(len, names))
+    turned = layers > UPRIGHT_LABELS or longest * layers > 90
+    figure = Figure(figsize=(min(max(7.2, 1.6 + 0.19 * layers), 18),
+                             3.6 + 0.065 * longest * turned), layout="constrained")
+    said = result.provenance
+    # Names are data: a dollar sign in one starts no formula.
+    figure.suptitle(
+        printable(f"{title}: {said['network']}, batch {said['batch']}, on "
+                  f"{said['hardware']}, zeros: {said['zeros']}"),
+        x=0.01, ha="left", fontsize=10, fontweight="bold", parse_math=False)
+    axes = figure.add_subplot()
+    step = ceil_div(layers, LABELS)
+    axes.set_xticks(
+        range(0, layers, step), names[::step], parse_math=False,
+        fontsize=9 if layers <= 20 else 7.5)
+    if turned:
+        # Held by their ends, so that they meet the axis in any font.
+        for label in axes.get_xticklabels():
+            label.set(rotation=90, rotation_mode="anchor", ha="right", va="center")
+    axes.set_xlim(-0.6, layers - 0.4)
+    axes.tick_params("both", length=0)
+    axes.grid(axis="y", color=GRID, alpha=0.25, linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.set_facecolor("none")
+    axes.spines[["top", "left", "right"]].set_visible(False)
+    return figure, axes
+
+
+def _bar_width(layers):
+    return 0.62 if layers <= 20 else 0.78
+
+
+def _legend(axes, handles=None):
+    """In one line above the data, where it covers none."""
+    axes.legend(
+        handles=handles, loc="lower left", bbox_to_anchor=(0, 1), ncols=8,
+        frameon=False, borderaxespad=0.2, handlelength=1, handleheight=1,
+        columnspacing=1.4, handletextpad=0.5, borderpad=0.2)
