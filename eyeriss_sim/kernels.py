@@ -353,8 +353,8 @@ def keep_best(best, mappings, primary, secondary, m, n, e, p, q, r, t):
 
 @njit(cache=True, error_model="numpy")
 def visit_m(shape, row_counts, timing, cycles_per_dram_word, k, objective, prune,
-            loaded, sent, strips, image_groups, c_passes, c_sets, m_least, m_most, dram_load,
-            dram_fixed, n, e, p, q, r, t, best, mappings, causes):
+            loaded, sent, strips, image_groups, c_passes, c_sets, m_least, m_most,
+            dram_load, dram_fixed, n, e, p, q, r, t, best, mappings, causes):
     """Try every m for one n e p q r t; returns how many were evaluated.
 
     With ``prune`` an m is left out when it can't win. Energy: the largest multiple of
@@ -584,8 +584,8 @@ def search_isca16(a, words, cost, hop_weight, objective, prune, best, mappings):
         How often the search counts a psum hop; the paper's counts it twice.
     objective, prune, best, mappings
         As for ``search_chip``; e holds the paper's f. Pruned are every p but the
-        largest that fits and every n but the smallest of equally many image groups, which no
-        energy term prefers, and branches whose cheapest leaf is too dear.
+        largest that fits and every n but the smallest of equally many image groups,
+        which no energy term prefers, and branches whose cheapest leaf is too dear.
 
     Returns
     -------

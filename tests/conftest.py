@@ -1,6 +1,0 @@
-"""Set-up of all tests."""
-
-import sys
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).parent))
