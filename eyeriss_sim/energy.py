@@ -3,9 +3,11 @@
 import numpy as np
 
 from eyeriss_sim import kernels
+from eyeriss_sim.codes import WORD_BITS
 from eyeriss_sim.counts import COUNTS_SHAPE, LEVELS
 from eyeriss_sim.kernels import (
     DRAIN, DRAM, FILL, FILTER, IFMAP, NOC, PSUM, READ, RF, WRITE)
+from eyeriss_sim.zeros import BITS_16
 
 LEVEL_COSTS = tuple(level.lower() for level in LEVELS)
 
@@ -37,7 +39,7 @@ def access_weights():
     return weights
 
 
-def level_energy(counts, zeros, cost):
+def level_energy(counts, zeros, cost, bits=BITS_16):
     """Energy by level and kind.
 
     Parameters
@@ -45,7 +47,11 @@ def level_energy(counts, zeros, cost):
     counts : Counts
     zeros : Zeros
     cost : callable
-        Level name ("rf", "noc", "glb", "dram", "alu") to the energy of one access.
+        Level name ("rf", "noc", "glb", "dram", "alu") to the energy of one 16-bit
+        access or MAC.
+    bits : Bits
+        Widths of the operands: an access scales with the bits of its kind, a MAC with
+        those of both its operands (Yang et al., Asilomar 2017).
 
     Returns
     -------
@@ -54,9 +60,11 @@ def level_energy(counts, zeros, cost):
     alu : float
         Energy of the MACs.
     """
-    priced = (effective_accesses(counts, zeros) * access_weights()).sum(axis=2)
+    widths = np.array([bits.ifmap, bits.filter, bits.ofmap]) / WORD_BITS
+    priced = (effective_accesses(counts, zeros) * access_weights()).sum(axis=2) * widths
     by_level = priced * np.array([[cost(level)] for level in LEVEL_COSTS])
-    return by_level, counts.macs * zeros.macs_left * cost("alu")
+    macs = counts.macs * zeros.macs_left * float(widths[0] * widths[1])
+    return by_level, macs * cost("alu")
 
 
 def search_coefficients(shape, hardware, zeros):

@@ -6,6 +6,8 @@ from importlib import resources
 from math import isfinite
 from pathlib import Path
 
+from eyeriss_sim.codes import FILTER_CODES, FMAP_CODES
+
 WORD_B = 2                      # every word of the chip has 16 bits
 ACCOUNTINGS = ("chip", "isca16")
 ZERO_HANDLINGS = ("dense", "gate_ifmap", "skip_either")
@@ -29,7 +31,8 @@ TABLES = {
                "static_mW": "static_mW"},
     "energy_per_word_pJ": {"alu": "alu_pJ", "rf": "rf_pJ", "noc": "noc_pJ",
                            "glb": "glb_pJ", "dram": "dram_pJ"},
-    "zeros": {"handling": "zeros"},
+    "zeros": {"handling": "zeros", "fmap_code": "fmap_code",
+              "filter_code": "filter_code"},
 }
 TOP_KEYS = ("name", "accounting", "extends")
 UNIT_FAMILIES = (
@@ -90,9 +93,12 @@ class Hardware:
     static_mW : float
         Leakage of the whole chip.
     zeros : {"dense", "gate_ifmap", "skip_either"}
-        ``gate_ifmap``: a zero ifmap value saves the MAC and its spad accesses, fmaps
-        are run-length coded in DRAM. ``skip_either``: so does a zero weight, and
-        filters are coded too. Neither saves a cycle.
+        ``gate_ifmap``: a zero ifmap value saves the MAC and its spad accesses, and
+        fmaps are coded in DRAM. ``skip_either``: so does a zero weight, and filters are
+        coded too. Neither saves a cycle.
+    fmap_code, filter_code : str
+        How what is coded is coded: ``none``, ``rlc``, ``significance_map``; filters
+        also ``csr``, ``csc``, ``periodic``.
 
     Raises
     ------
@@ -134,10 +140,14 @@ class Hardware:
     clock_pJ_per_PE_cycle: float = 0.0
     static_mW: float = 0.0
     zeros: str = "dense"
+    fmap_code: str = "none"
+    filter_code: str = "none"
 
     def __post_init__(self):
         self._one_of("accounting", ACCOUNTINGS)
         self._one_of("zeros", ZERO_HANDLINGS)
+        self._one_of("fmap_code", FMAP_CODES)
+        self._one_of("filter_code", FILTER_CODES)
         needed = NEEDED_BY_CHIP if self.accounting == "chip" else NEEDED_BY_ISCA16
         for field in fields(self):
             value = getattr(self, field.name)

@@ -569,7 +569,8 @@ COST_ALU, COST_RF, COST_NOC, COST_GLB, COST_DRAM = 0, 1, 2, 3, 4
 
 
 @njit(cache=True)
-def search_isca16(a, words, cost, hop_weight, objective, prune, best, mappings):
+def search_isca16(a, words, cost, hop_weight, ifmap_ratio, filter_ratio, ofmap_ratio,
+                  macs_left, objective, prune, best, mappings):
     """The best legal mappings of one layer in the closed forms of ISCA 2016.
 
     Parameters
@@ -582,6 +583,10 @@ def search_isca16(a, words, cost, hop_weight, objective, prune, best, mappings):
         ALU, RF, NOC, GLB, DRAM.
     hop_weight : float
         How often the search counts a psum hop; the paper's counts it twice.
+    ifmap_ratio, filter_ratio, ofmap_ratio : float
+        Words in DRAM over words of the uncoded stream.
+    macs_left : float
+        Share of the MACs and their RF accesses that zeros leave.
     objective, prune, best, mappings
         As for ``search_chip``; e holds the paper's f. Pruned are every p but the
         largest that fits and every n but the smallest of equally many image groups,
@@ -606,7 +611,8 @@ def search_isca16(a, words, cost, hop_weight, objective, prune, best, mappings):
             width = (f - 1) * a[I_V] + a[I_SPAN]
             ifmap_pass = ifmap * alpha_h * width / f
             filter_energy = filters * image_groups * (
-                cost[COST_DRAM] * ceil_div(a[I_F], f) + cost[COST_NOC] * a[I_F])
+                cost[COST_DRAM] * filter_ratio * ceil_div(a[I_F], f)
+                + cost[COST_NOC] * a[I_F])
             sets = a[I_PES] // (a[I_S] * f)
             for r in range(1, min(sets, a[I_C]) + 1):
                 for q in range(1, a[I_C] // r + 1):
@@ -617,13 +623,16 @@ def search_isca16(a, words, cost, hop_weight, objective, prune, best, mappings):
                         break
                     c_passes, q_groups = ceil_div(a[I_C], q * r), ceil_div(a[I_C], q)
                     fixed = (
-                        filter_energy + cost[COST_ALU] * words[ISCA16_MACS]
-                        + cost[COST_DRAM] * (ifmap_pass * ceil_div(a[I_M], m) + ofmap)
+                        filter_energy + cost[COST_ALU] * macs_left * words[ISCA16_MACS]
+                        + cost[COST_DRAM] * (
+                            ifmap_ratio * ifmap_pass * ceil_div(a[I_M], m)
+                            + ofmap_ratio * ofmap)
                         + cost[COST_GLB] * 2 * ofmap * (c_passes - 1)
                         + cost[COST_NOC] * hop_weight * ofmap * (
                             q_groups * a[I_S] - c_passes)
-                        + cost[COST_RF] * (2 * words[ISCA16_MACS] + 2 * ofmap * (
-                            a[I_C] * a[I_R] * a[I_S] - q_groups * a[I_S])))
+                        + cost[COST_RF] * macs_left * 2 * (
+                            words[ISCA16_MACS] + ofmap * (
+                                a[I_C] * a[I_R] * a[I_S] - q_groups * a[I_S])))
                     per_set = cost[COST_NOC] * ifmap * a[I_S] * alpha_h
                     per_pass = cost[COST_GLB] * ifmap_pass
                     if prune and objective == ENERGY and fixed + per_set * ceil_div(

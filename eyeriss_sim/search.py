@@ -9,10 +9,9 @@ from eyeriss_sim import kernels
 from eyeriss_sim.energy import search_coefficients
 from eyeriss_sim.mapping import (
     Mapping, cut, glb_use, layer_of, limits, shape_key, timing)
-from eyeriss_sim.zeros import Zeros
+from eyeriss_sim.zeros import NO_ZEROS
 
 OBJECTIVES = {"energy": kernels.ENERGY, "cycles": kernels.CYCLES, "edp": kernels.EDP}
-UNCODED = Zeros(1.0, 1.0, 1.0, 1.0)
 # The search of the ISCA 2016 analysis weighs a psum hop twice, its figures once.
 ISCA16_HOP_WEIGHT = 2.0
 
@@ -36,7 +35,7 @@ class SearchResult:
     evaluated: int
 
 
-def search(layer, hardware, objective="energy", keep=1, prune=True, zeros=UNCODED):
+def search(layer, hardware, objective="energy", keep=1, prune=True, zeros=NO_ZEROS):
     """Exhaustive search over the legal mappings of a layer.
 
     Ties are settled by fewer cycles (by less energy where cycles are the objective),
@@ -98,8 +97,9 @@ def _search(key, hardware, objective, keep, prune, zeros):
         cost = np.array([hardware.cost_MAC(level)
                          for level in ("alu", "rf", "noc", "glb", "dram")])
         evaluated = kernels.search_isca16(
-            sizes, words, cost, ISCA16_HOP_WEIGHT, OBJECTIVES[objective], prune, best,
-            mappings)
+            sizes, words, cost, ISCA16_HOP_WEIGHT, zeros.ifmap_ratio,
+            zeros.filter_ratio, zeros.ofmap_ratio, zeros.macs_left,
+            OBJECTIVES[objective], prune, best, mappings)
     found = [place for place in range(keep) if np.isfinite(best[place, 0])]
     return SearchResult(
         tuple(Mapping(*(int(v) for v in mappings[place])) for place in found),

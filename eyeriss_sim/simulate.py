@@ -18,7 +18,8 @@ from eyeriss_sim.layer import ConvLayer, Network
 from eyeriss_sim.mapping import (
     Mapping, check_mapping, layer_of, read_mappings, shape_key)
 from eyeriss_sim.search import search
-from eyeriss_sim.zeros import Densities, Zeros, read_densities, zeros_of
+from eyeriss_sim.zeros import (
+    BITS_16, Bits, Densities, Zeros, read_densities, zeros_of)
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,6 +35,8 @@ class LayerResult:
     densities : Densities
     zeros : Zeros
         What the machine makes of them.
+    bits : Bits
+        Widths of the operands.
     counts : Counts
         Dense accesses.
     accesses : float64 ndarray, shape (4, 3, 5), words
@@ -52,6 +55,7 @@ class LayerResult:
     mapping_source: str
     densities: Densities
     zeros: Zeros
+    bits: Bits
     counts: Counts
     accesses: np.ndarray
     cycles: Cycles
@@ -151,6 +155,9 @@ class SimulationResult:
             "ifmap_density": result.densities.ifmap,
             "filter_density": result.densities.filter,
             "ofmap_density": result.densities.ofmap,
+            "ifmap_bits": result.bits.ifmap,
+            "filter_bits": result.bits.filter,
+            "ofmap_bits": result.bits.ofmap,
             "mapping_source": result.mapping_source,
             **self.provenance,
         }
@@ -259,24 +266,29 @@ def as_network(network, batch=None, input_shape=None):
     return network if batch is None else network.with_batch(batch)
 
 
-def simulate_layer(layer, hardware, mapping, mapping_source, densities, first_layer):
-    """One layer under a legal mapping; returns its LayerResult."""
-    zeros = zeros_of(hardware.zeros, densities, first_layer)
+def simulate_layer(layer, hardware, mapping, mapping_source, densities, first_layer,
+                   bits=BITS_16, zeros=None):
+    """One layer under a legal mapping; returns its LayerResult.
+
+    ``zeros`` are what exact tensors gave; without them the densities' expectation.
+    """
+    if zeros is None:
+        zeros = zeros_of(hardware, densities, first_layer, bits)
     return LayerResult(
-        layer, mapping, mapping_source, densities, zeros,
-        *_evaluate(shape_key(layer), hardware, mapping, zeros))
+        layer, mapping, mapping_source, densities, zeros, bits,
+        *_evaluate(shape_key(layer), hardware, mapping, zeros, bits))
 
 
 @lru_cache(maxsize=16384)
-def _evaluate(key, hardware, mapping, zeros):
+def _evaluate(key, hardware, mapping, zeros, bits):
     """All that doesn't depend on a layer's name: layers of one shape share it."""
     layer = layer_of(key)
     counts = count(layer, hardware, mapping)
     cycles = count_cycles(layer, hardware, mapping, counts, zeros)
     seconds = cycles.total / (hardware.clock_MHz * 1e6)
     return (counts, effective_accesses(counts, zeros), cycles,
-            *level_energy(counts, zeros, hardware.cost_MAC),
-            *level_energy(counts, zeros, hardware.cost_pJ),
+            *level_energy(counts, zeros, hardware.cost_MAC, bits),
+            *level_energy(counts, zeros, hardware.cost_pJ, bits),
             cycles.total * hardware.pes * hardware.clock_pJ_per_PE_cycle,
             hardware.static_mW * 1e9 * seconds)
 

@@ -4,10 +4,11 @@ import csv
 from dataclasses import dataclass
 from pathlib import Path
 
-# Run-length code of the chip: three pairs of a 5-bit run and a 16-bit level, and a
-# flag, in 64 bits (JSSC 2017, section V-B), so a non-zero takes 64/3 bits.
-RLC_BITS_PER_LEVEL = 64 / 3
-WORD_BITS = 16
+import numpy as np
+
+from eyeriss_sim import zero_kernels
+from eyeriss_sim.codes import WORD_BITS, expected_ratio, nonzero_mask
+from eyeriss_sim.layer import ConvLayer
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,23 @@ class Densities:
 
 
 @dataclass(frozen=True)
+class Bits:
+    """Widths of a layer's operands; psums count with the ofmaps."""
+
+    ifmap: int = WORD_BITS
+    filter: int = WORD_BITS
+    ofmap: int = WORD_BITS
+
+    def check(self, layer_name):
+        """Refuse a width that is no number of bits."""
+        for key in ("ifmap", "filter", "ofmap"):
+            value = getattr(self, key)
+            if not isinstance(value, int) or not 1 <= value <= 32:
+                raise ValueError(f"{layer_name}: {key} bits must be a whole number in "
+                                 f"1..32, got {value!r}")
+
+
+@dataclass(frozen=True)
 class Zeros:
     """What the zeros of one layer save on one machine.
 
@@ -45,42 +63,129 @@ class Zeros:
     ofmap_ratio: float
 
 
-def rlc_ratio(density):
-    """Coded over uncoded size of a stream of that density, expected.
-
-    The code is switched off for a stream that it would not shrink, as the chip does for
-    the first layer's input.
-
-    Examples
-    --------
-    >>> rlc_ratio(0.375), rlc_ratio(1.0)
-    (0.5, 1.0)
-    """
-    return min(1.0, density * RLC_BITS_PER_LEVEL / WORD_BITS)
+NO_ZEROS = Zeros(1.0, 1.0, 1.0, 1.0)
+BITS_16 = Bits()
 
 
-def zeros_of(handling, densities, first_layer):
-    """What densities save under a zero handling.
+def zeros_of(hardware, densities, first_layer, bits=BITS_16):
+    """What densities save on a machine, expected.
 
     Parameters
     ----------
-    handling : {"dense", "gate_ifmap", "skip_either"}
+    hardware : Hardware
+        Its zero handling and codes.
     densities : Densities
     first_layer : bool
         The network's input is not run-length coded (JSSC 2017, section V-B).
+    bits : Bits
+        Widths of the operands.
 
     Returns
     -------
     Zeros
     """
-    if handling == "dense":
-        return Zeros(1.0, 1.0, 1.0, 1.0)
-    ifmap_ratio = 1.0 if first_layer else rlc_ratio(densities.ifmap)
-    ofmap_ratio = rlc_ratio(densities.ofmap)
-    if handling == "gate_ifmap":
+    if hardware.zeros == "dense":
+        return NO_ZEROS
+    if first_layer and hardware.fmap_code == "rlc":
+        ifmap_ratio = 1.0
+    else:
+        ifmap_ratio = expected_ratio(hardware.fmap_code, densities.ifmap, bits.ifmap)
+    ofmap_ratio = expected_ratio(hardware.fmap_code, densities.ofmap, bits.ofmap)
+    if hardware.zeros == "gate_ifmap":
         return Zeros(densities.ifmap, ifmap_ratio, 1.0, ofmap_ratio)
     return Zeros(densities.ifmap * densities.filter, ifmap_ratio,
-                 rlc_ratio(densities.filter), ofmap_ratio)
+                 expected_ratio(hardware.filter_code, densities.filter, bits.filter),
+                 ofmap_ratio)
+
+
+@dataclass(frozen=True, eq=False)
+class LayerZeros:
+    """Exact zeros of one layer's real tensors.
+
+    Parameters
+    ----------
+    layer : ConvLayer
+        N counts the images that were measured.
+    met : int64 ndarray, shape (groups * C, R, S)
+        Non-zero ifmap values that each tap meets, over all images and windows.
+    taps : int64 ndarray, shape (groups * C, R, S)
+        Non-zero weights at each tap, over the filters of the group.
+    ifmap_nonzeros, filter_nonzeros, ofmap_nonzeros : int
+        Padding counts as zeros of the ifmap.
+    """
+
+    layer: ConvLayer
+    met: np.ndarray
+    taps: np.ndarray
+    ifmap_nonzeros: int
+    filter_nonzeros: int
+    ofmap_nonzeros: int
+
+    @property
+    def macs_of_nonzero_ifmaps(self):
+        """MACs that gating leaves: those whose ifmap value is not zero."""
+        return int(self.met.sum()) * self.layer.M_group
+
+    @property
+    def macs_of_nonzero_pairs(self):
+        """MACs that skipping leaves: those with neither operand zero."""
+        return int((self.met * self.taps).sum())
+
+    @property
+    def densities(self):
+        """The shares that a density table would hold."""
+        layer = self.layer
+        return Densities(self.ifmap_nonzeros / layer.ifmap_words,
+                         self.filter_nonzeros / layer.filter_words,
+                         self.ofmap_nonzeros / layer.ofmap_words)
+
+
+def count_zeros(layer, ifmap, filt, ofmap):
+    """Exact zeros of a layer, from its tensors.
+
+    No MAC is visited: the products with two non-zero operands are, summed over channels
+    and taps, (non-zero weights at the tap) x (non-zero ifmap values that meet it).
+
+    Parameters
+    ----------
+    layer : ConvLayer
+    ifmap : ndarray, shape (N, groups * C, H, W)
+        Padding included.
+    filt : ndarray, shape (M, C, R, S)
+    ofmap : ndarray, shape (N, M, E, F)
+        As the chip writes it.
+
+    Returns
+    -------
+    LayerZeros
+
+    Raises
+    ------
+    ValueError
+        A shape that is not the layer's, NaN or infinite values, a count beyond 64 bits.
+    """
+    expected = {
+        "ifmap": (ifmap, (layer.N, layer.groups * layer.C, layer.H, layer.W)),
+        "filter": (filt, (layer.M, layer.C, layer.R, layer.S)),
+        "ofmap": (ofmap, (layer.N, layer.M, layer.E, layer.F))}
+    for kind, (tensor, shape) in expected.items():
+        if tensor.shape != shape:
+            raise ValueError(f"{layer.name}: {kind} of shape {tensor.shape}, but the "
+                             f"layer has {shape}")
+    for kind in ("ifmap", "filter"):
+        tensor = expected[kind][0]
+        if tensor.dtype.kind == "f" and not np.isfinite(tensor).all():
+            raise ValueError(f"{layer.name}: the {kind} holds NaN or infinite values")
+    if layer.macs > np.iinfo(np.int64).max:
+        raise ValueError(f"{layer.name}: {layer.macs:.3g} MACs exceed a 64-bit count; "
+                         f"lower the batch")
+    met = np.zeros((layer.groups * layer.C, layer.R, layer.S), np.int64)
+    taps = np.zeros_like(met)
+    ifmap_nonzeros = zero_kernels.count_met(
+        nonzero_mask(ifmap), layer.U, layer.V, *layer.dilation, layer.E, layer.F, met)
+    filter_nonzeros = zero_kernels.count_taps(nonzero_mask(filt), layer.groups, taps)
+    return LayerZeros(layer, met, taps, int(ifmap_nonzeros), int(filter_nonzeros),
+                      int(np.count_nonzero(ofmap)))
 
 
 def read_densities(path):

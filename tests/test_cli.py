@@ -101,7 +101,7 @@ def hardware_file(folder, text):
 
 @pytest.mark.parametrize("args, words", [
     (["simulate", "alexnot"], "did you mean alexnet?"),
-    (["simulate", "alexnet", "--hardware", "eyeris"], "presets are eyeriss_chip"),
+    (["simulate", "alexnet", "--hardware", "eyeris"], "presets are eap_tool"),
     (["simulate", "alexnet", "--hardware", "no.toml"], "no.toml: No such file"),
     (["simulate", "alexnet", "--batch", "0"], "at least 1, got '0'"),
     (["simulate", "alexnet", "--batch", "-3"], "at least 1, got '-3'"),

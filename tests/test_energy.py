@@ -17,7 +17,8 @@ from eyeriss_sim.kernels import (
     DRAM, FILTER, GLB, IFMAP, NOC, PSUM, READ, RF, WRITE)
 from eyeriss_sim.layer import ConvLayer, Network
 from eyeriss_sim.simulate import simulate_layer
-from eyeriss_sim.zeros import rlc_ratio, zeros_of
+from eyeriss_sim.codes import expected_ratio
+from eyeriss_sim.zeros import NO_ZEROS
 
 shares = st.floats(0, 1)
 
@@ -32,7 +33,7 @@ def one_layer(densities, zeros, first_layer=False, layer=None, mapping=None):
 def test_dense_energy_of_one_window_by_hand():
     layer = ConvLayer(name="dot", M=1, C=1, H=1, W=3, R=1, S=3)
     counts = count(layer, CHIP, Mapping(1, 1, 1, 1, 1, 1, 1))
-    by_level, alu = level_energy(counts, zeros_of("dense", Densities(), True),
+    by_level, alu = level_energy(counts, NO_ZEROS,
                                  CHIP.cost_MAC)
     assert by_level[RF].tolist() == [3 + 3, 3 + 3, 3 + 3]
     assert by_level[NOC].tolist() == [2 * 3, 2 * 3, 2 * 2]
@@ -42,9 +43,9 @@ def test_dense_energy_of_one_window_by_hand():
 
 
 def test_rlc_takes_64_thirds_of_bits_for_a_level_and_is_off_where_it_would_expand():
-    assert rlc_ratio(0.3) == pytest.approx(0.3 * (64 / 3) / 16)
-    assert rlc_ratio(0.75) == rlc_ratio(0.9) == 1.0
-    assert rlc_ratio(0.0) == 0.0
+    assert expected_ratio("rlc", 0.3) == pytest.approx(0.3 * (64 / 3) / 16)
+    assert expected_ratio("rlc", 0.75) == expected_ratio("rlc", 0.9) == 1.0
+    assert expected_ratio("rlc", 0.0) == 0.0
 
 
 def test_gating_scales_the_pe_and_the_fmaps_in_dram_and_nothing_else():

@@ -14,13 +14,13 @@ from eyeriss_sim.energy import level_energy
 from eyeriss_sim.hardware import load_hardware
 from eyeriss_sim.layer import ConvLayer
 from eyeriss_sim.mapping import Mapping, check_mapping, cut
-from eyeriss_sim.search import OBJECTIVES, UNCODED, search
-from eyeriss_sim.zeros import Zeros
+from eyeriss_sim.search import OBJECTIVES, search
+from eyeriss_sim.zeros import NO_ZEROS, Zeros
 
 ISCA16 = load_hardware("isca16_256")
 
 
-def scores(layer, hardware, mapping, zeros=UNCODED):
+def scores(layer, hardware, mapping, zeros=NO_ZEROS):
     """Normalised energy and total cycles by the model that reports use."""
     counts = count(layer, hardware, mapping)
     by_level, alu = level_energy(counts, zeros, hardware.cost_MAC)

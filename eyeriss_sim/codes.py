@@ -1,0 +1,179 @@
+"""Codes that store tensors without their zeros: sizes of each, and the chip's codec."""
+
+from math import ceil, log2
+
+import numpy as np
+
+from eyeriss_sim import zero_kernels
+
+WORD_BITS = 16
+# A pair of a 5-bit run and a 16-bit value; three pairs and a flag in 64 bits.
+RLC_WORD_BITS = 64
+RLC_BITS_PER_VALUE = RLC_WORD_BITS / zero_kernels.PAIRS_PER_WORD
+POINTER_BITS = 32           # of CSR and CSC row and column starts
+LONGEST_PERIOD = 64
+
+FMAP_CODES = ("none", "rlc", "significance_map")
+FILTER_CODES = ("none", "rlc", "significance_map", "csr", "csc", "periodic")
+
+
+def nonzero_mask(tensor):
+    """uint8, C order, 1 where a value is not zero: what the counting kernels read."""
+    return np.ascontiguousarray(tensor != 0).view(np.uint8)
+
+
+def rlc_encode(stream):
+    """The chip's run-length code of a stream of 16-bit values.
+
+    Parameters
+    ----------
+    stream : int16 array_like, any shape
+        Taken in C order.
+
+    Returns
+    -------
+    uint64 ndarray, 1-D
+
+    Examples
+    --------
+    >>> words = rlc_encode(np.array([0, 0, 7, 0], np.int16))
+    >>> len(words), rlc_decode(words, 4).tolist()
+    (1, [0, 0, 7, 0])
+    """
+    stream = np.asarray(stream)
+    if stream.dtype != np.int16:
+        raise ValueError(f"run-length coding takes int16 values, got {stream.dtype}; "
+                         f"quantise first")
+    stream = np.ascontiguousarray(stream).ravel()
+    words = np.empty(stream.size // zero_kernels.PAIRS_PER_WORD + 1, np.uint64)
+    return words[:zero_kernels.encode(stream, words)].copy()
+
+
+def rlc_decode(words, length):
+    """The ``length`` int16 values that ``rlc_encode`` made ``words`` of.
+
+    Raises
+    ------
+    ValueError
+        The words end early, or hold more than that many values.
+    """
+    stream = np.empty(length, np.int16)
+    words = np.ascontiguousarray(words, np.uint64)
+    read = zero_kernels.decode(words, stream)
+    if read != len(words):
+        raise ValueError(f"run-length code of {len(words)} words does not hold a "
+                         f"stream of {length} values")
+    return stream
+
+
+def expected_ratio(code, density, bits=WORD_BITS):
+    """Coded over uncoded size of a stream of that density, expected.
+
+    The run-length code is switched off where it would not shrink a stream, as the
+    chip does for the first layer's input; the significance map, one bit a zero and
+    1 + bits a non-zero, is always there (Yang et al., Asilomar 2017).
+
+    Examples
+    --------
+    >>> expected_ratio("rlc", 0.375), expected_ratio("rlc", 1.0)
+    (0.5, 1.0)
+    >>> expected_ratio("significance_map", 0.5)
+    0.5625
+    """
+    if code == "none":
+        return 1.0
+    if code == "rlc":
+        return min(1.0, density * RLC_BITS_PER_VALUE / bits)
+    if code == "significance_map":
+        return density + 1 / bits
+    raise ValueError(f"code {code!r} needs the filters themselves, not their density; "
+                     f"codes that need no more: {', '.join(FMAP_CODES)}")
+
+
+def significance_map_ratio(nonzeros, values, bits=WORD_BITS):
+    """One bit a value, and its ``bits`` where it is not zero, over ``bits`` a value."""
+    return (values + bits * nonzeros) / (bits * values)
+
+
+def fmap_strips_ratio(fmap, strips):
+    """Run-length coded over uncoded size of the strips that loads or dumps move.
+
+    Parameters
+    ----------
+    fmap : ndarray, shape (N, channels, H, W), padding included
+    strips : sequence of (int, int)
+        First row of each strip and the row after its last.
+
+    Returns
+    -------
+    float
+        At most 1: the code is switched off for an fmap that it would not shrink.
+    """
+    first, last = (np.array(ends, np.int64) for ends in zip(*strips))
+    words = zero_kernels.count_strip_words(nonzero_mask(fmap), first, last)
+    uncoded = fmap.shape[0] * fmap.shape[1] * fmap.shape[3] * int((last - first).sum())
+    return min(1.0, words * RLC_WORD_BITS / (uncoded * WORD_BITS))
+
+
+def filter_ratio(code, filt, layer, mapping, bits=WORD_BITS):
+    """Coded over uncoded size of real filters.
+
+    Parameters
+    ----------
+    code : str
+        One of ``FILTER_CODES``. ``csr`` and ``csc`` store the M x C R S matrix by its
+        rows or columns; ``periodic`` the kept values and, once, the supports that
+        kernel (m, c) takes in turn by (m + c) mod period (pSConv).
+    filt : ndarray, shape (M, C, R, S)
+    layer : ConvLayer
+    mapping : Mapping
+        Orders the stream that ``rlc`` codes.
+    bits : int
+        Of a weight.
+
+    Returns
+    -------
+    float
+    """
+    M, C, R, S = filt.shape
+    nonzeros = int(np.count_nonzero(filt))
+    if code == "none":
+        return 1.0
+    if code == "significance_map":
+        return significance_map_ratio(nonzeros, filt.size, bits)
+    if code == "rlc":
+        words = zero_kernels.count_filter_words(
+            nonzero_mask(filt), layer.groups, mapping.m, mapping.p, mapping.q,
+            mapping.r, mapping.t)
+        return min(1.0, words * RLC_WORD_BITS / (filt.size * bits))
+    if code == "periodic":
+        stored = bits * nonzeros + period(filt, layer.name) * R * S
+    else:
+        rows, columns = (M, C * R * S) if code == "csr" else (C * R * S, M)
+        index_bits = max(1, ceil(log2(columns)))
+        stored = nonzeros * (bits + index_bits) + (rows + 1) * POINTER_BITS
+    return stored / (filt.size * bits)
+
+
+def period(filt, name):
+    """The smallest period of kernel supports along (m + c).
+
+    Raises
+    ------
+    ValueError
+        There is none of at most 64, so that the supports can't be stored once.
+    """
+    M, C, R, S = filt.shape
+    # One integer a kernel tells its support.
+    kernels = (filt != 0).reshape(M * C, R * S)
+    _, support = np.unique(kernels, axis=0, return_inverse=True)
+    support = support.reshape(M, C)
+    place = np.add.outer(np.arange(M), np.arange(C))
+    for length in range(1, LONGEST_PERIOD + 1):
+        slot = place % length
+        first = np.zeros(length, support.dtype)
+        first[slot.ravel()[::-1]] = support.ravel()[::-1]
+        if (first[slot] == support).all():
+            return length
+    raise ValueError(f"{name}: its kernel supports do not repeat along m + c with a "
+                     f"period of at most {LONGEST_PERIOD}; use another filter code")

@@ -1,0 +1,230 @@
+"""Exact zeros of real tensors, against plain loops; codes both ways."""
+
+from itertools import product
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from draws import layers
+from eyeriss_sim import zero_kernels
+from eyeriss_sim.codes import (
+    FILTER_CODES, expected_ratio, filter_ratio, fmap_strips_ratio, period, rlc_decode,
+    rlc_encode)
+from eyeriss_sim.hardware import load_hardware
+from eyeriss_sim.layer import ConvLayer
+from eyeriss_sim.mapping import Mapping
+from eyeriss_sim.zeros import Bits, Densities, count_zeros, zeros_of
+
+
+def naive_pairs(stream):
+    """(run, level) pairs, one value after the other."""
+    pairs, run = [], 0
+    for value in stream:
+        if value == 0 and run < 31:
+            run += 1
+        else:
+            pairs.append((run, int(value)))
+            run = 0
+    if run:
+        pairs.append((run - 1, 0))
+    return pairs
+
+
+def naive_words(stream):
+    """The pairs packed by string arithmetic, lowest bit last."""
+    pairs = naive_pairs(stream)
+    words = []
+    for start in range(0, len(pairs), 3):
+        bits = "".join(f"{level & 0xFFFF:016b}{run:05b}"
+                       for run, level in reversed(pairs[start:start + 3]))
+        flag = start + 3 >= len(pairs)
+        words.append((flag << 63) | int(bits, 2))
+    return words
+
+
+streams = st.lists(st.one_of(st.just(0), st.just(0), st.integers(-2**15, 2**15 - 1)),
+                   max_size=200).map(lambda values: np.array(values, np.int16))
+
+
+@settings(max_examples=300, deadline=None)
+@given(stream=streams)
+def test_run_length_code_equals_plain_packing_and_decodes_to_the_stream(stream):
+    words = rlc_encode(stream)
+    assert [int(word) for word in words] == naive_words(stream)
+    assert (rlc_decode(words, len(stream)) == stream).all()
+    assert zero_kernels.count_pairs(stream) == len(naive_pairs(stream))
+
+
+@pytest.mark.parametrize("stream, pairs", [
+    ([], []), ([0], [(0, 0)]), ([5], [(0, 5)]), ([-1], [(0, -1)]),
+    ([0] * 31 + [5], [(31, 5)]), ([0] * 32 + [5], [(31, 0), (0, 5)]),
+    ([0] * 33 + [5], [(31, 0), (1, 5)]), ([0] * 31, [(30, 0)]),
+    ([0] * 32, [(31, 0)]), ([0] * 33, [(31, 0), (0, 0)]),
+    ([1, 2, 3], [(0, 1), (0, 2), (0, 3)]),
+])
+def test_edge_cases_of_runs_by_hand(stream, pairs):
+    stream = np.array(stream, np.int16)
+    words = rlc_encode(stream)
+    found = [(int(word) >> shift & 31, int(np.int16(np.uint16(int(word) >> shift + 5
+                                                              & 0xFFFF))))
+             for word in words for shift in (0, 21, 42)]
+    assert found[:len(pairs)] == pairs
+    assert len(words) == -(-len(pairs) // 3)
+    assert (rlc_decode(words, len(stream)) == stream).all()
+
+
+def test_a_code_of_another_length_or_type_is_refused():
+    words = rlc_encode(np.arange(9, dtype=np.int16))
+    for wrong in (words[:-1], np.append(words, words)):
+        with pytest.raises(ValueError, match="does not hold a stream of 9 values"):
+            rlc_decode(wrong, 9)
+    with pytest.raises(ValueError, match="stream of 4 values"):
+        rlc_decode(words, 4)
+    with pytest.raises(ValueError, match="takes int16 values, got float64"):
+        rlc_encode(np.zeros(3))
+
+
+@st.composite
+def layer_with_tensors(draw):
+    layer = draw(layers(most_channels=3, most_filters=4, most_windows=6))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32)))
+
+    def sparse(*shape):
+        density = draw(st.sampled_from([0.0, 0.1, 0.5, 1.0]))
+        return rng.integers(1, 9, shape) * (rng.random(shape) < density)
+
+    return (layer, sparse(layer.N, layer.groups * layer.C, layer.H, layer.W),
+            sparse(layer.M, layer.C, layer.R, layer.S),
+            sparse(layer.N, layer.M, layer.E, layer.F))
+
+
+@settings(max_examples=60, deadline=None)
+@given(drawn=layer_with_tensors())
+def test_gated_and_skipped_macs_equal_a_visit_to_every_mac(drawn):
+    layer, ifmap, filt, ofmap = drawn
+    gated = both = 0
+    for n, m, e, f in product(range(layer.N), range(layer.M), range(layer.E),
+                              range(layer.F)):
+        first = m // layer.M_group * layer.C
+        window = ifmap[n, first:first + layer.C,
+                       e * layer.U:e * layer.U + layer.R_span:layer.dilation[0],
+                       f * layer.V:f * layer.V + layer.S_span:layer.dilation[1]]
+        gated += int((window != 0).sum())
+        both += int(((window != 0) & (filt[m] != 0)).sum())
+    zeros = count_zeros(layer, ifmap, filt, ofmap)
+    assert zeros.macs_of_nonzero_ifmaps == gated
+    assert zeros.macs_of_nonzero_pairs == both
+    assert zeros.ifmap_nonzeros == np.count_nonzero(ifmap)
+    assert zeros.filter_nonzeros == np.count_nonzero(filt)
+    assert zeros.ofmap_nonzeros == np.count_nonzero(ofmap)
+
+
+def test_dense_tensors_leave_every_mac():
+    layer = ConvLayer(name="dense", N=2, M=6, C=3, H=9, W=8, R=3, S=2, U=2, groups=2)
+    zeros = count_zeros(layer, np.ones((2, 6, 9, 8)), np.ones((6, 3, 3, 2)),
+                        np.ones((2, 6, 4, 4)))
+    assert zeros.macs_of_nonzero_ifmaps == zeros.macs_of_nonzero_pairs == layer.macs
+    assert zeros.densities == Densities(1.0, 1.0, 1.0)
+
+
+@settings(max_examples=60, deadline=None)
+@given(drawn=layer_with_tensors(), e=st.integers(1, 4))
+def test_words_of_coded_strips_equal_a_code_of_each_strip(drawn, e):
+    fmap = drawn[1].astype(np.int16)
+    strips = [(top, min(top + e, fmap.shape[2])) for top in range(0, fmap.shape[2], e)]
+    words = sum(len(rlc_encode(fmap[n, c, top:end]))
+                for n, c, (top, end) in product(
+                    range(fmap.shape[0]), range(fmap.shape[1]), strips))
+    assert fmap_strips_ratio(fmap, strips) == min(1.0, words * 4 / fmap.size)
+
+
+@settings(max_examples=60, deadline=None)
+@given(drawn=layer_with_tensors(), letters=st.tuples(*[st.integers(1, 3)] * 5))
+def test_words_of_coded_filters_equal_a_code_of_each_pass(drawn, letters):
+    layer, filt = drawn[0], drawn[2].astype(np.int16)
+    p, q, r, t, loads = letters
+    m = -(-layer.M_group // loads)
+    words = 0
+    for group in range(layer.groups):
+        own = filt[group * layer.M_group:(group + 1) * layer.M_group]
+        for top, c in product(range(0, layer.M_group, m), range(0, layer.C, q * r)):
+            kept = own[top:top + m]
+            for first in range(0, len(kept), p * t):
+                stream = [
+                    kept[first + in_t * p + in_p, c + in_r * q + in_q, row, tap]
+                    for tap, in_q, in_p, row, in_r, in_t in product(
+                        range(layer.S), range(q), range(p), range(layer.R), range(r),
+                        range(t))
+                    if first + in_t * p + in_p < len(kept)
+                    and c + in_r * q + in_q < layer.C]
+                words += len(rlc_encode(np.array(stream, np.int16)))
+    mapping = Mapping(m, 1, 1, p, q, r, t)
+    assert filter_ratio("rlc", filt, layer, mapping) == min(1.0, words * 4 / filt.size)
+
+
+def test_sizes_of_filter_codes_by_hand():
+    layer = ConvLayer(name="conv", M=2, C=2, H=3, W=3, R=3, S=3)
+    filt = np.zeros((2, 2, 3, 3))
+    filt[:, :, 0, :2] = 1
+    mapping = Mapping(2, 1, 1, 1, 1, 1, 1)
+    bits = {"none": 36 * 16, "significance_map": 36 + 8 * 16,
+            "csr": 8 * (16 + 5) + 3 * 32, "csc": 8 * (16 + 1) + 19 * 32,
+            "periodic": 8 * 16 + 9}
+    for code, size in bits.items():
+        assert filter_ratio(code, filt, layer, mapping) == size / (36 * 16)
+    assert set(bits) | {"rlc"} == set(FILTER_CODES)
+
+
+def test_period_of_supports_is_found_and_its_absence_told():
+    rng = np.random.default_rng(0)
+    supports = rng.random((5, 3, 3)) < 0.4
+    place = np.add.outer(np.arange(7), np.arange(6)) % 5
+    filt = supports[place] * rng.integers(1, 5, (7, 6, 3, 3))
+    assert period(filt, "conv") == 5
+    wild = (rng.random((90, 90, 3, 3)) < 0.5).astype(float)
+    with pytest.raises(ValueError, match="^conv: its kernel supports do not repeat"):
+        period(wild, "conv")
+
+
+@pytest.mark.parametrize("change, words", [
+    (dict(ifmap=np.ones((1, 2, 5, 4))), "ifmap of shape (1, 2, 5, 4), but the layer"),
+    (dict(filt=np.ones((4, 2, 3, 2))), "filter of shape (4, 2, 3, 2), but the layer"),
+    (dict(ofmap=np.ones((1, 4, 3, 2))), "ofmap of shape (1, 4, 3, 2), but the layer"),
+    (dict(filt=np.full((4, 2, 3, 3), np.nan)), "the filter holds NaN or infinite"),
+    (dict(ifmap=np.full((1, 2, 5, 5), np.inf)), "the ifmap holds NaN or infinite"),
+])
+def test_tensors_that_do_not_fit_are_refused_with_the_layer(change, words):
+    layer = ConvLayer(name="conv", M=4, C=2, H=5, W=5, R=3, S=3)
+    tensors = dict(ifmap=np.ones((1, 2, 5, 5)), filt=np.ones((4, 2, 3, 3)),
+                   ofmap=np.ones((1, 4, 3, 3))) | change
+    with pytest.raises(ValueError) as caught:
+        count_zeros(layer, **tensors)
+    assert str(caught.value).startswith("conv: ") and words in str(caught.value)
+
+
+def test_a_count_beyond_64_bits_is_refused():
+    layer = ConvLayer(name="huge", N=2**20, M=2**20, C=2**20, H=64, W=64, R=1, S=1)
+
+    def virtual(*shape):
+        return np.broadcast_to(np.int8(1), shape)
+
+    with pytest.raises(ValueError, match="huge: .* MACs exceed a 64-bit count"):
+        count_zeros(layer, virtual(2**20, 2**20, 64, 64), virtual(2**20, 2**20, 1, 1),
+                    virtual(2**20, 2**20, 64, 64))
+
+
+def test_significance_map_of_dense_data_costs_a_bit_a_value():
+    assert expected_ratio("significance_map", 1.0) == 17 / 16
+    assert expected_ratio("significance_map", 0.25, bits=8) == 0.25 + 1 / 8
+    eap = load_hardware("eap_tool")
+    zeros = zeros_of(eap, Densities(0.5, 0.25, 1.0), True, Bits(16, 8, 16))
+    assert zeros.macs_left == 0.125
+    assert (zeros.ifmap_ratio, zeros.filter_ratio, zeros.ofmap_ratio) == (
+        0.5625, 0.375, 1.0625)
+
+
+def test_a_code_that_needs_positions_says_so_when_it_has_only_a_density():
+    with pytest.raises(ValueError, match="'csr' needs the filters themselves"):
+        expected_ratio("csr", 0.5)
