@@ -180,12 +180,30 @@ def count_zeros(layer, ifmap, filt, ofmap):
         raise ValueError(f"{layer.name}: {layer.macs:.3g} MACs exceed a 64-bit count; "
                          f"lower the batch")
     met = np.zeros((layer.groups * layer.C, layer.R, layer.S), np.int64)
-    taps = np.zeros_like(met)
     ifmap_nonzeros = zero_kernels.count_met(
         nonzero_mask(ifmap), layer.U, layer.V, *layer.dilation, layer.E, layer.F, met)
-    filter_nonzeros = zero_kernels.count_taps(nonzero_mask(filt), layer.groups, taps)
-    return LayerZeros(layer, met, taps, int(ifmap_nonzeros), int(filter_nonzeros),
+    taps = count_taps(layer, filt)
+    return LayerZeros(layer, met, taps, int(ifmap_nonzeros), int(taps.sum()),
                       int(np.count_nonzero(ofmap)))
+
+
+def count_taps(layer, filt):
+    """Non-zero weights at each tap, over the filters of its group.
+
+    Parameters
+    ----------
+    layer : ConvLayer
+    filt : ndarray, shape (M, C, R, S)
+
+    Returns
+    -------
+    int64 ndarray, shape (groups * C, R, S)
+    """
+    filt = np.ascontiguousarray(filt)
+    nonzero = np.empty((layer.groups, layer.C * layer.R * layer.S), np.int32)
+    zero_kernels.count_taps(
+        filt.reshape(layer.groups, layer.M_group, nonzero.shape[1]), nonzero)
+    return nonzero.astype(np.int64).reshape(-1, layer.R, layer.S)
 
 
 def read_densities(path):
