@@ -237,16 +237,27 @@ def simulate(network, hardware="eyeriss_chip", batch=None, *, mapping="search",
             source = f"search:{objective}"
         layers.append(simulate_layer(
             layer, hardware, chosen, source, layer_densities, first_layer=place == 0))
-    provenance = {
+    return SimulationResult(network, hardware, tuple(layers),
+                            provenance_of(network, hardware))
+
+
+def provenance_of(network, hardware):
+    """What a result stands on, as constant columns of its table."""
+    return {
         "network": network.name,
         "batch": network.batch,
         "hardware": hardware.name,
         "accounting": hardware.accounting,
         "zeros": hardware.zeros,
         "cost_table": cost_table(hardware),
-        "version": version("eyeriss-sim"),
+        "version": own_version(),
     }
-    return SimulationResult(network, hardware, tuple(layers), provenance)
+
+
+@lru_cache(maxsize=1)
+def own_version():
+    """Release of this package, looked up once: it is read from a file."""
+    return version("eyeriss-sim")
 
 
 def as_network(network, batch=None, input_shape=None):

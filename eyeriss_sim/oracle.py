@@ -1,0 +1,446 @@
+"""EnergyOracle: what pruning and cascade ask, as often as they like."""
+
+import threading
+import weakref
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+import numpy as np
+
+from eyeriss_sim.codes import (
+    WORD_BITS, expected_ratio, filter_ratio, fmap_strips_ratio, significance_map_ratio)
+from eyeriss_sim.counts import count
+from eyeriss_sim.hardware import load_hardware
+from eyeriss_sim.kernels import DRAM, FILTER, PSUM, READ, RF, WRITE
+from eyeriss_sim.mapping import (
+    Mapping, check_mapping, layer_of, read_mappings, shape_key)
+from eyeriss_sim.search import search
+from eyeriss_sim.simulate import (
+    SimulationResult, as_network, clip_to_batch, provenance_of, simulate_layer)
+from eyeriss_sim.zeros import (
+    BITS_16, NO_ZEROS, Bits, Densities, Zeros, count_taps, count_zeros, zeros_of)
+
+SEARCHES = ("dense", "sparse")
+# Images that are run through a module at once while its zeros are measured.
+CHUNK = 8
+
+
+@dataclass(frozen=True)
+class LayerWork:
+    """One layer as the oracle prices it: hashable, so that its price is kept.
+
+    Parameters
+    ----------
+    key : tuple
+        The layer's shape.
+    mapping : Mapping
+    zeros : Zeros
+        What its zeros leave.
+    bits : Bits
+    weights : int
+        Weights that are not zero.
+    """
+
+    key: tuple
+    mapping: Mapping
+    zeros: Zeros
+    bits: Bits
+    weights: int
+
+
+@dataclass(frozen=True, eq=False)
+class MeasuredLayer:
+    """Zeros of one layer of a module over all measured images.
+
+    Parameters
+    ----------
+    layer : ConvLayer
+        At the oracle's batch.
+    images : int
+        That were measured.
+    macs : int
+        Dense MACs of those images.
+    met : int64 ndarray, shape (groups * C, R, S), or None
+        Non-zero ifmap values that each tap meets; None where each image has its own
+        filters, which then can't be pruned.
+    gated_macs, paired_macs : int
+        MACs with a non-zero ifmap value; with neither operand zero.
+    densities : Densities
+    ifmap_ratio, ofmap_ratio : float
+        Words in DRAM over uncoded words.
+    filter_ratio : float
+    weights : int
+        Non-zero weights.
+    """
+
+    layer: object
+    images: int
+    macs: int
+    met: np.ndarray
+    gated_macs: int
+    paired_macs: int
+    densities: Densities
+    ifmap_ratio: float
+    ofmap_ratio: float
+    filter_ratio: float
+    weights: int
+
+
+class EnergyOracle:
+    """What a network costs, with its zeros; quick to ask again.
+
+    Parameters
+    ----------
+    hardware : Hardware or str
+        A preset, or the path of a TOML file.
+    zeros : {"dense", "gate_ifmap", "skip_either"}, optional
+        What the machine does with zeros; the hardware's own unless given.
+    batch : int
+        Images of a run.
+    objective : {"energy", "cycles", "edp"}
+        Of the mapping search.
+    search : {"dense", "sparse"}
+        Whether the search takes zeros into account. Dense keeps one mapping a shape,
+        whatever is pruned; every result says which it was.
+    mapping : str or dict
+        As in ``simulate``; layers not named are searched.
+    filter_code : str, optional
+        Of ``codes.FILTER_CODES``; the hardware's own unless given.
+    bits : Bits or dict
+        Widths of the operands, for all layers or by layer name.
+
+    Examples
+    --------
+    >>> oracle = EnergyOracle("eap_tool")
+    >>> from eyeriss_sim.networks import load_zoo
+    >>> dense = oracle.energy(load_zoo("resnet20_cifar"))
+    >>> sparse = oracle.energy(load_zoo("resnet20_cifar"),
+    ...                        {"conv1": Densities(filter=0.1)})
+    >>> sparse.total_uJ < dense.total_uJ
+    True
+    """
+
+    def __init__(self, hardware="eyeriss_chip", zeros=None, batch=1, *,
+                 objective="energy", search="dense", mapping="search",
+                 filter_code=None, bits=BITS_16):
+        self.hardware = load_hardware(hardware)
+        if zeros is not None:
+            self.hardware = self.hardware.with_zeros(zeros)
+        if filter_code is not None:
+            self.hardware = replace(self.hardware, filter_code=filter_code)
+        if search not in SEARCHES:
+            raise ValueError(f"unknown search {search!r}; known: {', '.join(SEARCHES)}")
+        if not isinstance(batch, int) or batch < 1:
+            raise ValueError(
+                f"batch must be a whole number of at least 1, got {batch!r}")
+        self.batch = batch
+        self.objective = objective
+        self.search = search
+        self.mapping_name = mapping if isinstance(mapping, str) else "given"
+        if isinstance(mapping, str):
+            mapping = {} if mapping == "search" else read_mappings(mapping)
+        self.mappings = mapping
+        self.bits = bits
+        self._lock = threading.Lock()
+        self._measured = weakref.WeakKeyDictionary()
+
+    def __call__(self, model, images=None):
+        """Energy of a torch module with its real zeros.
+
+        Parameters
+        ----------
+        model : torch.nn.Module
+            Pruned in any way, or not at all.
+        images : tensor or array, shape (images, ...), optional
+            Run through the model once, to measure the zeros of its activations. Without
+            them the last measurement of this model is used, and only its weights are
+            looked at again.
+
+        Returns
+        -------
+        SimulationResult
+            For ``batch`` images with the measured shares of zeros.
+
+        Raises
+        ------
+        ValueError
+            No images for a model that was never measured.
+        """
+        if images is not None:
+            network, measured = self._measure(model, images)
+            with self._lock:
+                self._measured[model] = network, measured
+        else:
+            with self._lock:
+                if model not in self._measured:
+                    raise ValueError(
+                        f"{type(model).__name__} was not measured yet; give the oracle "
+                        f"images once: oracle(model, images)")
+                network, measured = self._measured[model]
+            measured = self._recount(model, measured)
+        return self._report(network, {
+            name: (one.densities, self._zeros_of(one), one.weights)
+            for name, one in measured.items()})
+
+    def energy(self, network, densities=None):
+        """Energy of a network whose zeros are known as shares.
+
+        Parameters
+        ----------
+        network : Network, str or torch.nn.Module
+            As in ``simulate``.
+        densities : dict, optional
+            Densities by layer name; layers not named are dense.
+
+        Returns
+        -------
+        SimulationResult
+        """
+        network = as_network(network, self.batch)
+        densities = densities or {}
+        known = {layer.name for layer in network.layers}
+        for name in densities:
+            if name not in known:
+                raise ValueError(
+                    f"density for layer {name!r}, which {network.name} has not; its "
+                    f"layers are {', '.join(layer.name for layer in network.layers)}")
+        shares = {}
+        for place, layer in enumerate(network.layers):
+            own = densities.get(layer.name, Densities())
+            own.check(layer.name)
+            zeros = zeros_of(self.hardware, own, place == 0, self._bits_of(layer))
+            shares[layer.name] = own, zeros, round(own.filter * layer.filter_words)
+        return self._report(network, shares)
+
+    def works(self, result):
+        """The LayerWork of each layer of a result of this oracle, by layer name."""
+        return {
+            one.layer.name: LayerWork(
+                shape_key(one.layer), one.mapping, one.zeros, one.bits,
+                round(one.densities.filter * one.layer.filter_words))
+            for one in result.layers}
+
+    def marginal(self, work):
+        """Energy that one more zero weight of a layer saves, the mean of its weights.
+
+        Parameters
+        ----------
+        work : LayerWork
+            From ``works``.
+
+        Returns
+        -------
+        float
+            uJ of the whole batch, DRAM included; 0 where a zero weight saves nothing.
+        """
+        return _marginal(work, self.hardware)
+
+    def _bits_of(self, layer):
+        if isinstance(self.bits, Bits):
+            return self.bits
+        return self.bits.get(layer.name, BITS_16)
+
+    def _mapping_of(self, layer, zeros):
+        """The mapping of a layer and where it comes from."""
+        if layer.name in self.mappings:
+            mapping = clip_to_batch(self.mappings[layer.name], layer)
+            check_mapping(layer, self.hardware, mapping)
+            return mapping, self.mapping_name
+        seen = zeros if self.search == "sparse" else NO_ZEROS
+        found = search(layer, self.hardware, self.objective, zeros=seen)
+        return found.mappings[0], f"search:{self.objective}:{self.search}"
+
+    def _report(self, network, shares):
+        layers = []
+        for place, layer in enumerate(network.layers):
+            densities, zeros, _ = shares[layer.name]
+            mapping, source = self._mapping_of(layer, zeros)
+            layers.append(simulate_layer(
+                layer, self.hardware, mapping, source, densities, place == 0,
+                self._bits_of(layer), zeros))
+        return SimulationResult(network, self.hardware, tuple(layers),
+                                provenance_of(network, self.hardware))
+
+    def _measure(self, model, images):
+        """Run the images through the model, chunk by chunk; zeros of every layer."""
+        from eyeriss_sim.importers.activations import watch_layers
+        sums = {}
+        network = None
+        if len(images) == 0:
+            raise ValueError("no images to measure zeros with; give at least one")
+        for start in range(0, len(images), CHUNK):
+            chunk = images[start:start + CHUNK]
+            order = iter(range(10**9))
+
+            def on_layer(layer, ifmap, filt, ofmap):
+                self._add(sums, layer, len(chunk), next(order) == 0, ifmap, filt, ofmap)
+
+            seen = watch_layers(model, chunk, on_layer)
+            network = network or seen
+        network = network.with_batch(self.batch)
+        return network, {layer.name: sums[layer.name].finish(layer, self.hardware)
+                         for layer in network.layers}
+
+    def _add(self, sums, layer, images, first, ifmap, filt, ofmap):
+        """Add one chunk's exact counts to a layer's sums."""
+        counted = count_zeros(layer, ifmap, filt, ofmap)
+        one = sums.setdefault(layer.name, _Sums())
+        mapping = self._strip_mapping(layer, images, counted)
+        one.add(counted, images)
+        if self.hardware.zeros == "dense" or self.hardware.fmap_code == "none":
+            return
+        if self.hardware.fmap_code == "rlc":
+            if not first:       # the network's input is not run-length coded
+                one.ifmap_coded += ifmap.size * fmap_strips_ratio(
+                    ifmap, ifmap_strips(layer, self.hardware, mapping))
+            one.ofmap_coded += ofmap.size * fmap_strips_ratio(
+                ofmap, ofmap_strips(layer, self.hardware, mapping))
+        else:
+            bits = self._bits_of(layer)
+            one.ifmap_coded += ifmap.size * significance_map_ratio(
+                counted.ifmap_nonzeros, ifmap.size, bits.ifmap)
+            one.ofmap_coded += ofmap.size * significance_map_ratio(
+                counted.ofmap_nonzeros, ofmap.size, bits.ofmap)
+        one.codes_ifmap = one.codes_ifmap or not first or (
+            self.hardware.fmap_code != "rlc")
+        one.codes_ofmap = True
+        if self.hardware.zeros == "skip_either":
+            one.filter_ratio = filter_ratio(
+                self.hardware.filter_code, filt, layer, mapping,
+                self._bits_of(layer).filter)
+
+    def _strip_mapping(self, layer, images, counted):
+        """The mapping that decides how a layer's streams are cut."""
+        key = "groups" if layer.dynamic_filters else "N"
+        sizes = {key: getattr(layer, key) // images * self.batch}
+        if layer.dynamic_filters:
+            sizes["M"] = layer.M // images * self.batch
+        at_batch = replace(layer, **sizes)
+        zeros = zeros_of(self.hardware, counted.densities, False, self._bits_of(layer))
+        return self._mapping_of(at_batch, zeros)[0]
+
+    def _zeros_of(self, measured):
+        handling = self.hardware.zeros
+        if handling == "dense":
+            return NO_ZEROS
+        left = measured.gated_macs if handling == "gate_ifmap" else measured.paired_macs
+        coded = measured.filter_ratio if handling == "skip_either" else 1.0
+        return Zeros(left / measured.macs, measured.ifmap_ratio, coded,
+                     measured.ofmap_ratio)
+
+    def _recount(self, model, measured):
+        """Measurements with the weights as they are now; nothing is run."""
+        if self.hardware.zeros != "skip_either":
+            return measured     # no weight can change what such a machine does
+        from eyeriss_sim.importers.weights import effective_weight
+        recounted = {}
+        for name, one in measured.items():
+            filt = None if one.met is None else effective_weight(model, name)
+            layer = one.layer
+            if filt is None:
+                recounted[name] = one
+                continue
+            filt = filt.reshape(layer.M, layer.C, layer.R, layer.S)
+            taps = count_taps(layer, filt)
+            weights = int(taps.sum())
+            if self.hardware.filter_code == "significance_map":
+                ratio = significance_map_ratio(
+                    weights, layer.filter_words, self._bits_of(layer).filter)
+            else:
+                mapping, _ = self._mapping_of(layer, self._zeros_of(one))
+                ratio = filter_ratio(self.hardware.filter_code, filt, layer, mapping,
+                                     self._bits_of(layer).filter)
+            recounted[name] = replace(
+                one, paired_macs=int((one.met * taps).sum()), filter_ratio=ratio,
+                weights=weights, densities=replace(
+                    one.densities, filter=weights / layer.filter_words))
+        return recounted
+
+
+class _Sums:
+    """Counts of one layer while chunks of images go by."""
+
+    def __init__(self):
+        self.met = None
+        self.layer_macs = self.gated_macs = self.paired_macs = self.images = 0
+        self.nonzeros = np.zeros(2, np.int64)
+        self.words = np.zeros(2, np.int64)
+        self.weights = self.filter_words = 0
+        self.ifmap_coded = self.ofmap_coded = 0.0
+        self.codes_ifmap = self.codes_ofmap = False
+        self.filter_ratio = 1.0
+
+    def add(self, counted, images):
+        layer = counted.layer
+        self.images += images
+        self.layer_macs += layer.macs
+        self.gated_macs += counted.macs_of_nonzero_ifmaps
+        self.paired_macs += counted.macs_of_nonzero_pairs
+        self.nonzeros += (counted.ifmap_nonzeros, counted.ofmap_nonzeros)
+        self.words += (layer.ifmap_words, layer.ofmap_words)
+        if layer.dynamic_filters:
+            self.weights += counted.filter_nonzeros
+            self.filter_words += layer.filter_words
+        else:
+            self.met = counted.met if self.met is None else self.met + counted.met
+            self.weights = counted.filter_nonzeros
+            self.filter_words = layer.filter_words
+
+    def finish(self, layer, hardware):
+        ifmap, ofmap = self.nonzeros / self.words
+        return MeasuredLayer(
+            layer, self.images, self.layer_macs, self.met, self.gated_macs,
+            self.paired_macs,
+            Densities(float(ifmap), self.weights / self.filter_words, float(ofmap)),
+            self.ifmap_coded / int(self.words[0]) if self.codes_ifmap else 1.0,
+            self.ofmap_coded / int(self.words[1]) if self.codes_ofmap else 1.0,
+            self.filter_ratio, self.weights)
+
+
+def ifmap_strips(layer, hardware, mapping):
+    """(first row, row after the last) of the ifmap strips that the GLB loads."""
+    if hardware.accounting == "isca16":
+        return [(0, layer.H)]
+    return [(top * layer.U, (end - 1) * layer.U + layer.R_span)
+            for top, end in ofmap_strips(layer, hardware, mapping)]
+
+
+def ofmap_strips(layer, hardware, mapping):
+    """(first row, row after the last) of the ofmap strips that the GLB dumps."""
+    if hardware.accounting == "isca16":
+        return [(0, layer.E)]
+    return [(top, min(top + mapping.e, layer.E))
+            for top in range(0, layer.E, mapping.e)]
+
+
+@lru_cache(maxsize=65536)
+def _marginal(work, hardware):
+    if hardware.zeros != "skip_either" or work.weights == 0:
+        return 0.0
+    counts = count(layer_of(work.key), hardware, work.mapping)
+    widths = np.array([work.bits.ifmap, work.bits.filter, work.bits.ofmap]) / WORD_BITS
+    reads = counts.accesses[RF, :, READ] * widths
+    datapath = (float(reads.sum()) + counts.accesses[RF, PSUM, WRITE] * widths[2])
+    macs = counts.macs * float(widths[0] * widths[1])
+    of_macs = work.zeros.macs_left / work.weights * (
+        datapath * hardware.cost_pJ("rf") + macs * hardware.cost_pJ("alu"))
+    # Words of DRAM traffic that one weight's code takes, each trip.
+    trips = counts.accesses[DRAM, FILTER, READ] / layer_of(work.key).filter_words
+    of_data = (trips * code_bits_per_weight(hardware.filter_code, work) / WORD_BITS
+               * hardware.cost_pJ("dram"))
+    return (of_macs + of_data) * 1e-6
+
+
+def code_bits_per_weight(code, work):
+    """Bits by which a stored filter shrinks when one more of its weights is zero."""
+    bits, layer = work.bits.filter, layer_of(work.key)
+    if code == "none":
+        return 0.0
+    if code == "rlc":
+        density = work.weights / layer.filter_words
+        return bits * expected_ratio("rlc", density, bits) / density if (
+            work.zeros.filter_ratio < 1) else 0.0
+    if code in ("csr", "csc"):
+        columns = layer.C * layer.R * layer.S if code == "csr" else layer.M
+        return bits + max(1, int(np.ceil(np.log2(columns))))
+    return float(bits)
