@@ -52,5 +52,6 @@ def filters_of_transposed(weight, groups):
     """Weights of a transposed convolution as the filters of what it computes."""
     channels, of_group, *taps = weight.shape
     split = weight.reshape(groups, channels // groups, of_group, *taps)
-    filters = split.transpose(1, 2).reshape(groups * of_group, channels // groups, *taps)
+    filters = split.transpose(1, 2).reshape(
+        groups * of_group, channels // groups, *taps)
     return filters.flip(*range(2, 2 + len(taps)))
