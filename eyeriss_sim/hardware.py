@@ -46,6 +46,8 @@ NEEDED_BY_ISCA16 = ("rf_words",)
 MAY_BE_ZERO = ("hop_cycles", "alu_MAC", "rf_MAC", "noc_MAC", "glb_MAC", "dram_MAC",
                "alu_pJ", "rf_pJ", "noc_pJ", "glb_pJ", "dram_pJ",
                "clock_pJ_per_PE_cycle", "static_mW")
+# No part of an accelerator is near these; what is overflows, or is searched for hours.
+SMALLEST, LARGEST = 1e-9, 1e9
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,8 +99,9 @@ class Hardware:
     Raises
     ------
     ValueError
-        A size that is not positive, a width that holds no whole word, an unknown
-        accounting or zero handling, or a field that the accounting needs and lacks.
+        A size that is not positive or out of all range, a width that holds no whole
+        word, an unknown accounting or zero handling, or a field that the accounting
+        needs and lacks.
     """
 
     name: str
@@ -178,6 +181,10 @@ class Hardware:
                 f"{self.name}: {toml_key(field.name)} must be "
                 f"{'at least 0' if field.name in MAY_BE_ZERO else 'positive'}, "
                 f"got {value!r}")
+        if value and not SMALLEST <= value <= LARGEST:
+            raise ValueError(
+                f"{self.name}: {toml_key(field.name)} must be in {SMALLEST:g}.."
+                f"{LARGEST:g}, got {value!r}; is the unit right?")
         if whole:
             object.__setattr__(self, field.name, int(value))
 
@@ -340,7 +347,8 @@ def _known_key(text, table, key, value):
         if not isinstance(value, (int, float)) or isinstance(value, bool):
             raise ValueError(f"{text}: [{table}] {key} must be a number, got {value!r}")
         scaled = value * family[unit] / family[known_unit]
-        return known_key, int(scaled) if scaled == int(scaled) else scaled
+        whole = isfinite(scaled) and scaled == int(scaled)
+        return known_key, int(scaled) if whole else scaled
     raise ValueError(f"{text}: unknown key {key!r} in [{table}]; known: "
                      + ", ".join(known))
 

@@ -13,6 +13,8 @@ from eyeriss_sim.kernels import ceil_div
 from eyeriss_sim.layer import ConvLayer
 
 PUBLISHED = ("published", "published-table3")
+# Rows are laid out one by one to find those that strips share.
+MOST_ROWS = 2**24
 
 
 @dataclass(frozen=True)
@@ -85,8 +87,14 @@ def cut(layer, hardware):
     Raises
     ------
     ValueError
-        A filter spad too small for one row of filter taps.
+        A filter spad too small for one row of filter taps, or more rows than can be
+        laid out.
     """
+    for what, rows in (("H", layer.H), ("E*R", layer.E * layer.R)):
+        if rows > MOST_ROWS:
+            raise ValueError(f"{layer.name}: {what} = {rows} rows exceed the "
+                             f"{MOST_ROWS} that can be cut into strips; split the "
+                             f"ifmap")
     geometry = _cut(shape_key(layer), hardware.rows, hardware.spad_ifmap_words)
     taps = int(geometry.shape[kernels.S_FULL])
     if taps > hardware.spad_filter_words:
