@@ -276,22 +276,24 @@ def load_hardware(hardware):
 
 def _read_tables(text, folder, above):
     """The merged TOML tables of a preset or file and of all that it extends."""
-    if text in above:
-        raise ValueError(f"{text}: extends itself through {' -> '.join(above)}")
     path = None
     if text.endswith(".toml"):
         path = folder / text
+        text = str(path)            # in the folder of the file that extends it
+        if path.resolve() in [Path(file).resolve() for file in above]:
+            raise ValueError(f"{text}: extends itself through {' -> '.join(above)}")
         content = path.read_bytes()
     elif text in preset_names():
         presets = resources.files("eyeriss_sim") / "presets"
         content = (presets / f"{text}.toml").read_bytes()
     else:
+        where = f"{above[-1]}: " if above else ""
         raise ValueError(
-            f"unknown hardware {text!r}; presets are {', '.join(preset_names())}, "
-            f"or give a .toml file")
+            f"{where}unknown hardware {text!r}; presets are "
+            f"{', '.join(preset_names())}, or give a .toml file")
     try:
-        own = tomllib.loads(content.decode("utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as problem:
+        own = tomllib.loads(content.decode("utf-8-sig"))
+    except (ValueError, RecursionError) as problem:     # no TOML, or no UTF-8
         raise ValueError(f"{text}: not a TOML file: {problem}") from None
     own = _checked_tables(own, text)
     parent = own.pop("extends", None)
@@ -324,8 +326,13 @@ def _checked_tables(tables, text):
                 + ", ".join((*TOP_KEYS, *(f"[{known}]" for known in TABLES))))
         if not isinstance(content, dict):
             raise ValueError(f"{text}: [{table}] must be a table, got {content!r}")
-        checked[table] = dict(
-            _known_key(text, table, key, value) for key, value in content.items())
+        values = checked[table] = {}
+        for key, value in content.items():
+            known_key, scaled = _known_key(text, table, key, value)
+            if known_key in values:
+                raise ValueError(f"{text}: [{table}] {key} says again, in another "
+                                 f"unit, what {known_key} is; drop one")
+            values[known_key] = scaled
     return checked
 
 
