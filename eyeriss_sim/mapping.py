@@ -295,9 +295,10 @@ def _parse_mappings(lines, text):
                 raise ValueError(
                     f"{where}: layer {cell_of['layer']!r} stands here twice")
             for key in "mnepqrt":
-                if not cell_of[key].isdecimal() or int(cell_of[key]) < 1:
+                digits = cell_of[key].isdecimal() and len(cell_of[key]) < 100
+                if not digits or int(cell_of[key]) < 1:
                     raise ValueError(f"{where}, column {key}: must be a whole number "
-                                     f"of at least 1, got {cell_of[key]!r}")
+                                     f"of at least 1, got {cell_of[key][:100]!r}")
             mappings[cell_of["layer"]] = Mapping(*(int(cell_of[k]) for k in "mnepqrt"))
     except (UnicodeDecodeError, csv.Error) as problem:
         raise ValueError(f"{text}: not a CSV file: {problem}") from None

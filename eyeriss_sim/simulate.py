@@ -213,11 +213,13 @@ def simulate(network, hardware="eyeriss_chip", batch=None, *, mapping="search",
     if isinstance(mapping, str):
         mapping_name = mapping
         mapping = {} if mapping == "search" else read_mappings(mapping)
+    densities_name = "densities"
     if isinstance(densities, str):
+        densities_name = densities
         densities = read_densities(densities)
     densities = densities or {}
     _check_names(network, mapping, mapping_name, "mapping")
-    _check_names(network, densities, "densities", "density")
+    _check_names(network, densities, densities_name, "density")
     layers = []
     for place, layer in enumerate(network.layers):
         layer_densities = densities.get(layer.name, Densities())

@@ -138,7 +138,7 @@ def test_wrong_input_is_one_line_on_stderr_and_exit_code_2(
     ("layer,ifmap\nCONV1,nan\n", "line 2, column ifmap"),
     ("layer,ifmap\nCONV1,lots\n", "got 'lots'"),
     ("layer,input\nCONV1,1\n", "unknown column 'input'; the columns are layer,ifmap"),
-    ("layer,ifmap\nCONV11,1\n", "density for layer 'CONV11'"),
+    ("layer,ifmap\nCONV11,1\n", "d.csv: density for layer 'CONV11'"),
     ("", "no densities in it"),
 ])
 def test_bad_densities_are_refused_with_their_place(capsys, tmp_path, text, words):
@@ -168,6 +168,13 @@ def test_user_mapping_that_does_not_fit_says_by_how_much(capsys, tmp_path):
     code, _, err = run(capsys, "simulate", "alexnet", "--batch", 4, "--mapping", path)
     assert code == 2
     assert "CONV3: q*S = 15 exceeds the ifmap spad words of 12 by 3; lower q" in err
+
+
+def test_mapping_cell_of_endless_digits_is_refused_with_its_place(capsys, tmp_path):
+    path = tmp_path / "map.csv"
+    path.write_text(f"layer,m,n,e,p,q,r,t\nCONV3,{'9' * 5000},4,13,16,5,2,2\n")
+    code, _, err = run(capsys, "simulate", "alexnet", "--mapping", path)
+    assert code == 2 and "line 2, column m: must be a whole" in err and len(err) < 500
 
 
 def test_user_mapping_is_used_and_its_n_is_clipped_to_the_batch(capsys, tmp_path):
