@@ -49,6 +49,8 @@ NEEDED_BY_ISCA16 = ("rf_words",)
 MAY_BE_ZERO = ("hop_cycles", "alu_MAC", "rf_MAC", "noc_MAC", "glb_MAC", "dram_MAC",
                "alu_pJ", "rf_pJ", "noc_pJ", "glb_pJ", "dram_pJ",
                "clock_pJ_per_PE_cycle", "static_mW")
+# No part of an accelerator is near these; what is overflows, or is searched for hours.
+SMALLEST, LARGEST = 1e-9, 1e9
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,8 +105,9 @@ class Hardware:
     Raises
     ------
     ValueError
-        A size that is not positive, a width that holds no whole word, an unknown
-        accounting or zero handling, or a field that the accounting needs and lacks.
+        A size that is not positive or out of all range, a width that holds no whole
+        word, an unknown accounting or zero handling, or a field that the accounting
+        needs and lacks.
     """
 
     name: str
@@ -188,6 +191,10 @@ class Hardware:
                 f"{self.name}: {toml_key(field.name)} must be "
                 f"{'at least 0' if field.name in MAY_BE_ZERO else 'positive'}, "
                 f"got {value!r}")
+        if value and not SMALLEST <= value <= LARGEST:
+            raise ValueError(
+                f"{self.name}: {toml_key(field.name)} must be in {SMALLEST:g}.."
+                f"{LARGEST:g}, got {value!r}; is the unit right?")
         if whole:
             object.__setattr__(self, field.name, int(value))
 
@@ -279,22 +286,24 @@ def load_hardware(hardware):
 
 def _read_tables(text, folder, above):
     """The merged TOML tables of a preset or file and of all that it extends."""
-    if text in above:
-        raise ValueError(f"{text}: extends itself through {' -> '.join(above)}")
     path = None
     if text.endswith(".toml"):
         path = folder / text
+        text = str(path)            # in the folder of the file that extends it
+        if path.resolve() in [Path(file).resolve() for file in above]:
+            raise ValueError(f"{text}: extends itself through {' -> '.join(above)}")
         content = path.read_bytes()
     elif text in preset_names():
         presets = resources.files("eyeriss_sim") / "presets"
         content = (presets / f"{text}.toml").read_bytes()
     else:
+        where = f"{above[-1]}: " if above else ""
         raise ValueError(
-            f"unknown hardware {text!r}; presets are {', '.join(preset_names())}, "
-            f"or give a .toml file")
+            f"{where}unknown hardware {text!r}; presets are "
+            f"{', '.join(preset_names())}, or give a .toml file")
     try:
-        own = tomllib.loads(content.decode("utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as problem:
+        own = tomllib.loads(content.decode("utf-8-sig"))
+    except (ValueError, RecursionError) as problem:     # no TOML, or no UTF-8
         raise ValueError(f"{text}: not a TOML file: {problem}") from None
     own = _checked_tables(own, text)
     parent = own.pop("extends", None)
@@ -327,8 +336,13 @@ def _checked_tables(tables, text):
                 + ", ".join((*TOP_KEYS, *(f"[{known}]" for known in TABLES))))
         if not isinstance(content, dict):
             raise ValueError(f"{text}: [{table}] must be a table, got {content!r}")
-        checked[table] = dict(
-            _known_key(text, table, key, value) for key, value in content.items())
+        values = checked[table] = {}
+        for key, value in content.items():
+            known_key, scaled = _known_key(text, table, key, value)
+            if known_key in values:
+                raise ValueError(f"{text}: [{table}] {key} says again, in another "
+                                 f"unit, what {known_key} is; drop one")
+            values[known_key] = scaled
     return checked
 
 
@@ -350,7 +364,8 @@ def _known_key(text, table, key, value):
         if not isinstance(value, (int, float)) or isinstance(value, bool):
             raise ValueError(f"{text}: [{table}] {key} must be a number, got {value!r}")
         scaled = value * family[unit] / family[known_unit]
-        return known_key, int(scaled) if scaled == int(scaled) else scaled
+        whole = isfinite(scaled) and scaled == int(scaled)
+        return known_key, int(scaled) if whole else scaled
     raise ValueError(f"{text}: unknown key {key!r} in [{table}]; known: "
                      + ", ".join(known))
 

@@ -479,8 +479,10 @@ def search_chip(shape, row_counts, limits, timing, cycles_per_dram_word, k,
     causes = np.zeros(CAUSES)
     evaluated = 0
     filters, channels = shape[M], shape[C]
-    # Divisions are what the innermost loop would spend its time on.
-    parts = np.empty(filters + limits[SPAD_P] + 1, np.int64)
+    # Divisions are what the innermost loop would spend its time on. No m is larger than
+    # what the banks hold, no p than m, no p t than m + p.
+    most_m = min(filters, limits[BANKS] * limits[BANK_WORDS])
+    parts = np.empty(most_m + min(most_m, limits[SPAD_P]) + 1, np.int64)
     for part in range(1, parts.shape[0]):
         parts[part] = ceil_div(filters, part)
     linear_rows = True
@@ -502,7 +504,7 @@ def search_chip(shape, row_counts, limits, timing, cycles_per_dram_word, k,
         loaded = loaded_rows(shape, row_counts, e)
         sent = sent_rows(shape, row_counts, e)
         per_pass = k[PER_FILTER_PASS] * sent
-        for r in range(1, limits[ROWS] // R + 1):
+        for r in range(1, min(limits[ROWS] // R, channels) + 1):
             t_top = limits[ROWS] // (R * r) * limits[COLS] // e
             if t_top == 0:
                 break
@@ -604,6 +606,8 @@ def search_isca16(a, words, cost, hop_weight, ifmap_ratio, filter_ratio, ofmap_r
     ifmap, filters, ofmap = words[IFMAP_WORDS], words[FILTER_WORDS], words[OFMAP_WORDS]
     alpha_h = a[I_F] / a[I_W]
     for n in range(1, a[I_N] + 1):
+        if n * (a[I_E] + a[I_H] * a[I_SPAN]) > a[I_GLB]:    # not even m = f = q = r = 1
+            break
         image_groups = ceil_div(a[I_N], n)
         if prune and n > 1 and ceil_div(a[I_N], n - 1) == image_groups:
             continue

@@ -3,6 +3,10 @@
 from dataclasses import dataclass, replace
 from functools import cached_property
 
+# Counts are int64 in the kernels and float64 once zeros have been taken off; up to here
+# both are exact, with room for the cycles that a word may take.
+EXACT = 2**53
+
 
 @dataclass(frozen=True, kw_only=True)
 class ConvLayer:
@@ -34,7 +38,8 @@ class ConvLayer:
     ------
     ValueError
         A size below 1, a filter that exceeds the ifmap, groups that do not divide M,
-        or padding that leaves no pixel of the ifmap.
+        padding that leaves no pixel of the ifmap, or more work than can be counted
+        exactly.
 
     Examples
     --------
@@ -98,6 +103,20 @@ class ConvLayer:
                 raise ValueError(
                     f"{self.name}: padding of {pad} pixels leaves nothing of "
                     f"{fmap}={getattr(self, fmap)}; {fmap} must include the padding")
+        for key, value in (("U", self.U), ("V", self.V), ("groups", self.groups),
+                           ("dilation", max(self.dilation))):
+            if value > EXACT:
+                raise ValueError(f"{self.name}: {key}={value} exceeds the {EXACT} that "
+                                 f"is counted exactly; lower {key}")
+        # No level sees more words than this: every MAC, or every pixel that a filter
+        # row passes over, fetched anew.
+        most = (self.N * self.M * self.C * self.R * self.E
+                * (self.S * (self.F - 1) * self.V + self.W))
+        if most > EXACT:
+            raise ValueError(
+                f"{self.name}: {self.macs:.2g} MACs may take {most:.2g} accesses, more "
+                f"than the {EXACT:.2g} that are counted exactly; lower N or split "
+                f"the layer")
 
     @property
     def R_span(self):

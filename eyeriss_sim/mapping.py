@@ -13,6 +13,8 @@ from eyeriss_sim.kernels import ceil_div
 from eyeriss_sim.layer import ConvLayer
 
 PUBLISHED = ("published", "published-table3")
+# Rows are laid out one by one to find those that strips share.
+MOST_ROWS = 2**24
 
 
 @dataclass(frozen=True)
@@ -85,8 +87,14 @@ def cut(layer, hardware):
     Raises
     ------
     ValueError
-        A filter spad too small for one row of filter taps.
+        A filter spad too small for one row of filter taps, or more rows than can be
+        laid out.
     """
+    for what, rows in (("H", layer.H), ("E*R", layer.E * layer.R)):
+        if rows > MOST_ROWS:
+            raise ValueError(f"{layer.name}: {what} = {rows} rows exceed the "
+                             f"{MOST_ROWS} that can be cut into strips; split the "
+                             f"ifmap")
     geometry = _cut(shape_key(layer), hardware.rows, hardware.spad_ifmap_words)
     taps = int(geometry.shape[kernels.S_FULL])
     if taps > hardware.spad_filter_words:
@@ -287,9 +295,10 @@ def _parse_mappings(lines, text):
                 raise ValueError(
                     f"{where}: layer {cell_of['layer']!r} stands here twice")
             for key in "mnepqrt":
-                if not cell_of[key].isdecimal() or int(cell_of[key]) < 1:
+                digits = cell_of[key].isdecimal() and len(cell_of[key]) < 100
+                if not digits or int(cell_of[key]) < 1:
                     raise ValueError(f"{where}, column {key}: must be a whole number "
-                                     f"of at least 1, got {cell_of[key]!r}")
+                                     f"of at least 1, got {cell_of[key][:100]!r}")
             mappings[cell_of["layer"]] = Mapping(*(int(cell_of[k]) for k in "mnepqrt"))
     except (UnicodeDecodeError, csv.Error) as problem:
         raise ValueError(f"{text}: not a CSV file: {problem}") from None

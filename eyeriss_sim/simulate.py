@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from importlib.metadata import version
+from os import PathLike
 
 import numpy as np
 import pandas as pd
@@ -217,14 +218,16 @@ def simulate(network, hardware="eyeriss_chip", batch=None, *, mapping="search",
     if zeros is not None:
         hardware = hardware.with_zeros(zeros)
     mapping_name = "given"
-    if isinstance(mapping, str):
-        mapping_name = mapping
+    if isinstance(mapping, (str, PathLike)):
+        mapping = mapping_name = str(mapping)
         mapping = {} if mapping == "search" else read_mappings(mapping)
-    if isinstance(densities, str):
+    densities_name = "densities"
+    if isinstance(densities, (str, PathLike)):
+        densities_name = str(densities)
         densities = read_densities(densities)
     densities = densities or {}
     _check_names(network, mapping, mapping_name, "mapping")
-    _check_names(network, densities, "densities", "density")
+    _check_names(network, densities, densities_name, "density")
     layers = []
     for place, layer in enumerate(network.layers):
         layer_densities = densities.get(layer.name, Densities())
@@ -262,7 +265,7 @@ def own_version():
 
 def as_network(network, batch=None, input_shape=None):
     """A Network from all that ``simulate`` takes, for ``batch`` images."""
-    if isinstance(network, str):
+    if isinstance(network, (str, PathLike)):
         return load_network(network, batch=batch, input_shape=input_shape)
     if not isinstance(network, Network):
         if not callable(getattr(network, "forward", None)):

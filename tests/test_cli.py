@@ -138,7 +138,7 @@ def test_wrong_input_is_one_line_on_stderr_and_exit_code_2(
     ("layer,ifmap\nCONV1,nan\n", "line 2, column ifmap"),
     ("layer,ifmap\nCONV1,lots\n", "got 'lots'"),
     ("layer,input\nCONV1,1\n", "unknown column 'input'; the columns are layer,ifmap"),
-    ("layer,ifmap\nCONV11,1\n", "density for layer 'CONV11'"),
+    ("layer,ifmap\nCONV11,1\n", "d.csv: density for layer 'CONV11'"),
     ("", "no densities in it"),
 ])
 def test_bad_densities_are_refused_with_their_place(capsys, tmp_path, text, words):
@@ -170,12 +170,40 @@ def test_user_mapping_that_does_not_fit_says_by_how_much(capsys, tmp_path):
     assert "CONV3: q*S = 15 exceeds the ifmap spad words of 12 by 3; lower q" in err
 
 
+def test_mapping_cell_of_endless_digits_is_refused_with_its_place(capsys, tmp_path):
+    path = tmp_path / "map.csv"
+    path.write_text(f"layer,m,n,e,p,q,r,t\nCONV3,{'9' * 5000},4,13,16,5,2,2\n")
+    code, _, err = run(capsys, "simulate", "alexnet", "--mapping", path)
+    assert code == 2 and "line 2, column m: must be a whole" in err and len(err) < 500
+
+
 def test_user_mapping_is_used_and_its_n_is_clipped_to_the_batch(capsys, tmp_path):
     path = tmp_path / "map.csv"
     path.write_text("layer,m,n,e,p,q,r,t\nCONV3,64,4,13,16,3,2,2\n")
     table = simulate("alexnet", batch=1, mapping=str(path)).table.set_index("layer")
     assert table.loc["CONV3", list("mnepqrt")].tolist() == [64, 1, 13, 16, 3, 2, 2]
     assert table.mapping_source["CONV3"] == str(path)
+
+
+def test_a_result_never_replaces_the_file_that_it_is_made_from(capsys, tmp_path):
+    path = tmp_path / "net.csv"
+    text = "layer,M,C,H,W,R,S,U\nCONV,4,2,9,9,3,3,1\n"
+    path.write_text(text)
+    (tmp_path / "link.csv").symlink_to(path)
+    for out in (path, tmp_path / "link.csv"):
+        code, _, err = run(capsys, "simulate", path, "--out", out)
+        assert code == 2 and "would replace the input" in err and err.count("\n") == 1
+    assert path.read_text() == text
+
+
+def test_paths_are_taken_like_their_text(tmp_path):
+    net, maps, shares = (tmp_path / f"{name}.csv" for name in ("net", "map", "dens"))
+    net.write_text("layer,M,C,H,W,R,S,U\nCONV,4,2,9,9,3,3,1\n")
+    maps.write_text("layer,m,n,e,p,q,r,t\nCONV,4,1,7,4,1,1,1\n")
+    shares.write_text("layer,ifmap\nCONV,0.5\n")
+    table = simulate(net, mapping=maps, densities=shares).table
+    pd.testing.assert_frame_equal(
+        table, simulate(str(net), mapping=str(maps), densities=str(shares)).table)
 
 
 def test_a_model_that_raises_is_one_line(capsys, tmp_path):

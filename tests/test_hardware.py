@@ -55,6 +55,12 @@ def test_measured_energies_replace_the_ratio(tmp_path):
     ('extends = "eyeriss_chip"\n[array]\nrows = 2.5', "must be a whole number"),
     ('extends = "eyeriss_chip"\n[array]\nrows = "12"', "must be a whole number"),
     ('extends = "eyeriss_chip"\n[array]\nclock_MHz = nan', "must be a number"),
+    ('extends = "eyeriss_chip"\n[array]\nclock_GHz = nan', "number, got nan"),
+    ('extends = "eyeriss_chip"\n[glb]\nifmap_psum_KB = inf', "number, got inf"),
+    ('extends = "eyeriss_chip"\n[array]\nrows = 10000000000', "in 1e-09..1e+09"),
+    ('extends = "eyeriss_chip"\n[energy]\nmac_pJ = 1e-300', "is the unit right?"),
+    ('extends = "eyeriss_chip"\n[glb]\nfilter_B = 4\nfilter_KB = 8', "drop one"),
+    ('extends = "eyeriss_chip"\n[array]\nrows = ' + "[" * 10**5, "not a TOML file"),
     ('extends = "eyeriss_chip"\n[zeros]\nhandling = "x"', "known: dense, gate_ifmap"),
     ('extends = "eyeriss_chip"\n[glb]\nbank_B = 999999', "[glb] bank_B = 999999"),
     ('extends = "isca16_256"\naccounting = "chip"', "[spad_words] ifmap is missing"),
@@ -69,3 +75,21 @@ def test_bad_hardware_is_refused_in_one_line(tmp_path, text, words):
         load_hardware(str(path))
     assert words in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_files_of_one_name_in_two_folders_may_extend_each_other(tmp_path):
+    (tmp_path / "base").mkdir()
+    (tmp_path / "base" / "chip.toml").write_text(
+        'extends = "eyeriss_chip"\n[array]\nrows = 16\n')
+    (tmp_path / "base" / "wide.toml").write_text('extends = "chip.toml"\n')
+    (tmp_path / "chip.toml").write_text('extends = "base/wide.toml"\n')
+    assert load_hardware(str(tmp_path / "chip.toml")).rows == 16
+    (tmp_path / "base" / "chip.toml").write_text('extends = "../chip.toml"\n')
+    with pytest.raises(ValueError, match="extends itself through"):
+        load_hardware(str(tmp_path / "chip.toml"))
+
+
+def test_hardware_file_may_begin_with_a_byte_order_mark(tmp_path):
+    path = tmp_path / "windows.toml"
+    path.write_bytes(b'\xef\xbb\xbfextends = "eyeriss_chip"\r\n')
+    assert load_hardware(str(path)).name == "windows"

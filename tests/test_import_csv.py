@@ -88,6 +88,10 @@ def test_scale_sim_product_of_M_K_and_N_does_their_macs(table):
     (HEADER + "\na,1,8,3,9,9,3,3,1\na,1,8,3,9,9,3,3,1\n", ":3: layer 'a' is on line 2"),
     (HEADER + ",padding\na,1,8,3,9,9,3,3,1,1x2\n",
      ":2: column 'padding' holds '1x2'; write a whole number or top x bottom"),
+    ("Layer,M,N,K\na,1,1,\n", ":2: column 'K' is empty"),
+    ("Layer name, IFMAP Height, IFMAP Width, Filter Height, Filter Width, Channels, "
+     "Num Filter, Strides\na,x,1,1,1,1,1,1\n", ":2: column 'IFMAP Height' holds 'x'"),
+    (HEADER + "\na,1,8,3," + "9" * 5000 + ",9,3,3,1\n", ":2: column 'H' holds '9999"),
     (HEADER + ",H\na,1,8,3,9,9,3,3,1,9\n", "column 'H' repeats another"),
     (b"\xff\xfe\x00\x81", "is no CSV text"),
 ])

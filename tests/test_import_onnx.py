@@ -257,3 +257,25 @@ def test_without_onnx_the_cure_is_named(path, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnx", None)
     with pytest.raises(ValueError, match=r"pip install 'eyeriss-sim\[onnx\]'"):
         network_from_onnx(path)
+
+
+@pytest.mark.parametrize("attributes, words", [
+    ({"group": 2}, "the ifmap has 3 channels, but filters and groups=2 make 6"),
+    ({"group": 0}, "groups=0"),
+    ({"strides": [1]}, "Conv conv: list index out of range"),
+    ({"strides": [0, 0]}, "Conv conv: .*U must be a whole number of at least 1"),
+    ({"auto_pad": 3}, "Conv conv: "),
+])
+def test_node_with_odd_attributes_is_named_with_the_file(path, attributes, words):
+    node = helper.make_node("Conv", ["x", "w"], ["y"], name="conv", **attributes)
+    write(path, [node], {"x": (1, 3, 8, 8)}, w=(4, 3, 3, 3))
+    with pytest.raises(ValueError, match=words) as caught:
+        network_from_onnx(path)
+    assert str(caught.value).startswith(f"{path}: Conv conv: ")
+
+
+def test_node_without_its_operands_is_named(path):
+    write(path, [helper.make_node("Conv", ["x"], ["y"], name="conv")],
+          {"x": (1, 3, 8, 8)})
+    with pytest.raises(ValueError, match="Conv conv: .*is the model valid"):
+        network_from_onnx(path)

@@ -1,4 +1,5 @@
 import resource
+import sys
 
 import pytest
 import torch
@@ -403,3 +404,18 @@ def test_file_that_raises_is_refused_with_its_reason(tmp_path, code, words):
 def test_no_file_of_a_module_is_refused(text):
     with pytest.raises(ValueError, match="no such file|write path/to/file.py:factory"):
         load_module(text)
+
+
+def test_forward_that_exits_is_an_error_and_not_a_silent_success():
+    class Quits(nn.Module):
+        def forward(self, x):
+            sys.exit()
+
+    with pytest.raises(ValueError, match="its forward fails on .*: SystemExit"):
+        network_from_module(Quits(), (1, 3, 8, 8))
+
+
+@pytest.mark.parametrize("size", [10**11, 10**20])
+def test_input_that_torch_cannot_address_is_refused_with_its_shape(size):
+    with pytest.raises(ValueError, match=f"an input of 1x3x{size}x{size} is more than"):
+        network_from_module(nn.Conv2d(3, 3, 3), (1, 3, size, size))

@@ -28,6 +28,9 @@ def test_stride_of_both_directions_is_one_number_in_the_papers():
     ({"groups": 3}, "M=4 filters cannot be divided into groups=3"),
     ({"padding": (5, 4, 0, 0)}, "leaves nothing of H=9"),
     ({"padding": (1, 1)}, "padding must be 4 whole numbers"),
+    ({"N": 10**14}, "more than the 9e+15 that are counted exactly; lower N"),
+    ({"R": 1, "dilation": (2**63, 1)}, "dilation=9223372036854775808 exceeds"),
+    ({"R": 9, "U": 10**20}, "U=100000000000000000000 exceeds"),
 ])
 def test_impossible_layer_is_refused_with_the_quantity(sizes, words):
     with pytest.raises(ValueError, match="^L: ") as caught:

@@ -71,3 +71,10 @@ def test_torch_is_imported_for_a_torch_module_only(tmp_path, ending):
             "load_network(sys.argv[1]); sys.exit('torch' in sys.modules)")
     name = "alexnet" if ending == "zoo" else str(path)
     assert subprocess.run([sys.executable, "-c", code, name]).returncode == 0
+
+
+@pytest.mark.parametrize("text", ["net.py", "net.py:"])
+@pytest.mark.parametrize("shape", [None, (1, 3, 8, 8)])
+def test_python_file_without_a_factory_says_how_to_name_one(text, shape):
+    with pytest.raises(ValueError, match="^net.py: say what .* as in net.py:factory$"):
+        load_network(text, input_shape=shape)

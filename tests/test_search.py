@@ -133,3 +133,24 @@ def test_a_machine_too_small_is_refused_with_the_limit(change, words):
         search(layer, replace(CHIP, **change))
     assert str(caught.value).startswith("conv: ")
     assert words in str(caught.value)
+
+
+@pytest.mark.parametrize("sizes", [
+    {"N": 10**9}, {"C": 10**9}, {"M": 10**9}, {"W": 50, "N": 10**9, "M": 1000}])
+@pytest.mark.parametrize("base", [CHIP, ISCA16], ids=["chip", "isca16"])
+def test_search_of_a_huge_layer_neither_hangs_nor_fills_memory(sizes, base):
+    layer = ConvLayer(**{"name": "huge", "M": 8, "C": 8, "H": 1, "W": 1, "R": 1, "S": 1}
+                      | sizes)
+    check_mapping(layer, base, search(layer, base).mappings[0])
+
+
+def test_search_on_an_array_of_endless_rows_ends():
+    hardware = replace(CHIP, rows=10**9, spad_psum_words=10**9)
+    layer = ConvLayer(name="L", M=8, C=8, H=9, W=9, R=3, S=3)
+    assert search(layer, hardware).mappings[0].r <= 8
+
+
+def test_more_rows_than_can_be_laid_out_are_refused_with_the_layer():
+    layer = ConvLayer(name="tall", M=1, C=1, H=10**9, W=1, R=1, S=1)
+    with pytest.raises(ValueError, match="tall: H = 1000000000 rows exceed"):
+        search(layer, CHIP)

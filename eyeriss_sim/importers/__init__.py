@@ -42,7 +42,11 @@ def load_network(text, batch=None, input_shape=None):
     if batch is not None and (not isinstance(batch, int) or batch < 1):
         raise ValueError(f"{text}: batch must be a whole number of at least 1, "
                          f"got {batch!r}")
-    if file.endswith(".py") and factory:
+    if ending == ".py" or (file.endswith(".py") and not factory):
+        file = text.removesuffix(":")
+        raise ValueError(f"{file}: say what in the file makes the module, as in "
+                         f"{file}:factory")
+    if file.endswith(".py"):
         if input_shape is None:
             raise ValueError(f"{text}: a torch module needs an input shape, batch "
                              "first, as in 1,3,224,224")
@@ -60,9 +64,6 @@ def load_network(text, batch=None, input_shape=None):
     if ending == ".onnx":
         from eyeriss_sim.importers.onnx_file import network_from_onnx
         return network_from_onnx(text, batch)
-    if ending == ".py":
-        raise ValueError(f"{text}: say what in the file makes the module, as in "
-                         f"{text}:factory")
     near = difflib.get_close_matches(text.lower(), zoo_names(), n=1)
     hint = f"did you mean {near[0]}? " if near else ""
     raise ValueError(

@@ -57,7 +57,7 @@ def network_from_csv(path, batch=None):
     layers, seen = [], {}
     columns, kind = _columns(path, header)
     for line, cells in rows:
-        sizes = _sizes(f"{path}:{line}", columns, cells)
+        sizes = _sizes(f"{path}:{line}", header, columns, cells)
         if "rows" in sizes:
             sizes = {"name": sizes["name"], "M": sizes["filters"], "C": sizes["inner"],
                      "H": 1, "W": sizes["rows"], "R": 1, "S": 1}
@@ -130,31 +130,32 @@ def _plain(title):
     return "".join(filter(str.isalnum, title.lower()))
 
 
-def _sizes(where, columns, cells):
+def _sizes(where, titles, columns, cells):
     """Arguments of ConvLayer in one row."""
     if any(cells[len(columns):]):
         raise ValueError(f"{where}: {len(cells)} cells, but the header has "
                          f"{len(columns)}; is a comma wrong?")
     cells = cells + [""] * (len(columns) - len(cells))
     sizes = {}
-    for column, cell in zip(columns, cells):
+    for title, column, cell in zip(titles, columns, cells):
         if column is None:
             continue
         if not cell:
             if column in OPTIONAL:
                 continue
-            raise ValueError(f"{where}: column {column!r} is empty; give a value")
+            raise ValueError(f"{where}: column {title!r} is empty; give a value")
         if column == "layer":
             sizes["name"] = cell
             continue
         count = {"dilation": 2, "padding": 4}.get(column, 1)
         parts = cell.lower().split("x")
         if len(parts) not in (1, count) or not all(
-                part.strip().isdecimal() for part in parts):
+                part.strip().isdecimal() and len(part) < 100 for part in parts):
             form = {2: "a whole number or two as in 2x1",
                     4: "a whole number or top x bottom x left x right as in 0x1x0x1",
                     1: "a whole number"}[count]
-            raise ValueError(f"{where}: column {column!r} holds {cell!r}; write {form}")
+            shown = cell if len(cell) < 100 else f"{cell[:20]}..."
+            raise ValueError(f"{where}: column {title!r} holds {shown!r}; write {form}")
         values = tuple(map(int, parts))
         sizes[column] = values if len(values) > 1 else values[0]
     return sizes

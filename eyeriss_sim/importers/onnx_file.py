@@ -141,16 +141,29 @@ class _Graph:
                                if self._weights.get(name)), "")
                 self._weights.update(dict.fromkeys(node.output, source))
                 continue
-            if node.op_type in CONVOLUTIONS:
-                self._convolution(node)
-            elif node.op_type in PRODUCTS:
-                self._product(node)
-            elif node.op_type == "Einsum" and len(inputs) == 2:
-                self._einsum(node)
-            elif node.op_type not in FREE:
-                shape = self._shapes.get(node.output[0])
-                self.log.other(node.op_type, None if shape is None else prod(shape))
+            try:
+                self._add(node, inputs)
+            except (AttributeError, ArithmeticError, LookupError, TypeError,
+                    ValueError) as problem:
+                # onnx checks no node: operands and attributes may miss or be odd.
+                said = str(problem)
+                if said.startswith(f"{self.path}: "):
+                    raise
+                raise ValueError(
+                    f"{self.path}: {node.op_type} {node.name or node.output[:1]}: "
+                    f"{said}; is the model valid? onnx.checker tells") from problem
             self._follow_map(node)
+
+    def _add(self, node, inputs):
+        if node.op_type in CONVOLUTIONS:
+            self._convolution(node)
+        elif node.op_type in PRODUCTS:
+            self._product(node)
+        elif node.op_type == "Einsum" and len(inputs) == 2:
+            self._einsum(node)
+        elif node.op_type not in FREE:
+            shape = self._shapes.get(node.output[0])
+            self.log.other(node.op_type, None if shape is None else prod(shape))
 
     def _follow_map(self, node):
         """Note where a map was flattened, and that it still is after an activation."""

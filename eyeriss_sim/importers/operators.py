@@ -51,6 +51,10 @@ class OperatorLog:
         if not 1 <= dims <= 3:
             raise ValueError(f"{name}: a convolution over {dims} dimensions; only "
                              "1, 2 and 3 are known")
+        expected = filt[0] if transposed else filt[1] * groups
+        if groups < 1 or channels != expected:
+            raise ValueError(f"{name}: the ifmap has {channels} channels, but filters "
+                             f"and groups={groups} make {expected}")
         M = filt[1] * groups if transposed else filt[0]
         span = [(k - 1) * d + 1 for k, d in zip(taps, dilation)]
         if transposed:

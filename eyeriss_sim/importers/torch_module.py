@@ -85,7 +85,7 @@ def network_from_module(module, input_shape, name=None):
     recorder = _Recorder(twin, inputs)
     try:
         recorder.run()
-    except Exception as problem:
+    except (Exception, SystemExit) as problem:
         numbers = [tensor.long() for tensor in inputs]
         if "scalar types: Long" in str(problem) and numbers[0].dtype != inputs[0].dtype:
             # The network begins with an embedding.
@@ -235,7 +235,11 @@ def _meta_inputs(input_shape, module, name):
             raise ValueError(
                 f"{name}: an input shape is whole numbers of at least 1, the batch "
                 f"first, as in (1, 3, 224, 224); got {shape!r}")
-        inputs.append(torch.empty(tuple(shape), dtype=dtype, device=META))
+        try:
+            inputs.append(torch.empty(tuple(shape), dtype=dtype, device=META))
+        except (RuntimeError, TypeError) as problem:
+            raise ValueError(f"{name}: an input of {'x'.join(map(str, shape))} is more "
+                             "than torch can address; lower a size") from problem
     if not inputs or not inputs[0].dim():
         raise ValueError(f"{name}: an input shape is needed, as in (1, 3, 224, 224)")
     return inputs
@@ -325,7 +329,7 @@ class _Recorder(TorchDispatchMode):
             self._stack.append(path)
             try:
                 return forward(*args, **kwargs)
-            except Exception:
+            except (Exception, SystemExit):
                 if self.failed is None:
                     self.failed = path
                 raise
