@@ -545,7 +545,7 @@ def search_chip(shape, row_counts, limits, timing, cycles_per_dram_word, k,
                                     energy > best[kth, 0] * (1 + TIE)):
                                 evaluated += 1
                                 continue
-                            m_least = (t - 1) * p + 1
+                            m_least = max(p, (t - 1) * p + 1)
                             m_most = m_top
                             if pt > buffer_filters:
                                 m_most = min(m_top, buffer_filters)

@@ -51,6 +51,28 @@ def test_search_finds_what_trying_everything_finds(layer, hardware, coded):
             pytest.approx(found.scores, rel=3e-9))
 
 
+@pytest.mark.parametrize("prune", [True, False])
+@settings(max_examples=60, deadline=None)
+@given(layer=layers(most_channels=4, most_filters=5, most_images=2, most_windows=5),
+       hardware=machines(), objective=st.sampled_from(list(OBJECTIVES)))
+def test_every_mapping_that_a_search_returns_is_legal(
+        prune, layer, hardware, objective):
+    legal = set(naive.legal_mappings(layer, hardware))
+    assume(legal)
+    found = search(layer, hardware, objective, keep=4, prune=prune)
+    assert {astuple(mapping) for mapping in found.mappings} <= legal
+    if not prune:
+        assert found.evaluated == len(legal)
+
+
+def test_a_small_filter_buffer_keeps_no_more_filters_in_a_pe_than_there_are():
+    # One filter fills the buffer, so m = 1; a PE that interleaves two would wait idly.
+    layer = ConvLayer(name="conv", N=2, M=4, C=1, H=10, W=4, R=6, S=4, V=2, groups=2)
+    tight = replace(CHIP, rows=6, cols=6, glb_filter_B=68)
+    for one in search(layer, tight, "edp", keep=4).mappings:
+        check_mapping(layer, tight, one)
+
+
 @settings(max_examples=60, deadline=None)
 @given(layer=layers(most_channels=4, most_filters=5, most_images=2, most_windows=5),
        hardware=machines(), mapping=st.builds(Mapping, *[st.integers(1, 6)] * 7))
