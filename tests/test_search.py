@@ -73,6 +73,36 @@ def test_a_small_filter_buffer_keeps_no_more_filters_in_a_pe_than_there_are():
         check_mapping(layer, tight, one)
 
 
+@pytest.mark.parametrize("objective", OBJECTIVES)
+@settings(max_examples=60, deadline=None)
+@given(layer=layers(most_channels=3, most_filters=4, most_images=6, most_windows=6),
+       hardware=machines(), coded=st.sampled_from([1.0, 0.3, 0.0]))
+def test_pruning_loses_neither_the_optimum_nor_its_tie_break(
+        objective, layer, hardware, coded):
+    legal = [Mapping(*m) for m in naive.legal_mappings(layer, hardware)]
+    assume(0 < len(legal) < 2000)
+    zeros = Zeros(coded, coded, 1.0, coded)
+    both = (search(layer, hardware, objective, prune=prune, zeros=zeros).mappings[0]
+            for prune in (True, False))
+    pruned, full = (scores(layer, hardware, mapping, zeros) for mapping in both)
+    assert pruned == pytest.approx(full, rel=3e-9)
+
+
+def test_a_wide_ifmap_network_makes_unequal_image_groups_worth_trying():
+    # Six images in groups of 3 + 3 send an odd number of words twice and so waste half
+    # a cycle of a two-word network twice; groups of 4 + 2 send even numbers.
+    layer = ConvLayer(name="conv", N=6, M=18, C=1, H=17, W=7, R=6, S=3, U=3, V=2,
+                      groups=3, dilation=(3, 2))
+    wide = replace(CHIP, rows=3, cols=4, spad_ifmap_words=5, spad_filter_words=8,
+                   spad_psum_words=1, glb_bank_B=2, glb_ifmap_psum_B=492,
+                   glb_filter_B=476, ifmap_net_words=2, psum_in_net_words=2,
+                   psum_out_net_words=2, hop_cycles=0)
+    pruned, full = (search(layer, wide, "cycles", prune=prune)
+                    for prune in (True, False))
+    assert pruned.scores == full.scores
+    assert pruned.mappings[0].n == 4
+
+
 @settings(max_examples=60, deadline=None)
 @given(layer=layers(most_channels=4, most_filters=5, most_images=2, most_windows=5),
        hardware=machines(), mapping=st.builds(Mapping, *[st.integers(1, 6)] * 7))
