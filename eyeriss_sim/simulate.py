@@ -288,10 +288,23 @@ def clip_to_batch(mapping, layer):
 
 
 def cost_table(hardware):
-    """The prices that a result stands on, in one line."""
-    ratios = " ".join(
-        f"{level} {hardware.cost_MAC(level):g}" for level in ("alu", *LEVEL_COSTS))
-    return f"{ratios}; 1 MAC = {hardware.mac_pJ:g} pJ"
+    """The prices that a result stands on, in one line: ratios, and what sets the pJ.
+
+    Examples
+    --------
+    >>> cost_table(load_hardware("eyeriss_chip"))
+    'alu 1 rf 1 noc 2 glb 6 dram 200; 1 MAC = 1.44 pJ; clock 5.24 pJ a PE and cycle'
+    """
+    levels = ("alu", *LEVEL_COSTS)
+    ratios = " ".join(f"{level} {hardware.cost_MAC(level):g}" for level in levels)
+    parts = [ratios, f"1 MAC = {hardware.mac_pJ:g} pJ"]
+    parts += [f"{level} {hardware.cost_pJ(level):g} pJ" for level in levels
+              if getattr(hardware, f"{level}_pJ") is not None]
+    if hardware.clock_pJ_per_PE_cycle:
+        parts.append(f"clock {hardware.clock_pJ_per_PE_cycle:g} pJ a PE and cycle")
+    if hardware.static_mW:
+        parts.append(f"static {hardware.static_mW:g} mW")
+    return "; ".join(parts)
 
 
 def _check_names(network, given, source, what):
