@@ -21,9 +21,9 @@ from rich.table import Table
 
 from eyeriss_sim import load_hardware, simulate
 from eyeriss_sim.layer import ConvLayer
-from eyeriss_sim.mapping import _cut, shape_key
+from eyeriss_sim.mapping import cut_shape, shape_key
 from eyeriss_sim.networks import load_zoo
-from eyeriss_sim.search import _search, search
+from eyeriss_sim.search import search, search_shape
 
 REPEATS = 7
 CHIP = load_hardware("eyeriss_chip")
@@ -59,8 +59,8 @@ def seconds(run, repeats=REPEATS):
 
 def forget():
     """Empty the caches of shapes, so that every search is a new one."""
-    _search.cache_clear()
-    _cut.cache_clear()
+    search_shape.cache_clear()
+    cut_shape.cache_clear()
 
 
 def search_network(name, objective="energy", prune=True):

@@ -69,14 +69,15 @@ def search(layer, hardware, objective="energy", keep=1, prune=True, zeros=UNCODE
                          + ", ".join(OBJECTIVES))
     if hardware.accounting == "chip":
         cut(layer, hardware)    # names the layer if its filters can't be cut
-    result = _search(shape_key(layer), hardware, objective, keep, prune, zeros)
+    result = search_shape(shape_key(layer), hardware, objective, keep, prune, zeros)
     if not result.mappings:
         raise ValueError(_why_nothing_fits(layer, hardware))
     return result
 
 
 @lru_cache(maxsize=65536)
-def _search(key, hardware, objective, keep, prune, zeros):
+def search_shape(key, hardware, objective, keep, prune, zeros):
+    """``search`` for a ``shape_key``, remembered; an empty result if nothing fits."""
     layer = layer_of(key)
     best = np.empty((keep, 2))
     mappings = np.empty((keep, 7), np.int64)
