@@ -591,6 +591,8 @@ def search_isca16(a, words, cost, hop_weight, objective, prune, best, mappings):
         As for ``search_chip``; e holds the paper's f. Pruned are every p but the
         largest that fits and every n but the smallest of equally many image groups,
         which no energy term prefers, and branches whose cheapest leaf is too dear.
+        Only the largest m that fits is ever tried, with ``prune`` or without: m occurs
+        in no term but the loads of the ifmaps, and limits nothing but p t from above.
 
     Returns
     -------

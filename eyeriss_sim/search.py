@@ -49,7 +49,9 @@ def search(layer, hardware, objective="energy", keep=1, prune=True, zeros=UNCODE
     objective : {"energy", "cycles", "edp"}
         Normalised energy, total cycles, or their product.
     keep : int
-        How many of the best to return.
+        How many of the best to return. With ``prune`` these are the best of what is
+        visited: a mapping that differs from a visited one only in being no better (an
+        m that saves no load, say) is no runner-up.
     prune : bool
         False visits what is provably not better, too.
     zeros : Zeros

@@ -169,6 +169,25 @@ def test_isca16_search_prunes_nothing_better(objective):
         check_mapping(layer, small, pruned.mappings[0])
 
 
+@settings(max_examples=40, deadline=None)
+@given(layer=layers(most_channels=4, most_filters=5, most_images=3, most_windows=4),
+       rows=st.integers(1, 4), cols=st.integers(1, 5), rf_words=st.integers(4, 40),
+       glb_words=st.integers(20, 400))
+def test_isca16_search_finds_what_trying_every_mapping_of_the_analysis_finds(
+        layer, rows, cols, rf_words, glb_words):
+    layer = replace(layer, dilation=(1, 1))
+    small = replace(ISCA16, rows=rows, cols=cols, rf_words=rf_words,
+                    glb_ifmap_psum_B=2 * glb_words)
+    every = list(naive.isca16_scores(layer, small))
+    assume(every)
+    for name in OBJECTIVES:
+        best = min(objective_of(name, *pair) for pair in every)
+        for prune in (True, False):
+            found = search(layer, small, name, prune=prune)
+            assert found.scores[0] == pytest.approx(best, rel=3e-9)
+            check_mapping(layer, small, found.mappings[0])
+
+
 def test_unknown_objective_lists_the_known_ones():
     with pytest.raises(ValueError, match="'speed'; known: energy, cycles, edp"):
         search(ConvLayer(name="x", M=1, C=1, H=1, W=1, R=1, S=1), CHIP, "speed")
