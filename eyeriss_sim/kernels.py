@@ -445,9 +445,11 @@ def search_chip(shape, row_counts, limits, timing, cycles_per_dram_word, k,
     Every legal mapping is visited but those that can't be better: with ``prune``, of
     the e (n) that need equally many strips (image groups) the smallest, of the m those
     that a bound leaves, and no branch whose energy is too high even if all its filters
-    fitted into one pass. The smallest e loses nothing: strips of nearly equal height
-    need no more rows, banks or cycles, as each of them is linear or convex in the
-    height (rows under a dilated filter are not, so there every e is tried).
+    fitted into one pass. The smallest e or n loses nothing: strips of nearly equal
+    height, and image groups of nearly equal size, need no more rows, banks or cycles,
+    as each of them is linear or convex in height and size. Rows under a dilated filter
+    are not, so there every e is tried; nor are cycles of an ifmap network of several
+    words, whose last word of a pass wastes lanes, so there every e and n is tried.
 
     Parameters
     ----------
@@ -485,6 +487,7 @@ def search_chip(shape, row_counts, limits, timing, cycles_per_dram_word, k,
     parts = np.empty(most_m + min(most_m, limits[SPAD_P]) + 1, np.int64)
     for part in range(1, parts.shape[0]):
         parts[part] = ceil_div(filters, part)
+    whole_words = timing[NET_I] == 1
     linear_rows = True
     for segment in range(3):
         for e in range(2, shape[E]):
@@ -499,7 +502,8 @@ def search_chip(shape, row_counts, limits, timing, cycles_per_dram_word, k,
     e_top = min(shape[E], limits[ROWS] // R * limits[COLS])
     for e in range(e_top, 0, -1):
         strips = ceil_div(shape[E], e)
-        if prune and linear_rows and e > 1 and ceil_div(shape[E], e - 1) == strips:
+        if prune and linear_rows and whole_words and e > 1 and (
+                ceil_div(shape[E], e - 1) == strips):
             continue
         loaded = loaded_rows(shape, row_counts, e)
         sent = sent_rows(shape, row_counts, e)
@@ -520,7 +524,8 @@ def search_chip(shape, row_counts, limits, timing, cycles_per_dram_word, k,
                 p_top = min(limits[SPAD_P], limits[SPAD_F] // (q * S))
                 for n in range(1, shape[N] + 1):
                     image_groups = ceil_div(shape[N], n)
-                    if prune and n > 1 and ceil_div(shape[N], n - 1) == image_groups:
+                    if prune and whole_words and n > 1 and (
+                            ceil_div(shape[N], n - 1) == image_groups):
                         continue
                     psum_banks = limits[BANKS] - ceil_div(n * strip_words,
                                                           limits[BANK_WORDS])
@@ -547,7 +552,7 @@ def search_chip(shape, row_counts, limits, timing, cycles_per_dram_word, k,
                                     energy > best[kth, 0] * (1 + TIE)):
                                 evaluated += 1
                                 continue
-                            m_least = (t - 1) * p + 1
+                            m_least = max(p, (t - 1) * p + 1)
                             m_most = m_top
                             if pt > buffer_filters:
                                 m_most = min(m_top, buffer_filters)
@@ -593,6 +598,8 @@ def search_isca16(a, words, cost, hop_weight, ifmap_ratio, filter_ratio, ofmap_r
         As for ``search_chip``; e holds the paper's f. Pruned are every p but the
         largest that fits and every n but the smallest of equally many image groups,
         which no energy term prefers, and branches whose cheapest leaf is too dear.
+        Only the largest m that fits is ever tried, with ``prune`` or without: m occurs
+        in no term but the loads of the ifmaps, and limits nothing but p t from above.
 
     Returns
     -------

@@ -95,7 +95,7 @@ def cut(layer, hardware):
             raise ValueError(f"{layer.name}: {what} = {rows} rows exceed the "
                              f"{MOST_ROWS} that can be cut into strips; split the "
                              f"ifmap")
-    geometry = _cut(shape_key(layer), hardware.rows, hardware.spad_ifmap_words)
+    geometry = cut_shape(shape_key(layer), hardware.rows, hardware.spad_ifmap_words)
     taps = int(geometry.shape[kernels.S_FULL])
     if taps > hardware.spad_filter_words:
         raise ValueError(
@@ -106,7 +106,8 @@ def cut(layer, hardware):
 
 
 @lru_cache(maxsize=4096)
-def _cut(key, array_rows, spad_words):
+def cut_shape(key, array_rows, spad_words):
+    """``cut`` for a ``shape_key``, remembered; the filter spad is not looked at."""
     N, G, M, C, H, W, R, S, U, V, (dilation_h, dilation_w) = key
     E = (H - (R - 1) * dilation_h - 1) // U + 1
     F = (W - (S - 1) * dilation_w - 1) // V + 1

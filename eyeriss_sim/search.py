@@ -48,7 +48,9 @@ def search(layer, hardware, objective="energy", keep=1, prune=True, zeros=NO_ZER
     objective : {"energy", "cycles", "edp"}
         Normalised energy, total cycles, or their product.
     keep : int
-        How many of the best to return.
+        How many of the best to return. With ``prune`` these are the best of what is
+        visited: a mapping that differs from a visited one only in being no better (an
+        m that saves no load, say) is no runner-up.
     prune : bool
         False visits what is provably not better, too.
     zeros : Zeros
@@ -68,14 +70,15 @@ def search(layer, hardware, objective="energy", keep=1, prune=True, zeros=NO_ZER
                          + ", ".join(OBJECTIVES))
     if hardware.accounting == "chip":
         cut(layer, hardware)    # names the layer if its filters can't be cut
-    result = _search(shape_key(layer), hardware, objective, keep, prune, zeros)
+    result = search_shape(shape_key(layer), hardware, objective, keep, prune, zeros)
     if not result.mappings:
         raise ValueError(_why_nothing_fits(layer, hardware))
     return result
 
 
 @lru_cache(maxsize=65536)
-def _search(key, hardware, objective, keep, prune, zeros):
+def search_shape(key, hardware, objective, keep, prune, zeros):
+    """``search`` for a ``shape_key``, remembered; an empty result if nothing fits."""
     layer = layer_of(key)
     best = np.empty((keep, 2))
     mappings = np.empty((keep, 7), np.int64)

@@ -8,7 +8,7 @@ from os import PathLike
 import numpy as np
 import pandas as pd
 
-from eyeriss_sim.counts import Counts, count
+from eyeriss_sim.counts import KINDS, Counts, count
 from eyeriss_sim.cycles import CAUSES, Cycles, count_cycles
 from eyeriss_sim.energy import LEVEL_COSTS, effective_accesses, level_energy
 from eyeriss_sim.hardware import WORD_B, Hardware, load_hardware
@@ -145,8 +145,7 @@ class SimulationResult:
             **{f"{level}_MAC": by_level[axis]
                for axis, level in enumerate(LEVEL_COSTS)},
             "alu_MAC": result.alu_MAC,
-            **{f"{kind}_MAC": by_kind[axis]
-               for axis, kind in enumerate(("ifmap", "filter", "psum"))},
+            **{f"{kind}_MAC": by_kind[axis] for axis, kind in enumerate(KINDS)},
             "energy_uJ": chip_uJ,
             "dram_uJ": float(result.energy_pJ[DRAM].sum()) * 1e-6,
             "clock_uJ": (result.clock_pJ + result.static_pJ) * 1e-6,
@@ -314,10 +313,23 @@ def clip_to_batch(mapping, layer):
 
 
 def cost_table(hardware):
-    """The prices that a result stands on, in one line."""
-    ratios = " ".join(
-        f"{level} {hardware.cost_MAC(level):g}" for level in ("alu", *LEVEL_COSTS))
-    return f"{ratios}; 1 MAC = {hardware.mac_pJ:g} pJ"
+    """The prices that a result stands on, in one line: ratios, and what sets the pJ.
+
+    Examples
+    --------
+    >>> cost_table(load_hardware("eyeriss_chip"))
+    'alu 1 rf 1 noc 2 glb 6 dram 200; 1 MAC = 1.44 pJ; clock 5.24 pJ a PE and cycle'
+    """
+    levels = ("alu", *LEVEL_COSTS)
+    ratios = " ".join(f"{level} {hardware.cost_MAC(level):g}" for level in levels)
+    parts = [ratios, f"1 MAC = {hardware.mac_pJ:g} pJ"]
+    parts += [f"{level} {hardware.cost_pJ(level):g} pJ" for level in levels
+              if getattr(hardware, f"{level}_pJ") is not None]
+    if hardware.clock_pJ_per_PE_cycle:
+        parts.append(f"clock {hardware.clock_pJ_per_PE_cycle:g} pJ a PE and cycle")
+    if hardware.static_mW:
+        parts.append(f"static {hardware.static_mW:g} mW")
+    return "; ".join(parts)
 
 
 def _check_names(network, given, source, what):

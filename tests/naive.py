@@ -143,6 +143,32 @@ def count_cycles(layer, hardware, mapping):
     return causes
 
 
+def isca16_scores(layer, hardware):
+    """(energy with psum hops twice, delay) of every mapping legal in ISCA 2016.
+
+    The closed forms are written down once more, straight from the analysis.
+    """
+    N, M, C, G = layer.N, layer.M_group, layer.C, layer.groups
+    H, W, R, S, E, F = layer.H, layer.W, layer.R, layer.S, layer.E, layer.F
+    ifmap, filters, ofmap = G * N * C * H * W, G * M * C * R * S, G * N * M * E * F
+    macs = ofmap * C * R * S
+    sizes = [range(1, most + 1) for most in (M, N, F, M, C, C, M)]
+    for m, n, f, p, q, r, t in product(*sizes):
+        width = layer.V * (f - 1) + S
+        if (n * m * E * f + n * q * r * H * width > hardware.glb_words
+                or S * f * r * t > hardware.pes or q * r > C or p * t > m
+                or p * q * R + q * R + p > hardware.rf_words):
+            continue
+        strips = ifmap * F / W * width / f
+        dram = strips * -(-M // m) + filters * -(-N // n) * -(-F // f) + ofmap
+        glb = strips * -(-M // (p * t)) + 2 * ofmap * (-(-C // (q * r)) - 1)
+        array = (ifmap * -(-M // p) * S * F / W + filters * -(-N // n) * F
+                 + 2 * ofmap * (-(-C // q) * S - -(-C // (q * r))))
+        rf = (ifmap * M * R * S * E / H * F / W + filters * N * E * F
+              + 2 * ofmap * (C * R * S - -(-C // q) * S))
+        yield 200 * dram + 6 * glb + 2 * array + rf + macs, macs / (S * f * r * t)
+
+
 def legal_mappings(layer, hardware):
     """Every mapping that keeps the chip's limits, by trying all of them."""
     taps_that_fit = max(taps for taps in range(1, layer.S + 1)

@@ -116,6 +116,16 @@ def test_power_is_energy_over_total_latency_with_clock_and_leakage():
     assert row.dram_uJ == pytest.approx(row.dram_MAC * hardware.mac_pJ * 1e-6)
 
 
+def test_the_cost_table_of_a_result_names_all_that_its_energy_is_made_of():
+    plain = simulate("alexnet").table.cost_table[0]
+    for change in (dict(glb_pJ=12.5), dict(static_mW=10.0), dict(mac_pJ=2.0),
+                   dict(clock_pJ_per_PE_cycle=0.0), dict(noc_MAC=3)):
+        other = simulate("alexnet", replace(CHIP, **change)).table.cost_table[0]
+        assert other != plain
+    assert plain == ("alu 1 rf 1 noc 2 glb 6 dram 200; 1 MAC = 1.44 pJ; "
+                     "clock 5.24 pJ a PE and cycle")
+
+
 @pytest.mark.parametrize("hardware", ["eyeriss_chip", "isca16_256"])
 def test_columns_of_the_table_add_up(hardware):
     densities = {"CONV2": Densities(0.6, 0.5, 0.2), "FC7": Densities(0.1, 0.09, 0.3)}
@@ -141,4 +151,3 @@ def test_isca16_hardware_has_no_time_but_its_macs():
         assert one.cycles.processing == one.cycles.total
         assert one.cycles.mac == -(-one.layer.macs // one.counts.active_pes)
     assert load_hardware("isca16_256").zeros == "dense"
-    assert (result.layers[0].accesses[GLB, IFMAP] >= 0).all()

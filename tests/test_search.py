@@ -51,6 +51,58 @@ def test_search_finds_what_trying_everything_finds(layer, hardware, coded):
             pytest.approx(found.scores, rel=3e-9))
 
 
+@pytest.mark.parametrize("prune", [True, False])
+@settings(max_examples=60, deadline=None)
+@given(layer=layers(most_channels=4, most_filters=5, most_images=2, most_windows=5),
+       hardware=machines(), objective=st.sampled_from(list(OBJECTIVES)))
+def test_every_mapping_that_a_search_returns_is_legal(
+        prune, layer, hardware, objective):
+    legal = set(naive.legal_mappings(layer, hardware))
+    assume(legal)
+    found = search(layer, hardware, objective, keep=4, prune=prune)
+    assert {astuple(mapping) for mapping in found.mappings} <= legal
+    if not prune:
+        assert found.evaluated == len(legal)
+
+
+def test_a_small_filter_buffer_keeps_no_more_filters_in_a_pe_than_there_are():
+    # One filter fills the buffer, so m = 1; a PE that interleaves two would wait idly.
+    layer = ConvLayer(name="conv", N=2, M=4, C=1, H=10, W=4, R=6, S=4, V=2, groups=2)
+    tight = replace(CHIP, rows=6, cols=6, glb_filter_B=68)
+    for one in search(layer, tight, "edp", keep=4).mappings:
+        check_mapping(layer, tight, one)
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+@settings(max_examples=60, deadline=None)
+@given(layer=layers(most_channels=3, most_filters=4, most_images=6, most_windows=6),
+       hardware=machines(), coded=st.sampled_from([1.0, 0.3, 0.0]))
+def test_pruning_loses_neither_the_optimum_nor_its_tie_break(
+        objective, layer, hardware, coded):
+    legal = [Mapping(*m) for m in naive.legal_mappings(layer, hardware)]
+    assume(0 < len(legal) < 2000)
+    zeros = Zeros(coded, coded, 1.0, coded)
+    both = (search(layer, hardware, objective, prune=prune, zeros=zeros).mappings[0]
+            for prune in (True, False))
+    pruned, full = (scores(layer, hardware, mapping, zeros) for mapping in both)
+    assert pruned == pytest.approx(full, rel=3e-9)
+
+
+def test_a_wide_ifmap_network_makes_unequal_image_groups_worth_trying():
+    # Six images in groups of 3 + 3 send an odd number of words twice and so waste half
+    # a cycle of a two-word network twice; groups of 4 + 2 send even numbers.
+    layer = ConvLayer(name="conv", N=6, M=18, C=1, H=17, W=7, R=6, S=3, U=3, V=2,
+                      groups=3, dilation=(3, 2))
+    wide = replace(CHIP, rows=3, cols=4, spad_ifmap_words=5, spad_filter_words=8,
+                   spad_psum_words=1, glb_bank_B=2, glb_ifmap_psum_B=492,
+                   glb_filter_B=476, ifmap_net_words=2, psum_in_net_words=2,
+                   psum_out_net_words=2, hop_cycles=0)
+    pruned, full = (search(layer, wide, "cycles", prune=prune)
+                    for prune in (True, False))
+    assert pruned.scores == full.scores
+    assert pruned.mappings[0].n == 4
+
+
 @settings(max_examples=60, deadline=None)
 @given(layer=layers(most_channels=4, most_filters=5, most_images=2, most_windows=5),
        hardware=machines(), mapping=st.builds(Mapping, *[st.integers(1, 6)] * 7))
@@ -115,6 +167,25 @@ def test_isca16_search_prunes_nothing_better(objective):
         assert pruned.scores == pytest.approx(everything.scores, rel=3e-9)
         assert everything.evaluated > pruned.evaluated
         check_mapping(layer, small, pruned.mappings[0])
+
+
+@settings(max_examples=40, deadline=None)
+@given(layer=layers(most_channels=4, most_filters=5, most_images=3, most_windows=4),
+       rows=st.integers(1, 4), cols=st.integers(1, 5), rf_words=st.integers(4, 40),
+       glb_words=st.integers(20, 400))
+def test_isca16_search_finds_what_trying_every_mapping_of_the_analysis_finds(
+        layer, rows, cols, rf_words, glb_words):
+    layer = replace(layer, dilation=(1, 1))
+    small = replace(ISCA16, rows=rows, cols=cols, rf_words=rf_words,
+                    glb_ifmap_psum_B=2 * glb_words)
+    every = list(naive.isca16_scores(layer, small))
+    assume(every)
+    for name in OBJECTIVES:
+        best = min(objective_of(name, *pair) for pair in every)
+        for prune in (True, False):
+            found = search(layer, small, name, prune=prune)
+            assert found.scores[0] == pytest.approx(best, rel=3e-9)
+            check_mapping(layer, small, found.mappings[0])
 
 
 def test_unknown_objective_lists_the_known_ones():
