@@ -35,7 +35,10 @@ def replacing(path):
     path = Path(os.path.realpath(path))
     # Not mkstemp: its files are for the owner only, and a report is to be shared.
     fresh = path.with_name(f".{secrets.token_hex(8)}.tmp")
-    fresh.open("xb").close()
+    try:
+        fresh.open("xb").close()
+    except OSError as problem:      # the caller knows no file of that odd name
+        raise type(problem)(problem.errno, problem.strerror, str(path)) from None
     try:
         if path.exists():
             shutil.copymode(path, fresh)

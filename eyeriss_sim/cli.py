@@ -47,10 +47,20 @@ def run_simulate(args):
         check_output_path, make_console, print_report, write_table)
     for path in args.out:
         check_output_path(path)
+        check_no_input(path, args)
     result = run_simulation(args)
     for path in args.out:
         write_table(result, path)
     print_report(result, make_console())
+
+
+def check_no_input(path, args):
+    """Refuse to write over a file that the simulation reads."""
+    for given in (args.network, args.hardware, args.mapping, args.densities):
+        if given and os.path.exists(path) and os.path.exists(given) and (
+                os.path.samefile(path, given)):
+            raise ValueError(f"--out {path} would replace the input {given}; name "
+                             "another file")
 
 
 def add_explain(commands):
@@ -182,6 +192,8 @@ def main(argv=None):
         parser.error(f"{where}{problem.strerror or problem}")
     except ValueError as problem:
         parser.error(" ".join(str(problem).split()))
+    except MemoryError:
+        parser.error("not enough memory; lower the sizes or the batch")
     except KeyboardInterrupt:
         parser.exit(130, "eyeriss-sim: interrupted\n")
 

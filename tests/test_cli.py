@@ -185,6 +185,27 @@ def test_user_mapping_is_used_and_its_n_is_clipped_to_the_batch(capsys, tmp_path
     assert table.mapping_source["CONV3"] == str(path)
 
 
+def test_a_result_never_replaces_the_file_that_it_is_made_from(capsys, tmp_path):
+    path = tmp_path / "net.csv"
+    text = "layer,M,C,H,W,R,S,U\nCONV,4,2,9,9,3,3,1\n"
+    path.write_text(text)
+    (tmp_path / "link.csv").symlink_to(path)
+    for out in (path, tmp_path / "link.csv"):
+        code, _, err = run(capsys, "simulate", path, "--out", out)
+        assert code == 2 and "would replace the input" in err and err.count("\n") == 1
+    assert path.read_text() == text
+
+
+def test_paths_are_taken_like_their_text(tmp_path):
+    net, maps, shares = (tmp_path / f"{name}.csv" for name in ("net", "map", "dens"))
+    net.write_text("layer,M,C,H,W,R,S,U\nCONV,4,2,9,9,3,3,1\n")
+    maps.write_text("layer,m,n,e,p,q,r,t\nCONV,4,1,7,4,1,1,1\n")
+    shares.write_text("layer,ifmap\nCONV,0.5\n")
+    table = simulate(net, mapping=maps, densities=shares).table
+    pd.testing.assert_frame_equal(
+        table, simulate(str(net), mapping=str(maps), densities=str(shares)).table)
+
+
 def test_a_model_that_raises_is_one_line(capsys, tmp_path):
     (tmp_path / "net.py").write_text(MODEL)
     code, _, err = run(capsys, "simulate", f"{tmp_path}/net.py:broken", "--input",

@@ -382,3 +382,13 @@ def test_headline_numbers_are_plain_whatever_their_size(alexnet, hostile):
 def test_figures_in_the_page_take_the_colour_of_its_text(pages):
     assert "currentColor" in pages["alexnet"]
     assert plots.INK not in pages["alexnet"].partition("</style>")[2]
+
+
+def test_a_folder_that_takes_no_file_is_told_by_the_name_that_was_asked_for(
+        tmp_path, monkeypatch):
+    # Root may write everywhere, so the new file gets a name that no folder takes.
+    monkeypatch.setattr("secrets.token_hex", lambda size: "x" * 300)
+    path = tmp_path / "table.csv"
+    with pytest.raises(OSError) as caught:
+        report.write_table(simulate("alexnet"), path)
+    assert caught.value.filename == str(path)
