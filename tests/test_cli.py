@@ -1,5 +1,6 @@
 """The command line as a user meets it: output, files, and one line for wrong input."""
 
+import os
 import subprocess
 import sys
 
@@ -183,6 +184,16 @@ def test_user_mapping_is_used_and_its_n_is_clipped_to_the_batch(capsys, tmp_path
     table = simulate("alexnet", batch=1, mapping=str(path)).table.set_index("layer")
     assert table.loc["CONV3", list("mnepqrt")].tolist() == [64, 1, 13, 16, 3, 2, 2]
     assert table.mapping_source["CONV3"] == str(path)
+
+
+def test_explain_spells_out_names_that_a_terminal_can_not_show(tmp_path):
+    path = tmp_path / "net.csv"
+    path.write_text("layer,M,C,H,W,R,S,U\nsch\xf6n\x1b[31m,4,2,9,9,3,3,1\n", "utf-8")
+    done = subprocess.run(
+        [sys.executable, "-m", "eyeriss_sim.cli", "explain", path, "sch\xf6n\x1b[31m"],
+        env={**os.environ, "PYTHONIOENCODING": "ascii"}, capture_output=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(rb"sch\xf6n\x1b[31m of net on eyeriss_chip")
 
 
 def test_a_result_never_replaces_the_file_that_it_is_made_from(capsys, tmp_path):
