@@ -291,10 +291,13 @@ def clip_to_batch(mapping, layer):
 
 
 def cost_table(hardware):
-    """The prices that a result stands on, in one line."""
+    """The prices of work that a result stands on, in one line; measured ones last."""
     ratios = " ".join(
         f"{level} {hardware.cost_MAC(level):g}" for level in ("alu", *LEVEL_COSTS))
-    return f"{ratios}; 1 MAC = {hardware.mac_pJ:g} pJ"
+    measured = "".join(
+        f", {level} {hardware.cost_pJ(level):g} pJ" for level in ("alu", *LEVEL_COSTS)
+        if getattr(hardware, f"{level}_pJ") is not None)
+    return f"{ratios}; 1 MAC = {hardware.mac_pJ:g} pJ{measured}"
 
 
 def _check_names(network, given, source, what):

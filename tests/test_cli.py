@@ -60,6 +60,13 @@ def test_table_carries_what_it_stands_on():
             "power_mW"} <= set(table.columns)
 
 
+def test_measured_energies_are_among_the_prices_that_a_table_carries(tmp_path):
+    hardware = hardware_file(tmp_path, "[energy_per_word_pJ]\nglb = 12.5")
+    table = simulate("alexnet", str(hardware)).table
+    assert set(table.cost_table) == {
+        "alu 1 rf 1 noc 2 glb 6 dram 200; 1 MAC = 1.44 pJ, glb 12.5 pJ"}
+
+
 def test_simulate_takes_a_torch_module_from_a_file(capsys, tmp_path):
     (tmp_path / "net.py").write_text(MODEL)
     path = tmp_path / "out.csv"
