@@ -182,6 +182,9 @@ def main(argv=None):
     for add in (add_simulate, add_explain, add_validate):
         add(commands)
     args = parser.parse_args(argv)
+    if hasattr(sys.stdout, "reconfigure"):
+        # A layer's name must not end a command on a terminal that lacks its letters.
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         args.action(args)
     except BrokenPipeError:

@@ -9,6 +9,7 @@ from eyeriss_sim import kernels
 from eyeriss_sim.counts import KINDS, LEVELS
 from eyeriss_sim.cycles import CAUSES
 from eyeriss_sim.kernels import ceil_div
+from eyeriss_sim.labels import printable
 from eyeriss_sim.mapping import check_mapping, cut, glb_use
 from eyeriss_sim.search import search
 from eyeriss_sim.zeros import Densities
@@ -73,8 +74,8 @@ def _headline(result, layer_result):
     if layer.dilation != (1, 1):
         shape += f" dilation={layer.dilation[0]}x{layer.dilation[1]}"
     text = Text()
-    text.append(f"{layer.name} of {result.network.name} on {result.hardware.name}",
-                style="bold")
+    names = layer.name, result.network.name, result.hardware.name
+    text.append("{} of {} on {}".format(*map(printable, names)), style="bold")
     text.append(f"\n{shape}: {layer.macs / 1e6:,.2f} M MACs"
                 f"\nmapping {mapping} ({layer_result.mapping_source}), "
                 f"zeros {result.hardware.zeros}")

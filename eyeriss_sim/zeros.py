@@ -162,7 +162,7 @@ def count_zeros(layer, ifmap, filt, ofmap):
     Raises
     ------
     ValueError
-        A shape that is not the layer's, NaN or infinite values, a count beyond 64 bits.
+        A shape that is not the layer's, or NaN or infinite values.
     """
     expected = {
         "ifmap": (ifmap, (layer.N, layer.groups * layer.C, layer.H, layer.W)),
@@ -176,9 +176,6 @@ def count_zeros(layer, ifmap, filt, ofmap):
         tensor = expected[kind][0]
         if tensor.dtype.kind == "f" and not np.isfinite(tensor).all():
             raise ValueError(f"{layer.name}: the {kind} holds NaN or infinite values")
-    if layer.macs > np.iinfo(np.int64).max:
-        raise ValueError(f"{layer.name}: {layer.macs:.3g} MACs exceed a 64-bit count; "
-                         f"lower the batch")
     met = np.zeros((layer.groups * layer.C, layer.R, layer.S), np.int64)
     ifmap_nonzeros = zero_kernels.count_met(
         nonzero_mask(ifmap), layer.U, layer.V, *layer.dilation, layer.E, layer.F, met)

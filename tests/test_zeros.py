@@ -204,17 +204,6 @@ def test_tensors_that_do_not_fit_are_refused_with_the_layer(change, words):
     assert str(caught.value).startswith("conv: ") and words in str(caught.value)
 
 
-def test_a_count_beyond_64_bits_is_refused():
-    layer = ConvLayer(name="huge", N=2**20, M=2**20, C=2**20, H=64, W=64, R=1, S=1)
-
-    def virtual(*shape):
-        return np.broadcast_to(np.int8(1), shape)
-
-    with pytest.raises(ValueError, match="huge: .* MACs exceed a 64-bit count"):
-        count_zeros(layer, virtual(2**20, 2**20, 64, 64), virtual(2**20, 2**20, 1, 1),
-                    virtual(2**20, 2**20, 64, 64))
-
-
 def test_significance_map_of_dense_data_costs_a_bit_a_value():
     assert expected_ratio("significance_map", 1.0) == 17 / 16
     assert expected_ratio("significance_map", 0.25, bits=8) == 0.25 + 1 / 8
