@@ -313,7 +313,6 @@ def clip_to_batch(mapping, layer):
 
 
 def cost_table(hardware):
-<<<<<<< HEAD
     """The prices that a result stands on, in one line: ratios, and what sets the pJ.
 
     Examples
@@ -331,15 +330,6 @@ def cost_table(hardware):
     if hardware.static_mW:
         parts.append(f"static {hardware.static_mW:g} mW")
     return "; ".join(parts)
-=======
-    """The prices of work that a result stands on, in one line; measured ones last."""
-    ratios = " ".join(
-        f"{level} {hardware.cost_MAC(level):g}" for level in ("alu", *LEVEL_COSTS))
-    measured = "".join(
-        f", {level} {hardware.cost_pJ(level):g} pJ" for level in ("alu", *LEVEL_COSTS)
-        if getattr(hardware, f"{level}_pJ") is not None)
-    return f"{ratios}; 1 MAC = {hardware.mac_pJ:g} pJ{measured}"
->>>>>>> fixes-a
 
 
 def _check_names(network, given, source, what):

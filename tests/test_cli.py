@@ -202,8 +202,6 @@ def test_user_mapping_is_used_and_its_n_is_clipped_to_the_batch(capsys, tmp_path
     assert table.mapping_source["CONV3"] == str(path)
 
 
-<<<<<<< HEAD
-=======
 def test_explain_spells_out_names_that_a_terminal_can_not_show(tmp_path):
     path = tmp_path / "net.csv"
     path.write_text("layer,M,C,H,W,R,S,U\nsch\xf6n\x1b[31m,4,2,9,9,3,3,1\n", "utf-8")
@@ -214,7 +212,6 @@ def test_explain_spells_out_names_that_a_terminal_can_not_show(tmp_path):
     assert done.stdout.startswith(rb"sch\xf6n\x1b[31m of net on eyeriss_chip")
 
 
->>>>>>> fixes-a
 def test_a_result_never_replaces_the_file_that_it_is_made_from(capsys, tmp_path):
     path = tmp_path / "net.csv"
     text = "layer,M,C,H,W,R,S,U\nCONV,4,2,9,9,3,3,1\n"
