@@ -11,6 +11,7 @@ from eyeriss_sim.cycles import CAUSES
 from eyeriss_sim.kernels import ceil_div
 from eyeriss_sim.mapping import check_mapping, cut, glb_use
 from eyeriss_sim.search import search
+from eyeriss_sim.zeros import Densities
 
 CAUSE_MEANINGS = {
     "mac": "MACs, one a PE and cycle",
@@ -56,7 +57,7 @@ def explain(result, layer_result, simulate_mapping, objective="energy", runners_
         _loop_table(layer, hardware, layer_result.mapping),
         _limit_table(layer, hardware, layer_result.mapping),
         _energy_table(layer_result),
-        _cycle_table(layer_result, hardware),
+        _cycle_table(layer_result),
         _runner_up_table(layer_result, hardware, simulate_mapping, objective,
                          runners_up),
     ]
@@ -208,7 +209,7 @@ def _energy_table(layer_result):
     return table
 
 
-def _cycle_table(layer_result, hardware):
+def _cycle_table(layer_result):
     cycles = layer_result.cycles
     table = Table(title=f"Cycles, {cycles.total:,} ({cycles.processing:,} of them "
                         f"processing)", title_justify="left", box=None, pad_edge=False)
@@ -227,8 +228,11 @@ def _runner_up_table(layer_result, hardware, simulate_mapping, objective, runner
     layer, chosen = layer_result.layer, layer_result.mapping
     found = search(layer, hardware, objective, keep=runners_up + 1)
     others = [mapping for mapping in found.mappings if mapping != chosen][:runners_up]
-    table = Table(title=f"Best by {objective} of the searched mappings, beside the "
-                        f"chosen", title_justify="left", box=None, pad_edge=False)
+    title = f"Best by {objective} of the searched mappings, beside the chosen"
+    if layer_result.densities != Densities():
+        # The search knows no zeros, so these figures may fall out of order.
+        title += "\n(ranked as if nothing were zero)"
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
     table.add_column("")
     for heading in (*"mnepqrt", "PEs", "energy", "%", "cycles", "%"):
         table.add_column(heading, justify="right")

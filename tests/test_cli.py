@@ -81,6 +81,14 @@ def test_explain_shows_nest_limits_energy_cycles_and_runners_up(capsys):
     assert max(map(len, out.splitlines())) <= 100
 
 
+def test_explain_says_that_runners_up_are_ranked_without_zeros(capsys, tmp_path):
+    path = tmp_path / "d.csv"
+    path.write_text("layer,ifmap\nCONV3,0.3\n")
+    for layer, said in (("CONV3", True), ("CONV4", False)):
+        _, out, _ = run(capsys, "explain", "alexnet", layer, "--densities", path)
+        assert ("ranked as if nothing were zero" in out) is said
+
+
 def test_explain_works_on_isca16_hardware_and_on_cut_filters(capsys, tmp_path):
     code, out, _ = run(capsys, "explain", "alexnet", "CONV2", "--batch", 16,
                        "--hardware", "isca16_256")
