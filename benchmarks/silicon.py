@@ -187,8 +187,9 @@ def comparison_table(source, rows):
     quantities = list(dict.fromkeys(rows.quantity))
     cells = {(one.layer, one.quantity): one for one in rows.itertuples()}
     for quantity in quantities:
-        table.add_column(quantity.removesuffix("_ms").removesuffix("_MB"),
-                         justify="right")
+        name, _, unit = quantity.rpartition("_")
+        has_unit = unit in ("ms", "MB", "mW")
+        table.add_column(f"{name}\n{unit}" if has_unit else quantity, justify="right")
     digits = 1 if source == TABLE_V else 5 if source == FIG_11 else 2
     for layer in dict.fromkeys(rows.layer):
         line = [layer]

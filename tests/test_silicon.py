@@ -60,5 +60,7 @@ def test_validate_prints_and_writes_all_cells(tmp_path):
     text = (tmp_path / "text").read_text()
     assert "42 of 42 figures within their band" in text
     assert max(map(len, text.splitlines())) <= 100
+    for unit, columns in (("ms", 2), ("MB", 2), ("mW", 1)):
+        assert text.split("CONV1")[0].split().count(unit) == columns
     assert len(pd.read_csv(tmp_path / "out" / "validate.csv")) == len(silicon.compare())
     assert (tmp_path / "out" / "validate.png").stat().st_size > 10_000
