@@ -7,7 +7,7 @@ from importlib.metadata import version
 import numpy as np
 import pandas as pd
 
-from eyeriss_sim.counts import Counts, count
+from eyeriss_sim.counts import KINDS, Counts, count
 from eyeriss_sim.cycles import CAUSES, Cycles, count_cycles
 from eyeriss_sim.energy import LEVEL_COSTS, effective_accesses, level_energy
 from eyeriss_sim.hardware import WORD_B, Hardware, load_hardware
@@ -140,8 +140,7 @@ class SimulationResult:
             **{f"{level}_MAC": by_level[axis]
                for axis, level in enumerate(LEVEL_COSTS)},
             "alu_MAC": result.alu_MAC,
-            **{f"{kind}_MAC": by_kind[axis]
-               for axis, kind in enumerate(("ifmap", "filter", "psum"))},
+            **{f"{kind}_MAC": by_kind[axis] for axis, kind in enumerate(KINDS)},
             "energy_uJ": chip_uJ,
             "dram_uJ": float(result.energy_pJ[DRAM].sum()) * 1e-6,
             "clock_uJ": (result.clock_pJ + result.static_pJ) * 1e-6,
