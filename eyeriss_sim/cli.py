@@ -108,7 +108,8 @@ def run_validate(args):
     from eyeriss_sim.report import make_console
     with announced_compilation():
         warm_up()
-    validate(args.out, make_console())
+    if validate(args.out, make_console()):
+        sys.exit(1)
 
 
 def run_simulation(args):

@@ -75,19 +75,31 @@ def expected_ratio(code, density, bits=WORD_BITS):
 
     Examples
     --------
-    >>> expected_ratio("rlc", 0.375), expected_ratio("rlc", 1.0)
-    (0.5, 1.0)
+    >>> expected_ratio("rlc", 1.0), round(expected_ratio("rlc", 0.375), 6)
+    (1.0, 0.5)
     >>> expected_ratio("significance_map", 0.5)
     0.5625
     """
     if code == "none":
         return 1.0
     if code == "rlc":
-        return min(1.0, density * RLC_BITS_PER_VALUE / bits)
+        return min(1.0, pairs_per_value(density) * RLC_BITS_PER_VALUE / bits)
     if code == "significance_map":
         return density + 1 / bits
     raise ValueError(f"code {code!r} needs the filters themselves, not their density; "
                      f"codes that need no more: {', '.join(FMAP_CODES)}")
+
+
+def pairs_per_value(density):
+    """Run-length pairs for each value of a long stream of independent zeros.
+
+    A pair ends at a non-zero, or after 32 zeros: it stands for
+    (1 - (1 - density)^32) / density values on average.
+    """
+    longest = zero_kernels.LONGEST_RUN + 1
+    if density * longest < 1e-9:
+        return 1 / longest
+    return density / -np.expm1(longest * np.log1p(-density)) if density < 1 else 1.0
 
 
 def significance_map_ratio(nonzeros, values, bits=WORD_BITS):

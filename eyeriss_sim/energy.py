@@ -9,7 +9,7 @@ from eyeriss_sim.kernels import (
     DRAIN, DRAM, FILL, FILTER, IFMAP, NOC, PSUM, READ, RF, WRITE)
 from eyeriss_sim.zeros import BITS_16
 
-LEVEL_COSTS = tuple(level.lower() for level in LEVELS)
+PRICED_LEVELS = tuple(level.lower() for level in LEVELS)
 
 
 def effective_accesses(counts, zeros):
@@ -62,7 +62,7 @@ def level_energy(counts, zeros, cost, bits=BITS_16):
     """
     widths = np.array([bits.ifmap, bits.filter, bits.ofmap]) / WORD_BITS
     priced = (effective_accesses(counts, zeros) * access_weights()).sum(axis=2) * widths
-    by_level = priced * np.array([[cost(level)] for level in LEVEL_COSTS])
+    by_level = priced * np.array([[cost(level)] for level in PRICED_LEVELS])
     macs = counts.macs * zeros.macs_left * float(widths[0] * widths[1])
     return by_level, macs * cost("alu")
 
@@ -72,7 +72,7 @@ def search_coefficients(shape, hardware, zeros):
 
     Each is what one more row load, filter pass and so on costs, zeros included.
     """
-    rf, noc, glb, dram = (hardware.cost_MAC(level) for level in LEVEL_COSTS)
+    rf, noc, glb, dram = (hardware.cost_MAC(level) for level in PRICED_LEVELS)
     N, G, M, C, E, F, W = (int(shape[axis]) for axis in (
         kernels.N, kernels.G, kernels.M, kernels.C, kernels.E, kernels.F, kernels.W))
     row_segments, col_segments = int(shape[kernels.R_SEGS]), int(shape[kernels.S_SEGS])

@@ -232,7 +232,7 @@ def _runner_up_table(layer_result, hardware, simulate_mapping, objective, runner
     title = f"Best by {objective} of the searched mappings, beside the chosen"
     if layer_result.densities != Densities():
         # The search knows no zeros, so these figures may fall out of order.
-        title += "; ranked as if nothing were zero"
+        title += "\n(ranked as if nothing were zero)"
     table = Table(title=title, title_justify="left", box=None, pad_edge=False)
     table.add_column("")
     for heading in (*"mnepqrt", "PEs", "energy", "%", "cycles", "%"):

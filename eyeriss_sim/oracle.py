@@ -437,9 +437,10 @@ def code_bits_per_weight(code, work):
     if code == "none":
         return 0.0
     if code == "rlc":
-        density = work.weights / layer.filter_words
-        return bits * expected_ratio("rlc", density, bits) / density if (
-            work.zeros.filter_ratio < 1) else 0.0
+        words = layer.filter_words
+        with_it, without = (expected_ratio("rlc", weights / words, bits)
+                            for weights in (work.weights, work.weights - 1))
+        return bits * words * (with_it - without)
     if code in ("csr", "csc"):
         columns = layer.C * layer.R * layer.S if code == "csr" else layer.M
         return bits + max(1, int(np.ceil(np.log2(columns))))

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from eyeriss_sim.atomic import replacing
 from eyeriss_sim.cycles import CAUSES
-from eyeriss_sim.energy import LEVEL_COSTS
+from eyeriss_sim.energy import PRICED_LEVELS
 from eyeriss_sim.kernels import ceil_div
 from eyeriss_sim.labels import clip_middle, pick_unit, printable, shorten
 from eyeriss_sim.report import CAUSE_NAMES, KIND_NAMES, LEVEL_NAMES
@@ -63,7 +63,7 @@ def energy_by_level(result):
     >>> [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
     ['ALU', 'RF', 'NoC', 'GLB', 'DRAM']
     """
-    levels = ("alu", *LEVEL_COSTS)
+    levels = ("alu", *PRICED_LEVELS)
     return _energy(result, "Energy by level", levels, LEVEL_NAMES, LEVEL_COLOURS)
 
 

@@ -15,7 +15,7 @@ from rich.text import Text
 
 from eyeriss_sim.atomic import replacing
 from eyeriss_sim.cycles import CAUSES
-from eyeriss_sim.energy import LEVEL_COSTS
+from eyeriss_sim.energy import PRICED_LEVELS
 from eyeriss_sim.labels import decimals, pick_unit, printable, shorten
 
 WIDTH = 100
@@ -89,7 +89,7 @@ def energy_shares(result):
     dict of str to float
     """
     return _shares(result.table, {
-        LEVEL_NAMES[level]: f"{level}_MAC" for level in ("alu", *LEVEL_COSTS)})
+        LEVEL_NAMES[level]: f"{level}_MAC" for level in ("alu", *PRICED_LEVELS)})
 
 
 def cycle_shares(result):

@@ -10,7 +10,7 @@ import pandas as pd
 
 from eyeriss_sim.counts import KINDS, Counts, count
 from eyeriss_sim.cycles import CAUSES, Cycles, count_cycles
-from eyeriss_sim.energy import LEVEL_COSTS, effective_accesses, level_energy
+from eyeriss_sim.energy import PRICED_LEVELS, effective_accesses, level_energy
 from eyeriss_sim.hardware import WORD_B, Hardware, load_hardware
 from eyeriss_sim.importers import load_network
 from eyeriss_sim.kernels import (
@@ -143,7 +143,7 @@ class SimulationResult:
             "dram_MB": megabytes(result.accesses[DRAM].sum()),
             "energy_MAC": result.total_MAC,
             **{f"{level}_MAC": by_level[axis]
-               for axis, level in enumerate(LEVEL_COSTS)},
+               for axis, level in enumerate(PRICED_LEVELS)},
             "alu_MAC": result.alu_MAC,
             **{f"{kind}_MAC": by_kind[axis] for axis, kind in enumerate(KINDS)},
             "energy_uJ": chip_uJ,
@@ -320,7 +320,7 @@ def cost_table(hardware):
     >>> cost_table(load_hardware("eyeriss_chip"))
     'alu 1 rf 1 noc 2 glb 6 dram 200; 1 MAC = 1.44 pJ; clock 5.24 pJ a PE and cycle'
     """
-    levels = ("alu", *LEVEL_COSTS)
+    levels = ("alu", *PRICED_LEVELS)
     ratios = " ".join(f"{level} {hardware.cost_MAC(level):g}" for level in levels)
     parts = [ratios, f"1 MAC = {hardware.mac_pJ:g} pJ"]
     parts += [f"{level} {hardware.cost_pJ(level):g} pJ" for level in levels

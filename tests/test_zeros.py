@@ -204,6 +204,15 @@ def test_tensors_that_do_not_fit_are_refused_with_the_layer(change, words):
     assert str(caught.value).startswith("conv: ") and words in str(caught.value)
 
 
+@pytest.mark.parametrize("density", [0.02, 0.1, 0.4, 0.7])
+def test_expected_run_length_code_is_that_of_a_long_random_stream(density):
+    rng = np.random.default_rng(1)
+    stream = (rng.random(600_000) < density).astype(np.int16)
+    coded = zero_kernels.count_pairs(stream) / 3 * 4 / stream.size
+    # 600,000 draws leave half a percent of noise.
+    assert expected_ratio("rlc", density) == pytest.approx(coded, rel=0.02)
+
+
 def test_significance_map_of_dense_data_costs_a_bit_a_value():
     assert expected_ratio("significance_map", 1.0) == 17 / 16
     assert expected_ratio("significance_map", 0.25, bits=8) == 0.25 + 1 / 8
