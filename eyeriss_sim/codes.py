@@ -1,6 +1,6 @@
 """Codes that store tensors without their zeros: sizes of each, and the chip's codec."""
 
-from math import ceil, log2
+from math import ceil, expm1, log1p, log2
 
 import numpy as np
 
@@ -99,7 +99,7 @@ def pairs_per_value(density):
     longest = zero_kernels.LONGEST_RUN + 1
     if density * longest < 1e-9:
         return 1 / longest
-    return density / -np.expm1(longest * np.log1p(-density)) if density < 1 else 1.0
+    return density / -expm1(longest * log1p(-density)) if density < 1 else 1.0
 
 
 def significance_map_ratio(nonzeros, values, bits=WORD_BITS):

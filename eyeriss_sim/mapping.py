@@ -4,6 +4,7 @@ import csv
 from dataclasses import astuple, dataclass
 from functools import lru_cache
 from importlib import resources
+from os import PathLike
 from pathlib import Path
 
 import numpy as np
@@ -240,6 +241,33 @@ def _check_isca16(layer, hardware, mapping):
     yield "S*e*r*t", layer.S * f * r * t, hardware.pes, "the PEs", "lower e, r or t"
     yield ("GLB words", n * m * layer.E * f + n * q * r * layer.H * width,
            hardware.glb_words, "the GLB words", "lower m, n or e")
+
+
+def chosen_mappings(mapping, hardware):
+    """Mappings by layer name, and where they come from, for all ways to give them.
+
+    Parameters
+    ----------
+    mapping : str, Path or dict
+        ``search`` for none, else as in ``read_mappings``, or Mappings by layer name.
+    hardware : Hardware
+        That they are for: the published ones are the chip's.
+
+    Returns
+    -------
+    mappings : dict
+    source : str
+    """
+    if not isinstance(mapping, (str, PathLike)):
+        return mapping, "given"
+    source = str(mapping)
+    if source == "search":
+        return {}, source
+    if source in PUBLISHED and hardware.accounting != "chip":
+        raise ValueError(
+            f"mapping {source!r} is the chip's, whose e counts ofmap rows; on "
+            f"{hardware.name} e counts ofmap columns, so leave it out to search")
+    return read_mappings(source), source
 
 
 def read_mappings(text):

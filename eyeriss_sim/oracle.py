@@ -13,7 +13,7 @@ from eyeriss_sim.counts import count
 from eyeriss_sim.hardware import load_hardware
 from eyeriss_sim.kernels import DRAM, FILTER, PSUM, READ, RF, WRITE
 from eyeriss_sim.mapping import (
-    Mapping, check_mapping, layer_of, read_mappings, shape_key)
+    Mapping, check_mapping, chosen_mappings, layer_of, shape_key)
 from eyeriss_sim.search import search
 from eyeriss_sim.simulate import (
     SimulationResult, as_network, clip_to_batch, provenance_of, simulate_layer)
@@ -136,10 +136,7 @@ class EnergyOracle:
         self.batch = batch
         self.objective = objective
         self.search = search
-        self.mapping_name = mapping if isinstance(mapping, str) else "given"
-        if isinstance(mapping, str):
-            mapping = {} if mapping == "search" else read_mappings(mapping)
-        self.mappings = mapping
+        self.mappings, self.mapping_name = chosen_mappings(mapping, self.hardware)
         self.bits = bits
         self._lock = threading.Lock()
         self._measured = weakref.WeakKeyDictionary()

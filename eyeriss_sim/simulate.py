@@ -17,7 +17,7 @@ from eyeriss_sim.kernels import (
     DRAIN, DRAM, FILL, FILTER, GLB, IFMAP, PSUM, READ, WRITE)
 from eyeriss_sim.layer import ConvLayer, Network
 from eyeriss_sim.mapping import (
-    Mapping, check_mapping, layer_of, read_mappings, shape_key)
+    Mapping, check_mapping, chosen_mappings, layer_of, shape_key)
 from eyeriss_sim.search import search
 from eyeriss_sim.zeros import (
     BITS_16, Bits, Densities, Zeros, read_densities, zeros_of)
@@ -216,10 +216,7 @@ def simulate(network, hardware="eyeriss_chip", batch=None, *, mapping="search",
     hardware = load_hardware(hardware)
     if zeros is not None:
         hardware = hardware.with_zeros(zeros)
-    mapping_name = "given"
-    if isinstance(mapping, (str, PathLike)):
-        mapping = mapping_name = str(mapping)
-        mapping = {} if mapping == "search" else read_mappings(mapping)
+    mapping, mapping_name = chosen_mappings(mapping, hardware)
     densities_name = "densities"
     if isinstance(densities, (str, PathLike)):
         densities_name = str(densities)

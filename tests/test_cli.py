@@ -126,6 +126,8 @@ def hardware_file(folder, text):
     (["simulate", "alexnet", "--objective", "area"], "'energy', 'cycles', 'edp'"),
     (["simulate", "alexnet", "--mapping", "best"], "known: search, published"),
     (["simulate", "alexnet", "--mapping", "no.csv"], "no.csv: No such file"),
+    (["simulate", "alexnet", "--hardware", "isca16_256", "--mapping", "published"],
+     "mapping 'published' is the chip's"),
     (["simulate", "vgg16", "--mapping", "published"], "layer 'CONV1', which vgg16 has"),
     (["simulate", "alexnet", "--densities", "no.csv"], "no.csv: No such file"),
     (["simulate", "alexnet", "--out", "table.xls"], ".parquet"),
