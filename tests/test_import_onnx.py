@@ -274,6 +274,13 @@ def test_node_with_odd_attributes_is_named_with_the_file(path, attributes, words
     assert str(caught.value).startswith(f"{path}: Conv conv: ")
 
 
+def test_product_whose_factors_do_not_fit_is_refused(path):
+    node = helper.make_node("MatMul", ["x", "w"], ["y"])
+    write(path, [node], {"x": (1, 63)}, w=(64, 10))
+    with pytest.raises(ValueError, match="rows of 63 values meet columns of 64"):
+        network_from_onnx(path)
+
+
 def test_node_without_its_operands_is_named(path):
     write(path, [helper.make_node("Conv", ["x"], ["y"], name="conv")],
           {"x": (1, 3, 8, 8)})

@@ -149,8 +149,9 @@ class _Graph:
                 said = str(problem)
                 if said.startswith(f"{self.path}: "):
                     raise
+                name = node.name or "".join(node.output[:1])
                 raise ValueError(
-                    f"{self.path}: {node.op_type} {node.name or node.output[:1]}: "
+                    f"{self.path}: {node.op_type} {name}: "
                     f"{said}; is the model valid? onnx.checker tells") from problem
             self._follow_map(node)
 
@@ -232,7 +233,9 @@ class _Graph:
         left = left if len(left) > 1 else (1, *left)
         right = right if len(right) > 1 else (*right, 1)
         *left_groups, rows, inner = left
-        *right_groups, _, filters = right
+        *right_groups, depth, filters = right
+        if inner != depth:
+            raise ValueError(f"rows of {inner} values meet columns of {depth}")
         if a in self._weights:          # weights @ activations: the same, transposed
             a, b, rows, filters = b, a, filters, rows
             left_groups, right_groups = right_groups, left_groups
