@@ -44,6 +44,10 @@ class OperatorLog:
             Pixels before and after, per dimension.
         groups : int
         transposed, dynamic_filters : bool
+
+        Returns
+        -------
+        ConvLayer
         """
         N, channels, *pixels = ifmap
         taps = filt[2:]
@@ -77,9 +81,10 @@ class OperatorLog:
             stride, dilation = [*stride] * 2, [*dilation] * 2
         # A transposed convolution that is padded by more than span - 1 crops instead.
         padding = [max(0, side) for pair in pads for side in pair]
-        self._add(name, N=N, M=M, C=C, H=sizes[0], W=sizes[1], R=taps[0], S=taps[1],
-                  U=stride[0], V=stride[1], groups=groups, dilation=tuple(dilation),
-                  padding=tuple(padding), dynamic_filters=dynamic_filters)
+        return self._add(name, N=N, M=M, C=C, H=sizes[0], W=sizes[1], R=taps[0],
+                         S=taps[1], U=stride[0], V=stride[1], groups=groups,
+                         dilation=tuple(dilation), padding=tuple(padding),
+                         dynamic_filters=dynamic_filters)
 
     def product(self, name, rows, inner, filters, *, groups=1, dynamic_filters=False,
                 fmap=None):
@@ -87,7 +92,8 @@ class OperatorLog:
 
         Rows that belong to one image are the W of a one-row ifmap, so that a filter is
         kept while they pass. If ``fmap`` = (C, h, w) names the map that was flattened
-        to one row of ``inner`` values, the layer is an FC layer over that map.
+        to one row of ``inner`` values, the layer is an FC layer over that map. Returns
+        the layer.
         """
         if dynamic_filters:
             N, W = 1, rows
@@ -98,8 +104,8 @@ class OperatorLog:
         if fmap and W == 1 and not dynamic_filters:
             C, h, w = fmap
             sizes = {"C": C, "H": h, "W": w, "R": h, "S": w}
-        self._add(name, N=N, M=groups * filters, groups=groups,
-                  dynamic_filters=dynamic_filters, **sizes)
+        return self._add(name, N=N, M=groups * filters, groups=groups,
+                         dynamic_filters=dynamic_filters, **sizes)
 
     def _add(self, name, **sizes):
         unique, runs = name, 1
@@ -108,6 +114,7 @@ class OperatorLog:
             unique = f"{name}#{runs}"
         self._names.add(unique)
         self.layers.append(ConvLayer(name=unique, **sizes))
+        return self.layers[-1]
 
     def other(self, op, outputs):
         """Count one run of an operator that is no layer; ``outputs`` None: unknown."""

@@ -3,7 +3,8 @@
 Operators are caught below torch's Python layer (aten), so a functional call counts as
 much as a module. The module is copied onto torch's "meta" device, where tensors have
 shapes but no values: nothing is computed, nothing large is allocated, and the user's
-module is left as it is. This is the only file of the importers that imports torch.
+module is left as it is. :mod:`eyeriss_sim.importers.activations` watches the same
+operators on real tensors.
 """
 
 import copy
@@ -11,16 +12,19 @@ import functools
 import importlib.util
 import re
 import sys
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import torch
+from torch.multiprocessing.reductions import StorageWeakRef
 from torch.nn.modules.conv import _ConvNd
 from torch.nn.parameter import is_lazy
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
+from torch.utils.weak import WeakTensorKeyDictionary
 
+from eyeriss_sim.importers.layouts import ConvOperands, ProductOperands
 from eyeriss_sim.importers.operators import OperatorLog, flattened_map
 
 META = torch.device("meta")
@@ -76,13 +80,10 @@ def network_from_module(module, input_shape, name=None):
     >>> network_from_module(torch.nn.Sequential(conv), (2, 3, 32, 32)).macs
     442368
     """
-    if not isinstance(module, torch.nn.Module):
-        raise ValueError(f"a torch.nn.Module is needed, got a {type(module).__name__}")
-    module = getattr(module, "_orig_mod", module)       # what torch.compile wraps
-    name = name or type(module).__name__
+    module, name = checked_module(module, name)
     twin = _meta_copy(module, name).eval()
     inputs = _meta_inputs(input_shape, twin, name)
-    recorder = _Recorder(twin, inputs)
+    recorder = _MetaRecorder(twin, inputs)
     try:
         recorder.run()
     except (Exception, SystemExit) as problem:
@@ -90,22 +91,36 @@ def network_from_module(module, input_shape, name=None):
         if "scalar types: Long" in str(problem) and numbers[0].dtype != inputs[0].dtype:
             # The network begins with an embedding.
             return network_from_module(module, numbers, name)
-        raise ValueError(_reason(problem, name, recorder, inputs)) from problem
-    return recorder.log.network(
-        name, f"traced from the torch module {type(module).__name__}")
+        raise ValueError(reason(problem, name, recorder, inputs)) from problem
+    return recorder.network(name)
 
 
-def load_module(text):
+def checked_module(module, name):
+    """The module to run and the network's name, or a ValueError."""
+    if not isinstance(module, torch.nn.Module):
+        raise ValueError(f"a torch.nn.Module is needed, got a {type(module).__name__}")
+    module = getattr(module, "_orig_mod", module)       # what torch.compile wraps
+    name = name or type(module).__name__
+    if any(isinstance(child, torch.jit.ScriptModule) for child in module.modules()):
+        raise ValueError(f"{name}: TorchScript cannot be traced; give the nn.Module "
+                         "that it was made from, or an ONNX export")
+    return module, name
+
+
+def load_module(text, meta=True):
     """The module that a Python file makes.
 
     The file runs with "meta" as torch's default device, so that a large network costs
-    no memory; if that fails it runs again with real tensors.
+    no memory; if that fails it runs again with real tensors. Weights need memory: a
+    module that is to be run takes ``meta=False``.
 
     Parameters
     ----------
     text : str
         ``"path/to/file.py:factory"``; the factory is a module, or makes one when
         called without arguments.
+    meta : bool
+        False: always real tensors, on torch's default device.
 
     Returns
     -------
@@ -122,11 +137,15 @@ def load_module(text):
         raise ValueError(f"{text!r} names no module; write path/to/file.py:factory")
     if not path.is_file():
         raise ValueError(f"{file}: no such file")
-    try:
-        made = _run_file(path, attribute, META)
-    except _MissingAttribute:
-        raise
-    except (Exception, SystemExit):
+    made = None
+    if meta:
+        try:
+            made = _run_file(path, attribute, META)
+        except _MissingAttribute:
+            raise
+        except (Exception, SystemExit):
+            meta = False
+    if not meta:
         try:
             made = _run_file(path, attribute, nullcontext())
         except _MissingAttribute:
@@ -200,9 +219,6 @@ class _CopyToMeta(TorchFunctionMode):
 
 
 def _meta_copy(module, name):
-    if any(isinstance(child, torch.jit.ScriptModule) for child in module.modules()):
-        raise ValueError(f"{name}: TorchScript cannot be traced; give the nn.Module "
-                         "that it was made from, or an ONNX export")
     memo = {}
     for param in module.parameters():
         # A Parameter's own __deepcopy__ would copy its values.
@@ -250,32 +266,34 @@ def _first_line(problem):
     return lines[0].split(". ")[0].rstrip(".") if lines else "no reason given"
 
 
-def _reason(problem, name, recorder, inputs):
+def reason(problem, name, recorder, inputs):
+    """One line that says where and why a forward failed."""
     where = f"module {recorder.failed}" if recorder.failed else "its forward"
     reason = _first_line(problem)
     if re.search("meta (tensor|device)|register_meta|data-dependent", str(problem)):
         return (f"{name}: {where} asks for the values of a tensor ({reason}), and a "
                 "trace has only shapes; take out .item(), .tolist(), .numpy() and "
                 "branches on values, or export to ONNX")
-    return (f"{name}: {where} fails on an input of {_sizes(inputs)}: "
+    return (f"{name}: {where} fails on an input of {sizes(inputs)}: "
             f"{type(problem).__name__}: {reason}{recorder.failed_operator}; "
             "is the input shape right?")
 
 
-def _sizes(tensors):
+def sizes(tensors):
     return ", ".join("x".join(map(str, tensor.shape)) for tensor in tensors)
 
 
-class _Recorder(TorchDispatchMode):
+class Recorder(TorchDispatchMode):
     """Notes the operators that run in a module.
 
     What a tensor depends on is noted per storage, so that views and in-place writes
     need no rules of their own: on an input ("an activation"), or else on a parameter.
+    No tensor is kept alive.
 
     Parameters
     ----------
     module : torch.nn.Module
-        On meta; the forward of each of its modules is wrapped.
+        The forward of each of its modules is wrapped while it runs.
     inputs : list of Tensor
         A first one of a single dimension has no batch.
 
@@ -296,12 +314,11 @@ class _Recorder(TorchDispatchMode):
         self._module, self._inputs = module, inputs
         self._stack = [""]
         self._in_hooks = False      # between a module's call and its forward
-        self._alive = []            # keeps every id and address below in use
+        self._known = {}            # address of a storage: keeps it from being reused
         self._activations = set()   # storages
         self._owners = {}           # storage: names of the parameter it came from
-        self._copies = {}           # id of an expanded weight: times it is repeated
-        self._flat = {}             # id of a flattened tensor: its (C, h, w)
-        self._twins = {}            # id of a tensor with values: its meta twin
+        self._copies = WeakTensorKeyDictionary()    # expanded weight: times repeated
+        self._flat = WeakTensorKeyDictionary()      # flattened tensor: its (C, h, w)
         self._standard = {path for path, child in module.named_modules()
                           if isinstance(child, (_ConvNd, torch.nn.Linear))}
         for key, value in [*module.named_parameters(remove_duplicate=False),
@@ -310,14 +327,52 @@ class _Recorder(TorchDispatchMode):
                 self._owners.setdefault(self._storage(value), []).append(key)
         for tensor in inputs:
             self._activations.add(self._storage(tensor))
-        for path, child in module.named_modules():
-            child.register_forward_pre_hook(self._enter_hooks, prepend=True)
-            child.forward = self._wrap(child.forward, path)
 
     def run(self):
         """Run the forward once."""
-        with torch.no_grad(), META, self:
+        with self._wrapped(), torch.no_grad(), self._surroundings(), self:
             self._module(*self._inputs)
+
+    def network(self, name):
+        """What ran, as a Network."""
+        return self.log.network(
+            name, f"traced from the torch module {type(self._module).__name__}")
+
+    def _surroundings(self):
+        """Context in which the forward runs."""
+        return nullcontext()
+
+    def _taken(self, args, kwargs):
+        """Arguments with which an operator is to run."""
+        return args, kwargs
+
+    def _before(self, func, op, args, kwargs, tensors):
+        """An operator is about to run."""
+
+    def _call(self, func, op, args, kwargs):
+        return func(*args, **kwargs)
+
+    def _saw_layer(self, layer, operands, out):
+        """A layer ran on these operands with this result."""
+
+    @contextmanager
+    def _wrapped(self):
+        """Follow which module runs; the modules are left as they were."""
+        hooks, forwards = [], []
+        try:
+            for path, child in self._module.named_modules():
+                hooks.append(child.register_forward_pre_hook(
+                    self._enter_hooks, prepend=True))
+                forwards.append((child, vars(child).get("forward")))
+                child.forward = self._wrap(child.forward, path)
+            yield
+        finally:
+            for hook in hooks:
+                hook.remove()
+            for child, forward in forwards:
+                vars(child).pop("forward", None)
+                if forward is not None:
+                    child.forward = forward
 
     def _enter_hooks(self, module, args):
         self._in_hooks = True
@@ -342,65 +397,72 @@ class _Recorder(TorchDispatchMode):
         try:
             storage = tensor.untyped_storage()
         except (NotImplementedError, RuntimeError):     # sparse: shares nothing
-            storage = tensor
-        self._alive.append(storage)
-        return getattr(storage, "_cdata", id(storage))
+            self._known[id(tensor)] = tensor
+            return id(tensor)
+        address = storage._cdata
+        if address not in self._known:
+            # Frees the values, but keeps the address from being given out again.
+            self._known[address] = StorageWeakRef(storage)
+        return address
 
     def _is_activation(self, tensor):
         return self._storage(tensor) in self._activations
-
-    def _on_meta(self, value):
-        """A stand-in for a tensor with values, from a closure or from numpy."""
-        if not isinstance(value, torch.Tensor) or value.device == META:
-            return value
-        if id(value) not in self._twins:
-            self._alive.append(value)
-            self._twins[id(value)] = torch.empty_strided(
-                value.shape, value.stride(), dtype=value.dtype, device=META)
-        return self._twins[id(value)]
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         kwargs = dict(kwargs or {})
         op = func.overloadpacket.__name__
         if op == "_local_scalar_dense" and args[0].device != META:
-            return func(*args)      # the value of a constant is no secret
-        if kwargs.get("device") is not None:
-            kwargs["device"] = META
-        args, kwargs = tree_map(self._on_meta, (args, kwargs))
+            return func(*args)      # no work, and the value of a constant is no secret
+        args, kwargs = self._taken(args, kwargs)
         # In inference mode composite operators arrive here whole.
         if torch._C._dispatch_has_kernel_for_dispatch_key(
                 func.name(), "CompositeImplicitAutograd"):
             with self:
                 return func.decompose(*args, **kwargs)
-        tensors = _tensors_in((args, kwargs))
+        if op.startswith("_scaled_dot_product") and "backward" not in op:
+            return self._unfused(func, args, kwargs)
+        tensors = tensors_in((args, kwargs))
+        self._before(func, op, args, kwargs, tensors)
         try:
-            out = func(*args, **kwargs)
+            out = self._call(func, op, args, kwargs)
         except Exception:
-            self.failed_operator = f" ({op} of {_sizes(tensors)})"
+            self.failed_operator = f" ({op} of {sizes(tensors)})"
             raise
-        self._record(func, op, args, tensors, _tensors_in(out))
+        self._record(func, op, args, tensors, tensors_in(out))
         return out
 
+    def _unfused(self, func, args, kwargs):
+        """Run a fused attention as its two products and the softmax between them."""
+        given = dict(zip((arg.name for arg in func._schema.arguments), args)) | kwargs
+        query, key, value = (given[name] for name in ("query", "key", "value"))
+        mask = given.get("attn_mask", given.get("attn_bias"))
+        with self:
+            out, weights = torch.ops.aten._scaled_dot_product_attention_math(
+                query, key, value, mask, 0.0, given.get("is_causal", False),
+                scale=given.get("scale"),
+                enable_gqa=query.shape[-3] != key.shape[-3])
+        # What else it returns serves only a backward pass.
+        return (out, *(weights.new_empty(0) if str(result.type) == "Tensor" else 0
+                       for result in func._schema.returns[1:]))
+
     def _record(self, func, op, args, tensors, outputs):
-        self._alive += outputs
         active = any(map(self._is_activation, tensors))
+        layer = None
         if op == "convolution":
-            self._convolution(*args)
+            layer = self._convolution(*args)
         elif op in FACTORS:
-            self._product(op, *args[FACTORS[op]:][:2])
-        elif op.startswith("_scaled_dot_product") and "backward" not in op:
-            self._attention(*args[:3])
+            layer = self._product(op, *args[FACTORS[op]:][:2])
         elif active and not (func.is_view or op in FREE or FACTORY.fullmatch(op)):
             self.log.other(_usual_name(op), outputs[0].numel() if outputs else None)
         self._follow(func, op, args, tensors, outputs, active)
+        if layer:
+            self._saw_layer(*layer, outputs[0])
 
     def _follow(self, func, op, args, tensors, outputs, active):
         """Note what the results of an operator depend on."""
         if FACTORY.fullmatch(op):
             return
-        written = [arg for arg, spec in zip(args, func._schema.arguments)
-                   if spec.alias_info is not None and spec.alias_info.is_write]
-        results = outputs + _tensors_in(written)
+        results = outputs + written(func, args)
         owners = next((self._owners[self._storage(tensor)] for tensor in tensors
                        if self._storage(tensor) in self._owners), None)
         for result in results:
@@ -413,65 +475,66 @@ class _Recorder(TorchDispatchMode):
             return
         source, result = tensors[0], outputs[0]
         if op == "expand" and not active:
-            self._copies[id(result)] = _leading_copies(source.shape, result.shape)
-        elif id(source) in self._copies and source.numel() == result.numel():
-            self._copies[id(result)] = self._copies[id(source)]
+            self._copies[result] = _leading_copies(source.shape, result.shape)
+        elif source in self._copies and source.numel() == result.numel():
+            self._copies[result] = self._copies[source]
         fmap = (flattened_map(source.shape, result.shape)
                 if op in ("view", "_unsafe_view") else None)
         if not fmap and source.shape == result.shape:
-            fmap = self._flat.get(id(source))
+            fmap = self._flat.get(source)
         if fmap:
-            self._flat[id(result)] = fmap
+            self._flat[result] = fmap
 
     def _convolution(self, ifmap, filt, bias, stride, padding, dilation, transposed,
                      output_padding, groups):
+        """The layer of a convolution, and its operands."""
         kind = f"conv{'_transpose' if transposed else ''}{ifmap.dim() - 2}d"
         dims = ifmap.dim() - 2
 
         def each(values):       # aten lets one value stand for all dimensions
             return list(values) * dims if len(values) == 1 else list(values)
 
-        self.log.convolution(
+        stride, padding, dilation, output_padding = map(
+            each, (stride, padding, dilation, output_padding))
+        layer = self.log.convolution(
             self._name(filt, kind), tuple(ifmap.shape), tuple(filt.shape),
-            stride=each(stride), pads=[(pad, pad) for pad in each(padding)],
-            dilation=each(dilation), groups=groups, transposed=transposed,
-            output_padding=each(output_padding),
+            stride=stride, pads=[(pad, pad) for pad in padding], dilation=dilation,
+            groups=groups, transposed=transposed, output_padding=output_padding,
             dynamic_filters=self._is_activation(filt))
+        return layer, ConvOperands(ifmap, filt, stride, padding, dilation, transposed,
+                                   output_padding, groups)
 
     def _product(self, op, left, right):
+        """The layer of a matrix product, and its operands; None: weights in the making.
+        """
         dynamic = self._is_activation(left) and self._is_activation(right)
         if not self._is_activation(left) and not self._is_activation(right):
             path = f".{self._stack[-1]}."
             if self._in_hooks or ".parametrizations." in path:
-                return          # a weight in the making
-        groups = left.shape[0] if left.dim() == 3 else 1
-        inner = left.shape[-1]
-        rows = left.shape[-2] if left.dim() > 1 else 1
-        filters = right.shape[-1] if right.dim() > 1 else 1
+                return None
         ifmap, filt = left, right
-        if self._is_activation(right) and not self._is_activation(left):
-            ifmap, filt, rows, filters = right, left, filters, rows
+        if left.dim() == 1:
+            left = left.unsqueeze(0)
+        if right.dim() == 1:
+            right = right.unsqueeze(1)
+        flipped = self._is_activation(right) and not self._is_activation(left)
+        if flipped:
+            ifmap, filt = filt, ifmap
+            left, right = right.mT, left.mT
         if op == "addbmm":      # sums over the groups
-            groups, inner = 1, groups * inner
-        copies = self._copies.get(id(filt), 1) if not dynamic else 1
-        if groups % copies == 0:
-            groups, rows = groups // copies, rows * copies
-        self.log.product(
-            self._name(filt, "matmul" if dynamic else "linear"), rows, inner, filters,
-            groups=groups, dynamic_filters=dynamic, fmap=self._flat.get(id(ifmap)))
-
-    def _attention(self, query, key, value):
-        """A fused kernel: both products and the softmax between them."""
-        *batch, rows, inner = query.shape
-        groups = 1
-        for size in batch:
-            groups *= size
-        name = self._name(None, "matmul")
-        self.log.product(name, rows, inner, key.shape[-2], groups=groups,
-                         dynamic_filters=True)
-        self.log.other("softmax", groups * rows * key.shape[-2])
-        self.log.product(name, rows, key.shape[-2], value.shape[-1], groups=groups,
-                         dynamic_filters=True)
+            left = left.transpose(0, 1).flatten(1)
+            right = right.flatten(0, 1)
+        if left.dim() == 2:
+            left, right = left.unsqueeze(0), right.unsqueeze(0)
+        groups, rows, inner = left.shape
+        copies = self._copies.get(filt, 1) if not dynamic else 1
+        if groups % copies:
+            copies = 1
+        layer = self.log.product(
+            self._name(filt, "matmul" if dynamic else "linear"), rows * copies, inner,
+            right.shape[-1], groups=groups // copies, dynamic_filters=dynamic,
+            fmap=self._flat.get(ifmap))
+        return layer, ProductOperands(left, right, copies, flipped)
 
     def _name(self, filt, op):
         """Dotted name of the module that owns a weight, or of the one that runs."""
@@ -490,7 +553,41 @@ class _Recorder(TorchDispatchMode):
         return f"{running}.{op}" if running else op
 
 
-def _tensors_in(tree):
+class _MetaRecorder(Recorder):
+    """Runs on shapes alone; tensors with values get a twin on meta."""
+
+    def __init__(self, module, inputs):
+        super().__init__(module, inputs)
+        self._twins = {}        # id of a tensor with values: itself and its twin
+
+    def _surroundings(self):
+        return META
+
+    def _taken(self, args, kwargs):
+        if kwargs.get("device") is not None:
+            kwargs["device"] = META
+        return tree_map(self._on_meta, (args, kwargs))
+
+    def _on_meta(self, value):
+        """A stand-in for a tensor with values, from a closure or from numpy."""
+        if not isinstance(value, torch.Tensor) or value.device == META:
+            return value
+        if id(value) not in self._twins:
+            self._twins[id(value)] = value, torch.empty_strided(
+                value.shape, value.stride(), dtype=value.dtype, device=META)
+        return self._twins[id(value)][1]
+
+
+def written(func, args, kwargs=None):
+    """Tensors among an operator's arguments that it writes."""
+    kwargs = kwargs or {}
+    return tensors_in([
+        args[i] if i < len(args) else kwargs.get(arg.name)
+        for i, arg in enumerate(func._schema.arguments)
+        if arg.alias_info is not None and arg.alias_info.is_write])
+
+
+def tensors_in(tree):
     return [value for value in tree_leaves(tree) if isinstance(value, torch.Tensor)
             and not is_lazy(value)]
 
