@@ -4,6 +4,7 @@ import argparse
 import os
 import sys
 import threading
+import time
 from contextlib import contextmanager
 
 from eyeriss_sim.hardware import ZERO_HANDLINGS, load_hardware, preset_names
@@ -29,6 +30,10 @@ def add_simulation_options(cmd):
                      help="what zeros save (default: the hardware's own)")
     cmd.add_argument("--densities", metavar="FILE.csv",
                      help="columns layer, ifmap, filter, ofmap")
+    cmd.add_argument("--images", metavar="FILE.npz|FOLDER",
+                     help="run a torch module on them and count real zeros")
+    cmd.add_argument("--weights", metavar="FILE.safetensors",
+                     help="weights of the torch module, with --images")
 
 
 def add_simulate(commands):
@@ -84,8 +89,9 @@ def run_explain(args):
                          if one.layer.name == name)
 
     def simulate_mapping(mapping):
-        return simulate_layer(chosen.layer, result.hardware, mapping, "search",
-                              chosen.densities, first_layer=place == 0)
+        return simulate_layer(
+            chosen.layer, result.hardware, mapping, "search", chosen.densities,
+            first_layer=place == 0, bits=chosen.bits, zeros=chosen.zeros)
 
     console = make_console()
     for part in explain(result, chosen, simulate_mapping, args.objective,
@@ -118,11 +124,55 @@ def run_simulation(args):
     load_hardware(args.hardware)    # a wrong name is told before anything is compiled
     with announced_compilation():
         warm_up()
+    if args.images:
+        return run_on_images(args)
+    if args.weights:
+        raise ValueError("--weights are looked at together with the activations that "
+                         "they make; give --images too")
     shapes = args.input
     return simulate(
         args.network, args.hardware, args.batch, mapping=args.mapping,
         objective=args.objective, zeros=args.zeros, densities=args.densities,
         input_shape=shapes[0] if shapes and len(shapes) == 1 else shapes)
+
+
+def run_on_images(args):
+    """Real zeros: a torch module, its weights, and images that it is run on."""
+    from eyeriss_sim.oracle import EnergyOracle
+    if ".py:" not in args.network:
+        raise ValueError(f"{args.network}: --images need a torch module that can be "
+                         f"run on them, net.py:factory")
+    for option, cure in (("densities", "zeros are counted on --images"),
+                         ("input", "--images have a shape of their own")):
+        if getattr(args, option):
+            raise ValueError(f"--{option} can't go with --images: {cure}")
+    from eyeriss_sim.importers.tensors import load_images, load_weights
+    from eyeriss_sim.importers.torch_module import load_module
+    images = load_images(args.images)
+    model = load_module(args.network, meta=False)
+    if args.weights:
+        load_weights(model, args.weights)
+    oracle = EnergyOracle(
+        args.hardware, args.zeros, args.batch or len(images), objective=args.objective,
+        mapping=args.mapping)
+    with progress("images") as show:
+        return oracle(model, images, progress=show)
+
+
+@contextmanager
+def progress(what, patience_s=2.0):
+    """A bar on stderr for work that takes longer than a glance."""
+    from rich.console import Console
+    from rich.progress import Progress
+    start = time.monotonic()
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(what, visible=False)
+
+        def show(done, total):
+            bar.update(task, completed=done, total=total,
+                       visible=time.monotonic() - start > patience_s)
+
+        yield show
 
 
 @contextmanager

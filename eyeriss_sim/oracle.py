@@ -16,7 +16,7 @@ from eyeriss_sim.mapping import (
     Mapping, check_mapping, chosen_mappings, layer_of, shape_key)
 from eyeriss_sim.search import search
 from eyeriss_sim.simulate import (
-    SimulationResult, as_network, clip_to_batch, provenance_of, simulate_layer)
+    SimulationResult, as_network, bits_of, clip_to_batch, provenance_of, simulate_layer)
 from eyeriss_sim.zeros import (
     BITS_16, NO_ZEROS, Bits, Densities, Zeros, count_taps, count_zeros, zeros_of)
 
@@ -141,7 +141,7 @@ class EnergyOracle:
         self._lock = threading.Lock()
         self._measured = weakref.WeakKeyDictionary()
 
-    def __call__(self, model, images=None):
+    def __call__(self, model, images=None, progress=None):
         """Energy of a torch module with its real zeros.
 
         Parameters
@@ -152,6 +152,8 @@ class EnergyOracle:
             Run through the model once, to measure the zeros of its activations. Without
             them the last measurement of this model is used, and only its weights are
             looked at again.
+        progress : callable, optional
+            Called with (images done, images in all).
 
         Returns
         -------
@@ -164,7 +166,7 @@ class EnergyOracle:
             No images for a model that was never measured.
         """
         if images is not None:
-            network, measured = self._measure(model, images)
+            network, measured = self._measure(model, images, progress)
             with self._lock:
                 self._measured[model] = network, measured
         else:
@@ -205,7 +207,7 @@ class EnergyOracle:
         for place, layer in enumerate(network.layers):
             own = densities.get(layer.name, Densities())
             own.check(layer.name)
-            zeros = zeros_of(self.hardware, own, place == 0, self._bits_of(layer))
+            zeros = zeros_of(self.hardware, own, place == 0, bits_of(layer, self.bits))
             shares[layer.name] = own, zeros, round(own.filter * layer.filter_words)
         return self._report(network, shares)
 
@@ -232,11 +234,6 @@ class EnergyOracle:
         """
         return _marginal(work, self.hardware)
 
-    def _bits_of(self, layer):
-        if isinstance(self.bits, Bits):
-            return self.bits
-        return self.bits.get(layer.name, BITS_16)
-
     def _mapping_of(self, layer, zeros):
         """The mapping of a layer and where it comes from."""
         if layer.name in self.mappings:
@@ -254,11 +251,11 @@ class EnergyOracle:
             mapping, source = self._mapping_of(layer, zeros)
             layers.append(simulate_layer(
                 layer, self.hardware, mapping, source, densities, place == 0,
-                self._bits_of(layer), zeros))
+                bits_of(layer, self.bits), zeros))
         return SimulationResult(network, self.hardware, tuple(layers),
                                 provenance_of(network, self.hardware))
 
-    def _measure(self, model, images):
+    def _measure(self, model, images, progress):
         """Run the images through the model, chunk by chunk; zeros of every layer."""
         from eyeriss_sim.importers.activations import watch_layers
         sums = {}
@@ -274,47 +271,50 @@ class EnergyOracle:
 
             seen = watch_layers(model, chunk, on_layer)
             network = network or seen
+            if progress is not None:
+                progress(start + len(chunk), len(images))
         network = network.with_batch(self.batch)
-        return network, {layer.name: sums[layer.name].finish(layer, self.hardware)
+        return network, {layer.name: sums[layer.name].finish(layer)
                          for layer in network.layers}
 
     def _add(self, sums, layer, images, first, ifmap, filt, ofmap):
         """Add one chunk's exact counts to a layer's sums."""
         counted = count_zeros(layer, ifmap, filt, ofmap)
+        mapping = self._mapping_at_batch(layer, images, counted)
+        bits = bits_of(layer, self.bits)
         one = sums.setdefault(layer.name, _Sums())
-        mapping = self._strip_mapping(layer, images, counted)
         one.add(counted, images)
-        if self.hardware.zeros == "dense" or self.hardware.fmap_code == "none":
-            return
-        if self.hardware.fmap_code == "rlc":
-            if not first:       # the network's input is not run-length coded
-                one.ifmap_coded += ifmap.size * fmap_strips_ratio(
-                    ifmap, ifmap_strips(layer, self.hardware, mapping))
-            one.ofmap_coded += ofmap.size * fmap_strips_ratio(
-                ofmap, ofmap_strips(layer, self.hardware, mapping))
-        else:
-            bits = self._bits_of(layer)
-            one.ifmap_coded += ifmap.size * significance_map_ratio(
-                counted.ifmap_nonzeros, ifmap.size, bits.ifmap)
-            one.ofmap_coded += ofmap.size * significance_map_ratio(
-                counted.ofmap_nonzeros, ofmap.size, bits.ofmap)
-        one.codes_ifmap = one.codes_ifmap or not first or (
-            self.hardware.fmap_code != "rlc")
-        one.codes_ofmap = True
+        input_is_plain = first and self.hardware.fmap_code == "rlc"
+        one.ifmap_coded += ifmap.size * (1.0 if input_is_plain else self._fmap_ratio(
+            ifmap, ifmap_strips(layer, self.hardware, mapping), counted.ifmap_nonzeros,
+            bits.ifmap))
+        one.ofmap_coded += ofmap.size * self._fmap_ratio(
+            ofmap, ofmap_strips(layer, self.hardware, mapping), counted.ofmap_nonzeros,
+            bits.ofmap)
         if self.hardware.zeros == "skip_either":
             one.filter_ratio = filter_ratio(
-                self.hardware.filter_code, filt, layer, mapping,
-                self._bits_of(layer).filter)
+                self.hardware.filter_code, filt, layer, mapping, bits.filter)
 
-    def _strip_mapping(self, layer, images, counted):
-        """The mapping that decides how a layer's streams are cut."""
+    def _fmap_ratio(self, fmap, strips, nonzeros, bits):
+        """Coded over uncoded size of one fmap."""
+        code = self.hardware.fmap_code
+        if self.hardware.zeros == "dense" or code == "none":
+            return 1.0
+        if code == "rlc":
+            return fmap_strips_ratio(fmap, strips)
+        return significance_map_ratio(nonzeros, fmap.size, bits)
+
+    def _mapping_at_batch(self, layer, images, counted):
+        """The mapping for the oracle's batch of a layer that some images ran through."""
         key = "groups" if layer.dynamic_filters else "N"
         sizes = {key: getattr(layer, key) // images * self.batch}
         if layer.dynamic_filters:
             sizes["M"] = layer.M // images * self.batch
-        at_batch = replace(layer, **sizes)
-        zeros = zeros_of(self.hardware, counted.densities, False, self._bits_of(layer))
-        return self._mapping_of(at_batch, zeros)[0]
+        shares = counted.densities
+        # Good enough to choose a mapping by; the energy comes from exact counts.
+        guess = Zeros(shares.ifmap * shares.filter, min(1.0, shares.ifmap),
+                      min(1.0, shares.filter), min(1.0, shares.ofmap))
+        return self._mapping_of(replace(layer, **sizes), guess)[0]
 
     def _zeros_of(self, measured):
         handling = self.hardware.zeros
@@ -342,11 +342,11 @@ class EnergyOracle:
             weights = int(taps.sum())
             if self.hardware.filter_code == "significance_map":
                 ratio = significance_map_ratio(
-                    weights, layer.filter_words, self._bits_of(layer).filter)
+                    weights, layer.filter_words, bits_of(layer, self.bits).filter)
             else:
                 mapping, _ = self._mapping_of(layer, self._zeros_of(one))
                 ratio = filter_ratio(self.hardware.filter_code, filt, layer, mapping,
-                                     self._bits_of(layer).filter)
+                                     bits_of(layer, self.bits).filter)
             recounted[name] = replace(
                 one, paired_macs=int((one.met * taps).sum()), filter_ratio=ratio,
                 weights=weights, densities=replace(
@@ -364,7 +364,6 @@ class _Sums:
         self.words = np.zeros(2, np.int64)
         self.weights = self.filter_words = 0
         self.ifmap_coded = self.ofmap_coded = 0.0
-        self.codes_ifmap = self.codes_ofmap = False
         self.filter_ratio = 1.0
 
     def add(self, counted, images):
@@ -383,14 +382,14 @@ class _Sums:
             self.weights = counted.filter_nonzeros
             self.filter_words = layer.filter_words
 
-    def finish(self, layer, hardware):
+    def finish(self, layer):
         ifmap, ofmap = self.nonzeros / self.words
         return MeasuredLayer(
             layer, self.images, self.layer_macs, self.met, self.gated_macs,
             self.paired_macs,
             Densities(float(ifmap), self.weights / self.filter_words, float(ofmap)),
-            self.ifmap_coded / int(self.words[0]) if self.codes_ifmap else 1.0,
-            self.ofmap_coded / int(self.words[1]) if self.codes_ofmap else 1.0,
+            self.ifmap_coded / int(self.words[0]),
+            self.ofmap_coded / int(self.words[1]),
             self.filter_ratio, self.weights)
 
 

@@ -169,14 +169,16 @@ def megabytes(words):
 
 
 def simulate(network, hardware="eyeriss_chip", batch=None, *, mapping="search",
-             objective="energy", zeros=None, densities=None, input_shape=None):
+             objective="energy", zeros=None, densities=None, bits=None,
+             input_shape=None):
     """Mapping, accesses, cycles and energy of every layer of a network.
 
     Parameters
     ----------
     network : Network, str or torch.nn.Module
         A network, the name of one of the zoo, a file (``.onnx``, ``.csv``,
-        ``file.py:factory``), or a module.
+        ``file.py:factory``, or the 25-number ``.txt`` of the energy-aware-pruning tool,
+        which brings densities and bits), or a module.
     hardware : Hardware or str
         A preset, or the path of a TOML file.
     batch : int, optional
@@ -191,6 +193,8 @@ def simulate(network, hardware="eyeriss_chip", batch=None, *, mapping="search",
         What the machine does with zeros; the hardware's own unless given.
     densities : str or dict, optional
         Path of a CSV file, or Densities by layer name. Layers not named are dense.
+    bits : Bits or dict, optional
+        Widths of the operands, for all layers or by layer name; 16 unless given.
     input_shape : tuple of int, optional
         Of a module's input, batch first.
 
@@ -212,6 +216,12 @@ def simulate(network, hardware="eyeriss_chip", batch=None, *, mapping="search",
     >>> result.table.set_index("layer").glb_MB.round(1)["CONV2"]
     np.float64(77.6)
     """
+    if isinstance(network, (str, PathLike)) and str(network).endswith(".txt"):
+        from eyeriss_sim.importers.eap_tool import network_from_eap_tool
+        network, own_densities, own_bits = network_from_eap_tool(network)
+        densities = own_densities if densities is None else densities
+        if bits is None:
+            bits = {name: Bits(*widths) for name, widths in own_bits.items()}
     network = as_network(network, batch, input_shape)
     hardware = load_hardware(hardware)
     if zeros is not None:
@@ -224,6 +234,9 @@ def simulate(network, hardware="eyeriss_chip", batch=None, *, mapping="search",
     densities = densities or {}
     _check_names(network, mapping, mapping_name, "mapping")
     _check_names(network, densities, densities_name, "density")
+    bits = bits or BITS_16
+    if not isinstance(bits, Bits):
+        _check_names(network, bits, "bits", "bits")
     layers = []
     for place, layer in enumerate(network.layers):
         layer_densities = densities.get(layer.name, Densities())
@@ -235,7 +248,8 @@ def simulate(network, hardware="eyeriss_chip", batch=None, *, mapping="search",
             chosen = search(layer, hardware, objective).mappings[0]
             source = f"search:{objective}"
         layers.append(simulate_layer(
-            layer, hardware, chosen, source, layer_densities, first_layer=place == 0))
+            layer, hardware, chosen, source, layer_densities, place == 0,
+            bits_of(layer, bits)))
     return SimulationResult(network, hardware, tuple(layers),
                             provenance_of(network, hardware))
 
@@ -257,6 +271,13 @@ def provenance_of(network, hardware):
 def own_version():
     """Release of this package, looked up once: it is read from a file."""
     return version("eyeriss-sim")
+
+
+def bits_of(layer, bits):
+    """The checked operand widths of a layer, from one for all or from a dict."""
+    own = bits if isinstance(bits, Bits) else bits.get(layer.name, BITS_16)
+    own.check(layer.name)
+    return own
 
 
 def as_network(network, batch=None, input_shape=None):

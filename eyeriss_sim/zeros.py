@@ -40,9 +40,9 @@ class Bits:
         """Refuse a width that is no number of bits."""
         for key in ("ifmap", "filter", "ofmap"):
             value = getattr(self, key)
-            if not isinstance(value, int) or not 1 <= value <= 32:
+            if not isinstance(value, int) or not 1 <= value <= 64:
                 raise ValueError(f"{layer_name}: {key} bits must be a whole number in "
-                                 f"1..32, got {value!r}")
+                                 f"1..64, got {value!r}")
 
 
 @dataclass(frozen=True)
