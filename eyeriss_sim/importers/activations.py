@@ -18,7 +18,10 @@ from eyeriss_sim.importers.torch_module import (
 # Elementwise operators that aten doesn't tag as pointwise.
 ELEMENTWISE = {
     "gelu", "hardswish", "threshold", "prelu", "_prelu_kernel", "rsub",
-    "log_sigmoid_forward", "rrelu_with_noise", "masked_fill", "fake_quantize"}
+    "log_sigmoid_forward", "rrelu_with_noise", "masked_fill",
+    "fake_quantize_per_tensor_affine_cachemask",
+    "fake_quantize_per_channel_affine_cachemask",
+    "_fake_quantize_per_tensor_affine_cachemask_tensor_qparams"}
 # Their result is no activation; what it is made from goes on.
 COMPARISONS = {
     "eq", "ne", "gt", "ge", "lt", "le", "greater", "less", "isnan", "isinf",
