@@ -265,7 +265,8 @@ ACTIVATIONS += [Call(function) for function in (
     lambda m, x: F.relu_(x.clone()), lambda m, x: x[:].relu(),
     lambda m, x: x.contiguous(memory_format=torch.channels_last).relu(),
     lambda m, x: F.relu(x.flatten(2), inplace=True).view_as(x),
-    lambda m, x: x.unsqueeze(0).relu().squeeze(0))]
+    lambda m, x: x.unsqueeze(0).relu().squeeze(0),
+    lambda m, x: torch.fake_quantize_per_tensor_affine(x, 0.1, 0, 0, 255))]
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)

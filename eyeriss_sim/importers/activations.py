@@ -18,7 +18,10 @@ from eyeriss_sim.importers.torch_module import (
 # Elementwise operators that aten doesn't tag as pointwise.
 ELEMENTWISE = {
     "gelu", "hardswish", "threshold", "prelu", "_prelu_kernel", "rsub",
-    "log_sigmoid_forward", "rrelu_with_noise", "masked_fill", "fake_quantize"}
+    "log_sigmoid_forward", "rrelu_with_noise", "masked_fill",
+    "fake_quantize_per_tensor_affine_cachemask",
+    "fake_quantize_per_channel_affine_cachemask",
+    "_fake_quantize_per_tensor_affine_cachemask_tensor_qparams"}
 # Their result is no activation; what it is made from goes on.
 COMPARISONS = {
     "eq", "ne", "gt", "ge", "lt", "le", "greater", "less", "isnan", "isinf",
@@ -64,9 +67,9 @@ def watch_layers(module, images, on_layer, name=None):
     Returns
     -------
     Network
-        As :func:`~eyeriss_sim.importers.torch_module.network_from_module` gives it. Only
-        an LSTM or GRU differs: on a CPU torch takes its input product once for all
-        steps, in a trace once per step.
+        As :func:`~eyeriss_sim.importers.torch_module.network_from_module` gives it;
+        only an LSTM or GRU differs: on a CPU torch takes its input product once for
+        all steps, in a trace once per step.
 
     Raises
     ------
