@@ -15,6 +15,9 @@ import sys
 import tempfile
 import time
 from dataclasses import dataclass
+from itertools import chain
+
+import numpy as np
 
 from rich.console import Console
 from rich.table import Table
@@ -144,15 +147,62 @@ def measure():
                      f"{1e3 * again:.2f} ms", "< 5 ms")
 
 
+def measure_zeros():
+    """Figures of exact zeros and of the oracle; torch on one thread, as our loops are."""
+    import torch
+
+    from benchmarks import resnets
+    from eyeriss_sim.codes import rlc_encode
+    from eyeriss_sim.oracle import EnergyOracle
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+
+    rng = np.random.default_rng(0)
+    values = rng.integers(1, 2**15, 4_000_000).astype(np.int16)
+    for density in (0.1, 0.4, 1.0):
+        stream = values * (rng.random(values.size) < density)
+        rlc_encode(stream[:100])
+        rate_MB = stream.nbytes / seconds(lambda: rlc_encode(stream)) / 1e6
+        yield Figure(f"run-length encoding at density {density}", f"{rate_MB:.0f} MB/s",
+                     ">= 300 MB/s")
+
+    oracle = EnergyOracle("eap_tool")
+    model = resnets.resnet18().eval()
+    image = torch.randn(1, 3, 224, 224)
+    oracle(model, image)
+    whole = seconds(lambda: oracle(model, image), 5)
+    with torch.no_grad():
+        forward = seconds(lambda: model(image), 5)
+    yield Figure("exact zeros of resnet18, 224x224, one image",
+                 f"{1e3 * (whole - forward):.0f} ms", "< 1 s",
+                 f"torch's own forward {1e3 * forward:.0f} ms")
+
+    for build, size, asked in ((resnets.resnet20, 32, "< 2 ms"),
+                               (resnets.resnet50, 224, "< 20 ms")):
+        model = build().eval()
+        oracle(model, torch.randn(1, 3, size, size))
+        masked = model.layer3[1].conv2.weight
+        times = []
+        for place in range(15):
+            masked.data.view(-1)[place] = 0
+            times.append(seconds(lambda: oracle(model), 1))
+        yield Figure(f"oracle call on {build.__name__} after a mask changed",
+                     f"{1e3 * statistics.median(times):.2f} ms", asked)
+    works = list(oracle.works(oracle(model)).values())
+    calls = [works[place % len(works)] for place in range(1000)]
+    asked_s = seconds(lambda: [oracle.marginal(work) for work in calls])
+    yield Figure("1000 marginal calls", f"{1e3 * asked_s:.1f} ms", "< 50 ms")
+
+
 def main():
     """Print the table as it fills."""
-    console = Console()
+    console = Console(width=100)
     console.print(f"{platform.machine()}, Python {platform.python_version()}, "
                   f"one core; medians")
     table = Table(box=None, pad_edge=False)
     for heading in ("what", "measured", "asked", "baseline"):
         table.add_column(heading, justify="right" if heading == "measured" else "left")
-    for figure in measure():
+    for figure in chain(measure(), measure_zeros()):
         console.print(f"  {figure.what}: {figure.value}", style="dim")
         table.add_row(figure.what, figure.value, figure.asked, figure.baseline)
     console.print(table)

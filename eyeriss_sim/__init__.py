@@ -3,8 +3,9 @@
 from eyeriss_sim.hardware import Hardware, load_hardware
 from eyeriss_sim.layer import ConvLayer, Network
 from eyeriss_sim.mapping import Mapping
+from eyeriss_sim.oracle import EnergyOracle
 from eyeriss_sim.simulate import SimulationResult, simulate
-from eyeriss_sim.zeros import Densities
+from eyeriss_sim.zeros import Bits, Densities
 
-__all__ = ["ConvLayer", "Densities", "Hardware", "Mapping", "Network",
-           "SimulationResult", "load_hardware", "simulate"]
+__all__ = ["Bits", "ConvLayer", "Densities", "EnergyOracle", "Hardware", "Mapping",
+           "Network", "SimulationResult", "load_hardware", "simulate"]

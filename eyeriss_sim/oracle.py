@@ -305,7 +305,7 @@ class EnergyOracle:
         return significance_map_ratio(nonzeros, fmap.size, bits)
 
     def _mapping_at_batch(self, layer, images, counted):
-        """The mapping for the oracle's batch of a layer that some images ran through."""
+        """A layer's mapping for the oracle's batch, seen with other images."""
         key = "groups" if layer.dynamic_filters else "N"
         sizes = {key: getattr(layer, key) // images * self.batch}
         if layer.dynamic_filters:

@@ -118,7 +118,7 @@ def hardware_file(folder, text):
 
 @pytest.mark.parametrize("args, words", [
     (["simulate", "alexnot"], "did you mean alexnet?"),
-    (["simulate", "alexnet", "--hardware", "eyeris"], "presets are eap_tool"),
+    (["simulate", "alexnet", "--hardware", "eyeris"], "presets are dense, eap_tool"),
     (["simulate", "alexnet", "--hardware", "no.toml"], "no.toml: No such file"),
     (["simulate", "alexnet", "--batch", "0"], "at least 1, got '0'"),
     (["simulate", "alexnet", "--batch", "-3"], "at least 1, got '-3'"),
@@ -247,3 +247,80 @@ def test_torch_is_not_imported_unless_a_module_is_given():
             "main(['simulate', 'alexnet']); assert 'torch' not in sys.modules; "
             "assert 'matplotlib' not in sys.modules; assert 'onnx' not in sys.modules")
     subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
+
+
+# ---------------------------------------------------------------- real tensors
+
+
+@pytest.fixture
+def measured(tmp_path):
+    """A module's file, its weights with every second one zero, and three images."""
+    import numpy as np
+    import torch
+    from safetensors.torch import save_file
+    torch.manual_seed(0)
+    (tmp_path / "net.py").write_text(MODEL)
+    state = {"0.weight": torch.randn(8, 3, 3, 3), "0.bias": torch.zeros(8),
+             "3.weight": torch.randn(10, 512), "3.bias": torch.zeros(10)}
+    for name in ("0.weight", "3.weight"):
+        state[name].view(-1)[::2] = 0
+    save_file(state, tmp_path / "w.safetensors")
+    np.savez(tmp_path / "batch.npz", images=np.random.default_rng(0).random(
+        (3, 3, 8, 8), dtype=np.float32))
+    return tmp_path
+
+
+def test_simulate_counts_zeros_of_real_weights_and_images(capsys, measured):
+    path = measured / "out.csv"
+    code, _, err = run(
+        capsys, "simulate", f"{measured}/net.py:tiny", "--weights",
+        measured / "w.safetensors", "--images", measured / "batch.npz", "--hardware",
+        "eap_tool", "--out", path)
+    assert code == 0, err
+    table = pd.read_csv(path)
+    assert table.filter_density.tolist() == [0.5, 0.5]
+    assert set(table.batch) == {3} and set(table.zeros) == {"skip_either"}
+    assert table.ifmap_density[0] == pytest.approx(64 / 100)     # the padding is zero
+    assert 0.3 < table.ifmap_density[1] < 0.7
+    code, out, _ = run(
+        capsys, "explain", f"{measured}/net.py:tiny", "0", "--images",
+        measured / "batch.npz", "--batch", 1)
+    assert code == 0 and "zeros gate_ifmap" in out
+
+
+@pytest.mark.parametrize("options, words", [
+    (["--weights", "w.safetensors"], "give --images too"),
+    (["--images", "no.npz"], "no.npz"),
+    (["--images", "w.safetensors"], "w.safetensors"),
+    (["--images", "batch.npz", "--weights", "batch.npz"], "batch.npz"),
+    (["--images", "batch.npz", "--input", "1,3,8,8"], "--input can't go with --images"),
+    (["--images", "batch.npz", "--densities", "d.csv"], "--densities can't go with"),
+    (["--images", "wide.npz"], "tiny"),
+])
+def test_wrong_tensors_are_one_line(capsys, measured, monkeypatch, options, words):
+    import numpy as np
+    np.savez(measured / "wide.npz", images=np.zeros((1, 3, 9, 9), np.float32))
+    monkeypatch.chdir(measured)
+    code, out, err = run(capsys, "simulate", "net.py:tiny", *options, "--out", "out.csv")
+    assert code == 2 and out == "" and err.count("\n") == 1
+    assert words in err
+    assert not (measured / "out.csv").exists()
+
+
+def test_images_need_a_module(capsys, measured):
+    code, _, err = run(capsys, "simulate", "alexnet", "--images", measured / "batch.npz")
+    assert code == 2 and "--images need a torch module" in err
+
+
+def test_the_pruning_tools_text_is_a_network_with_zeros(capsys, tmp_path):
+    # CONV3 of AlexNet: 256 maps of 13x13, padding 1, a third of the ifmap zero.
+    line = "3,13,13,256,1,14421,16,3,3,256,384,0,8,13,13,384,1,0,16,1,1,1,1,1,1"
+    (tmp_path / "net.txt").write_text(line + "\n")
+    path = tmp_path / "out.csv"
+    code, _, err = run(capsys, "simulate", tmp_path / "net.txt", "--hardware",
+                       "eap_tool", "--out", path)
+    assert code == 0, err
+    row = pd.read_csv(path).iloc[0]
+    assert row.macs == 384 * 256 * 9 * 13 * 13
+    assert row.ifmap_density == pytest.approx((13 * 13 * 256 - 14421) / (15 * 15 * 256))
+    assert (row.ifmap_bits, row.filter_bits, row.ofmap_bits) == (16, 8, 16)

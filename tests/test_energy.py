@@ -18,7 +18,7 @@ from eyeriss_sim.kernels import (
 from eyeriss_sim.layer import ConvLayer, Network
 from eyeriss_sim.simulate import simulate_layer
 from eyeriss_sim.codes import expected_ratio
-from eyeriss_sim.zeros import NO_ZEROS
+from eyeriss_sim.zeros import NO_ZEROS, count_zeros
 
 shares = st.floats(0, 1)
 
@@ -153,3 +153,26 @@ def test_isca16_hardware_has_no_time_but_its_macs():
         assert one.cycles.processing == one.cycles.total
         assert one.cycles.mac == -(-one.layer.macs // one.counts.active_pes)
     assert load_hardware("isca16_256").zeros == "dense"
+
+
+def test_where_zeros_lie_changes_nothing_when_only_their_share_is_known():
+    rng = np.random.default_rng(0)
+    layer = ConvLayer(name="conv", N=2, M=8, C=4, H=9, W=9, R=3, S=3)
+    ifmap = rng.random((2, 4, 9, 9)) * (rng.random((2, 4, 9, 9)) < 0.4)
+    filt = rng.random((8, 4, 3, 3)) * (rng.random((8, 4, 3, 3)) < 0.3)
+    ofmap = rng.random((2, 8, 7, 7)) * (rng.random((2, 8, 7, 7)) < 0.5)
+    shares = count_zeros(layer, ifmap, filt, ofmap).densities
+    moved = count_zeros(layer, *(rng.permutation(tensor.ravel()).reshape(tensor.shape)
+                                 for tensor in (ifmap, filt, ofmap))).densities
+    assert moved == shares
+    assert one_layer(moved, "skip_either").total_MAC == one_layer(
+        shares, "skip_either").total_MAC
+
+
+def test_preset_dense_is_the_chip_without_its_zero_handling():
+    densities = {"CONV4": Densities(0.2, 1.0, 0.3)}
+    dense = simulate("alexnet", "dense", 4, densities=densities)
+    chip = simulate("alexnet", "eyeriss_chip", 4)
+    assert dense.total_uJ == chip.total_uJ
+    assert simulate("alexnet", "eyeriss_chip", 4,
+                    densities=densities).total_uJ < dense.total_uJ

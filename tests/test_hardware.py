@@ -45,7 +45,7 @@ def test_measured_energies_replace_the_ratio(tmp_path):
 
 
 @pytest.mark.parametrize("text, words", [
-    ('extends = "eyeris"', "unknown hardware 'eyeris'; presets are eap_tool"),
+    ('extends = "eyeris"', "unknown hardware 'eyeris'; presets are dense, eap_tool"),
     ('extends = "eyeriss_chip"\n[arrays]\nrows = 1', "unknown table or key 'arrays'"),
     ('extends = "eyeriss_chip"\n[array]\nrow = 1', "unknown key 'row' in [array]"),
     ('extends = "eyeriss_chip"\n[array]\nclock_THz = 1', "unknown unit 'THz'"),

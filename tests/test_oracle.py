@@ -1,6 +1,12 @@
 """The oracle: energies with zeros, what one more zero is worth, quick to ask again."""
 
+from collections import OrderedDict
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
+import torch
+from torch import nn
+from torch.nn.utils import parametrize, prune
 
 from eyeriss_sim import Densities, simulate
 from eyeriss_sim.networks import load_zoo
@@ -76,3 +82,156 @@ def test_wrong_options_list_the_known_ones(options, words):
 def test_densities_of_unknown_layers_are_refused():
     with pytest.raises(ValueError, match="density for layer 'conv9', which resnet20"):
         EnergyOracle("eap_tool").energy(NETWORK, {"conv9": Densities()})
+
+
+# ---------------------------------------------------------------- real modules
+
+
+def small_net():
+    torch.manual_seed(0)
+    return nn.Sequential(OrderedDict(
+        conv1=nn.Conv2d(3, 8, 3, padding=1), relu1=nn.ReLU(),
+        conv2=nn.Conv2d(8, 8, 3, padding=1, groups=2), relu2=nn.ReLU(),
+        pool=nn.MaxPool2d(2), flat=nn.Flatten(), fc=nn.Linear(8 * 4 * 4, 10)))
+
+
+@pytest.fixture
+def images():
+    return torch.randn(3, 3, 8, 8, generator=torch.Generator().manual_seed(1))
+
+
+def prune_with_hooks(model):
+    for name in ("conv1", "conv2", "fc"):
+        prune.l1_unstructured(model.get_submodule(name), "weight", amount=0.5)
+
+
+def prune_with_parametrization(model):
+    class Mask(nn.Module):
+        def __init__(self, mask):
+            super().__init__()
+            self.register_buffer("mask", mask)
+
+        def forward(self, weight):
+            return weight * self.mask
+
+    for name in ("conv1", "conv2", "fc"):
+        layer = model.get_submodule(name)
+        mask = torch.ones_like(layer.weight)
+        size = mask.numel() // 2
+        mask.view(-1)[layer.weight.detach().abs().view(-1).argsort()[:size]] = 0
+        parametrize.register_parametrization(layer, "weight", Mask(mask))
+
+
+def prune_in_place(model):
+    for name in ("conv1", "conv2", "fc"):
+        weight = model.get_submodule(name).weight
+        size = weight.numel() // 2
+        # Behind autograd's back, as many pruning loops do.
+        weight.data.view(-1)[weight.data.abs().view(-1).argsort()[:size]] = 0
+
+
+@pytest.mark.parametrize("how", [
+    prune_with_hooks, prune_with_parametrization, prune_in_place])
+def test_a_pruned_model_works_as_it_is_with_and_without_new_images(how, images):
+    model = small_net()
+    oracle = EnergyOracle("eap_tool", batch=3)
+    dense = oracle(model, images)
+    how(model)
+    recounted = oracle(model)
+    measured = oracle(model, images)
+    for one in (recounted, measured):
+        assert one.table.filter_density.tolist() == [0.5, 0.5, 0.5]
+        assert one.total_uJ < dense.total_uJ
+    # Only activations, which pruning changed too, tell the two apart.
+    assert recounted.table.ifmap_density.tolist() == dense.table.ifmap_density.tolist()
+    assert measured.layers[0].alu_MAC == recounted.layers[0].alu_MAC
+
+
+def test_measured_zeros_are_those_of_the_tensors(images):
+    model = small_net()
+    table = EnergyOracle("eap_tool", batch=3)(model, images).table.set_index("layer")
+    with torch.no_grad():
+        first = torch.relu(model.conv1(images))
+        second = torch.relu(model.conv2(first))
+        padded = nn.functional.pad(first, (1, 1, 1, 1))
+        pooled = model.pool(second)
+    for layer, kind, tensor in (
+            ("conv1", "ofmap", first), ("conv2", "ifmap", padded),
+            ("conv2", "ofmap", second), ("fc", "ifmap", pooled)):
+        share = float((tensor != 0).double().mean())
+        assert table.loc[layer, f"{kind}_density"] == pytest.approx(share, rel=1e-12)
+
+
+def test_chunks_of_images_add_up(images, monkeypatch):
+    model = small_net()
+    whole = EnergyOracle("eap_tool", batch=2)(model, images)
+    monkeypatch.setattr("eyeriss_sim.oracle.CHUNK", 2)
+    pieces = EnergyOracle("eap_tool", batch=2)(model, images)
+    assert pieces.total_uJ == pytest.approx(whole.total_uJ, rel=1e-12)
+    assert pieces.table.ifmap_density.tolist() == whole.table.ifmap_density.tolist()
+
+
+def test_zero_weights_change_nothing_on_the_chip_but_zero_activations_do(images):
+    model = small_net()
+    oracle = EnergyOracle("eyeriss_chip", batch=3)
+    dense = oracle(model, images)
+    prune_in_place(model)
+    assert oracle(model).total_uJ == dense.total_uJ
+    blank = oracle(model, torch.zeros_like(images))
+    assert blank.total_uJ < dense.total_uJ
+    assert [one.cycles.processing for one in blank.layers] == [
+        one.cycles.processing for one in dense.layers]
+
+
+@pytest.mark.parametrize("code", ["none", "rlc", "significance_map", "csr", "csc"])
+def test_every_filter_code_prices_the_same_pruned_model(code, images):
+    model = small_net()
+    oracle = EnergyOracle("eap_tool", filter_code=code)
+    dense = oracle(model, images)
+    prune_in_place(model)
+    assert oracle(model).total_uJ < dense.total_uJ
+    assert oracle(model).total_uJ == pytest.approx(
+        oracle(model, images).total_uJ, rel=0.2)
+
+
+def test_periodic_supports_are_stored_once(images):
+    model = small_net()
+    place = torch.arange(8)[:, None] + torch.arange(3)[None]
+    model.conv1.weight.data *= torch.eye(9).reshape(9, 3, 3)[place % 4]
+    oracle = EnergyOracle("eap_tool", filter_code="periodic")
+    with pytest.raises(ValueError, match="conv2: its kernel supports|fc: its kernel"):
+        model.conv2.weight.data *= (torch.rand(8, 4, 3, 3) < 0.5)
+        oracle(model, images)
+
+
+def test_many_threads_get_one_answer(images):
+    model = small_net()
+    oracle = EnergyOracle("eap_tool")
+    expected = oracle(model, images).total_uJ
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda _: oracle(model).total_uJ, range(64)))
+    assert set(answers) == {expected}
+
+
+@pytest.mark.parametrize("act, words", [
+    (lambda oracle, model: oracle(model), "was not measured yet; give the oracle"),
+    (lambda oracle, model: oracle(model, torch.zeros(0, 3, 8, 8)), "no images"),
+    (lambda oracle, model: oracle(model, torch.zeros(1, 4, 8, 8)), "4"),
+    (lambda oracle, model: oracle(model, torch.ones(1, 3, 8, 8) / 0 * 0), "NaN"),
+])
+def test_images_that_can_not_be_measured_are_refused_in_one_line(act, words):
+    with pytest.raises(ValueError) as caught:
+        act(EnergyOracle("eap_tool"), small_net())
+    assert words in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_the_benchmarks_resnets_are_the_zoos():
+    from benchmarks import resnets
+    from eyeriss_sim.importers.torch_module import network_from_module
+    for build, name, size in ((resnets.resnet20, "resnet20_cifar", 32),
+                              (resnets.resnet18, "resnet18", 224),
+                              (resnets.resnet50, "resnet50", 224)):
+        traced = network_from_module(build(), (1, 3, size, size))
+        zoo = load_zoo(name)
+        assert [(layer.name, layer.macs) for layer in traced.layers] == [
+            (layer.name, layer.macs) for layer in zoo.layers]
