@@ -5,6 +5,7 @@ same names. A layer's tensors are shown once its ofmap is what the chip would wr
 nothing keeps them after that.
 """
 
+import functools
 from contextlib import ExitStack, contextmanager
 
 import numpy as np
@@ -346,7 +347,9 @@ def _kept_shape(func, op, args, tensors):
     return lambda tensor: tensor.shape == shape
 
 
+@functools.cache
 def _functional_is_pointwise(base):
+    """Whether aten tags some form of an operator; those in place often lack the tag."""
     packet = getattr(torch.ops.aten, base, None)
     return packet is not None and any(
         torch.Tag.pointwise in getattr(packet, overload).tags
