@@ -148,7 +148,7 @@ def measure():
 
 
 def measure_zeros():
-    """Figures of exact zeros and of the oracle; torch on one thread, as our loops are."""
+    """Figures of exact zeros and of the oracle; torch on one thread as our loops."""
     import torch
 
     from benchmarks import resnets

@@ -156,7 +156,8 @@ def run_on_images(args):
         args.hardware, args.zeros, args.batch or len(images), objective=args.objective,
         mapping=args.mapping)
     with progress("images") as show:
-        return oracle(model, images, progress=show)
+        return oracle(model, images, name=args.network.rpartition(":")[2],
+                      progress=show)
 
 
 @contextmanager
@@ -165,14 +166,20 @@ def progress(what, patience_s=2.0):
     from rich.console import Console
     from rich.progress import Progress
     start = time.monotonic()
-    with Progress(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(what, visible=False)
+    bar = Progress(console=Console(stderr=True), transient=True)
+    task = bar.add_task(what)
 
-        def show(done, total):
-            bar.update(task, completed=done, total=total,
-                       visible=time.monotonic() - start > patience_s)
+    def show(done, total):
+        # Not before: even an empty bar leaves an empty line behind.
+        if time.monotonic() - start > patience_s:
+            bar.start()
+        bar.update(task, completed=done, total=total)
 
+    try:
         yield show
+    finally:
+        if bar.live.is_started:
+            bar.stop()
 
 
 @contextmanager

@@ -141,7 +141,7 @@ class EnergyOracle:
         self._lock = threading.Lock()
         self._measured = weakref.WeakKeyDictionary()
 
-    def __call__(self, model, images=None, progress=None):
+    def __call__(self, model, images=None, *, name=None, progress=None):
         """Energy of a torch module with its real zeros.
 
         Parameters
@@ -152,6 +152,8 @@ class EnergyOracle:
             Run through the model once, to measure the zeros of its activations. Without
             them the last measurement of this model is used, and only its weights are
             looked at again.
+        name : str, optional
+            Of the network in the report; by default the module's class.
         progress : callable, optional
             Called with (images done, images in all).
 
@@ -166,7 +168,7 @@ class EnergyOracle:
             No images for a model that was never measured.
         """
         if images is not None:
-            network, measured = self._measure(model, images, progress)
+            network, measured = self._measure(model, images, name, progress)
             with self._lock:
                 self._measured[model] = network, measured
         else:
@@ -255,7 +257,7 @@ class EnergyOracle:
         return SimulationResult(network, self.hardware, tuple(layers),
                                 provenance_of(network, self.hardware))
 
-    def _measure(self, model, images, progress):
+    def _measure(self, model, images, name, progress):
         """Run the images through the model, chunk by chunk; zeros of every layer."""
         from eyeriss_sim.importers.activations import watch_layers
         sums = {}
@@ -269,7 +271,7 @@ class EnergyOracle:
             def on_layer(layer, ifmap, filt, ofmap):
                 self._add(sums, layer, len(chunk), next(order) == 0, ifmap, filt, ofmap)
 
-            seen = watch_layers(model, chunk, on_layer)
+            seen = watch_layers(model, chunk, on_layer, name)
             network = network or seen
             if progress is not None:
                 progress(start + len(chunk), len(images))

@@ -301,14 +301,16 @@ def test_wrong_tensors_are_one_line(capsys, measured, monkeypatch, options, word
     import numpy as np
     np.savez(measured / "wide.npz", images=np.zeros((1, 3, 9, 9), np.float32))
     monkeypatch.chdir(measured)
-    code, out, err = run(capsys, "simulate", "net.py:tiny", *options, "--out", "out.csv")
+    code, out, err = run(
+        capsys, "simulate", "net.py:tiny", *options, "--out", "out.csv")
     assert code == 2 and out == "" and err.count("\n") == 1
     assert words in err
     assert not (measured / "out.csv").exists()
 
 
 def test_images_need_a_module(capsys, measured):
-    code, _, err = run(capsys, "simulate", "alexnet", "--images", measured / "batch.npz")
+    code, _, err = run(
+        capsys, "simulate", "alexnet", "--images", measured / "batch.npz")
     assert code == 2 and "--images need a torch module" in err
 
 
