@@ -72,6 +72,15 @@ def test_array_file_without_an_images_entry_is_refused(tmp_path):
     refused("holds nothing", load_images, path)
 
 
+def test_a_bit_flipped_in_the_length_of_a_numpy_header_is_told_in_one_line(tmp_path):
+    path = tmp_path / "a.npy"
+    np.save(path, IMAGES)
+    content = bytearray(path.read_bytes())
+    content[9] ^= 1
+    path.write_bytes(bytes(content))
+    refused("not a numpy file", load_images, path)
+
+
 @pytest.mark.parametrize("name", ["a.npy", "a.npz", "a.safetensors", "a.pt", "a.pth"])
 @settings(max_examples=40, deadline=None,
           suppress_health_check=[HealthCheck.function_scoped_fixture])
