@@ -24,6 +24,14 @@ TABLES = {
         "ifmap": "ifmap_net_words", "filter": "filter_net_words",
         "psum_in": "psum_in_net_words", "psum_out": "psum_out_net_words"},
     "timing": {"hop_cycles": "hop_cycles"},
+    "machine": {
+        "ifmap_fifo_words": "ifmap_fifo_words",
+        "filter_fifo_words": "filter_fifo_words",
+        "psum_in_fifo_words": "psum_in_fifo_words",
+        "psum_out_fifo_words": "psum_out_fifo_words",
+        "accumulate_bubbles": "accumulate_bubbles", "stride_bubbles": "stride_bubbles",
+        "image_gap_cycles": "image_gap_cycles", "filters_first": "filters_first",
+        "window_first": "window_first"},
     "dram": {"link_bits": "dram_link_bits", "link_MHz": "dram_link_MHz"},
     "energy_per_word_MAC": {"alu": "alu_MAC", "rf": "rf_MAC", "noc": "noc_MAC",
                             "glb": "glb_MAC", "dram": "dram_MAC"},
@@ -46,9 +54,11 @@ NEEDED_BY_CHIP = (
     "glb_filter_B", "ifmap_net_words", "filter_net_words", "psum_in_net_words",
     "psum_out_net_words", "dram_link_bits", "dram_link_MHz")
 NEEDED_BY_ISCA16 = ("rf_words",)
-MAY_BE_ZERO = ("hop_cycles", "alu_MAC", "rf_MAC", "noc_MAC", "glb_MAC", "dram_MAC",
-               "alu_pJ", "rf_pJ", "noc_pJ", "glb_pJ", "dram_pJ",
-               "clock_pJ_per_PE_cycle", "static_mW")
+MAY_BE_ZERO = (
+    "hop_cycles", "accumulate_bubbles", "stride_bubbles", "image_gap_cycles",
+    "filters_first", "window_first", "alu_MAC", "rf_MAC", "noc_MAC", "glb_MAC",
+    "dram_MAC", "alu_pJ", "rf_pJ", "noc_pJ", "glb_pJ", "dram_pJ",
+    "clock_pJ_per_PE_cycle", "static_mW")
 # No part of an accelerator is near these; what is overflows, or is searched for hours.
 SMALLEST, LARGEST = 1e-9, 1e9
 
@@ -81,6 +91,13 @@ class Hardware:
         network moves in one cycle belong to one PE.
     hop_cycles : int
         Latency of a psum from a PE to the one above it, paid once a pass ("chip").
+    ifmap_fifo_words, filter_fifo_words, psum_in_fifo_words, psum_out_fifo_words : int
+        FIFOs of a PE ("chip", the machine).
+    accumulate_bubbles, stride_bubbles, image_gap_cycles : int
+    filters_first, window_first : int
+        Choices of the micro-architecture (the machine): whether MACs idle while a
+        window's psums go by; while the window shifts; cycles between images; whether a
+        pass waits for all its filters; whether a window waits for its last pixel.
     dram_link_bits : int
     dram_link_MHz : float
         Off-chip link, either direction ("chip").
@@ -127,6 +144,15 @@ class Hardware:
     psum_in_net_words: int = None
     psum_out_net_words: int = None
     hop_cycles: int = 0
+    ifmap_fifo_words: int = 16
+    filter_fifo_words: int = 16
+    psum_in_fifo_words: int = 32
+    psum_out_fifo_words: int = 32
+    accumulate_bubbles: int = 0
+    stride_bubbles: int = 0
+    image_gap_cycles: int = 0
+    filters_first: int = 1
+    window_first: int = 1
     dram_link_bits: int = None
     dram_link_MHz: float = None
     alu_MAC: float

@@ -1,0 +1,141 @@
+"""The machine against integer convolution, counting model and the counted RTL."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from draws import CHIP
+from test_counts import legal_triples
+from eyeriss_sim.counts import count
+from eyeriss_sim.hardware import load_hardware
+from eyeriss_sim.kernels import PSUM, READ, RF, WRITE
+from eyeriss_sim.layer import ConvLayer
+from eyeriss_sim.machine import array
+from eyeriss_sim.machine.layer_run import micro_architecture, run_layer
+from eyeriss_sim.mapping import Mapping
+from eyeriss_sim.zeros import count_zeros
+
+
+def convolve(layer, ifmap, filt, bias):
+    """The layer in exact integers, wrapped to 16 bits at the end."""
+    out = np.zeros((layer.N, layer.M, layer.E, layer.F), np.int64)
+    for m in range(layer.M):
+        first = m // layer.M_group * layer.C
+        for k in range(layer.R):
+            top = k * layer.dilation[0]
+            for s in range(layer.S):
+                left = s * layer.dilation[1]
+                window = ifmap[
+                    :, first:first + layer.C,
+                    top:top + (layer.E - 1) * layer.U + 1:layer.U,
+                    left:left + (layer.F - 1) * layer.V + 1:layer.V].astype(np.int64)
+                out[:, m] += np.einsum("nchw,c->nhw", window,
+                                       filt[m, :, k, s].astype(np.int64))
+    return (out + bias[None, :, None, None]).astype(np.int16)
+
+
+def tensors(layer, rng, density):
+    def words(*shape):
+        return rng.integers(-2**15, 2**15, shape).astype(np.int16)
+    shape = (layer.N, layer.groups * layer.C, layer.H, layer.W)
+    ifmap = words(*shape) * (rng.random(shape) < density).astype(np.int16)
+    return ifmap, words(layer.M, layer.C, layer.R, layer.S), words(layer.M)
+
+
+@settings(max_examples=200, deadline=None)
+@given(triple=legal_triples(), seed=st.integers(0, 2**32),
+       density=st.sampled_from([0.0, 0.3, 1.0]), rtl=st.booleans(),
+       zeros=st.sampled_from(["dense", "gate_ifmap"]))
+def test_machine_computes_the_convolution_and_counts_what_the_model_counts(
+        triple, seed, density, rtl, zeros):
+    layer, hardware, mapping = triple
+    ifmap, filt, bias = tensors(layer, np.random.default_rng(seed), density)
+    hardware = hardware.with_zeros(zeros)
+    if rtl:
+        hardware = with_choices_of(hardware, load_hardware("eyeriss_rtl"))
+    run = run_layer(layer, hardware, mapping, ifmap, filt, bias)
+    assert (run.ofmap == convolve(layer, ifmap, filt, bias)).all()
+    counts = count(layer, hardware, mapping)
+    expected = counts.accesses.copy()
+    if zeros == "gate_ifmap":
+        left = count_zeros(layer, ifmap, filt, run.ofmap).macs_of_nonzero_ifmaps
+        expected[RF, :, READ] = left
+        expected[RF, PSUM, WRITE] = left
+    assert (run.accesses == expected).all()
+    assert (run.macs, len(run.pass_cycles)) == (layer.macs, counts.passes)
+
+
+def with_choices_of(hardware, other):
+    """The hardware with another's micro-architecture."""
+    from dataclasses import replace
+    return replace(hardware, **{key: getattr(other, key) for key in (
+        "accumulate_bubbles", "stride_bubbles", "image_gap_cycles", "filters_first",
+        "window_first")})
+
+
+# Counted on the open RTL: layer, mapping, isolated and streaming cycles of a pass.
+RTL_PASSES = {
+    "CONV1": (dict(M=32, C=1, H=35, W=227, R=11, S=11, U=4), (32, 1, 7, 16, 1, 1, 2),
+              11689, 11560),
+    "CONV2": (dict(M=16, C=2, H=31, W=31, R=5, S=5), (16, 1, 27, 16, 2, 1, 1),
+              5072, 4863),
+    "CONV3": (dict(N=4, M=64, C=4, H=15, W=15, R=3, S=3), (64, 4, 13, 16, 4, 1, 4),
+              11616, 11375),
+    "CONV4": (dict(N=4, M=32, C=6, H=15, W=15, R=3, S=3), (32, 4, 13, 16, 3, 2, 2),
+              8895, 8758),
+}
+
+
+def pass_cycles(layer, hardware, mapping, repeats):
+    """Cycles of so many equal passes in a row, dense random data."""
+    rng = np.random.default_rng(0)
+    ifmap, filt, _ = tensors(layer, rng, 1.0)
+    psums = np.zeros((layer.N, layer.M, layer.E, layer.F), np.int16)
+    row_of = np.array([[e * layer.U + k for e in range(layer.E)]
+                       for k in range(layer.R)])
+    events = np.zeros(array.EVENT_AXES, np.int64)
+    return array.run_pass(ifmap, filt, psums, row_of, mapping.p, mapping.q, layer.V, 1,
+                          layer.F, repeats, micro_architecture(hardware), events)
+
+
+@pytest.mark.paper
+@pytest.mark.parametrize("name", RTL_PASSES)
+def test_a_pass_of_the_rtl_is_within_one_percent_isolated_and_streaming(name):
+    sizes, letters, isolated, streaming = RTL_PASSES[name]
+    layer, mapping = ConvLayer(name=name, **sizes), Mapping(*letters)
+    hardware = load_hardware("eyeriss_rtl")
+    one, two, three = (pass_cycles(layer, hardware, mapping, k) for k in (1, 2, 3))
+    assert one == pytest.approx(isolated, rel=0.01)
+    assert three - two == pytest.approx(streaming, rel=0.01)
+
+
+def test_gating_changes_no_cycle_and_no_bit():
+    layer = ConvLayer(name="conv", N=2, M=6, C=4, H=9, W=9, R=3, S=3)
+    mapping = Mapping(6, 2, 7, 3, 2, 2, 2)
+    ifmap, filt, bias = tensors(layer, np.random.default_rng(0), 0.4)
+    dense, gated = (run_layer(layer, CHIP.with_zeros(zeros), mapping, ifmap, filt, bias)
+                    for zeros in ("dense", "gate_ifmap"))
+    assert (dense.ofmap == gated.ofmap).all()
+    assert (dense.pass_cycles == gated.pass_cycles).all()
+    assert gated.accesses[RF].sum() < dense.accesses[RF].sum()
+
+
+def test_saturating_psums_stay_at_the_end_of_the_range():
+    layer = ConvLayer(name="sum", M=1, C=1, H=1, W=8, R=1, S=8)
+    ifmap = np.full((1, 1, 1, 8), 100, np.int16)
+    filt = np.full((1, 1, 1, 8), 100, np.int16)
+    run = run_layer(layer, CHIP, Mapping(1, 1, 1, 1, 1, 1, 1), ifmap, filt,
+                    saturate=True)
+    assert run.ofmap.item() == 32767
+    shifted = run_layer(layer, CHIP, Mapping(1, 1, 1, 1, 1, 1, 1), ifmap, filt, shift=4)
+    assert shifted.ofmap.item() == 8 * (10000 >> 4)
+
+
+def test_hardware_without_a_machine_and_wrong_tensors_are_refused():
+    layer = ConvLayer(name="conv", M=1, C=1, H=3, W=3, R=3, S=3)
+    ones, mapping = np.ones((1, 1, 3, 3), np.int16), Mapping(1, 1, 1, 1, 1, 1, 1)
+    with pytest.raises(ValueError, match="isca16_256: only hardware with accounting"):
+        run_layer(layer, load_hardware("isca16_256"), mapping, ones, ones)
+    with pytest.raises(ValueError, match="conv: ifmap must be int16 of shape"):
+        run_layer(layer, CHIP, mapping, ones.astype(np.int32), ones)
