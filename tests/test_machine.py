@@ -96,7 +96,8 @@ def pass_cycles(layer, hardware, mapping, repeats):
                        for k in range(layer.R)])
     events = np.zeros(array.EVENT_AXES, np.int64)
     return array.run_pass(ifmap, filt, psums, row_of, mapping.p, mapping.q, layer.V, 1,
-                          layer.F, repeats, micro_architecture(hardware), events)
+                          layer.F, repeats, micro_architecture(hardware), events,
+                          np.zeros(array.SPENT_AXES, np.int64))
 
 
 @pytest.mark.paper

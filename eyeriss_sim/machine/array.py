@@ -19,6 +19,11 @@ MICRO_AXES = 18
  IFMAP_READS, FILTER_READS, PSUM_READS, PSUM_WRITES, MACS, LEFT_OVER) = range(13)
 EVENT_AXES = 13
 
+# Axes of ``spent``: what the PEs do in each cycle, summed over them.
+(MAC_CYCLE, WAIT_FILTER, WAIT_IFMAP, WAIT_PSUM_IN, WAIT_PSUM_OUT, ACCUMULATING, SHIFTING,
+ FINISHED) = range(8)
+SPENT_AXES = 8
+
 # States of a PE.
 PROCESS, ACCUMULATE, STRIDE, GAP, DONE = 0, 1, 2, 3, 4
 
@@ -40,7 +45,7 @@ def cut16(product, shift):
 
 @njit(cache=True, error_model="numpy")
 def run_pass(ifmap, filt, psums, row_of, p, q, V, dilation, F, repeats, micro,
-             events):
+             events, spent):
     """Step one pass until its last psum is out.
 
     Parameters
@@ -61,6 +66,7 @@ def run_pass(ifmap, filt, psums, row_of, p, q, V, dilation, F, repeats, micro,
         right after one.
     micro : int64 ndarray, shape (18,)
     events : int64 ndarray, shape (13,), written
+    spent : int64 ndarray, shape (8,), PE-cycles, written
 
     Returns
     -------
@@ -69,6 +75,7 @@ def run_pass(ifmap, filt, psums, row_of, p, q, V, dilation, F, repeats, micro,
         ``micro[PATIENCE]`` cycles.
     """
     events[:] = 0
+    spent[:] = 0
     images, channels, rows, columns = ifmap.shape
     filters, _, R, S = filt.shape
     e = row_of.shape[1]
@@ -167,6 +174,7 @@ def run_pass(ifmap, filt, psums, row_of, p, q, V, dilation, F, repeats, micro,
         # PEs.
         for pe in range(pes):
             if state[pe] == DONE:
+                spent[FINISHED] += 1
                 continue
             P, Q = own_p[pe], own_q[pe]
             base = window[pe] * V * Q
@@ -193,18 +201,22 @@ def run_pass(ifmap, filt, psums, row_of, p, q, V, dilation, F, repeats, micro,
                 tap, c = element // Q, element % Q
                 place = base + tap * dilation * Q + c
                 last = element == S * Q - 1
-                ready = seen[pe] > place and loaded[pe] > stage[pe]
-                if micro[FILTERS_FIRST] and loaded[pe] < S * Q * P:
-                    ready = False       # the spad has one port
-                if micro[WINDOW_FIRST] and seen[pe] < base + Q * span:
-                    ready = False
+                # With one port to the filter spad, all filters come first.
+                need = S * Q * P if micro[FILTERS_FIRST] else stage[pe] + 1
                 fused = last and not bubbles
-                if ready and fused:
-                    slot = intake[pe] % depth_in
-                    ready = (input_[pe] > intake[pe] and inready[pe, slot] <= cycle
-                             and output_[pe] - outtake[pe] < depth_out)
-                if ready:
+                slot = intake[pe] % depth_in
+                if loaded[pe] < need:
+                    spent[WAIT_FILTER] += 1
+                elif seen[pe] <= place or (
+                        micro[WINDOW_FIRST] and seen[pe] < base + Q * span):
+                    spent[WAIT_IFMAP] += 1
+                elif fused and (input_[pe] == intake[pe] or inready[pe, slot] > cycle):
+                    spent[WAIT_PSUM_IN] += 1
+                elif fused and output_[pe] - outtake[pe] == depth_out:
+                    spent[WAIT_PSUM_OUT] += 1
+                else:
                     moved = True
+                    spent[MAC_CYCLE] += 1
                     value = np.int64(ifmap_spad[pe, place % (Q * span)])
                     events[MACS] += 1
                     if value != 0 or not micro[GATING]:
@@ -234,9 +246,13 @@ def run_pass(ifmap, filt, psums, row_of, p, q, V, dilation, F, repeats, micro,
                                     seen, F, images, repeats, V, Q, micro)
             elif state[pe] == ACCUMULATE:
                 slot = intake[pe] % depth_in
-                if (input_[pe] > intake[pe] and inready[pe, slot] <= cycle
-                        and output_[pe] - outtake[pe] < depth_out):
+                if input_[pe] == intake[pe] or inready[pe, slot] > cycle:
+                    spent[WAIT_PSUM_IN] += 1
+                elif output_[pe] - outtake[pe] == depth_out:
+                    spent[WAIT_PSUM_OUT] += 1
+                else:
                     moved = True
+                    spent[ACCUMULATING] += 1
                     f = stage[pe]
                     own = np.int64(psum_spad[pe, f]) if valid[pe, f] else 0
                     outfifo[pe, output_[pe] % depth_out] = add16(
@@ -251,6 +267,7 @@ def run_pass(ifmap, filt, psums, row_of, p, q, V, dilation, F, repeats, micro,
                                 F, images, repeats, V, Q, micro)
             else:
                 moved = True
+                spent[SHIFTING] += 1
                 stage[pe] -= 1
                 if stage[pe] <= 0:
                     stage[pe] = 0

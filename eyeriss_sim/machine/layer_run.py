@@ -175,7 +175,8 @@ def run_pass(layer, mapping, glb, weights, psums, filters, strip, rows, cols, mi
     out = np.ascontiguousarray(psums[:, filters])
     cycles = array.run_pass(
         streams, weights, out, row_of.reshape(needed.shape).astype(np.int64), mapping.p,
-        mapping.q, layer.V, layer.dilation[1], layer.F, 1, micro, events)
+        mapping.q, layer.V, layer.dilation[1], layer.F, 1, micro, events,
+        np.zeros(array.SPENT_AXES, np.int64))
     if cycles < 0:
         raise ValueError(f"{layer.name}: nothing moved for {PATIENCE} cycles of a "
                          f"pass; the FIFOs of [machine] are too shallow for {mapping}")
