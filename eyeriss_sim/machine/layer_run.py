@@ -93,9 +93,7 @@ def run_layer(layer, hardware, mapping, ifmap, filt, bias=None, shift=0,
         A mapping that doesn't fit, tensors that are not the layer's, a machine that can
         run no passes, or one that stands still.
     """
-    if hardware.accounting != "chip":
-        raise ValueError(f"{hardware.name}: only hardware with accounting = \"chip\" "
-                         f"can be stepped")
+    check_machine(hardware)
     check_mapping(layer, hardware, mapping)
     for kind, tensor, shape in (
             ("ifmap", ifmap, (layer.N, layer.groups * layer.C, layer.H, layer.W)),
@@ -143,6 +141,19 @@ def run_layer(layer, hardware, mapping, ifmap, filt, bias=None, shift=0,
     return LayerRun(ofmap, accesses, np.array(cycles, np.int64), macs)
 
 
+def check_machine(hardware):
+    """Refuse hardware that is only an analysis."""
+    if hardware.accounting != "chip":
+        raise ValueError(f"{hardware.name}: only hardware with accounting = \"chip\" "
+                         f"can be stepped")
+
+
+def no_progress(layer, mapping):
+    """Why the machine gave a pass up, in one line."""
+    return (f"{layer.name}: nothing moved for {PATIENCE} cycles of a pass; the FIFOs of "
+            f"[machine] are too shallow for {mapping}")
+
+
 def pieces(length, size):
     """Consecutive slices of ``size``, the last one maybe shorter."""
     return [slice(start, min(start + size, length)) for start in range(0, length, size)]
@@ -178,8 +189,7 @@ def run_pass(layer, mapping, glb, weights, psums, filters, strip, rows, cols, mi
         mapping.q, layer.V, layer.dilation[1], layer.F, 1, micro, events,
         np.zeros(array.SPENT_AXES, np.int64))
     if cycles < 0:
-        raise ValueError(f"{layer.name}: nothing moved for {PATIENCE} cycles of a "
-                         f"pass; the FIFOs of [machine] are too shallow for {mapping}")
+        raise ValueError(no_progress(layer, mapping))
     if events[array.LEFT_OVER]:
         raise ValueError(f"{layer.name}: {events[array.LEFT_OVER]} words were left in "
                          f"FIFOs at the end of a pass")
