@@ -213,6 +213,21 @@ def test_many_threads_get_one_answer(images):
     assert set(answers) == {expected}
 
 
+def test_threads_that_measure_one_model_leave_it_as_it_was(images):
+    model = nn.Sequential(nn.BatchNorm2d(3), small_net()).train()
+    oracle = EnergyOracle("eap_tool")
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    expected = oracle(model, images).total_uJ
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda _: oracle(model, images).total_uJ, range(24)))
+    assert set(answers) == {expected}
+    assert model.training
+    assert "forward" not in vars(model[0])
+    assert all(weight.requires_grad for weight in model.parameters())
+    for key, value in model.state_dict().items():
+        assert torch.equal(value, before[key])
+
+
 @pytest.mark.parametrize("act, words", [
     (lambda oracle, model: oracle(model), "was not measured yet; give the oracle"),
     (lambda oracle, model: oracle(model, torch.zeros(0, 3, 8, 8)), "no images"),

@@ -6,6 +6,7 @@ nothing keeps them after that.
 """
 
 import functools
+import threading
 from contextlib import ExitStack, contextmanager
 
 import numpy as np
@@ -36,6 +37,9 @@ COPIES = {"clone", "_to_copy", "copy_", "copy", "lift_fresh", "lift_fresh_copy",
 # Views that leave the order of the values alone.
 RESHAPES = {"view", "_unsafe_view", "_reshape_alias", "reshape", "squeeze", "squeeze_",
             "unsqueeze", "unsqueeze_", "alias", "detach", "expand"}
+
+# A run wraps forwards, leaves train mode and switches torch's libraries, for all threads.
+RUNNING = threading.RLock()
 
 
 def watch_layers(module, images, on_layer, name=None):
@@ -89,8 +93,8 @@ def watch_layers(module, images, on_layer, name=None):
     module, name = checked_module(module, name)
     _check_weights(module, name)
     inputs = _real_inputs(images, module, name)
-    recorder = _Watcher(module, inputs, on_layer)
-    with _in_eval_mode(module):
+    with RUNNING, in_eval_mode(module):
+        recorder = _Watcher(module, inputs, on_layer)
         try:
             recorder.run()
         except Exception as problem:
@@ -161,7 +165,8 @@ def _real_inputs(images, module, name):
 
 
 @contextmanager
-def _in_eval_mode(module):
+def in_eval_mode(module):
+    """Eval mode without gradients, put back afterwards; hold ``RUNNING`` around it."""
     were = [(child, child.training) for child in module.modules()]
     learning = [weight for weight in module.parameters() if weight.requires_grad]
     try:
