@@ -266,36 +266,40 @@ class EnergyOracle:
             raise ValueError("no images to measure zeros with; give at least one")
         for start in range(0, len(images), CHUNK):
             chunk = images[start:start + CHUNK]
-            order = iter(range(10**9))
-
             def on_layer(layer, ifmap, filt, ofmap):
-                self._add(sums, layer, len(chunk), next(order) == 0, ifmap, filt, ofmap)
+                self._add(sums, layer, len(chunk), ifmap, filt, ofmap)
 
             seen = watch_layers(model, chunk, on_layer, name)
             network = network or seen
             if progress is not None:
                 progress(start + len(chunk), len(images))
         network = network.with_batch(self.batch)
-        return network, {layer.name: sums[layer.name].finish(layer)
-                         for layer in network.layers}
+        measured = {layer.name: sums[layer.name].finish(layer)
+                    for layer in network.layers}
+        if self.hardware.fmap_code == "rlc":
+            # The first to run; its ofmap need not be the first that is done.
+            name = network.layers[0].name
+            measured[name] = replace(measured[name], ifmap_ratio=1.0)
+        return network, measured
 
-    def _add(self, sums, layer, images, first, ifmap, filt, ofmap):
+    def _add(self, sums, layer, images, ifmap, filt, ofmap):
         """Add one chunk's exact counts to a layer's sums."""
         counted = count_zeros(layer, ifmap, filt, ofmap)
         mapping = self._mapping_at_batch(layer, images, counted)
         bits = bits_of(layer, self.bits)
         one = sums.setdefault(layer.name, _Sums())
         one.add(counted, images)
-        input_is_plain = first and self.hardware.fmap_code == "rlc"
-        one.ifmap_coded += ifmap.size * (1.0 if input_is_plain else self._fmap_ratio(
+        one.ifmap_coded += ifmap.size * self._fmap_ratio(
             ifmap, ifmap_strips(layer, self.hardware, mapping), counted.ifmap_nonzeros,
-            bits.ifmap))
+            bits.ifmap)
         one.ofmap_coded += ofmap.size * self._fmap_ratio(
             ofmap, ofmap_strips(layer, self.hardware, mapping), counted.ofmap_nonzeros,
             bits.ofmap)
         if self.hardware.zeros == "skip_either":
-            one.filter_ratio = filter_ratio(
+            ratio = filter_ratio(
                 self.hardware.filter_code, filt, layer, mapping, bits.filter)
+            # Over all chunks: dynamic filters are other ones in each.
+            one.filter_ratio += (ratio - one.filter_ratio) * images / one.images
 
     def _fmap_ratio(self, fmap, strips, nonzeros, bits):
         """Coded over uncoded size of one fmap."""
@@ -366,7 +370,7 @@ class _Sums:
         self.words = np.zeros(2, np.int64)
         self.weights = self.filter_words = 0
         self.ifmap_coded = self.ofmap_coded = 0.0
-        self.filter_ratio = 1.0
+        self.filter_ratio = 0.0
 
     def add(self, counted, images):
         layer = counted.layer

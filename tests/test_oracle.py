@@ -171,6 +171,38 @@ def test_chunks_of_images_add_up(images, monkeypatch):
     assert pieces.table.ifmap_density.tolist() == whole.table.ifmap_density.tolist()
 
 
+class SelfProduct(nn.Module):
+    def forward(self, x):
+        return x @ x.transpose(1, 2)
+
+
+def test_filters_that_each_image_brings_are_coded_over_all_chunks(images, monkeypatch):
+    images = images.flatten(1, 2).clone()
+    images[2:] = 0
+    whole = EnergyOracle("eap_tool")(SelfProduct(), images)
+    monkeypatch.setattr("eyeriss_sim.oracle.CHUNK", 2)
+    pieces = EnergyOracle("eap_tool")(SelfProduct(), images)
+    assert whole.layers[0].zeros.filter_ratio == pytest.approx(2 / 3 + 1 / 16)
+    assert pieces.layers[0].zeros.filter_ratio == pytest.approx(2 / 3 + 1 / 16)
+
+
+class Branches(nn.Module):
+    """Its first layer is done last: the sum of both belongs to it."""
+
+    def __init__(self):
+        super().__init__()
+        self.left, self.right = nn.Conv2d(3, 8, 1), nn.Conv2d(3, 8, 1)
+
+    def forward(self, x):
+        return self.left(x) + self.right(x)
+
+
+def test_the_first_layer_to_run_reads_the_plain_input(images):
+    result = EnergyOracle("eyeriss_chip")(Branches(), images.relu() * (images > 1))
+    left, right = result.layers
+    assert left.zeros.ifmap_ratio == 1.0 > right.zeros.ifmap_ratio
+
+
 def test_zero_weights_change_nothing_on_the_chip_but_zero_activations_do(images):
     model = small_net()
     oracle = EnergyOracle("eyeriss_chip", batch=3)
