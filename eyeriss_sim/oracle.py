@@ -71,6 +71,8 @@ class MeasuredLayer:
     filter_ratio : float
     weights : int
         Non-zero weights.
+    followed : bool
+        Whether its filters can be read from the module again without a run.
     """
 
     layer: object
@@ -84,6 +86,7 @@ class MeasuredLayer:
     ofmap_ratio: float
     filter_ratio: float
     weights: int
+    followed: bool
 
 
 class EnergyOracle:
@@ -165,7 +168,8 @@ class EnergyOracle:
         Raises
         ------
         ValueError
-            No images for a model that was never measured.
+            No images for a model that was never measured, or whose forward masks or
+            turns its weights in a way of its own, so that a change needs a run.
         """
         if images is not None:
             network, measured = self._measure(model, images, name, progress)
@@ -261,15 +265,20 @@ class EnergyOracle:
         """Run the images through the model, chunk by chunk; zeros of every layer."""
         from eyeriss_sim.importers.activations import watch_layers
         sums = {}
+        made_filters = set()
         network = None
         if len(images) == 0:
             raise ValueError("no images to measure zeros with; give at least one")
         for start in range(0, len(images), CHUNK):
             chunk = images[start:start + CHUNK]
+
             def on_layer(layer, ifmap, filt, ofmap):
                 self._add(sums, layer, len(chunk), ifmap, filt, ofmap)
+                if start == 0 and not layer.dynamic_filters:
+                    sums[layer.name].followed = _can_follow(
+                        model, layer, filt, made_filters)
 
-            seen = watch_layers(model, chunk, on_layer, name)
+            seen = watch_layers(model, chunk, on_layer, name, made_filters)
             network = network or seen
             if progress is not None:
                 progress(start + len(chunk), len(images))
@@ -333,20 +342,22 @@ class EnergyOracle:
 
     def _recount(self, model, measured):
         """Measurements with the weights as they are now; nothing is run."""
-        if self.hardware.zeros != "skip_either":
-            return measured     # no weight can change what such a machine does
-        from eyeriss_sim.importers.weights import effective_weight
         recounted = {}
         for name, one in measured.items():
-            filt = None if one.met is None else effective_weight(model, name)
-            layer = one.layer
-            if filt is None:
+            if one.met is None:
                 recounted[name] = one
                 continue
-            filt = filt.reshape(layer.M, layer.C, layer.R, layer.S)
+            if not one.followed:
+                raise ValueError(
+                    f"{name}: its filters are not the module's weights as they stand, "
+                    f"so a change needs a run to be seen; give the oracle images again")
+            layer = one.layer
+            filt = _filters_now(model, layer)
             taps = count_taps(layer, filt)
             weights = int(taps.sum())
-            if self.hardware.filter_code == "significance_map":
+            if self.hardware.zeros != "skip_either":
+                ratio = one.filter_ratio
+            elif self.hardware.filter_code == "significance_map":
                 ratio = significance_map_ratio(
                     weights, layer.filter_words, bits_of(layer, self.bits).filter)
             else:
@@ -371,6 +382,7 @@ class _Sums:
         self.weights = self.filter_words = 0
         self.ifmap_coded = self.ofmap_coded = 0.0
         self.filter_ratio = 0.0
+        self.followed = False
 
     def add(self, counted, images):
         layer = counted.layer
@@ -396,7 +408,29 @@ class _Sums:
             Densities(float(ifmap), self.weights / self.filter_words, float(ofmap)),
             self.ifmap_coded / int(self.words[0]),
             self.ofmap_coded / int(self.words[1]),
-            self.filter_ratio, self.weights)
+            self.filter_ratio, self.weights, self.followed)
+
+
+def _filters_now(model, layer):
+    """A layer's filters as the module holds them, shape (M, C, R, S)."""
+    from eyeriss_sim.importers.weights import effective_weight
+    filt = effective_weight(model, layer.name)
+    shape = (layer.M, layer.C, layer.R, layer.S)
+    if filt.shape[0] != layer.M or filt.size != layer.filter_words:
+        raise ValueError(f"{layer.name}: weights of shape {filt.shape}, but the layer "
+                         f"that was measured has {shape}; give the oracle images again")
+    return filt.reshape(shape)
+
+
+def _can_follow(model, layer, filt, made_filters):
+    """Whether ``_filters_now`` reads what the layer ran on, also after a change."""
+    from eyeriss_sim.importers.weights import is_masked_or_parametrized
+    if layer.name in made_filters and not is_masked_or_parametrized(model, layer.name):
+        return False
+    try:
+        return np.array_equal(_filters_now(model, layer), filt)
+    except ValueError:
+        return False
 
 
 def ifmap_strips(layer, hardware, mapping):

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import torch
 from torch import nn
-from torch.nn.utils import parametrize, prune
+from torch.nn.utils import parametrizations, parametrize, prune
 
 from eyeriss_sim import Densities, simulate
 from eyeriss_sim.networks import load_zoo
@@ -171,6 +171,81 @@ def test_chunks_of_images_add_up(images, monkeypatch):
     assert pieces.table.ifmap_density.tolist() == whole.table.ifmap_density.tolist()
 
 
+class OwnMask(nn.Conv2d):
+    """A mask of the forward's own, as many pruning papers' code has it."""
+
+    def __init__(self):
+        super().__init__(3, 8, 1)
+        self.register_buffer("mask", torch.ones_like(self.weight))
+
+    def forward(self, x):
+        return nn.functional.conv2d(x, self.weight * self.mask)
+
+
+class TurnedWeight(nn.Module):
+    """Weights by input and output, the other way round than in nn.Linear."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(8, 8))
+
+    def forward(self, x):
+        return x.mean((1, 2)) @ self.weight
+
+
+@pytest.mark.parametrize("build", [
+    OwnMask, TurnedWeight,
+    lambda: torch.nn.utils.spectral_norm(nn.Conv2d(3, 8, 1))])
+def test_weights_that_only_a_run_shows_are_not_taken_for_those_of_the_module(
+        build, images):
+    model = nn.Sequential(build())
+    oracle = EnergyOracle("eap_tool")
+    oracle(model, images)
+    with pytest.raises(ValueError, match="^0: its filters are not the module's weigh"):
+        oracle(model)
+
+
+@pytest.mark.parametrize("build, shape", [
+    (lambda: nn.LSTM(6, 5, batch_first=True), (3, 4, 6)),
+    (lambda: nn.Conv3d(4, 6, (2, 3, 1), groups=2), (3, 4, 5, 4, 3)),
+    (lambda: nn.ConvTranspose2d(4, 6, 3, stride=2, padding=1, groups=2), (3, 4, 5, 4)),
+    (lambda: nn.Conv2d(4, 6, 3).half(), (3, 4, 5, 5)),
+])
+def test_weights_of_every_kind_of_layer_are_followed_tap_by_tap(build, shape):
+    torch.manual_seed(0)
+    model = nn.Sequential(build())
+    inputs = torch.randn(shape).relu()
+    oracle = EnergyOracle("eap_tool", filter_code="rlc")
+    oracle(model, inputs)
+    for weight in model.parameters():
+        if weight.dim() > 1:
+            weight.data *= torch.rand(weight.shape) < 0.5
+    recounted = oracle(model).layers[0]
+    assert recounted.densities.filter < 0.8
+    assert recounted.zeros == oracle(model, inputs).layers[0].zeros
+
+
+def test_asking_for_a_parametrized_weight_leaves_the_module_as_it_was(images):
+    model = small_net().train()
+    parametrizations.spectral_norm(model.conv1)
+    oracle = EnergyOracle("eap_tool")
+    oracle(model, images)
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    oracle(model)
+    assert all(torch.equal(value, before[key])
+               for key, value in model.state_dict().items())
+    assert model.conv1.training
+
+
+def test_a_layer_that_was_replaced_by_another_shape_is_refused(images):
+    model = small_net()
+    oracle = EnergyOracle("eap_tool")
+    oracle(model, images)
+    model.conv1 = nn.Conv2d(3, 4, 3, padding=1)
+    with pytest.raises(ValueError, match=r"^conv1: weights of shape \(4, 3, 3, 3\), "):
+        oracle(model)
+
+
 class SelfProduct(nn.Module):
     def forward(self, x):
         return x @ x.transpose(1, 2)
@@ -208,7 +283,9 @@ def test_zero_weights_change_nothing_on_the_chip_but_zero_activations_do(images)
     oracle = EnergyOracle("eyeriss_chip", batch=3)
     dense = oracle(model, images)
     prune_in_place(model)
-    assert oracle(model).total_uJ == dense.total_uJ
+    pruned = oracle(model)
+    assert pruned.total_uJ == dense.total_uJ
+    assert pruned.table.filter_density.tolist() == [0.5, 0.5, 0.5]
     blank = oracle(model, torch.zeros_like(images))
     assert blank.total_uJ < dense.total_uJ
     assert [one.cycles.processing for one in blank.layers] == [
