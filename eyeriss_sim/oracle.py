@@ -151,10 +151,10 @@ class EnergyOracle:
         ----------
         model : torch.nn.Module
             Pruned in any way, or not at all.
-        images : tensor or array, shape (images, ...), optional
-            Run through the model once, to measure the zeros of its activations. Without
-            them the last measurement of this model is used, and only its weights are
-            looked at again.
+        images : tensor or array, shape (images, ...), or list of them, optional
+            One for each input of the model. Run through the model once, to measure
+            the zeros of its activations. Without them the last measurement of this
+            model is used, and only its weights are looked at again.
         name : str, optional
             Of the network in the report; by default the module's class.
         progress : callable, optional
@@ -267,13 +267,14 @@ class EnergyOracle:
         sums = {}
         made_filters = set()
         network = None
-        if len(images) == 0:
-            raise ValueError("no images to measure zeros with; give at least one")
-        for start in range(0, len(images), CHUNK):
-            chunk = images[start:start + CHUNK]
+        inputs = images if isinstance(images, (list, tuple)) else [images]
+        total = _images_in(inputs)
+        for start in range(0, total, CHUNK):
+            chunk = [one[start:start + CHUNK] for one in inputs]
+            length = min(CHUNK, total - start)
 
             def on_layer(layer, ifmap, filt, ofmap):
-                self._add(sums, layer, len(chunk), ifmap, filt, ofmap)
+                self._add(sums, layer, length, ifmap, filt, ofmap)
                 if start == 0 and not layer.dynamic_filters:
                     sums[layer.name].followed = _can_follow(
                         model, layer, filt, made_filters)
@@ -281,7 +282,7 @@ class EnergyOracle:
             seen = watch_layers(model, chunk, on_layer, name, made_filters)
             network = network or seen
             if progress is not None:
-                progress(start + len(chunk), len(images))
+                progress(start + length, total)
         network = network.with_batch(self.batch)
         measured = {layer.name: sums[layer.name].finish(layer)
                     for layer in network.layers}
@@ -409,6 +410,22 @@ class _Sums:
             self.ifmap_coded / int(self.words[0]),
             self.ofmap_coded / int(self.words[1]),
             self.filter_ratio, self.weights, self.followed)
+
+
+def _images_in(inputs):
+    """How many images the inputs of a model hold, each the same."""
+    for one in inputs:
+        if not getattr(one, "shape", ()):
+            kind = "a single number" if hasattr(one, "shape") else type(one).__name__
+            raise ValueError("images must be a tensor or an array, the batch first, or "
+                             f"a list with one for each input of the model; got {kind}")
+    lengths = {len(one) for one in inputs}
+    if len(lengths) > 1:
+        raise ValueError("every input of the model needs as many images; got "
+                         + ", ".join(str(len(one)) for one in inputs))
+    if not lengths or lengths == {0}:
+        raise ValueError("no images to measure zeros with; give at least one")
+    return lengths.pop()
 
 
 def _filters_now(model, layer):

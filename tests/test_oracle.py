@@ -171,6 +171,32 @@ def test_chunks_of_images_add_up(images, monkeypatch):
     assert pieces.table.ifmap_density.tolist() == whole.table.ifmap_density.tolist()
 
 
+class TwoInputs(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 8, 1)
+
+    def forward(self, x, y):
+        return self.conv(x) + self.conv(y)
+
+
+def test_a_list_holds_one_input_each_and_is_cut_into_chunks_of_images(
+        images, monkeypatch):
+    torch.manual_seed(0)
+    model = TwoInputs()
+    whole = EnergyOracle("eap_tool")(model, [images, images.relu()])
+    monkeypatch.setattr("eyeriss_sim.oracle.CHUNK", 2)
+    done = []
+    pieces = EnergyOracle("eap_tool")(model, [images, images.relu()],
+                                      progress=lambda *of: done.append(of))
+    assert done == [(2, 3), (3, 3)]
+    assert pieces.total_uJ == pytest.approx(whole.total_uJ, rel=1e-12)
+    for wrong, words in (([images, images[:2]], "as many images; got 3, 2"),
+                         (3, "got int"), (torch.tensor(1.0), "got a single number")):
+        with pytest.raises(ValueError, match=words):
+            EnergyOracle("eap_tool")(model, wrong)
+
+
 class OwnMask(nn.Conv2d):
     """A mask of the forward's own, as many pruning papers' code has it."""
 
