@@ -272,6 +272,16 @@ def test_a_layer_that_was_replaced_by_another_shape_is_refused(images):
         oracle(model)
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("-inf")])
+def test_weights_that_went_wrong_since_the_images_are_refused(value, images):
+    model = small_net()
+    oracle = EnergyOracle("eap_tool")
+    oracle(model, images)
+    model.conv2.weight.data[3, 1, 2, 0] = value
+    with pytest.raises(ValueError, match="^conv2: the filter holds NaN or infinite"):
+        oracle(model)
+
+
 class SelfProduct(nn.Module):
     def forward(self, x):
         return x @ x.transpose(1, 2)
