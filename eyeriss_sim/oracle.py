@@ -327,7 +327,8 @@ class EnergyOracle:
         if layer.dynamic_filters:
             sizes["M"] = layer.M // images * self.batch
         shares = counted.densities
-        # Good enough to choose a mapping by; the energy comes from exact counts.
+        # With a sparse search the streams are coded in the order of a mapping that sees
+        # these shares, which may differ from the one that the exact zeros then choose.
         guess = Zeros(shares.ifmap * shares.filter, min(1.0, shares.ifmap),
                       min(1.0, shares.filter), min(1.0, shares.ofmap))
         return self._mapping_of(replace(layer, **sizes), guess)[0]
