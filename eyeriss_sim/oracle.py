@@ -71,6 +71,8 @@ class MeasuredLayer:
     filter_ratio : float
     weights : int
         Non-zero weights.
+    followed : bool
+        Whether its filters can be read from the module again without a run.
     """
 
     layer: object
@@ -84,6 +86,7 @@ class MeasuredLayer:
     ofmap_ratio: float
     filter_ratio: float
     weights: int
+    followed: bool
 
 
 class EnergyOracle:
@@ -148,10 +151,10 @@ class EnergyOracle:
         ----------
         model : torch.nn.Module
             Pruned in any way, or not at all.
-        images : tensor or array, shape (images, ...), optional
-            Run through the model once, to measure the zeros of its activations. Without
-            them the last measurement of this model is used, and only its weights are
-            looked at again.
+        images : tensor or array, shape (images, ...), or list of them, optional
+            One for each input of the model. Run through the model once, to measure
+            the zeros of its activations. Without them the last measurement of this
+            model is used, and only its weights are looked at again.
         name : str, optional
             Of the network in the report; by default the module's class.
         progress : callable, optional
@@ -165,7 +168,8 @@ class EnergyOracle:
         Raises
         ------
         ValueError
-            No images for a model that was never measured.
+            No images for a model that was never measured, or whose forward masks or
+            turns its weights in a way of its own, so that a change needs a run.
         """
         if images is not None:
             network, measured = self._measure(model, images, name, progress)
@@ -261,41 +265,51 @@ class EnergyOracle:
         """Run the images through the model, chunk by chunk; zeros of every layer."""
         from eyeriss_sim.importers.activations import watch_layers
         sums = {}
+        made_filters = set()
         network = None
-        if len(images) == 0:
-            raise ValueError("no images to measure zeros with; give at least one")
-        for start in range(0, len(images), CHUNK):
-            chunk = images[start:start + CHUNK]
-            order = iter(range(10**9))
+        inputs = images if isinstance(images, (list, tuple)) else [images]
+        total = _images_in(inputs)
+        for start in range(0, total, CHUNK):
+            chunk = [one[start:start + CHUNK] for one in inputs]
+            length = min(CHUNK, total - start)
 
             def on_layer(layer, ifmap, filt, ofmap):
-                self._add(sums, layer, len(chunk), next(order) == 0, ifmap, filt, ofmap)
+                self._add(sums, layer, length, ifmap, filt, ofmap)
+                if start == 0 and not layer.dynamic_filters:
+                    sums[layer.name].followed = _can_follow(
+                        model, layer, filt, made_filters)
 
-            seen = watch_layers(model, chunk, on_layer, name)
+            seen = watch_layers(model, chunk, on_layer, name, made_filters)
             network = network or seen
             if progress is not None:
-                progress(start + len(chunk), len(images))
+                progress(start + length, total)
         network = network.with_batch(self.batch)
-        return network, {layer.name: sums[layer.name].finish(layer)
-                         for layer in network.layers}
+        measured = {layer.name: sums[layer.name].finish(layer)
+                    for layer in network.layers}
+        if self.hardware.fmap_code == "rlc":
+            # The first to run; its ofmap need not be the first that is done.
+            name = network.layers[0].name
+            measured[name] = replace(measured[name], ifmap_ratio=1.0)
+        return network, measured
 
-    def _add(self, sums, layer, images, first, ifmap, filt, ofmap):
+    def _add(self, sums, layer, images, ifmap, filt, ofmap):
         """Add one chunk's exact counts to a layer's sums."""
         counted = count_zeros(layer, ifmap, filt, ofmap)
         mapping = self._mapping_at_batch(layer, images, counted)
         bits = bits_of(layer, self.bits)
         one = sums.setdefault(layer.name, _Sums())
         one.add(counted, images)
-        input_is_plain = first and self.hardware.fmap_code == "rlc"
-        one.ifmap_coded += ifmap.size * (1.0 if input_is_plain else self._fmap_ratio(
+        one.ifmap_coded += ifmap.size * self._fmap_ratio(
             ifmap, ifmap_strips(layer, self.hardware, mapping), counted.ifmap_nonzeros,
-            bits.ifmap))
+            bits.ifmap)
         one.ofmap_coded += ofmap.size * self._fmap_ratio(
             ofmap, ofmap_strips(layer, self.hardware, mapping), counted.ofmap_nonzeros,
             bits.ofmap)
         if self.hardware.zeros == "skip_either":
-            one.filter_ratio = filter_ratio(
+            ratio = filter_ratio(
                 self.hardware.filter_code, filt, layer, mapping, bits.filter)
+            # Over all chunks: dynamic filters are other ones in each.
+            one.filter_ratio += (ratio - one.filter_ratio) * images / one.images
 
     def _fmap_ratio(self, fmap, strips, nonzeros, bits):
         """Coded over uncoded size of one fmap."""
@@ -313,7 +327,8 @@ class EnergyOracle:
         if layer.dynamic_filters:
             sizes["M"] = layer.M // images * self.batch
         shares = counted.densities
-        # Good enough to choose a mapping by; the energy comes from exact counts.
+        # With a sparse search the streams are coded in the order of a mapping that sees
+        # these shares, which may differ from the one that the exact zeros then choose.
         guess = Zeros(shares.ifmap * shares.filter, min(1.0, shares.ifmap),
                       min(1.0, shares.filter), min(1.0, shares.ofmap))
         return self._mapping_of(replace(layer, **sizes), guess)[0]
@@ -329,20 +344,22 @@ class EnergyOracle:
 
     def _recount(self, model, measured):
         """Measurements with the weights as they are now; nothing is run."""
-        if self.hardware.zeros != "skip_either":
-            return measured     # no weight can change what such a machine does
-        from eyeriss_sim.importers.weights import effective_weight
         recounted = {}
         for name, one in measured.items():
-            filt = None if one.met is None else effective_weight(model, name)
-            layer = one.layer
-            if filt is None:
+            if one.met is None:
                 recounted[name] = one
                 continue
-            filt = filt.reshape(layer.M, layer.C, layer.R, layer.S)
+            if not one.followed:
+                raise ValueError(
+                    f"{name}: its filters are not the module's weights as they stand, "
+                    f"so a change needs a run to be seen; give the oracle images again")
+            layer = one.layer
+            filt = _filters_now(model, layer)
             taps = count_taps(layer, filt)
             weights = int(taps.sum())
-            if self.hardware.filter_code == "significance_map":
+            if self.hardware.zeros != "skip_either":
+                ratio = one.filter_ratio
+            elif self.hardware.filter_code == "significance_map":
                 ratio = significance_map_ratio(
                     weights, layer.filter_words, bits_of(layer, self.bits).filter)
             else:
@@ -366,7 +383,8 @@ class _Sums:
         self.words = np.zeros(2, np.int64)
         self.weights = self.filter_words = 0
         self.ifmap_coded = self.ofmap_coded = 0.0
-        self.filter_ratio = 1.0
+        self.filter_ratio = 0.0
+        self.followed = False
 
     def add(self, counted, images):
         layer = counted.layer
@@ -392,7 +410,45 @@ class _Sums:
             Densities(float(ifmap), self.weights / self.filter_words, float(ofmap)),
             self.ifmap_coded / int(self.words[0]),
             self.ofmap_coded / int(self.words[1]),
-            self.filter_ratio, self.weights)
+            self.filter_ratio, self.weights, self.followed)
+
+
+def _images_in(inputs):
+    """How many images the inputs of a model hold, each the same."""
+    for one in inputs:
+        if not getattr(one, "shape", ()):
+            kind = "a single number" if hasattr(one, "shape") else type(one).__name__
+            raise ValueError("images must be a tensor or an array, the batch first, or "
+                             f"a list with one for each input of the model; got {kind}")
+    lengths = {len(one) for one in inputs}
+    if len(lengths) > 1:
+        raise ValueError("every input of the model needs as many images; got "
+                         + ", ".join(str(len(one)) for one in inputs))
+    if not lengths or lengths == {0}:
+        raise ValueError("no images to measure zeros with; give at least one")
+    return lengths.pop()
+
+
+def _filters_now(model, layer):
+    """A layer's filters as the module holds them, shape (M, C, R, S)."""
+    from eyeriss_sim.importers.weights import effective_weight
+    filt = effective_weight(model, layer.name)
+    shape = (layer.M, layer.C, layer.R, layer.S)
+    if filt.shape[0] != layer.M or filt.size != layer.filter_words:
+        raise ValueError(f"{layer.name}: weights of shape {filt.shape}, but the layer "
+                         f"that was measured has {shape}; give the oracle images again")
+    return filt.reshape(shape)
+
+
+def _can_follow(model, layer, filt, made_filters):
+    """Whether ``_filters_now`` reads what the layer ran on, also after a change."""
+    from eyeriss_sim.importers.weights import is_masked_or_parametrized
+    if layer.name in made_filters and not is_masked_or_parametrized(model, layer.name):
+        return False
+    try:
+        return np.array_equal(_filters_now(model, layer), filt)
+    except ValueError:
+        return False
 
 
 def ifmap_strips(layer, hardware, mapping):

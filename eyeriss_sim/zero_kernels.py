@@ -218,14 +218,23 @@ def count_taps(filt, nonzero):
     filt : ndarray, shape (groups, filters of a group, C * R * S), C order
     nonzero : int32 ndarray, shape (groups, C * R * S), written
         Narrow, so that the loop runs at the speed of memory.
+
+    Returns
+    -------
+    odd : int
+        Weights that are NaN or infinite.
     """
     nonzero[:] = 0
+    odd = 0
     for group in range(filt.shape[0]):
         counts = nonzero[group]
         for m in range(filt.shape[1]):
             weights = filt[group, m]
             for place in range(weights.shape[0]):
                 counts[place] += np.int32(weights[place] != 0)
+            for place in range(weights.shape[0]):
+                odd += not np.isfinite(weights[place])
+    return odd
 
 
 @njit(cache=True)

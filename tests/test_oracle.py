@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import torch
 from torch import nn
-from torch.nn.utils import parametrize, prune
+from torch.nn.utils import parametrizations, parametrize, prune
 
 from eyeriss_sim import Densities, simulate
 from eyeriss_sim.networks import load_zoo
@@ -171,12 +171,157 @@ def test_chunks_of_images_add_up(images, monkeypatch):
     assert pieces.table.ifmap_density.tolist() == whole.table.ifmap_density.tolist()
 
 
+class TwoInputs(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 8, 1)
+
+    def forward(self, x, y):
+        return self.conv(x) + self.conv(y)
+
+
+def test_a_list_holds_one_input_each_and_is_cut_into_chunks_of_images(
+        images, monkeypatch):
+    torch.manual_seed(0)
+    model = TwoInputs()
+    whole = EnergyOracle("eap_tool")(model, [images, images.relu()])
+    monkeypatch.setattr("eyeriss_sim.oracle.CHUNK", 2)
+    done = []
+    pieces = EnergyOracle("eap_tool")(model, [images, images.relu()],
+                                      progress=lambda *of: done.append(of))
+    assert done == [(2, 3), (3, 3)]
+    assert pieces.total_uJ == pytest.approx(whole.total_uJ, rel=1e-12)
+    for wrong, words in (([images, images[:2]], "as many images; got 3, 2"),
+                         (3, "got int"), (torch.tensor(1.0), "got a single number")):
+        with pytest.raises(ValueError, match=words):
+            EnergyOracle("eap_tool")(model, wrong)
+
+
+class OwnMask(nn.Conv2d):
+    """A mask of the forward's own, as many pruning papers' code has it."""
+
+    def __init__(self):
+        super().__init__(3, 8, 1)
+        self.register_buffer("mask", torch.ones_like(self.weight))
+
+    def forward(self, x):
+        return nn.functional.conv2d(x, self.weight * self.mask)
+
+
+class TurnedWeight(nn.Module):
+    """Weights by input and output, the other way round than in nn.Linear."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(8, 8))
+
+    def forward(self, x):
+        return x.mean((1, 2)) @ self.weight
+
+
+@pytest.mark.parametrize("build", [
+    OwnMask, TurnedWeight,
+    lambda: torch.nn.utils.spectral_norm(nn.Conv2d(3, 8, 1))])
+def test_weights_that_only_a_run_shows_are_not_taken_for_those_of_the_module(
+        build, images):
+    model = nn.Sequential(build())
+    oracle = EnergyOracle("eap_tool")
+    oracle(model, images)
+    with pytest.raises(ValueError, match="^0: its filters are not the module's weigh"):
+        oracle(model)
+
+
+@pytest.mark.parametrize("build, shape", [
+    (lambda: nn.LSTM(6, 5, batch_first=True), (3, 4, 6)),
+    (lambda: nn.Conv3d(4, 6, (2, 3, 1), groups=2), (3, 4, 5, 4, 3)),
+    (lambda: nn.ConvTranspose2d(4, 6, 3, stride=2, padding=1, groups=2), (3, 4, 5, 4)),
+    (lambda: nn.Conv2d(4, 6, 3).half(), (3, 4, 5, 5)),
+])
+def test_weights_of_every_kind_of_layer_are_followed_tap_by_tap(build, shape):
+    torch.manual_seed(0)
+    model = nn.Sequential(build())
+    inputs = torch.randn(shape).relu()
+    oracle = EnergyOracle("eap_tool", filter_code="rlc")
+    oracle(model, inputs)
+    for weight in model.parameters():
+        if weight.dim() > 1:
+            weight.data *= torch.rand(weight.shape) < 0.5
+    recounted = oracle(model).layers[0]
+    assert recounted.densities.filter < 0.8
+    assert recounted.zeros == oracle(model, inputs).layers[0].zeros
+
+
+def test_asking_for_a_parametrized_weight_leaves_the_module_as_it_was(images):
+    model = small_net().train()
+    parametrizations.spectral_norm(model.conv1)
+    oracle = EnergyOracle("eap_tool")
+    oracle(model, images)
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    oracle(model)
+    assert all(torch.equal(value, before[key])
+               for key, value in model.state_dict().items())
+    assert model.conv1.training
+
+
+def test_a_layer_that_was_replaced_by_another_shape_is_refused(images):
+    model = small_net()
+    oracle = EnergyOracle("eap_tool")
+    oracle(model, images)
+    model.conv1 = nn.Conv2d(3, 4, 3, padding=1)
+    with pytest.raises(ValueError, match=r"^conv1: weights of shape \(4, 3, 3, 3\), "):
+        oracle(model)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("-inf")])
+def test_weights_that_went_wrong_since_the_images_are_refused(value, images):
+    model = small_net()
+    oracle = EnergyOracle("eap_tool")
+    oracle(model, images)
+    model.conv2.weight.data[3, 1, 2, 0] = value
+    with pytest.raises(ValueError, match="^conv2: the filter holds NaN or infinite"):
+        oracle(model)
+
+
+class SelfProduct(nn.Module):
+    def forward(self, x):
+        return x @ x.transpose(1, 2)
+
+
+def test_filters_that_each_image_brings_are_coded_over_all_chunks(images, monkeypatch):
+    images = images.flatten(1, 2).clone()
+    images[2:] = 0
+    whole = EnergyOracle("eap_tool")(SelfProduct(), images)
+    monkeypatch.setattr("eyeriss_sim.oracle.CHUNK", 2)
+    pieces = EnergyOracle("eap_tool")(SelfProduct(), images)
+    assert whole.layers[0].zeros.filter_ratio == pytest.approx(2 / 3 + 1 / 16)
+    assert pieces.layers[0].zeros.filter_ratio == pytest.approx(2 / 3 + 1 / 16)
+
+
+class Branches(nn.Module):
+    """Its first layer is done last: the sum of both belongs to it."""
+
+    def __init__(self):
+        super().__init__()
+        self.left, self.right = nn.Conv2d(3, 8, 1), nn.Conv2d(3, 8, 1)
+
+    def forward(self, x):
+        return self.left(x) + self.right(x)
+
+
+def test_the_first_layer_to_run_reads_the_plain_input(images):
+    result = EnergyOracle("eyeriss_chip")(Branches(), images.relu() * (images > 1))
+    left, right = result.layers
+    assert left.zeros.ifmap_ratio == 1.0 > right.zeros.ifmap_ratio
+
+
 def test_zero_weights_change_nothing_on_the_chip_but_zero_activations_do(images):
     model = small_net()
     oracle = EnergyOracle("eyeriss_chip", batch=3)
     dense = oracle(model, images)
     prune_in_place(model)
-    assert oracle(model).total_uJ == dense.total_uJ
+    pruned = oracle(model)
+    assert pruned.total_uJ == dense.total_uJ
+    assert pruned.table.filter_density.tolist() == [0.5, 0.5, 0.5]
     blank = oracle(model, torch.zeros_like(images))
     assert blank.total_uJ < dense.total_uJ
     assert [one.cycles.processing for one in blank.layers] == [
@@ -211,6 +356,21 @@ def test_many_threads_get_one_answer(images):
     with ThreadPoolExecutor(8) as pool:
         answers = list(pool.map(lambda _: oracle(model).total_uJ, range(64)))
     assert set(answers) == {expected}
+
+
+def test_threads_that_measure_one_model_leave_it_as_it_was(images):
+    model = nn.Sequential(nn.BatchNorm2d(3), small_net()).train()
+    oracle = EnergyOracle("eap_tool")
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    expected = oracle(model, images).total_uJ
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda _: oracle(model, images).total_uJ, range(24)))
+    assert set(answers) == {expected}
+    assert model.training
+    assert "forward" not in vars(model[0])
+    assert all(weight.requires_grad for weight in model.parameters())
+    for key, value in model.state_dict().items():
+        assert torch.equal(value, before[key])
 
 
 @pytest.mark.parametrize("act, words", [

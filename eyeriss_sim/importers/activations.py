@@ -6,6 +6,7 @@ nothing keeps them after that.
 """
 
 import functools
+import threading
 from contextlib import ExitStack, contextmanager
 
 import numpy as np
@@ -37,8 +38,12 @@ COPIES = {"clone", "_to_copy", "copy_", "copy", "lift_fresh", "lift_fresh_copy",
 RESHAPES = {"view", "_unsafe_view", "_reshape_alias", "reshape", "squeeze", "squeeze_",
             "unsqueeze", "unsqueeze_", "alias", "detach", "expand"}
 
+# A run wraps forwards, leaves train mode and switches torch's libraries, which every
+# thread sees: one runs at a time.
+RUNNING = threading.RLock()
 
-def watch_layers(module, images, on_layer, name=None):
+
+def watch_layers(module, images, on_layer, name=None, made_filters=None):
     """Run a torch module on real images and show every layer's tensors to ``on_layer``.
 
     The ofmap is what the chip writes: the operator's result after the elementwise
@@ -64,6 +69,9 @@ def watch_layers(module, images, on_layer, name=None):
         ``ofmap`` : shape (N, M, E, F).
     name : str, optional
         Of the network; by default the module's class.
+    made_filters : set of str, written
+        Gets the names of layers whose filters are no parameter but made from some in
+        the run: masked, normalised, or another layer's result.
 
     Returns
     -------
@@ -89,8 +97,8 @@ def watch_layers(module, images, on_layer, name=None):
     module, name = checked_module(module, name)
     _check_weights(module, name)
     inputs = _real_inputs(images, module, name)
-    recorder = _Watcher(module, inputs, on_layer)
-    with _in_eval_mode(module):
+    with RUNNING, in_eval_mode(module):
+        recorder = _Watcher(module, inputs, on_layer, made_filters)
         try:
             recorder.run()
         except Exception as problem:
@@ -161,7 +169,8 @@ def _real_inputs(images, module, name):
 
 
 @contextmanager
-def _in_eval_mode(module):
+def in_eval_mode(module):
+    """Eval mode without gradients, put back afterwards; hold ``RUNNING`` around it."""
     were = [(child, child.training) for child in module.modules()]
     learning = [weight for weight in module.parameters() if weight.requires_grad]
     try:
@@ -201,10 +210,11 @@ class _Watcher(Recorder):
         What the callback, or a check of a layer's filters, raised.
     """
 
-    def __init__(self, module, inputs, on_layer):
+    def __init__(self, module, inputs, on_layer, made_filters):
         super().__init__(module, inputs)
         self.refused = None
         self._on_layer = on_layer
+        self._made_filters = set() if made_filters is None else made_filters
         self._pending = []      # a few: each keeps its layer's tensors alive
         self._goes_on = None    # pending layer that the running operator continues
         self._depth = {}        # storage: layers behind it
@@ -297,6 +307,8 @@ class _Watcher(Recorder):
     def _saw_layer(self, layer, operands, out):
         where = self._storage(out)
         self._depth[where] += 1
+        if self._storage(operands.filt) not in self._given:
+            self._made_filters.add(layer.name)
         if not layer.dynamic_filters and not _is_finite(operands.filt):
             self.refused = ValueError(
                 f"{layer.name}: its filters hold NaN or infinite values; look at what "
@@ -358,9 +370,8 @@ def _functional_is_pointwise(base):
 
 def _read_only(tensor):
     tensor = tensor.detach().resolve_conj().resolve_neg().cpu()
-    if tensor.dtype == torch.bfloat16 or (
-            tensor.is_floating_point() and tensor.element_size() == 1):
-        tensor = tensor.float()         # numpy has no such type
+    if tensor.is_floating_point() and tensor.element_size() < 4:
+        tensor = tensor.float()         # numpy or Numba has no such type
     array = tensor.numpy()
     array.flags.writeable = False
     return array

@@ -317,6 +317,7 @@ class Recorder(TorchDispatchMode):
         self._known = {}            # address of a storage: keeps it from being reused
         self._activations = set()   # storages
         self._owners = {}           # storage: names of the parameter it came from
+        self._given = set()         # storages of parameters and buffers themselves
         self._copies = WeakTensorKeyDictionary()    # expanded weight: times repeated
         self._flat = WeakTensorKeyDictionary()      # flattened tensor: its (C, h, w)
         self._standard = {path for path, child in module.named_modules()
@@ -325,6 +326,7 @@ class Recorder(TorchDispatchMode):
                            *module.named_buffers(remove_duplicate=False)]:
             if not is_lazy(value):
                 self._owners.setdefault(self._storage(value), []).append(key)
+                self._given.add(self._storage(value))
         for tensor in inputs:
             self._activations.add(self._storage(tensor))
 

@@ -2,6 +2,9 @@
 
 import torch
 from torch.nn.modules.conv import _ConvTransposeNd
+from torch.nn.utils.parametrize import is_parametrized
+
+from eyeriss_sim.importers.activations import RUNNING, in_eval_mode
 
 
 def effective_weight(model, name):
@@ -21,31 +24,55 @@ def effective_weight(model, name):
     Raises
     ------
     ValueError
-        No module or parameter of the model goes by that name.
+        No parameter of the model, masked or parametrized or as it is, goes by that
+        name.
     """
-    path = name.split("#")[0]
-    parent_path, _, leaf = path.rpartition(".")
-    try:
-        owner, attribute = model.get_submodule(path), "weight"
-    except AttributeError:
-        # Weights that a module holds beside its own, as attention does.
-        owner, attribute = model.get_submodule(parent_path), f"{leaf}_weight"
+    owner, attribute = _owner(model, name)
     mask = getattr(owner, f"{attribute}_mask", None)
     original = getattr(owner, f"{attribute}_orig", None)
     if mask is not None and original is not None:
         # torch.nn.utils.prune applies its mask only when the module runs.
         weight = original.detach() * mask
+    elif owner is not None and is_parametrized(owner, attribute):
+        # Some, as spectral norm, change themselves when they are asked in training.
+        with RUNNING, in_eval_mode(owner), torch.no_grad():
+            weight = getattr(owner, attribute)
     else:
-        weight = getattr(owner, attribute, None)
-    if not isinstance(weight, torch.Tensor):
+        weight = owner._parameters.get(attribute) if owner is not None else None
+    if weight is None:
         raise ValueError(f"{name}: the weights of this layer can't be found in "
                          f"{type(model).__name__}; give the oracle images again")
     weight = weight.detach()
-    if weight.dtype in (torch.bfloat16, torch.float16):
-        weight = weight.float()
+    if weight.is_floating_point() and weight.element_size() < 4:
+        weight = weight.float()         # numpy or Numba has no such type
     if isinstance(owner, _ConvTransposeNd):
         weight = filters_of_transposed(weight, owner.groups)
     return weight.cpu().numpy()
+
+
+def is_masked_or_parametrized(model, name):
+    """Whether torch itself makes a layer's weight, as ``effective_weight`` does."""
+    owner, attribute = _owner(model, name)
+    return owner is not None and (
+        hasattr(owner, f"{attribute}_mask") or is_parametrized(owner, attribute))
+
+
+def _owner(model, name):
+    """The module that holds a layer's weight, or None, and the weight's attribute."""
+    path = name.split("#")[0]
+    parent_path, _, leaf = path.rpartition(".")
+    for owner_path, attribute in (
+            (path, "weight"),
+            # Weights that a module holds beside its own, as attention and LSTM do.
+            (parent_path, f"{leaf}_weight"), (parent_path, leaf)):
+        try:
+            owner = model.get_submodule(owner_path)
+        except AttributeError:
+            continue
+        if owner_path == path or isinstance(getattr(owner, attribute, None),
+                                            torch.Tensor):
+            return owner, attribute
+    return None, "weight"
 
 
 def filters_of_transposed(weight, groups):
