@@ -100,6 +100,83 @@ def run_explain(args):
         console.print()
 
 
+def add_machine(commands):
+    """``machine NETWORK LAYER``: the chip itself, stepped cycle by cycle."""
+    cmd = commands.add_parser(
+        "machine", help="step one layer on the chip, beside the counting model")
+    cmd.add_argument(
+        "network", help="a network of the zoo, or net.csv, net.onnx, net.py:factory")
+    cmd.add_argument("layer", help="as simulate names it: CONV3")
+    cmd.add_argument("--hardware", default="eyeriss_chip", metavar="H",
+                     help="a preset or a .toml file (default: eyeriss_chip)")
+    cmd.add_argument("--batch", type=whole_number, metavar="N", help="images")
+    cmd.add_argument("--input", type=shape, action="append", metavar="N,C,H,W",
+                     help="input shape of a torch module; once for each input")
+    cmd.add_argument("--mapping", default="search", metavar="MAP",
+                     help="search, published, published-table3, or a .csv file")
+    cmd.add_argument("--mode", choices=("timing", "functional"), default="timing",
+                     help="step each kind of pass once, or every pass on random words")
+    cmd.add_argument("--passes", type=whole_number, metavar="K",
+                     help="step only the first K kinds of pass (timing)")
+    cmd.add_argument("--out", metavar="FILE.json", help="also write the timing here")
+    cmd.set_defaults(action=run_machine)
+
+
+def run_machine(args):
+    import numpy as np
+
+    from eyeriss_sim.counts import count
+    from eyeriss_sim.cycles import count_cycles
+    from eyeriss_sim.machine import report
+    from eyeriss_sim.machine.layer_run import check_machine, run_layer
+    from eyeriss_sim.machine.timing import time_layer
+    from eyeriss_sim.mapping import check_mapping, chosen_mappings
+    from eyeriss_sim.report import make_console
+    from eyeriss_sim.simulate import as_network, clip_to_batch
+    from eyeriss_sim.zeros import NO_ZEROS
+    hardware = load_hardware(args.hardware)
+    check_machine(hardware)
+    if args.mode == "functional" and (args.out or args.passes):
+        raise ValueError("--out and --passes go with --mode timing")
+    if args.out and not args.out.endswith(".json"):
+        raise ValueError(f"{args.out}: the machine's output is a .json file")
+    shapes = args.input
+    network = as_network(args.network, args.batch,
+                         shapes[0] if shapes and len(shapes) == 1 else shapes)
+    layer = network.layer(args.layer)
+    mappings, _ = chosen_mappings(args.mapping, hardware)
+    with announced_compilation():
+        warm_up()
+        mapping = mappings.get(layer.name)
+        mapping = clip_to_batch(mapping, layer) if mapping else (
+            search(layer, hardware).mappings[0])
+        check_mapping(layer, hardware, mapping)
+    console = make_console()
+    console.print(f"{layer.name} of {network.name} on {hardware.name}, N={layer.N}, "
+                  f"mapping {mapping}", highlight=False, markup=False)
+    counts = count(layer, hardware, mapping)
+    cycles = count_cycles(layer, hardware, mapping, counts, NO_ZEROS)
+    if args.mode == "timing":
+        timing = time_layer(layer, hardware, mapping, args.passes)
+        if args.out:
+            report.write_json(args.out, layer, hardware, mapping, timing, cycles)
+        console.print(report.pass_table(timing))
+        console.print(report.cycle_line(timing, cycles, hardware), highlight=False)
+        return
+    rng = np.random.default_rng(0)
+    ifmap, filt = (
+        rng.integers(1, 2**15, shape_of, dtype=np.int16) for shape_of in (
+            (layer.N, layer.groups * layer.C, layer.H, layer.W),
+            (layer.M, layer.C, layer.R, layer.S)))
+    with progress("passes") as show:
+        run = run_layer(layer, hardware, mapping, ifmap, filt,
+                        progress=lambda done: show(done, counts.passes))
+    console.print(report.access_table(run.accesses, counts.accesses))
+    console.print(f"{len(run.pass_cycles):,} passes stepped, "
+                  f"{int(run.pass_cycles.sum()):,} cycles one after the other; "
+                  f"counting model {cycles.processing:,} processing", highlight=False)
+
+
 def add_validate(commands):
     """``validate``: the model beside silicon and paper."""
     cmd = commands.add_parser(
@@ -237,7 +314,7 @@ def main(argv=None):
         prog="eyeriss-sim",
         description="A cycle- and energy-accurate model of the Eyeriss accelerator.")
     commands = parser.add_subparsers(required=True, metavar="command")
-    for add in (add_simulate, add_explain, add_validate):
+    for add in (add_simulate, add_explain, add_machine, add_validate):
         add(commands)
     args = parser.parse_args(argv)
     if hasattr(sys.stdout, "reconfigure"):

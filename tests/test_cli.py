@@ -1,5 +1,6 @@
 """The command line as a user meets it: output, files, and one line for wrong input."""
 
+import json
 import os
 import subprocess
 import sys
@@ -247,6 +248,50 @@ def test_torch_is_not_imported_unless_a_module_is_given():
             "main(['simulate', 'alexnet']); assert 'torch' not in sys.modules; "
             "assert 'matplotlib' not in sys.modules; assert 'onnx' not in sys.modules")
     subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
+
+
+# ---------------------------------------------------------------- the machine
+
+
+def test_machine_times_a_layer_of_ones_own_table_and_writes_json(capsys, tmp_path):
+    (tmp_path / "net.csv").write_text("layer,M,C,H,W,R,S,U\nCONV,8,3,9,9,3,3,1\n")
+    (tmp_path / "map.csv").write_text("layer,m,n,e,p,q,r,t\nCONV,8,1,5,4,2,1,2\n")
+    path = tmp_path / "out.json"
+    code, out, err = run(
+        capsys, "machine", tmp_path / "net.csv", "CONV", "--mapping",
+        tmp_path / "map.csv", "--hardware", "eyeriss_rtl", "--out", path)
+    assert code == 0, err
+    content = json.loads(path.read_text())
+    assert [one["times"] for one in content["passes"]] == [1, 1, 1, 1]
+    first = content["passes"][0]
+    assert first["isolated_cycles"] >= first["streaming_cycles"] > 0
+    assert max(map(len, out.splitlines())) <= 100
+    code, _, _ = run(capsys, "machine", tmp_path / "net.csv", "CONV", "--mapping",
+                     tmp_path / "map.csv", "--passes", 1, "--out", path)
+    assert code == 0 and len(json.loads(path.read_text())["passes"]) == 1
+
+
+def test_functional_machine_shows_no_difference_to_the_counting_model(capsys):
+    code, out, _ = run(capsys, "machine", "resnet20_cifar", "layer3.0.conv1", "--mode",
+                       "functional")
+    assert code == 0
+    rows = [line.split() for line in out.splitlines()
+            if line.startswith(("RF", "NOC", "GLB", "DRAM"))]
+    assert len(rows) == 25 and all(row[-1] == "0" for row in rows)
+
+
+@pytest.mark.parametrize("options, words", [
+    (["CONV9"], "its layers are CONV1"),
+    (["CONV3", "--hardware", "isca16_256"], "only hardware with accounting"),
+    (["CONV3", "--out", "t.csv"], "t.csv: the machine's output is a .json file"),
+    (["CONV3", "--mode", "functional", "--out", "t.json"], "go with --mode timing"),
+])
+def test_wrong_orders_to_the_machine_are_one_line(
+        capsys, tmp_path, monkeypatch, options, words):
+    monkeypatch.chdir(tmp_path)
+    code, out, err = run(capsys, "machine", "alexnet", *options)
+    assert code == 2 and out == "" and err.count("\n") == 1 and words in err
+    assert list(tmp_path.iterdir()) == []
 
 
 # ---------------------------------------------------------------- real tensors

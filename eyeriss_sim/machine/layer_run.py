@@ -65,7 +65,7 @@ def micro_architecture(hardware, shift=0, saturate=False):
 
 
 def run_layer(layer, hardware, mapping, ifmap, filt, bias=None, shift=0,
-              saturate=False):
+              saturate=False, progress=None):
     """Run a layer on real 16-bit words, every pass stepped.
 
     Parameters
@@ -82,6 +82,8 @@ def run_layer(layer, hardware, mapping, ifmap, filt, bias=None, shift=0,
         Lowest bit of the 32-bit product that a psum keeps.
     saturate : bool
         Psums stay at the ends of the 16-bit range instead of wrapping.
+    progress : callable, optional
+        Called with the passes done.
 
     Returns
     -------
@@ -135,6 +137,8 @@ def run_layer(layer, hardware, mapping, ifmap, filt, bias=None, shift=0,
                                     book_pass(accesses, events, weights)
                                     cycles.append(took)
                                     macs += int(events[array.MACS])
+                                    if progress is not None:
+                                        progress(len(cycles))
                     ofmap[images, kept, strip] = psums
                     accesses[GLB, PSUM, DRAIN] += psums.size
                     accesses[DRAM, PSUM, WRITE] += psums.size
@@ -150,8 +154,8 @@ def check_machine(hardware):
 
 def no_progress(layer, mapping):
     """Why the machine gave a pass up, in one line."""
-    return (f"{layer.name}: nothing moved for {PATIENCE} cycles of a pass; the FIFOs of "
-            f"[machine] are too shallow for {mapping}")
+    return (f"{layer.name}: nothing moved for {PATIENCE} cycles of a pass; the FIFOs "
+            f"of [machine] are too shallow for {mapping}")
 
 
 def pieces(length, size):

@@ -70,12 +70,15 @@ class LayerTiming:
     processing_cycles : int
         Passes one after the other, none before its filters have come from DRAM.
     fmap_cycles : int
-        Loads of uncoded ifmaps and dumps of uncoded ofmaps, when the array stands still.
+        Loads of uncoded ifmaps and dumps of uncoded ofmaps; the array stands still.
+    complete : bool
+        Whether every kind of pass was stepped.
     """
 
     passes: tuple[PassTiming, ...]
     processing_cycles: int
     fmap_cycles: int
+    complete: bool
 
 
 def pass_kinds(layer, hardware, mapping):
@@ -103,8 +106,15 @@ def size(piece):
     return piece.stop - piece.start
 
 
-def time_layer(layer, hardware, mapping):
+def time_layer(layer, hardware, mapping, most_kinds=None):
     """Step one pass of each kind.
+
+    Parameters
+    ----------
+    layer, hardware, mapping
+        Legal, on ``chip`` hardware.
+    most_kinds : int, optional
+        Step only so many kinds, full passes first; the sums are of those.
 
     Returns
     -------
@@ -117,16 +127,16 @@ def time_layer(layer, hardware, mapping):
     """
     check_machine(hardware)
     check_mapping(layer, hardware, mapping)
-    timings = tuple(
-        time_pass(layer, hardware, mapping, kind, times)
-        for kind, times in pass_kinds(layer, hardware, mapping).items())
+    kinds = list(pass_kinds(layer, hardware, mapping).items())
+    timings = tuple(time_pass(layer, hardware, mapping, kind, times)
+                    for kind, times in kinds[:most_kinds])
     dram = count(layer, hardware, mapping).accesses[DRAM]
     words = int(dram[IFMAP, READ] + dram[PSUM, WRITE])
     return LayerTiming(
         timings,
         sum(one.times * max(one.isolated_cycles, one.filter_fetch_cycles)
             for one in timings),
-        ceil(words * hardware.cycles_per_dram_word))
+        ceil(words * hardware.cycles_per_dram_word), len(timings) == len(kinds))
 
 
 def time_pass(layer, hardware, mapping, kind, times):
@@ -148,8 +158,8 @@ def time_pass(layer, hardware, mapping, kind, times):
     # Longest first, so that ``spent`` is left as the single pass has it.
     for repeats in (3, 2, 1):
         cycles.append(array.run_pass(
-            ifmap, filt, psums, row_of.reshape(needed.shape).astype(np.int64), mapping.p,
-            mapping.q, layer.V, layer.dilation[1], layer.F, repeats,
+            ifmap, filt, psums, row_of.reshape(needed.shape).astype(np.int64),
+            mapping.p, mapping.q, layer.V, layer.dilation[1], layer.F, repeats,
             micro_architecture(hardware), np.zeros(array.EVENT_AXES, np.int64), spent))
         if cycles[-1] < 0:
             raise ValueError(no_progress(layer, mapping))
