@@ -13,8 +13,8 @@ from eyeriss_sim.networks import zoo_names
 from eyeriss_sim.search import OBJECTIVES, search
 
 
-def add_simulation_options(cmd):
-    """What simulate and explain have in common."""
+def add_run_options(cmd):
+    """What every command that runs a network takes."""
     cmd.add_argument(
         "network", help="a network of the zoo, or net.csv, net.onnx, net.py:factory")
     cmd.add_argument("--hardware", default="eyeriss_chip", metavar="H",
@@ -24,6 +24,11 @@ def add_simulation_options(cmd):
                      help="input shape of a torch module; once for each input")
     cmd.add_argument("--mapping", default="search", metavar="MAP",
                      help="search, published, published-table3, or a .csv file")
+
+
+def add_simulation_options(cmd):
+    """What simulate and explain have in common."""
+    add_run_options(cmd)
     cmd.add_argument("--objective", choices=OBJECTIVES, default="energy",
                      help="what the search minimises (default: energy)")
     cmd.add_argument("--zeros", choices=ZERO_HANDLINGS,
@@ -104,16 +109,8 @@ def add_machine(commands):
     """``machine NETWORK LAYER``: the chip itself, stepped cycle by cycle."""
     cmd = commands.add_parser(
         "machine", help="step one layer on the chip, beside the counting model")
-    cmd.add_argument(
-        "network", help="a network of the zoo, or net.csv, net.onnx, net.py:factory")
+    add_run_options(cmd)
     cmd.add_argument("layer", help="as simulate names it: CONV3")
-    cmd.add_argument("--hardware", default="eyeriss_chip", metavar="H",
-                     help="a preset or a .toml file (default: eyeriss_chip)")
-    cmd.add_argument("--batch", type=whole_number, metavar="N", help="images")
-    cmd.add_argument("--input", type=shape, action="append", metavar="N,C,H,W",
-                     help="input shape of a torch module; once for each input")
-    cmd.add_argument("--mapping", default="search", metavar="MAP",
-                     help="search, published, published-table3, or a .csv file")
     cmd.add_argument("--mode", choices=("timing", "functional"), default="timing",
                      help="step each kind of pass once, or every pass on random words")
     cmd.add_argument("--passes", type=whole_number, metavar="K",

@@ -1,6 +1,5 @@
 """Row-stationary mappings: what fits where on the array, and why not."""
 
-import csv
 from dataclasses import astuple, dataclass
 from functools import lru_cache
 from importlib import resources
@@ -12,6 +11,7 @@ import numpy as np
 from eyeriss_sim import kernels
 from eyeriss_sim.kernels import ceil_div
 from eyeriss_sim.layer import ConvLayer
+from eyeriss_sim.layer_csv import read_rows
 
 PUBLISHED = ("published", "published-table3")
 # Rows are laid out one by one to find those that strips share.
@@ -297,41 +297,12 @@ def read_mappings(text):
 
 def _parse_mappings(lines, text):
     columns = ("layer", *"mnepqrt")
-    reader = csv.reader(lines, skipinitialspace=True)
-    header = None
     mappings = {}
-    try:
-        for row in reader:
-            cells = [cell.strip() for cell in row]
-            if not any(cells) or cells[0].startswith("#"):
-                continue
-            if header is None:
-                header = cells
-                for kind, names in (
-                        ("unknown", [c for c in header if c not in columns]),
-                        ("missing", [c for c in columns if c not in header]),
-                        ("repeated", [c for c in columns if header.count(c) > 1])):
-                    if names:
-                        raise ValueError(f"{text}: {kind} column {names[0]!r}; "
-                                         f"the columns are {','.join(columns)}")
-                continue
-            where = f"{text}, line {reader.line_num}"
-            if len(cells) != len(header):
-                raise ValueError(f"{where}: {len(cells)} cells, but the header has "
-                                 f"{len(header)} columns")
-            cell_of = dict(zip(header, cells))
-            if cell_of["layer"] in mappings:
-                raise ValueError(
-                    f"{where}: layer {cell_of['layer']!r} stands here twice")
-            for key in "mnepqrt":
-                digits = cell_of[key].isdecimal() and len(cell_of[key]) < 100
-                if not digits or int(cell_of[key]) < 1:
-                    raise ValueError(f"{where}, column {key}: must be a whole number "
-                                     f"of at least 1, got {cell_of[key][:100]!r}")
-            mappings[cell_of["layer"]] = Mapping(*(int(cell_of[k]) for k in "mnepqrt"))
-    except (UnicodeDecodeError, csv.Error) as problem:
-        raise ValueError(f"{text}: not a CSV file: {problem}") from None
-    if not mappings:
-        raise ValueError(f"{text}: no mapping in it; the columns are "
-                         + ",".join(columns))
+    for where, cell_of in read_rows(lines, text, columns, columns):
+        for key in "mnepqrt":
+            digits = cell_of[key].isdecimal() and len(cell_of[key]) < 100
+            if not digits or int(cell_of[key]) < 1:
+                raise ValueError(f"{where}, column {key}: must be a whole number of at "
+                                 f"least 1, got {cell_of[key][:100]!r}")
+        mappings[cell_of["layer"]] = Mapping(*(int(cell_of[key]) for key in "mnepqrt"))
     return mappings

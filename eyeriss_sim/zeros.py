@@ -1,6 +1,5 @@
 """What is zero in a layer, and what that saves on a machine."""
 
-import csv
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +8,7 @@ import numpy as np
 from eyeriss_sim import zero_kernels
 from eyeriss_sim.codes import WORD_BITS, expected_ratio, nonzero_mask
 from eyeriss_sim.layer import ConvLayer
+from eyeriss_sim.layer_csv import read_rows
 
 
 @dataclass(frozen=True)
@@ -219,48 +219,14 @@ def read_densities(path):
     OSError
         A file that can't be read.
     """
-    known = ("layer", "ifmap", "filter", "ofmap")
     densities = {}
-    header = None
     with Path(path).open(encoding="utf-8-sig", newline="") as lines:
-        reader = csv.reader(lines, skipinitialspace=True)
-        try:
-            for row in reader:
-                cells = [cell.strip() for cell in row]
-                if not any(cells) or cells[0].startswith("#"):
-                    continue
-                if header is None:
-                    header = _checked_header(cells, known, path)
-                    continue
-                where = f"{path}, line {reader.line_num}"
-                if len(cells) != len(header):
-                    raise ValueError(f"{where}: {len(cells)} cells, but the header has "
-                                     f"{len(header)} columns")
-                cell_of = dict(zip(header, cells))
-                name = cell_of.pop("layer")
-                if name in densities:
-                    raise ValueError(f"{where}: layer {name!r} stands here twice")
-                densities[name] = Densities(**{
-                    key: _share(cell, where, key) for key, cell in cell_of.items()})
-        except (UnicodeDecodeError, csv.Error) as problem:
-            raise ValueError(f"{path}: not a CSV file: {problem}") from None
-    if not densities:
-        raise ValueError(f"{path}: no densities in it; the columns are "
-                         + ",".join(known))
+        for where, cell_of in read_rows(
+                lines, path, ("layer", "ifmap", "filter", "ofmap"), ("layer",)):
+            name = cell_of.pop("layer")
+            densities[name] = Densities(**{
+                key: _share(cell, where, key) for key, cell in cell_of.items()})
     return densities
-
-
-def _checked_header(cells, known, path):
-    for cell in cells:
-        if cell not in known:
-            raise ValueError(f"{path}: unknown column {cell!r}; the columns are "
-                             + ",".join(known))
-        if cells.count(cell) > 1:
-            raise ValueError(f"{path}: repeated column {cell!r}")
-    if "layer" not in cells or len(cells) < 2:
-        raise ValueError(f"{path}: needs the column layer and one of ifmap, filter, "
-                         f"ofmap; got {','.join(cells)}")
-    return cells
 
 
 def _share(cell, where, key):

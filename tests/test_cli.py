@@ -159,7 +159,7 @@ def test_wrong_input_is_one_line_on_stderr_and_exit_code_2(
     ("layer,ifmap\nCONV1,lots\n", "got 'lots'"),
     ("layer,input\nCONV1,1\n", "unknown column 'input'; the columns are layer,ifmap"),
     ("layer,ifmap\nCONV11,1\n", "d.csv: density for layer 'CONV11'"),
-    ("", "no densities in it"),
+    ("", "no layer in it"),
 ])
 def test_bad_densities_are_refused_with_their_place(capsys, tmp_path, text, words):
     path, out_path = tmp_path / "d.csv", tmp_path / "out.csv"

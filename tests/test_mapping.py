@@ -77,7 +77,7 @@ def test_isca16_limits_are_its_own():
     ("layer,m,n,e,p,q,r,t\nA,1,1,1,1,1,1,0\n", "line 2, column t: must be a whole"),
     ("layer,m,n,e,p,q,r,t\nA,1,1\n", "line 2: 3 cells, but the header has 8"),
     ("layer,m,n,e,p,q,r,t\nA,1,1,1,1,1,1,1\nA,1,1,1,1,1,1,1\n", "'A' stands here"),
-    ("", "no mapping in it"),
+    ("", "no layer in it"),
 ])
 def test_bad_mapping_file_is_refused_with_its_place(tmp_path, text, words):
     path = tmp_path / "bad.csv"
