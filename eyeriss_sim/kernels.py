@@ -21,7 +21,8 @@ R_SEGS, R_FULL, R_LAST = 7, 8, 9            # row segments: how many, height, la
 S_SEGS, S_FULL, S_LAST = 10, 11, 12         # column segments
 SPAN_FULL, SPAN_LAST = 13, 14               # pixels under a segment's columns
 COLS_FULL, COLS_LAST = 15, 16               # ifmap columns that a segment streams
-SHAPE_AXES = 17
+V = 17                                      # horizontal stride
+SHAPE_AXES = 18
 
 # Axes of ``limits``.
 ROWS, COLS, SPAD_I, SPAD_F, SPAD_P, BANKS, BANK_WORDS, GLB_F = 0, 1, 2, 3, 4, 5, 6, 7
@@ -29,7 +30,8 @@ LIMIT_AXES = 8
 
 # Axes of ``timing``.
 NET_I, NET_F, NET_P_IN, NET_P_OUT, HOP_CYCLES = 0, 1, 2, 3, 4
-TIMING_AXES = 5
+BUBBLES, STRIDE_CYCLES, IMAGE_GAP, FILTERS_FIRST, WINDOW_FIRST = 5, 6, 7, 8, 9
+TIMING_AXES = 10
 
 # Axes of the access counts: [level, kind, direction].
 RF, NOC, GLB, DRAM = 0, 1, 2, 3
@@ -222,10 +224,16 @@ def chip_cycles(shape, row_counts, timing, cycles_per_dram_word, filters_of_grou
                 e, p, q, r, t, floor, causes):
     """Processing cycles of a layer: each distinct pass once, times how often it runs.
 
-    A pass loads its filters into the spads and the first ifmap window, then the slowest
-    of three streams sets its pace: the MACs, the psum networks, the ifmap network. Its
-    end is the climb of the last psums through the PE set and out. The filters of the
-    next pass arrive from DRAM meanwhile, and a pass lasts at least as long as that.
+    What the machine shows (``machine/``): a pass loads its filters into the spads and
+    the first ifmap window, one after the other where the spad has one port
+    (FILTERS_FIRST), else beside each other and beside the first window's MACs. Then the
+    slowest of three streams sets its pace. The MACs: between windows the ifmap spad
+    takes V q words, one a cycle, while they wait (WINDOW_FIRST or STRIDE_CYCLES); a
+    next image fills a whole window anew; psums may take their own p cycles a window
+    (BUBBLES). The ifmap network, after whose last word one window is left to do. The
+    psum network, before whose first word one window was done. The end is the climb of
+    the last psums: a group of up to four collects in every PE on the way. The filters
+    of the next pass arrive from DRAM meanwhile; a pass lasts at least as long as that.
 
     Parameters
     ----------
@@ -254,6 +262,9 @@ def chip_cycles(shape, row_counts, timing, cycles_per_dram_word, filters_of_grou
     last_e = shape[E] - (strips - 1) * e
     n_full, n_last = shape[N] // n, shape[N] % n
     c_full, c_last = shape[C] // qr, shape[C] % qr
+    # ``hop_cycles`` of a full group: collected, on its way, taken up.
+    latency = max(1, timing[HOP_CYCLES] - timing[NET_P_OUT] - 1) + 1
+    shifts = timing[WINDOW_FIRST] or timing[STRIDE_CYCLES]
     mac_sum = ramp_sum = psum_sum = ifmap_sum = 0
     wait_sum = 0.0
     for m_kind in range(3):
@@ -288,8 +299,15 @@ def chip_cycles(shape, row_counts, timing, cycles_per_dram_word, filters_of_grou
                 R, S = shape[R_FULL + last_rows], shape[S_FULL + last_cols]
                 columns = shape[COLS_FULL + last_cols] * channels
                 window = shape[SPAN_FULL + last_cols] * channels
-                ramp_fixed = (R * S * channels * load_lanes
-                              + timing[HOP_CYCLES] * (R * r_used - 1))
+                load = R * S * channels * load_lanes
+                window_macs = p_used * q_used * S
+                group = min(p_used, timing[NET_P_OUT])
+                climb = (latency + group) * (R * r_used - 1)
+                # Between windows, and between images.
+                shift = shape[V] * q_used if shifts else 0
+                anew = timing[IMAGE_GAP]
+                if timing[WINDOW_FIRST]:
+                    anew += shape[SPAN_FULL + last_cols] * q_used
                 fetch = filters * channels * R * S * cycles_per_dram_word
                 for ragged_e in range(2):
                     rows_out = last_e if ragged_e else e
@@ -298,21 +316,28 @@ def chip_cycles(shape, row_counts, timing, cycles_per_dram_word, filters_of_grou
                         continue
                     rows = row_counts[last_rows, rows_out]
                     fill = ceil_div(rows * window, timing[NET_I])
-                    ramp = ramp_fixed + fill + rows_out * out_lanes
+                    if timing[FILTERS_FIRST]:
+                        start = load + fill
+                    else:
+                        start = max(0, max(load, fill) - window_macs)
+                    ramp = start + climb
                     for ragged_n in range(2):
                         images = n_last if ragged_n else n
                         n_times = e_times if ragged_n else e_times * n_full
                         if images == 0 or n_times == 0:
                             continue
                         windows = images * shape[F]
-                        macs = windows * p_used * q_used * S
-                        pace = max(macs, windows * rows_out * psum_lanes)
+                        macs = windows * window_macs
+                        waits = (images * (shape[F] - 1) * shift + (images - 1) * anew
+                                 + windows * p_used * timing[BUBBLES])
+                        busy = macs + waits
+                        pace = max(busy, windows * rows_out * psum_lanes + window_macs)
                         ifmap = ceil_div(images * rows * columns, timing[NET_I]) - fill
-                        array = max(pace, ifmap)
+                        array = max(pace, ifmap + window_macs)
                         mac_sum += n_times * macs
-                        psum_sum += n_times * (pace - macs)
+                        psum_sum += n_times * (pace - busy)
                         ifmap_sum += n_times * (array - pace)
-                        ramp_sum += n_times * ramp
+                        ramp_sum += n_times * (ramp + waits)
                         wait_sum += n_times * max(0.0, fetch - (array + ramp))
     causes[MAC] = mac_sum
     causes[RAMP] = ramp_sum

@@ -119,7 +119,7 @@ def cut_shape(key, array_rows, spad_words):
     row_segments, S_segments = ceil_div(R, R_full), ceil_div(S, S_full)
     shape = np.zeros(kernels.SHAPE_AXES, np.int64)
     shape[[kernels.N, kernels.G, kernels.M, kernels.C]] = N, G, M, C
-    shape[[kernels.E, kernels.F, kernels.W]] = E, F, W
+    shape[[kernels.E, kernels.F, kernels.W, kernels.V]] = E, F, W, V
     R_last = R - (row_segments - 1) * R_full
     S_last = S - (S_segments - 1) * S_full
     shape[[kernels.R_SEGS, kernels.R_FULL, kernels.R_LAST]] = (
@@ -149,7 +149,9 @@ def timing(hardware):
     """Widths of the networks, as kernels read them."""
     return np.array([
         hardware.ifmap_net_words, hardware.filter_net_words, hardware.psum_in_net_words,
-        hardware.psum_out_net_words, hardware.hop_cycles], np.int64)
+        hardware.psum_out_net_words, hardware.hop_cycles, hardware.accumulate_bubbles,
+        hardware.stride_bubbles, hardware.image_gap_cycles, hardware.filters_first,
+        hardware.window_first], np.int64)
 
 
 def glb_use(layer, hardware, mapping):

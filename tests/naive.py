@@ -123,23 +123,33 @@ def count_cycles(layer, hardware, mapping):
         def lanes(width):
             return sum(-(-len(one) // width) for one in filter_sets)
 
-        macs = windows * len(filter_sets[0]) * len(channel_sets[0]) * taps
-        psums = windows * e * max(lanes(hardware.psum_in_net_words),
-                                  lanes(hardware.psum_out_net_words))
+        p, q = len(filter_sets[0]), len(channel_sets[0])
+        macs = windows * p * q * taps
+        psums = p * q * taps + windows * e * max(
+            lanes(hardware.psum_in_net_words), lanes(hardware.psum_out_net_words))
         span = (taps - 1) * layer.dilation[1] + 1
         channels = len(work["channels"])
         fill = -(-rows * span * channels // hardware.ifmap_net_words)
         stream = -(-images * rows * ifmap_columns(layer, work["cols"]) * channels
                    // hardware.ifmap_net_words) - fill
         taps_of_pass = len(work["rows"]) * taps * channels
-        ramp = (taps_of_pass * lanes(hardware.filter_net_words) + fill
-                + hardware.hop_cycles * (len(work["rows"]) * len(channel_sets) - 1)
-                + e * lanes(hardware.psum_out_net_words))
-        pace = max(macs, psums)
-        array = max(pace, stream) + ramp
+        load = taps_of_pass * lanes(hardware.filter_net_words)
+        start = load + fill if hardware.filters_first else max(
+            0, max(load, fill) - p * q * taps)
+        group = min(p, hardware.psum_out_net_words)
+        hop = max(1, hardware.hop_cycles - hardware.psum_out_net_words - 1) + 1 + group
+        climb = hop * (len(work["rows"]) * len(channel_sets) - 1)
+        waits = windows * p * hardware.accumulate_bubbles
+        waits += (images - 1) * (hardware.image_gap_cycles
+                                 + hardware.window_first * span * q)
+        if hardware.window_first or hardware.stride_bubbles:
+            waits += images * (layer.F - 1) * layer.V * q
+        pace = max(macs + waits, psums)
+        stream += p * q * taps
+        array = max(pace, stream) + start + climb
         fetch = taps_of_pass * len(work["filters"]) * hardware.cycles_per_dram_word
-        causes += (macs, ramp, pace - macs, max(0, stream - pace),
-                   max(0.0, fetch - array))
+        causes += (macs, start + climb + waits, pace - macs - waits,
+                   max(0, stream - pace), max(0.0, fetch - array))
     return causes
 
 

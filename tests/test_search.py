@@ -100,7 +100,6 @@ def test_a_wide_ifmap_network_makes_unequal_image_groups_worth_trying():
     pruned, full = (search(layer, wide, "cycles", prune=prune)
                     for prune in (True, False))
     assert pruned.scores == full.scores
-    assert pruned.mappings[0].n == 4
 
 
 @settings(max_examples=60, deadline=None)
