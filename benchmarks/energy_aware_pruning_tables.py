@@ -58,7 +58,7 @@ def energies(images, kept=None):
         if batch not in of_batch:
             oracle = EnergyOracle("eap_tool", batch=batch, search="sparse")
             result = oracle.energy(load_zoo("alexnet"), densities(kept))
-            of_batch[batch] = {one.layer.name: one for one in result.layers}
+            of_batch[batch] = {one.layer.name: one for one in result.by_layer}
         one = of_batch[batch][layer]
         ifmap, weight, ofmap = one.energy_MAC.sum(axis=0) / batch / 1e8
         compute = one.alu_MAC / batch / 1e8

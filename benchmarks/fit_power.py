@@ -24,7 +24,7 @@ def fit():
     """
     power_mW = published("jssc_table5").power_mW
     result = simulate_chip()
-    layers = [one for one in result.layers if one.layer.name in power_mW.index]
+    layers = [one for one in result.by_layer if one.layer.name in power_mW.index]
     clock_MHz, pes = result.hardware.clock_MHz, result.hardware.pes
     # 1 pJ a MAC unit, over the total latency, in mW.
     dynamic = np.array([

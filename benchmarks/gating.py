@@ -20,7 +20,7 @@ def pe_array_mW(result):
     """Power of the PE array by layer, over the total latency."""
     return {one.layer.name: (float(one.energy_pJ[RF].sum()) + one.alu_pJ + one.clock_pJ)
             * result.hardware.clock_MHz / one.cycles.total / 1e3
-            for one in result.layers if one.layer.name in chip_densities()}
+            for one in result.by_layer if one.layer.name in chip_densities()}
 
 
 def compare():
@@ -33,10 +33,10 @@ def compare():
     """
     # Only what happens inside the PEs is gated: time and DRAM coding stay as they are.
     gated = simulate_chip()
-    layers = [one for one in gated.layers if one.layer.name in chip_densities()]
+    layers = [one for one in gated.by_layer if one.layer.name in chip_densities()]
     dense_result = simulate_chip(zeros="dense")
     dense_pJ = {one.layer.name: float(one.energy_pJ[RF].sum()) + one.alu_pJ
-                for one in dense_result.layers}
+                for one in dense_result.by_layer}
     after = pe_array_mW(gated)
     rows, ms = [], []
     for one in layers:

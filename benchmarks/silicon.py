@@ -103,7 +103,7 @@ def compare_fig_11():
     """DRAM accesses a MAC over the CONV layers, by batch size."""
     rows = []
     for batch, truth in published("isca16_fig11").dram_per_mac.items():
-        layers = [one for one in simulate("alexnet", "isca16_256", batch).layers
+        layers = [one for one in simulate("alexnet", "isca16_256", batch).by_layer
                   if one.layer.name.startswith("CONV")]
         words = sum(float(one.accesses[DRAM].sum()) for one in layers)
         rows.append(row(FIG_11, f"CONV1-5, N={batch}", "dram_per_mac", truth,

@@ -90,7 +90,7 @@ def run_explain(args):
     from eyeriss_sim.simulate import simulate_layer
     result = run_simulation(args)
     name = result.network.layer(args.layer).name
-    place, chosen = next((place, one) for place, one in enumerate(result.layers)
+    place, chosen = next((place, one) for place, one in enumerate(result.by_layer)
                          if one.layer.name == name)
 
     def simulate_mapping(mapping):

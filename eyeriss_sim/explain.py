@@ -40,7 +40,7 @@ def explain(result, layer_result, simulate_mapping, objective="energy", runners_
     ----------
     result : SimulationResult
     layer_result : LayerResult
-        One of ``result.layers``.
+        One of ``result.by_layer``.
     simulate_mapping : callable
         Mapping to LayerResult, for the runners-up.
     objective : {"energy", "cycles", "edp"}

@@ -119,7 +119,8 @@ def render_html(result):
     return PAGE.substitute(
         title=safe(f"{said['network']} on {said['hardware']}"),
         subtitle=safe(f"batch {said['batch']}, zeros: {said['zeros']}, "
-                      f"{len(result.layers)} layers; figures are for the whole batch"),
+                      f"{len(result.by_layer)} layers; figures are for the whole "
+                      f"batch"),
         cards="\n".join(f"<div><b>{safe(value)}</b><span>{safe(name)}</span></div>"
                         for name, value in headline(result).items()),
         energy=_percentages(energy_shares(result)),

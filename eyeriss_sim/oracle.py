@@ -223,7 +223,7 @@ class EnergyOracle:
             one.layer.name: LayerWork(
                 shape_key(one.layer), one.mapping, one.zeros, one.bits,
                 round(one.densities.filter * one.layer.filter_words))
-            for one in result.layers}
+            for one in result.by_layer}
 
     def marginal(self, work):
         """Energy that one more zero weight of a layer saves, the mean of its weights.

@@ -112,7 +112,7 @@ def utilization(result):
     matplotlib.figure.Figure
     """
     figure, axes = _frame(result, "Utilisation of the array")
-    places = np.arange(len(result.layers))
+    places = np.arange(len(result.by_layer))
     used = 100 * result.table["utilization"].to_numpy()
     active = 100 * result.table["active_pes"].to_numpy() / result.hardware.pes
     width = _bar_width(len(used))
@@ -181,7 +181,7 @@ def _axis_unit(largest):
 
 def _stacked(result, title, stacks):
     figure, axes = _frame(result, title)
-    places, width = np.arange(len(result.layers)), _bar_width(len(result.layers))
+    places, width = np.arange(len(result.by_layer)), _bar_width(len(result.by_layer))
     bottom = np.zeros(len(places))
     for name, (heights, colour) in stacks.items():
         heights = heights.to_numpy(float)
@@ -195,7 +195,7 @@ def _stacked(result, title, stacks):
 
 def _frame(result, title):
     """A figure with room for all layers and their names, and a title."""
-    layers = len(result.layers)
+    layers = len(result.by_layer)
     names = [clip_middle(name, LABEL_CHARACTERS) for name in shorten(
         [printable(name) for name in result.table["layer"]], LABEL_CHARACTERS)]
     longest = max(map(len, names))

@@ -111,7 +111,7 @@ def _shares(table, columns):
 
 def mapping_sources(result):
     """Where the mappings come from, and for how many layers: ``published (5)``."""
-    sources = Counter(layer.mapping_source for layer in result.layers)
+    sources = Counter(layer.mapping_source for layer in result.by_layer)
     return ", ".join(f"{source} ({layers})" for source, layers in sources.items())
 
 

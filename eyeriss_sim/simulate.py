@@ -87,7 +87,7 @@ class SimulationResult:
     ----------
     network : Network
     hardware : Hardware
-    layers : tuple of LayerResult
+    by_layer : tuple of LayerResult
         In the order in which they run.
     provenance : dict
         What the figures stand on; constant columns of ``table``.
@@ -95,7 +95,7 @@ class SimulationResult:
 
     network: Network
     hardware: Hardware
-    layers: tuple[LayerResult, ...]
+    by_layer: tuple[LayerResult, ...]
     provenance: dict
 
     @cached_property
@@ -106,19 +106,25 @@ class SimulationResult:
         -------
         pandas.DataFrame
         """
-        rows = [self._row(result) for result in self.layers]
+        rows = [self._row(result) for result in self.by_layer]
         return pd.DataFrame(rows)
+
+    @property
+    def layers(self):
+        """``table`` under the name by which an oracle's report is asked for it."""
+        return self.table
 
     @property
     def total_uJ(self):
         """Energy of the chip and its DRAM accesses, the whole batch."""
-        dram = sum(float(result.energy_pJ[DRAM].sum()) for result in self.layers)
-        return (sum(result.chip_pJ for result in self.layers) + dram) * 1e-6
+        dram = sum(float(result.energy_pJ[DRAM].sum()) for result in self.by_layer)
+        return (sum(result.chip_pJ for result in self.by_layer) + dram) * 1e-6
 
     @property
     def total_ms(self):
         """Total latency of the whole batch."""
-        return sum(r.cycles.total for r in self.layers) / self.hardware.clock_MHz / 1e3
+        cycles = sum(result.cycles.total for result in self.by_layer)
+        return cycles / self.hardware.clock_MHz / 1e3
 
     def _row(self, result):
         layer, mapping, cycles = result.layer, result.mapping, result.cycles

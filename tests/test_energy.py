@@ -149,7 +149,7 @@ def test_a_density_outside_0_to_1_is_refused_with_the_layer(value):
 
 def test_isca16_hardware_has_no_time_but_its_macs():
     result = simulate("alexnet", "isca16_256", 16)
-    for one in result.layers:
+    for one in result.by_layer:
         assert one.cycles.processing == one.cycles.total
         assert one.cycles.mac == -(-one.layer.macs // one.counts.active_pes)
     assert load_hardware("isca16_256").zeros == "dense"

@@ -18,6 +18,7 @@ NETWORK = load_zoo("resnet20_cifar")
 @pytest.mark.parametrize("hardware", ["eyeriss_chip", "eap_tool", "isca16_256"])
 def test_without_zeros_the_oracle_says_what_simulate_says(hardware):
     result = EnergyOracle(hardware, batch=4).energy(NETWORK)
+    assert result.layers.layer.tolist() == [layer.name for layer in NETWORK.layers]
     simulated = simulate("resnet20_cifar", hardware, 4)
     assert result.total_uJ == simulated.total_uJ
     assert set(result.table.mapping_source) == {"search:energy:dense"}
@@ -56,7 +57,7 @@ def test_narrow_operands_scale_data_with_bits_and_macs_with_both():
     wide, narrow = (
         EnergyOracle("isca16_256", bits=Bits(bits, bits, bits)).energy(NETWORK)
         for bits in (16, 8))
-    for one, other in zip(wide.layers, narrow.layers):
+    for one, other in zip(wide.by_layer, narrow.by_layer):
         assert other.energy_MAC.sum() == pytest.approx(one.energy_MAC.sum() / 2)
         assert other.alu_MAC == pytest.approx(one.alu_MAC / 4)
 
@@ -144,7 +145,7 @@ def test_a_pruned_model_works_as_it_is_with_and_without_new_images(how, images):
         assert one.total_uJ < dense.total_uJ
     # Only activations, which pruning changed too, tell the two apart.
     assert recounted.table.ifmap_density.tolist() == dense.table.ifmap_density.tolist()
-    assert measured.layers[0].alu_MAC == recounted.layers[0].alu_MAC
+    assert measured.by_layer[0].alu_MAC == recounted.by_layer[0].alu_MAC
 
 
 def test_measured_zeros_are_those_of_the_tensors(images):
@@ -246,9 +247,9 @@ def test_weights_of_every_kind_of_layer_are_followed_tap_by_tap(build, shape):
     for weight in model.parameters():
         if weight.dim() > 1:
             weight.data *= torch.rand(weight.shape) < 0.5
-    recounted = oracle(model).layers[0]
+    recounted = oracle(model).by_layer[0]
     assert recounted.densities.filter < 0.8
-    assert recounted.zeros == oracle(model, inputs).layers[0].zeros
+    assert recounted.zeros == oracle(model, inputs).by_layer[0].zeros
 
 
 def test_asking_for_a_parametrized_weight_leaves_the_module_as_it_was(images):
@@ -293,8 +294,8 @@ def test_filters_that_each_image_brings_are_coded_over_all_chunks(images, monkey
     whole = EnergyOracle("eap_tool")(SelfProduct(), images)
     monkeypatch.setattr("eyeriss_sim.oracle.CHUNK", 2)
     pieces = EnergyOracle("eap_tool")(SelfProduct(), images)
-    assert whole.layers[0].zeros.filter_ratio == pytest.approx(2 / 3 + 1 / 16)
-    assert pieces.layers[0].zeros.filter_ratio == pytest.approx(2 / 3 + 1 / 16)
+    assert whole.by_layer[0].zeros.filter_ratio == pytest.approx(2 / 3 + 1 / 16)
+    assert pieces.by_layer[0].zeros.filter_ratio == pytest.approx(2 / 3 + 1 / 16)
 
 
 class Branches(nn.Module):
@@ -310,7 +311,7 @@ class Branches(nn.Module):
 
 def test_the_first_layer_to_run_reads_the_plain_input(images):
     result = EnergyOracle("eyeriss_chip")(Branches(), images.relu() * (images > 1))
-    left, right = result.layers
+    left, right = result.by_layer
     assert left.zeros.ifmap_ratio == 1.0 > right.zeros.ifmap_ratio
 
 
@@ -324,8 +325,8 @@ def test_zero_weights_change_nothing_on_the_chip_but_zero_activations_do(images)
     assert pruned.table.filter_density.tolist() == [0.5, 0.5, 0.5]
     blank = oracle(model, torch.zeros_like(images))
     assert blank.total_uJ < dense.total_uJ
-    assert [one.cycles.processing for one in blank.layers] == [
-        one.cycles.processing for one in dense.layers]
+    assert [one.cycles.processing for one in blank.by_layer] == [
+        one.cycles.processing for one in dense.by_layer]
 
 
 @pytest.mark.parametrize("code", ["none", "rlc", "significance_map", "csr", "csc"])

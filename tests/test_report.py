@@ -50,7 +50,7 @@ def test_every_layer_takes_one_line_of_at_most_100_columns(name, batch):
     lines = printed(result).splitlines()
     assert max(map(cell_len, lines)) <= 100
     rules = [place for place, line in enumerate(lines) if line.startswith("───")]
-    assert rules[1] - rules[0] - 1 == len(result.layers)
+    assert rules[1] - rules[0] - 1 == len(result.by_layer)
 
 
 @pytest.mark.parametrize("width", [20, 40, 60, 80, 99, 160])
@@ -99,7 +99,7 @@ def test_totals_are_those_of_the_result(alexnet):
     total = report.totals(alexnet)
     assert total["total_ms"] == pytest.approx(alexnet.total_ms)
     assert total["energy_uJ"] + total["dram_uJ"] == pytest.approx(alexnet.total_uJ)
-    assert total["cycles"] == sum(layer.cycles.total for layer in alexnet.layers)
+    assert total["cycles"] == sum(layer.cycles.total for layer in alexnet.by_layer)
 
 
 def test_names_in_the_terminal_bring_no_control_characters_or_markup(hostile):
@@ -141,7 +141,7 @@ def test_a_name_that_cannot_be_shortened_is_folded_not_cut():
 def test_csv_round_trips_to_the_last_digit(alexnet, tmp_path):
     path = tmp_path / "table.csv"
     report.write_table(alexnet, path)
-    assert len(path.read_text().splitlines()) == 1 + len(alexnet.layers)
+    assert len(path.read_text().splitlines()) == 1 + len(alexnet.by_layer)
     back = pd.read_csv(path)
     pd.testing.assert_frame_equal(back, alexnet.table, check_exact=True)
 
@@ -365,8 +365,8 @@ def test_the_page_has_all_columns_rows_figures_and_totals(pages, alexnet):
     tags = [tag for tag, _ in page.tags]
     shown = len(alexnet.table.columns) - len(alexnet.provenance)
     assert tags.count("svg") == 4
-    assert tags.count("tr") == len(alexnet.layers) + 2
-    assert tags.count("td") == (shown - 1) * (len(alexnet.layers) + 1)
+    assert tags.count("tr") == len(alexnet.by_layer) + 2
+    assert tags.count("td") == (shown - 1) * (len(alexnet.by_layer) + 1)
     for text in ("895,795,200", "2,897,627,264", "77.568", f"{alexnet.total_ms:.3f}"):
         assert text in page.cells
     assert "relu" in page.cells and "7 calls, 2,633,088 values" in pages["alexnet"]
