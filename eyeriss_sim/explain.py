@@ -16,7 +16,7 @@ from eyeriss_sim.zeros import Densities
 
 CAUSE_MEANINGS = {
     "mac": "MACs, one a PE and cycle",
-    "ramp": "spads filling, last psums climbing out",
+    "ramp": "spads filling, windows shifting, last psums climbing",
     "psum_net": "psum networks slower than the MACs",
     "glb": "ifmaps leaving the GLB slower than both",
     "dram_filter": "waiting for the next pass's filters",
