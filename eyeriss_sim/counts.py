@@ -28,7 +28,7 @@ pass moves only the words that its channels, filters and rows need. GLB READ and
 of ifmaps and psums are what the chip's counters show (JSSC 2017, Table V).
 
 ``isca16`` hardware fills the same table from the closed forms of that paper's analysis
-(ISCA 2016, section VI-C): NOC READ and RF READ of inputs, HOP of psums at the array
+(ISCA 2016): NOC READ and RF READ of inputs, HOP of psums at the array
 level, RF READ and WRITE of psums; it counts no fills.
 """
 

@@ -54,7 +54,7 @@ CAUSES = tuple(Cycles.__dataclass_fields__)
 def count_cycles(layer, hardware, mapping, counts, zeros):
     """Cycles of a layer under a mapping.
 
-    The chip does not process while ifmaps load and ofmaps dump (JSSC 2017, section VI),
+    The chip does not process while ifmaps load and ofmaps dump (JSSC 2017),
     so both add up; filters preload beside the processing. The machine of the ISCA 2016
     analysis has no time but that of its MACs: delay = 1 / active PEs.
 

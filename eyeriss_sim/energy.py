@@ -15,7 +15,7 @@ PRICED_LEVELS = tuple(level.lower() for level in LEVELS)
 def effective_accesses(counts, zeros):
     """Accesses that are left after zeros, float64, [level, kind, direction].
 
-    Gating spares the three spads of a MAC (JSSC 2017, section V-A; that psum accesses
+    Gating spares the three spads of a MAC (JSSC 2017; that psum accesses
     are among them is inferred from the measured powers). What is coded crosses the DRAM
     link coded; the GLB and the networks move every word.
     """

@@ -1,6 +1,6 @@
 """Compiled loops over real tensors: where zeros are, and the codes that leave them out.
 
-The run-length code is the chip's (JSSC 2017, section V-B): a pair is a 5-bit run of
+The run-length code is the chip's (JSSC 2017): a pair is a 5-bit run of
 zeros and the 16-bit value after it; three pairs and one flag, set in the last word of a
 stream, fill 64 bits. A run longer than 31 is a pair of run 31 and value 0, which stands
 for 32 zeros; what is left of a run at the end of a stream is a pair with value 0 too.

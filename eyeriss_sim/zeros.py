@@ -76,7 +76,7 @@ def zeros_of(hardware, densities, first_layer, bits=BITS_16):
         Its zero handling and codes.
     densities : Densities
     first_layer : bool
-        The network's input is not run-length coded (JSSC 2017, section V-B).
+        The network's input is not run-length coded (JSSC 2017).
     bits : Bits
         Widths of the operands.
 
