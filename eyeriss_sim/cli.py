@@ -128,7 +128,7 @@ def run_machine(args):
     from eyeriss_sim.machine.layer_run import check_machine, run_layer
     from eyeriss_sim.machine.timing import time_layer
     from eyeriss_sim.mapping import check_mapping, chosen_mappings
-    from eyeriss_sim.report import make_console
+    from eyeriss_sim.report import check_output_path, make_console
     from eyeriss_sim.simulate import as_network, clip_to_batch
     from eyeriss_sim.zeros import NO_ZEROS
     hardware = load_hardware(args.hardware)
@@ -137,6 +137,8 @@ def run_machine(args):
         raise ValueError("--out and --passes go with --mode timing")
     if args.out and not args.out.endswith(".json"):
         raise ValueError(f"{args.out}: the machine's output is a .json file")
+    if args.out:
+        check_output_path(args.out)
     shapes = args.input
     network = as_network(args.network, args.batch,
                          shapes[0] if shapes and len(shapes) == 1 else shapes)

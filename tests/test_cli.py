@@ -285,6 +285,7 @@ def test_functional_machine_shows_no_difference_to_the_counting_model(capsys):
     (["CONV3", "--hardware", "isca16_256"], "only hardware with accounting"),
     (["CONV3", "--out", "t.csv"], "t.csv: the machine's output is a .json file"),
     (["CONV3", "--mode", "functional", "--out", "t.json"], "go with --mode timing"),
+    (["CONV3", "--out", "no/such/t.json"], "no/such"),
 ])
 def test_wrong_orders_to_the_machine_are_one_line(
         capsys, tmp_path, monkeypatch, options, words):
