@@ -240,6 +240,37 @@ class EnergyOracle:
         """
         return _marginal(work, self.hardware)
 
+    def weight_prices(self, model):
+        """What each weight of a model that was measured costs while it is not zero.
+
+        A weight meets the ifmap values of its tap, whichever filter it is of, so the
+        weights of one tap have one price; those that meet zeros only cost their
+        storage. The mean of a layer's non-zero weights is ``marginal``.
+
+        Parameters
+        ----------
+        model : torch.nn.Module
+
+        Returns
+        -------
+        dict of str to float64 ndarray, shape (groups * C, R, S)
+            uJ of the whole batch by layer; without the layers whose filters are no
+            weights of the model. 0 where a zero weight saves nothing.
+        """
+        works = self.works(self(model))
+        _, measured = self._measured[model]
+        prices = {}
+        for name, one in measured.items():
+            if one.met is None or not one.followed:
+                continue
+            if self.hardware.zeros != "skip_either":
+                prices[name] = np.zeros(one.met.shape)
+                continue
+            macs = one.met * (one.layer.macs / one.macs)
+            prices[name] = (macs * _mac_pJ(works[name], self.hardware)
+                            + _stored_pJ(works[name], self.hardware)) * 1e-6
+        return prices
+
     def _mapping_of(self, layer, zeros):
         """The mapping of a layer and where it comes from."""
         if layer.name in self.mappings:
@@ -471,18 +502,28 @@ def ofmap_strips(layer, hardware, mapping):
 def _marginal(work, hardware):
     if hardware.zeros != "skip_either" or work.weights == 0:
         return 0.0
+    macs = layer_of(work.key).macs * work.zeros.macs_left / work.weights
+    return (macs * _mac_pJ(work, hardware) + _stored_pJ(work, hardware)) * 1e-6
+
+
+def _mac_pJ(work, hardware):
+    """Energy of one MAC with its spad accesses."""
     counts = count(layer_of(work.key), hardware, work.mapping)
     widths = np.array([work.bits.ifmap, work.bits.filter, work.bits.ofmap]) / WORD_BITS
     reads = counts.accesses[RF, :, READ] * widths
     datapath = (float(reads.sum()) + counts.accesses[RF, PSUM, WRITE] * widths[2])
-    macs = counts.macs * float(widths[0] * widths[1])
-    of_macs = work.zeros.macs_left / work.weights * (
-        datapath * hardware.cost_pJ("rf") + macs * hardware.cost_pJ("alu"))
-    # Words of DRAM traffic that one weight's code takes, each trip.
+    return (datapath / counts.macs * hardware.cost_pJ("rf")
+            + float(widths[0] * widths[1]) * hardware.cost_pJ("alu"))
+
+
+def _stored_pJ(work, hardware):
+    """DRAM energy of one more weight that is not zero, over all trips of its filter."""
+    if work.weights == 0:
+        return 0.0
+    counts = count(layer_of(work.key), hardware, work.mapping)
     trips = counts.accesses[DRAM, FILTER, READ] / layer_of(work.key).filter_words
-    of_data = (trips * code_bits_per_weight(hardware.filter_code, work) / WORD_BITS
-               * hardware.cost_pJ("dram"))
-    return (of_macs + of_data) * 1e-6
+    return (trips * code_bits_per_weight(hardware.filter_code, work) / WORD_BITS
+            * hardware.cost_pJ("dram"))
 
 
 def code_bits_per_weight(code, work):

@@ -172,6 +172,31 @@ def test_chunks_of_images_add_up(images, monkeypatch):
     assert pieces.table.ifmap_density.tolist() == whole.table.ifmap_density.tolist()
 
 
+@pytest.mark.parametrize("batch", [1, 3])
+def test_prices_of_weights_add_up_to_what_their_zeros_save(batch, images):
+    model = small_net()
+    oracle = EnergyOracle("eap_tool", batch=batch)
+    dense = oracle(model, images)
+    prices = oracle.weight_prices(model)
+    assert prices["conv2"].shape == (8, 3, 3)
+    prune_in_place(model)
+    saved = 0.0
+    for name, price in prices.items():
+        weight = model.get_submodule(name).weight.detach()
+        groups, channels = (2, 4) if name == "conv2" else (1, price.shape[0])
+        zero = (weight == 0).reshape(
+            groups, -1, channels, *price.shape[1:]).sum(1).numpy()
+        saved += (zero.reshape(price.shape) * price).sum()
+    assert dense.total_uJ - oracle(model).total_uJ == pytest.approx(saved, rel=1e-9)
+
+
+def test_weights_have_no_price_where_their_zeros_save_nothing(images):
+    oracle = EnergyOracle("eyeriss_chip")
+    model = small_net()
+    oracle(model, images)
+    assert not any(price.any() for price in oracle.weight_prices(model).values())
+
+
 class TwoInputs(nn.Module):
     def __init__(self):
         super().__init__()
