@@ -1,0 +1,1 @@
+"""Make a network cheaper in joules: training, masks, methods, with the oracle inside."""

@@ -1,0 +1,200 @@
+"""What masks leave of a network's cost: energy, MACs, parameters, weights."""
+
+import copy
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import torch
+
+from eyeriss_sim.importers.torch_module import network_from_module
+from pruning.masks import Masks
+from pruning.prunable import is_transposed
+from pruning.targets import Density, Energy, Macs, Params
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What the dense network costs; shares are relative to it.
+
+    Parameters
+    ----------
+    energy : float
+        uJ of a run of the oracle's batch, with the dense network's own zeros.
+    macs, params, weights : int
+        MACs of one image, parameters, weights that may be pruned.
+    """
+
+    energy: float
+    macs: int
+    params: int
+    weights: int
+
+    @classmethod
+    def of(cls, model, prunables, oracle, images):
+        """Measure a dense network."""
+        return cls(
+            oracle(copy.deepcopy(model), images).total_uJ,
+            sum(macs_by_layer(model, images).values()),
+            sum(weight.numel() for weight in model.parameters()),
+            sum(int(np.prod(one.shape)) for one in prunables.values()))
+
+    def as_dict(self):
+        """For a report."""
+        return asdict(self)
+
+
+class Meter:
+    """A quantity of a network under masks, as a share of the dense network's.
+
+    Parameters
+    ----------
+    prunables : dict of str to Prunable
+    dense : float
+        The dense network's.
+    unit : str
+        How messages call the quantity.
+    """
+
+    def __init__(self, prunables, dense, unit):
+        self.prunables, self.dense, self.unit = prunables, dense, unit
+
+    @property
+    def floor(self):
+        """Share that is left when every prunable weight is zero."""
+        return self.share(Masks({
+            name: torch.zeros(one.shape, dtype=torch.bool)
+            for name, one in self.prunables.items()}))
+
+
+class LinearMeter(Meter):
+    """A count to which each weight of a layer adds the same.
+
+    Parameters
+    ----------
+    each : dict of str to int
+        What one weight adds, by parameter name.
+    rest : int
+        What no mask takes away.
+    """
+
+    def __init__(self, prunables, dense, unit, each, rest):
+        super().__init__(prunables, dense, unit)
+        self.each, self.rest = each, rest
+
+    def share(self, masks):
+        """What the masks leave."""
+        kept = sum(int(mask.sum()) * self.each[name] for name, mask in masks.items())
+        return (kept + self.rest) / self.dense
+
+    @property
+    def prices(self):
+        """What a weight adds, as a share; a scalar tensor a parameter."""
+        return {name: torch.tensor(each / self.dense, dtype=torch.float64)
+                for name, each in self.each.items()}
+
+
+class EnergyMeter(Meter):
+    """Energy under masks, with the activation zeros that the network has now.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        Copied; masks may leave any of its prunable weights.
+    oracle : EnergyOracle
+    images : Tensor
+        That measure the zeros of activations.
+    """
+
+    def __init__(self, prunables, dense, model, oracle, images):
+        hardware = oracle.hardware
+        super().__init__(prunables, dense, f"of the energy on {hardware.name} "
+                         f"(zeros: {hardware.zeros}, batch {oracle.batch})")
+        self.oracle = oracle
+        self.model = copy.deepcopy(model).cpu()
+        oracle(self.model, images)
+        full = Masks.dense(self.model, prunables)
+        self.share(full)
+        self.prices = self._prices()
+
+    @torch.no_grad()
+    def share(self, masks):
+        """What the masks leave."""
+        for name, mask in masks.items():
+            self.model.get_parameter(name).copy_(mask)
+        return self.oracle(self.model).total_uJ / self.dense
+
+    def _prices(self):
+        """Price of each weight as a share, broadcastable to its parameter's shape."""
+        by_layer = {}
+        for name, price in self.oracle.weight_prices(self.model).items():
+            layer = name.split("#")[0]          # a layer that runs more than once
+            by_layer[layer] = by_layer.get(layer, 0) + price
+        prices = {}
+        for name, one in self.prunables.items():
+            price = by_layer.get(one.layer)
+            if price is None:                   # never run: costs nothing
+                prices[name] = torch.zeros((), dtype=torch.float64)
+                continue
+            if is_transposed(self.model, one):
+                taps = price[:, ::-1, ::-1].reshape(
+                    one.shape[0], 1, *one.shape[2:])
+            else:
+                # Filters of one group see the same ifmap channels.
+                taps = price.reshape(one.groups, 1, *one.shape[1:])
+                taps = np.broadcast_to(taps, (one.groups, one.shape[0] // one.groups,
+                                              *one.shape[1:]))
+                taps = taps.reshape(one.shape) if one.groups > 1 else taps[0, :1]
+            prices[name] = torch.from_numpy(taps.copy()) / self.dense
+        return prices
+
+
+def macs_by_layer(model, images):
+    """MACs of one image, by module; a module that runs twice has those of both."""
+    one = [tensor[:1] for tensor in images] if isinstance(images, (list, tuple)) else (
+        images[:1])
+    shapes = [tuple(t.shape) for t in one] if isinstance(one, list) else tuple(
+        one.shape)
+    found = {}
+    for layer in network_from_module(model, shapes).layers:
+        if not layer.dynamic_filters:
+            name = layer.name.split("#")[0]
+            found[name] = found.get(name, 0) + layer.macs
+    return found
+
+
+def meter_of(target, model, prunables, reference, oracle, images):
+    """The meter that a target is met on.
+
+    Parameters
+    ----------
+    target : Target
+    model : torch.nn.Module
+        As it is now; its activation zeros count for an energy.
+    prunables : dict of str to Prunable
+    reference : Reference
+        The dense network.
+    oracle : EnergyOracle
+    images : Tensor
+
+    Returns
+    -------
+    Meter
+    """
+    sizes = {name: int(np.prod(one.shape)) for name, one in prunables.items()}
+    if isinstance(target, Energy):
+        return EnergyMeter(prunables, reference.energy, model, oracle, images)
+    if isinstance(target, Density):
+        return LinearMeter(prunables, reference.weights, "of the prunable weights",
+                           dict.fromkeys(sizes, 1), 0)
+    if isinstance(target, Params):
+        params = sum(weight.numel() for weight in model.parameters())
+        return LinearMeter(prunables, reference.params, "of the parameters",
+                           dict.fromkeys(sizes, 1), params - sum(sizes.values()))
+    if isinstance(target, Macs):
+        macs = macs_by_layer(model, images)
+        each = {name: macs.get(one.layer, 0) // sizes[name]
+                for name, one in prunables.items()}
+        pruned = sum(each[name] * size for name, size in sizes.items())
+        return LinearMeter(prunables, reference.macs, "of the MACs", each,
+                           sum(macs.values()) - pruned)
+    raise ValueError(f"a target is Energy, Density, Macs or Params, got {target!r}")

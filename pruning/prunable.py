@@ -1,0 +1,95 @@
+"""Which parameters of a model may be pruned."""
+
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+from torch import nn
+from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
+
+LAYERS = (_ConvNd, nn.Linear)
+
+
+@dataclass(frozen=True)
+class Prunable:
+    """One parameter that may be pruned.
+
+    Parameters
+    ----------
+    name : str
+        Dotted name of the parameter.
+    layer : str
+        Of the module that holds it; the oracle's name of the layer.
+    shape : tuple of int
+    groups : int
+        Of a convolution.
+    """
+
+    name: str
+    layer: str
+    shape: tuple
+    groups: int = 1
+
+
+def prunable(model, include=("*",), exclude=()):
+    """The weights of convolutions and linear layers, in the order of the model.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+    include, exclude : sequence of str
+        Patterns of parameter or layer names, as in a shell: ``"layer1.*"``.
+
+    Returns
+    -------
+    dict of str to Prunable
+        By parameter name; a parameter that two layers share stands once.
+
+    Raises
+    ------
+    ValueError
+        A pattern that matches nothing, or no layer left to prune.
+
+    Examples
+    --------
+    >>> list(prunable(nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 8, 3)),
+    ...               exclude=["0"]))
+    ['2.weight']
+    """
+    for patterns in (include, exclude):
+        if isinstance(patterns, str):
+            raise ValueError(f"patterns come as a list, got the text {patterns!r}")
+    kind = type(model).__name__
+    found, seen = {}, set()
+    for layer, module in model.named_modules():
+        weight = getattr(module, "weight", None)
+        if not isinstance(module, LAYERS) or weight is None or id(weight) in seen:
+            continue
+        seen.add(id(weight))
+        name = f"{layer}.weight" if layer else "weight"
+        if name in dict(module.named_parameters(prefix=layer, recurse=False)):
+            found[name] = Prunable(name, layer, tuple(weight.shape),
+                                   getattr(module, "groups", 1))
+    if not found:
+        raise ValueError(f"{kind} has no layer to prune: no convolution and no linear "
+                         "layer with a weight of its own")
+
+    def matches(one, pattern):
+        return fnmatchcase(one.name, pattern) or fnmatchcase(one.layer, pattern)
+
+    for pattern in (*include, *exclude):
+        if not any(matches(one, pattern) for one in found.values()):
+            raise ValueError(f"pattern {pattern!r} matches no layer of {kind}; its "
+                             f"layers are {', '.join(o.layer for o in found.values())}")
+    chosen = {
+        name: one for name, one in found.items()
+        if any(matches(one, pattern) for pattern in include)
+        and not any(matches(one, pattern) for pattern in exclude)}
+    if not chosen:
+        raise ValueError(f"{kind}: no layer is left to prune; every one that is "
+                         "included is excluded, too")
+    return chosen
+
+
+def is_transposed(model, one):
+    """Whether a layer's weight is stored by input channel."""
+    return isinstance(model.get_submodule(one.layer), _ConvTransposeNd)

@@ -1,0 +1,120 @@
+"""How much each weight matters: one function a score, one tensor a parameter."""
+
+import copy
+
+import torch
+from torch import nn
+
+
+def weights_of(model, names):
+    """The parameters by name, on the CPU."""
+    return {name: model.get_parameter(name).detach().cpu() for name in names}
+
+
+def magnitude(model, names):
+    """Absolute values."""
+    return {name: weight.abs() for name, weight in weights_of(model, names).items()}
+
+
+def energy_of_weights(model, names):
+    """Squares: what a projection onto fewer weights loses of the L2 norm."""
+    return {name: weight.double().square()
+            for name, weight in weights_of(model, names).items()}
+
+
+def random(model, names, seed):
+    """Independent uniform draws."""
+    draw = torch.Generator().manual_seed(seed)
+    return {name: torch.rand(weight.shape, generator=draw, dtype=torch.float64)
+            for name, weight in weights_of(model, names).items()}
+
+
+def output_error(model, names, moments):
+    """What zeroing a weight alone adds to its layer's relative squared output error.
+
+    Parameters
+    ----------
+    moments : dict of str to Moments
+        Of each layer's input (``calibration``).
+
+    Returns
+    -------
+    dict of str to float64 Tensor
+        w^2 times the mean square of the input that it meets, over the mean square of
+        the layer's output.
+    """
+    scores = {}
+    for name, weight in weights_of(model, names).items():
+        one = moments[name]
+        filters = weight.double().reshape(one.groups, -1, one.fan_in)
+        power = one.gram.diagonal(dim1=1, dim2=2)
+        gain = filters.square() * power[:, None]
+        scores[name] = (gain / one.output_power.sum().clamp_min(1e-300)).reshape(
+            weight.shape)
+    return scores
+
+
+def synflow(model, names, images, masks=None):
+    """Synaptic flow, |dR/dw * w| (Tanaka et al., NeurIPS 2020).
+
+    R is the sum of the outputs of the network with every parameter and buffer replaced
+    by its absolute value (running means by zero, as they are in a fresh network), in
+    eval mode, for a strictly positive input. Max-pooling is
+    replaced by average pooling: a maximum over equal values would route all flow
+    through one of them and give the others a score of zero. Runs in float64, on a
+    copy.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+    names : iterable of str
+    images : Tensor
+        Only their shape counts.
+    masks : Masks, optional
+        Applied before the flow is measured.
+
+    Returns
+    -------
+    dict of str to float64 Tensor
+        On a chain without biases the scores of every layer add up to the same.
+
+    Raises
+    ------
+    ValueError
+        The flow is infinite.
+    """
+    twin = copy.deepcopy(model).double().eval()
+    for parent in list(twin.modules()):
+        for key, child in list(parent.named_children()):
+            if isinstance(child, POOLS):
+                setattr(parent, key, _averaged(child))
+    with torch.no_grad():
+        if masks is not None:
+            masks.project(twin)
+        for child in twin.modules():
+            # Subtracted, a mean's absolute value would make the flow negative.
+            if getattr(child, "running_mean", None) is not None:
+                child.running_mean.zero_()
+        for value in (*twin.parameters(), *twin.buffers()):
+            if value.is_floating_point():
+                value.abs_()
+    device = next(twin.parameters()).device
+    ones = torch.ones(1, *images.shape[1:], dtype=torch.float64, device=device)
+    wanted = {name: twin.get_parameter(name).requires_grad_(True) for name in names}
+    flow = twin(ones).sum()
+    if not torch.isfinite(flow):
+        raise ValueError(f"the synaptic flow of {type(model).__name__} is "
+                         f"{float(flow)}; its weights are too large for float64")
+    slopes = torch.autograd.grad(flow, wanted.values(), allow_unused=True)
+    return {name: torch.zeros_like(weight).cpu() if slope is None
+            else (slope * weight.detach()).cpu()
+            for (name, weight), slope in zip(wanted.items(), slopes)}
+
+
+POOLS = (nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d)
+
+
+def _averaged(pool):
+    kind = {nn.MaxPool1d: nn.AvgPool1d, nn.MaxPool2d: nn.AvgPool2d,
+            nn.MaxPool3d: nn.AvgPool3d}[type(pool)]
+    return kind(pool.kernel_size, pool.stride, pool.padding, pool.ceil_mode)

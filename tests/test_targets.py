@@ -1,0 +1,165 @@
+"""Targets are met within one quantum or refused; orders, blocks and patterns."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from pruning_nets import make, pictures
+
+from eyeriss_sim.oracle import EnergyOracle
+from pruning import scores
+from pruning.masks import Masks
+from pruning.meters import Reference, meter_of
+from pruning.prunable import prunable
+from pruning.selection import (
+    Order, by_layer, by_pattern, knapsack, pooled, spread, to_densities)
+from pruning.targets import Density, Energy, Macs, Params, parse_target
+
+
+def meter_on(model, target, hardware="eap_tool", **options):
+    oracle = EnergyOracle(hardware, **options)
+    weights = prunable(model)
+    reference = Reference.of(model, weights, oracle, pictures())
+    return weights, meter_of(target, model, weights, reference, oracle, pictures())
+
+
+def quantum(masks, fewer, meter):
+    return meter.share(masks) - meter.share(fewer)
+
+
+@pytest.mark.parametrize("name", ["chain", "option A", "separable"])
+@pytest.mark.parametrize("target", [Energy(0.8), Density(0.37), Macs(0.5), Params(0.6)])
+@pytest.mark.parametrize("kind", ["magnitude", "uniform", "random", "knapsack"])
+def test_a_target_is_met_and_one_weight_less_would_miss_it(name, target, kind):
+    model = make(name)
+    weights, meter = meter_on(model, target)
+    score = {
+        "magnitude": lambda: scores.magnitude(model, weights),
+        "uniform": lambda: by_layer(scores.magnitude(model, weights)),
+        "random": lambda: scores.random(model, weights, 3),
+        "knapsack": lambda: knapsack(scores.energy_of_weights(model, weights),
+                                     meter.prices)}[kind]()
+    order = Order(score, {key: one.shape for key, one in weights.items()})
+    masks = order.meet(meter, target.share)
+    removed = order.units - masks.kept
+    assert meter.share(masks) <= target.share < meter.share(order.masks(removed - 1))
+    if kind == "uniform" and isinstance(target, Density):
+        for density, one in zip(masks.densities.values(), weights.values()):
+            assert abs(density - target.share) * torch.Size(one.shape).numel() <= 1
+
+
+@pytest.mark.parametrize("code", ["none", "rlc", "significance_map", "csr"])
+def test_a_target_is_met_whatever_the_code_of_the_filters(code):
+    model = make("chain")
+    weights, meter = meter_on(model, Energy(0.85), filter_code=code)
+    order = Order(scores.magnitude(model, weights),
+                  {key: one.shape for key, one in weights.items()})
+    asked = (1 + meter.floor) / 2
+    masks = order.meet(meter, asked)
+    # Coded sizes may jump by a 64-bit word or a column's pointer, not more.
+    assert asked - 0.01 < meter.share(masks) <= asked
+
+
+def test_the_meter_says_what_the_oracle_says_of_the_masked_model():
+    model = make("option A")
+    oracle = EnergyOracle("eap_tool", batch=2)
+    weights, meter = meter_on(model, Energy(0.5), batch=2)
+    dense = oracle(model, pictures()).total_uJ
+    masks = to_densities(scores.magnitude(model, weights), dict.fromkeys(weights, 0.3))
+    masks.apply(model)
+    assert meter.share(masks) == pytest.approx(oracle(model).total_uJ / dense, 1e-12)
+    assert meter.share(Masks.dense(model, weights)) == 1
+
+
+@pytest.mark.parametrize("name", ["chain", "option B", "separable"])
+def test_prices_add_up_to_all_that_is_above_the_floor(name):
+    model = make(name)
+    weights, meter = meter_on(model, Energy(0.5))
+    total = sum(float(price.expand(weights[key].shape).sum())
+                for key, price in meter.prices.items())
+    assert total == pytest.approx(1 - meter.floor, rel=1e-9)
+
+
+@pytest.mark.parametrize("target, words", [
+    (Energy(0.01), r"energy=0.01 cannot be reached: with all prunable weights at zero "
+     r"0\.\d+ of the energy on eap_tool \(zeros: skip_either, batch 1\) is left; ask "),
+    (Params(0.001), "of the parameters is left")])
+def test_a_target_below_the_floor_is_refused_with_the_floor(target, words):
+    model = make("chain")
+    weights, meter = meter_on(model, target)
+    order = Order(scores.magnitude(model, weights),
+                  {key: one.shape for key, one in weights.items()})
+    with pytest.raises(ValueError, match=words) as caught:
+        order.meet(meter, target.share, str(target))
+    named = float(str(caught.value).split("ask for ")[1].split()[0])
+    assert named >= meter.floor
+    assert meter.share(order.meet(meter, named)) <= named
+
+
+def test_no_weight_helps_on_a_machine_that_ignores_zero_weights():
+    model = make("chain")
+    weights, meter = meter_on(model, Energy(0.9), "eyeriss_chip")
+    assert meter.floor == 1
+    assert all(not price.any() for price in meter.prices.values())
+
+
+@given(st.integers(0, 400), st.integers(0, 400))
+def test_masks_of_one_order_are_nested(few, many):
+    model = make("chain")
+    weights = prunable(model)
+    order = Order(scores.random(model, weights, 0),
+                  {key: one.shape for key, one in weights.items()})
+    few, many = sorted((few, many))
+    assert order.masks(many).nested_in(order.masks(few))
+    assert order.masks(many).kept == order.units - many
+
+
+def test_an_order_within_masks_never_brings_a_weight_back():
+    model = make("chain")
+    weights = prunable(model)
+    shapes = {key: one.shape for key, one in weights.items()}
+    first = Order(scores.random(model, weights, 0), shapes).masks(300)
+    later = Order(scores.magnitude(model, weights), shapes, within=first)
+    assert later.masks(300) == first
+    assert later.masks(400).nested_in(first)
+    assert later.masks(400).kept == first.kept - 100
+
+
+@pytest.mark.parametrize("block", [(1, 1, 0, 0), (2, 0, 0, 0), (3, 4, 1, 3)])
+def test_blocks_go_as_a_whole(block):
+    weights = torch.arange(6 * 8 * 9.0).reshape(6, 8, 3, 3)
+    units = pooled(weights, block)
+    assert units.sum() == weights.sum()
+    order = Order({"w": units}, {"w": weights.shape})
+    mask = order.masks(units.numel() // 2)["w"]
+    assert set(pooled(mask.double(), block).flatten().tolist()) == {
+        0.0, float(mask.numel() / units.numel())}
+    assert torch.equal(spread(units, weights.shape)[0, 0, 0, 0], units[0, 0, 0, 0])
+
+
+def test_ragged_blocks_end_with_the_tensor():
+    mask = Order({"w": pooled(torch.arange(7.0), (3,))}, {"w": (7,)}).masks(1)["w"]
+    assert mask.tolist() == [False] * 3 + [True] * 4
+
+
+def test_the_best_pattern_of_each_kernel_is_kept():
+    patterns = torch.zeros(9, 3, 3, dtype=torch.bool)
+    patterns.view(9, 9)[range(9), range(9)] = True
+    weights = torch.rand(4, 5, 3, 3)
+    mask = by_pattern(weights, patterns)
+    assert torch.equal(weights[mask], weights.flatten(2).amax(-1).flatten())
+
+
+def test_scores_that_are_nan_are_refused():
+    with pytest.raises(ValueError, match="w: 1 scores are NaN"):
+        Order({"w": torch.tensor([1.0, float("nan")])}, {"w": (2,)})
+
+
+@pytest.mark.parametrize("text, words", [
+    ("energy=half", "'half' is no number; write energy=0.5"),
+    ("joules=0.5", "unknown target 'joules=0.5'; write one of energy=0.5, density"),
+    ("macs=1.5", "macs target must be a share of the dense network's, above 0 and at "),
+    ("density=0", "got 0.0")])
+def test_targets_that_are_none_are_refused(text, words):
+    with pytest.raises(ValueError, match=words):
+        parse_target(text)
