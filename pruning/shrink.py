@@ -1,0 +1,131 @@
+"""The smaller network that is left when whole channels have gone, really built."""
+
+import copy
+
+import torch
+from torch import nn
+
+from pruning.channels import channel_padding, find_channels
+
+
+class PlacedChannels(nn.Module):
+    """Puts channels where they are to be among channels of zeros.
+
+    Parameters
+    ----------
+    places : sequence of int
+        For each channel of the result the channel that goes there, or -1 for zeros.
+    channels : int
+        That come in.
+    """
+
+    def __init__(self, places, channels):
+        super().__init__()
+        places = torch.tensor(places, dtype=torch.int64)
+        self.register_buffer("places", torch.where(places < 0, channels, places))
+
+    def forward(self, x):
+        blank = x.new_zeros(x.shape[0], 1, *x.shape[2:])
+        return torch.cat([x, blank], 1).index_select(1, self.places)
+
+
+def shrink(model, images, masks):
+    """Build the network without the channels that no weight reads.
+
+    A channel goes where all weights that would read it, in every layer and
+    through every sum, are masked. Outputs are those of the masked network.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        Left as it is.
+    images : Tensor
+        That it takes.
+    masks : Masks
+
+    Returns
+    -------
+    torch.fx.GraphModule
+        Its layers carry the model's names; masked weights in it are zero.
+
+    Raises
+    ------
+    ValueError
+        A model that can't be traced, or whose forward counts on sizes that changed.
+    """
+    twin = copy.deepcopy(model)
+    masks.apply(twin)
+    channels = find_channels(twin, images)
+    return _built(channels, channels.unread(masks), images, type(model).__name__)
+
+
+@torch.no_grad()
+def _built(channels, gone, images, kind):
+    graph = channels.graph
+
+    def left(numbers):
+        return torch.nonzero(~(gone[numbers.clamp_min(0)] & (numbers >= 0))).flatten()
+
+    for name in channels.outputs.keys() | channels.inputs.keys():
+        layer = graph.get_submodule(name)
+        weight = layer.weight
+        if name in channels.outputs:
+            rows = left(channels.outputs[name]).to(weight.device)
+            weight = weight[rows]
+            if layer.bias is not None:
+                layer.bias = nn.Parameter(layer.bias[rows].clone())
+        if name in channels.inputs:
+            weight = weight[:, left(channels.inputs[name]).to(weight.device)]
+        layer.weight = nn.Parameter(weight.clone())
+        if isinstance(layer, nn.Linear):
+            layer.out_features, layer.in_features = weight.shape
+        else:
+            layer.out_channels = weight.shape[0]
+            if name in channels.depthwise:
+                layer.groups = weight.shape[0]
+            layer.in_channels = weight.shape[1] * layer.groups
+    for name, numbers in channels.norms.items():
+        norm = graph.get_submodule(name)
+        norm.num_features = len(left(numbers))
+        for key in ("weight", "bias", "running_mean", "running_var"):
+            held = getattr(norm, key)
+            if held is None:
+                continue
+            kept = held[left(numbers).to(held.device)].clone()
+            setattr(norm, key, nn.Parameter(kept) if key in ("weight", "bias") else kept)
+    _place_padding(channels, left)
+    graph.recompile()
+    try:
+        graph(images[:1].to(next(graph.parameters()).device))
+    except Exception as problem:
+        raise ValueError(f"{kind}: its forward counts on numbers of channels that "
+                         f"pruning changed: {str(problem).splitlines()[0]}"
+                         ) from problem
+    return graph
+
+
+def _place_padding(channels, left):
+    """Channels of zeros, of which some went, become an explicit placing."""
+    graph = channels.graph
+    for node in list(graph.graph.nodes):
+        if node.op != "call_function" or getattr(
+                node.target, "__name__", "") != "pad" or node not in channels.values:
+            continue
+        source = node.all_input_nodes[0]
+        dims = len(node.meta["tensor_meta"].shape)
+        extra = channel_padding(node, dims)
+        if not extra or not any(extra):
+            continue
+        came = left(channels.values[source]).tolist()
+        order = {old + extra[0]: new for new, old in enumerate(came)}
+        places = [order.get(old, -1) for old in left(channels.values[node]).tolist()]
+        name = f"{node.name}_places"
+        device = next(graph.parameters()).device
+        graph.add_submodule(name, PlacedChannels(places, len(came)).to(device))
+        pads = list(node.args[1] if len(node.args) > 1 else node.kwargs["pad"])
+        pads[2 * (dims - 2):2 * (dims - 1)] = [0, 0]
+        with graph.graph.inserting_after(node):
+            placed = graph.graph.call_module(name, (node,))
+        node.replace_all_uses_with(placed, delete_user_cb=lambda user: user != placed)
+        node.args = (source, tuple(pads))
+        node.kwargs = {}

@@ -1,0 +1,138 @@
+"""Channels that hang together go together, and the smaller network does the same."""
+
+import copy
+
+import pytest
+import torch
+from pruning_nets import NETS, make, pictures
+from torch import nn
+
+from eyeriss_sim.oracle import EnergyOracle
+from pruning.channels import find_channels
+from pruning.masks import Masks
+from pruning.prunable import prunable
+from pruning.shrink import shrink
+
+
+def random_groups(channels, share, seed=0):
+    draw = torch.Generator().manual_seed(seed)
+    return torch.rand(channels.groups, generator=draw) < share
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.7, 1.0])
+@pytest.mark.parametrize("name", NETS)
+def test_the_smaller_network_gives_the_outputs_of_the_masked_one(name, share):
+    model = make(name)
+    channels = find_channels(model, pictures())
+    gone = random_groups(channels, share)
+    masks = channels.masks(gone, prunable(model))
+    small = shrink(model, pictures(), masks)
+    masked = copy.deepcopy(model)
+    masks.apply(masked)
+    with torch.no_grad():
+        assert torch.allclose(small(pictures()), masked(pictures()), atol=1e-5)
+    size, dense = (sum(weight.numel() for weight in one.parameters())
+                   for one in (small, model))
+    assert size == dense if share == 0 else size < dense
+    small.train()(pictures()).sum().backward()
+    assert all(weight.grad is not None for weight in small.parameters())
+
+
+def test_a_sum_ties_what_it_adds_and_padding_shifts_it():
+    channels = find_channels(make("option A"), pictures())
+    first, second = channels.outputs["conv1b"], channels.outputs["conv2b"]
+    assert torch.equal(channels.outputs["stem"], first)
+    assert torch.equal(second[4:12], first)
+    assert len(set(second.tolist())) == 16
+    assert (channels.outputs["fc"] == -1).all()
+    assert (channels.inputs["stem"] == -1).all()
+    assert set(channels.outputs["conv1a"].tolist()).isdisjoint(first.tolist())
+
+
+def test_a_projection_keeps_its_two_sides_apart():
+    channels = find_channels(make("option B"), pictures())
+    assert torch.equal(channels.outputs["project"], channels.outputs["conv2b"])
+    assert set(channels.outputs["stem"].tolist()).isdisjoint(
+        channels.outputs["conv2b"].tolist())
+
+
+def test_depthwise_filters_go_with_their_input():
+    channels = find_channels(make("separable"), pictures())
+    assert torch.equal(channels.outputs["depth"], channels.outputs["stem"])
+    assert torch.equal(channels.inputs["both"], torch.cat(
+        [channels.outputs["stem"], channels.outputs["point"]]))
+
+
+def test_a_channel_that_any_layer_reads_stays():
+    model = make("option A")
+    masks = {name: torch.ones(one.shape, dtype=torch.bool)
+             for name, one in prunable(model).items()}
+    masks["conv1a.weight"][:, 3] = False        # but the sum still carries it
+    masks["conv1b.weight"][:, 5] = False        # nothing else reads that one
+    small = shrink(model, pictures(), Masks(masks))
+    assert small.stem.out_channels == 8 and small.conv1a.out_channels == 7
+
+
+def test_a_layer_whose_filters_all_go_keeps_one():
+    model = make("chain")
+    channels = find_channels(model, pictures())
+    masks = channels.masks(torch.ones(channels.groups, dtype=torch.bool),
+                           prunable(model))
+    small = shrink(model, pictures(), masks)
+    assert [small.get_submodule(name).out_channels for name in "04"] == [1, 1]
+
+
+def test_what_mixes_channels_is_left_alone():
+    class Shuffled(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.one, self.two = nn.Conv2d(3, 8, 1), nn.Conv2d(8, 8, 1, groups=2)
+            self.three = nn.Conv2d(8, 4, 1)
+
+        def forward(self, x):
+            return self.three(self.two(self.one(x).transpose(2, 3)))
+
+    channels = find_channels(Shuffled(), pictures())
+    assert channels.groups == 0
+
+
+def test_a_smaller_network_costs_less_even_where_zero_weights_save_nothing():
+    model = make("option A")
+    oracle = EnergyOracle("eyeriss_chip")
+    channels = find_channels(model, pictures())
+    masks = channels.masks(random_groups(channels, 0.5), prunable(model))
+    small = shrink(model, pictures(), masks)
+    assert oracle(small, pictures()).total_uJ < oracle(model, pictures()).total_uJ
+    assert {layer.layer.name for layer in oracle(small, pictures()).by_layer} == {
+        layer.layer.name for layer in oracle(model, pictures()).by_layer}
+
+
+class Branching(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 8, 1)
+
+    def forward(self, x):
+        return self.conv(x) if x.sum() > 0 else x
+
+
+class Rigid(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv, self.fc = nn.Conv2d(3, 8, 1), nn.Linear(8 * 64, 2)
+
+    def forward(self, x):
+        return self.fc(self.conv(x).view(x.shape[0], 512))
+
+
+def test_models_that_cannot_be_taken_apart_are_refused_in_one_line():
+    with pytest.raises(ValueError, match="^Branching cannot be traced") as caught:
+        find_channels(Branching(), pictures())
+    assert "\n" not in str(caught.value)
+    with pytest.raises(ValueError, match="does not take images of shape"):
+        find_channels(make("chain"), torch.zeros(1, 4, 8, 8))
+    model = Rigid()
+    channels = find_channels(model, pictures())
+    masks = channels.masks(random_groups(channels, 0.5), prunable(model))
+    with pytest.raises(ValueError, match="^Rigid: its forward counts on numbers"):
+        shrink(model, pictures(), masks)

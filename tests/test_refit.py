@@ -1,0 +1,172 @@
+"""Restoring and refitting: errors never rise, and are the best on tiny layers."""
+
+from itertools import combinations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pruning_nets import make, pictures
+from torch import nn
+
+from pruning.calibration import Moments, columns_of, gather, weight_of
+from pruning.refit import RIDGE, refit, restore
+
+
+def layer(seed, fan_in=8, filters=3, rows=40, correlated=True):
+    draw = torch.Generator().manual_seed(seed)
+    inputs = torch.randn(rows, fan_in, generator=draw, dtype=torch.float64)
+    if correlated:
+        inputs = inputs @ torch.randn(
+            fan_in, fan_in, generator=draw, dtype=torch.float64)
+    filters = torch.randn(fan_in, filters, generator=draw, dtype=torch.float64)
+    wanted = inputs @ filters + 0.3 * torch.randn(
+        rows, filters.shape[1], generator=draw, dtype=torch.float64)
+    moments = Moments(*(torch.zeros(shape, dtype=torch.float64) for shape in (
+        (1, fan_in, fan_in), (1, fan_in, filters.shape[1]), (1, filters.shape[1]))))
+    moments.add(inputs[None], wanted[None])
+    return inputs, wanted, filters, moments
+
+
+def largest(filters, count):
+    places = filters.abs().topk(count, 0).indices
+    return torch.zeros_like(filters, dtype=torch.bool).scatter_(0, places, True)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 10_000), st.integers(2, 24), st.integers(1, 6), st.data())
+def test_errors_fall_from_removal_to_restoring_to_refit(seed, fan_in, filters, data):
+    _, _, original, moments = layer(seed, fan_in, filters)
+    quota = data.draw(st.integers(1, fan_in))
+    left = data.draw(st.integers(0, quota))
+    chunks = data.draw(st.integers(1, 6))
+    gram, cross = moments.gram[0], moments.cross[0]
+    support = largest(original, left) if left else torch.zeros_like(original).bool()
+    counts = torch.full((filters,), quota)
+    grown, values = restore(gram, cross, original, support, counts, chunks)
+    assert (grown.sum(0) == quota).all() and not (support & ~grown).any()
+    fitted, eps = refit(gram, cross, grown)
+    assert not fitted[~grown].any()
+    removed, restored, refitted = (
+        moments.error(one[None])[0] for one in (original * support, values, fitted))
+    slack = 1e-9 * moments.output_power[0]
+    assert (restored <= removed + slack).all()
+    ridge = eps * (values.square().sum(0) - fitted.square().sum(0))
+    assert (refitted <= restored + ridge + slack).all()
+
+
+def test_a_chunk_that_does_not_help_is_backed_off():
+    # Each of two equal inputs alone repairs what both together overshoot.
+    inputs = torch.tensor([[1.0, 1.0, 0.0], [1.0, 1.0, 1.0]], dtype=torch.float64)
+    filters = torch.tensor([[1.0], [1.0], [0.1]], dtype=torch.float64)
+    wanted = inputs @ torch.tensor([[0.6], [0.0], [0.1]], dtype=torch.float64)
+    gram, cross = inputs.T @ inputs, inputs.T @ wanted
+    error = wanted.square().sum()
+    support, values = restore(gram, cross, filters, torch.zeros(3, 1).bool(),
+                              torch.tensor([2]), chunks=1)
+    assert support.sum() == 2
+    assert (wanted - inputs @ values).square().sum() < error
+    assert values[:2].count_nonzero() == 1
+
+
+def test_a_single_restored_weight_is_the_best_of_all():
+    for seed in range(20):
+        inputs, wanted, original, moments = layer(seed, filters=1)
+        support = largest(original, 3)
+        grown, values = restore(moments.gram[0], moments.cross[0], original, support,
+                                torch.tensor([4]), chunks=1)
+        errors = {}
+        for place in range(8):
+            if not support[place]:
+                tried = original * support
+                tried[place] = original[place]
+                errors[place] = float((wanted - inputs @ tried).square().sum())
+        best = min(errors.values())
+        if best < float((wanted - inputs @ (original * support)).square().sum()):
+            assert moments.error(values[None])[0] == pytest.approx(best, rel=1e-9)
+
+
+@pytest.mark.parametrize("independent", [False, True])
+def test_no_support_beats_brute_force_and_on_independent_inputs_restoring_equals_it(
+        independent):
+    for seed in range(10):
+        inputs, wanted, original, moments = layer(seed, filters=1)
+        if independent:
+            inputs = torch.linalg.qr(inputs)[0] * torch.linspace(1, 3, 8).double()
+            wanted = inputs @ original
+            moments = Moments(*(torch.zeros_like(one) for one in (
+                moments.gram, moments.cross, moments.output_power)))
+            moments.add(inputs[None], wanted[None])
+        gram, cross = moments.gram[0], moments.cross[0]
+        best = float("inf")
+        for places in combinations(range(8), 4):
+            support = torch.zeros(8, 1).bool()
+            support[list(places)] = True
+            fitted, _ = refit(gram, cross, support)
+            exact = torch.linalg.lstsq(inputs[:, places], wanted).solution
+            assert torch.allclose(fitted[list(places)], exact, rtol=1e-3, atol=1e-4)
+            best = min(best, float(moments.error(fitted[None])))
+        grown, _ = restore(gram, cross, original, torch.zeros(8, 1).bool(),
+                           torch.tensor([4]), chunks=1 if independent else 4)
+        fitted, _ = refit(gram, cross, grown)
+        error = float(moments.error(fitted[None]))
+        assert error >= best * (1 - 1e-9)
+        if independent:
+            assert error == pytest.approx(best, rel=1e-9)
+
+
+def test_inputs_that_depend_on_each_other_are_still_refitted():
+    inputs = torch.randn(4, 10, dtype=torch.float64)        # fewer rows than weights
+    wanted = inputs @ torch.randn(10, 2, dtype=torch.float64)
+    gram = inputs.T @ inputs
+    fitted, eps = refit(gram, inputs.T @ wanted, torch.ones(10, 2).bool())
+    assert fitted.isfinite().all() and eps >= RIDGE * gram.diagonal().mean()
+    assert (inputs @ fitted - wanted).square().mean() < 1e-4
+    blank, _ = refit(gram * 0, gram[:, :2] * 0, torch.ones(10, 2).bool())
+    assert not blank.any()
+
+
+@pytest.mark.parametrize("module, images", [
+    (nn.Conv2d(4, 6, 3, padding=1, stride=2, groups=2), torch.randn(5, 4, 7, 6)),
+    (nn.Conv2d(2, 3, (3, 1), padding="same", dilation=2, padding_mode="reflect"),
+     torch.randn(5, 2, 8, 6)),
+    (nn.Conv1d(4, 6, 3, padding=2), torch.randn(5, 4, 9)),
+    (nn.Linear(7, 4), torch.randn(5, 7)), (nn.Linear(7, 4), torch.randn(5, 3, 7))])
+def test_moments_are_those_of_the_layers_outputs(module, images):
+    model = nn.Sequential(module)
+    moments = gather(model, ["0"], images, rows=10**6)["0"]
+    groups = getattr(module, "groups", 1)
+    with torch.no_grad():
+        out = module(images)
+        bias = module.bias if isinstance(module, nn.Linear) else module.bias.reshape(
+            -1, *[1] * (out.dim() - 2))
+        out = (out - bias).double()
+    axes = [axis for axis in range(out.dim())
+            if axis != (out.dim() - 1 if isinstance(module, nn.Linear) else 1)]
+    assert torch.allclose(moments.output_power.flatten(), out.square().sum(axes),
+                          rtol=1e-4)
+    columns = columns_of(module.weight, groups)
+    assert moments.rows == out.numel() // module.weight.shape[0]
+    assert (moments.error(columns).abs() < 1e-6 * moments.output_power).all()
+    assert torch.equal(weight_of(columns, module.weight), module.weight)
+
+
+def test_the_dense_network_is_imitated_at_the_same_places():
+    dense, pruned = make("option A"), make("option A")
+    pruned.conv1a.weight.data[:, ::2] = 0
+    found = gather(pruned, ["conv1b", "conv1a"], pictures(), dense=dense, rows=160)
+    assert {name: one.rows for name, one in found.items()} == {
+        "conv1a": 160, "conv1b": 160}
+    columns = columns_of(pruned.conv1b.weight, 1)
+    before = found["conv1b"].error(columns).sum()
+    fitted, _ = refit(found["conv1b"].gram[0], found["conv1b"].cross[0],
+                      torch.ones_like(columns[0]).bool())
+    assert 0 < found["conv1b"].error(fitted[None]).sum() < before
+    assert torch.allclose(found["conv1a"].error(columns_of(dense.conv1a.weight, 1)),
+                          torch.zeros(1, dtype=torch.float64), atol=1e-6)
+
+
+def test_layers_that_cannot_be_refitted_are_named():
+    model = nn.Sequential(nn.ConvTranspose2d(3, 4, 3))
+    with pytest.raises(ValueError, match=r"0: ConvTranspose2d has no refit; leave it"):
+        gather(model, ["0"], torch.randn(2, 3, 4, 4))
