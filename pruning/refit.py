@@ -11,7 +11,7 @@ RIDGE = 1e-6            # of the mean diagonal of the Gram matrix
 CHUNK_WORDS = 1 << 24   # of Gram matrices that are factored at once
 
 
-def restore(gram, cross, filters, support, quota, chunks=8):
+def restore(gram, cross, filters, support, quota, chunks=8, allowed=None):
     """Put back the original weights that reduce the output error most.
 
     A weight's gain is exact: 2 a_j x_j^T r - a_j^2 |x_j|^2 with the residual r. Gains
@@ -32,6 +32,8 @@ def restore(gram, cross, filters, support, quota, chunks=8):
         Weights that each filter may have in the end.
     chunks : int
         In which the quota is filled.
+    allowed : bool Tensor, shape (fan_in, M), optional
+        Weights that may be chosen; at least as many a filter as its quota.
 
     Returns
     -------
@@ -42,6 +44,7 @@ def restore(gram, cross, filters, support, quota, chunks=8):
     """
     power = gram.diagonal()[:, None]
     support = support.clone()
+    barred = torch.zeros_like(support) if allowed is None else ~allowed
     values = filters * support
     size = ((quota - support.sum(0)).clamp_min(0) + chunks - 1) // chunks
     stuck = torch.zeros_like(quota, dtype=torch.bool)
@@ -52,7 +55,7 @@ def restore(gram, cross, filters, support, quota, chunks=8):
         if not active.any():
             break
         gains = 2 * filters * correlation - filters.square() * power
-        gains[support] = -torch.inf
+        gains[support | barred] = -torch.inf
         take = torch.minimum(size.clamp_min(1), room)
         chosen = _best(gains, take) & (gains > 0) & active
         change = filters * chosen
@@ -69,7 +72,7 @@ def restore(gram, cross, filters, support, quota, chunks=8):
     room = (quota - support.sum(0)).clamp_min(0)
     if room.any():
         potential = correlation.square() / power.clamp_min(torch.finfo(gram.dtype).tiny)
-        potential[support] = -torch.inf
+        potential[support | barred] = -torch.inf
         support |= _best(potential, room)
     return support, values
 

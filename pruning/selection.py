@@ -84,11 +84,10 @@ class Order:
         return self.masks(removed)
 
 
-def refuse(what, floor, unit):
+def refuse(what, floor, unit, least_left="all prunable weights at zero"):
     """Say what is left at least."""
-    raise ValueError(
-        f"{what} cannot be reached: with all prunable weights at zero {floor:.4f} "
-        f"{unit} is left; ask for {_rounded_up(floor):.3f} or more")
+    raise ValueError(f"{what} cannot be reached: with {least_left} {floor:.4f} {unit} "
+                     f"is left; ask for {_rounded_up(floor):.3f} or more")
 
 
 def _rounded_up(share):
@@ -199,7 +198,8 @@ def knapsack(scores, prices):
 
     A weight that costs nothing is kept before all others.
     """
-    return {name: score / prices[name] for name, score in scores.items()}
+    return {name: torch.where(prices[name] > 0, score / prices[name], torch.inf)
+            for name, score in scores.items()}
 
 
 def to_densities(scores, densities):

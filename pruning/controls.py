@@ -1,0 +1,88 @@
+"""Controls: what of a pruned network's accuracy its masks deserve, what its training.
+
+reinit
+    The masks, but weights drawn anew and trained for the whole schedule.
+shuffle
+    The weights, but each layer's mask shuffled.
+random
+    Fresh weights under random masks of the same layer densities.
+scratch
+    The masks and fresh weights, trained as long as the dense network and its pruning
+    together.
+dense
+    No mask, the extra epochs only.
+"""
+
+import copy
+
+import torch
+
+from pruning.masks import Masks
+
+CONTROLS = ("reinit", "shuffle", "random", "scratch", "dense")
+FROM_FRESH_WEIGHTS = ("reinit", "random", "scratch")
+
+
+def check_control(control):
+    """Refuse a control that is not known."""
+    if control is not None and control not in CONTROLS:
+        raise ValueError(f"unknown control {control!r}; known: {', '.join(CONTROLS)}")
+
+
+def control_masks(control, masks, seed):
+    """The masks that a control trains under.
+
+    Parameters
+    ----------
+    control : str
+    masks : Masks
+        That a method found.
+    seed : int
+
+    Returns
+    -------
+    Masks
+        As many weights a layer as in ``masks``, but for ``dense``.
+    """
+    if control in ("shuffle", "random"):
+        return shuffled(masks, seed)
+    if control == "dense":
+        return Masks({name: torch.ones_like(mask) for name, mask in masks.items()})
+    return masks
+
+
+def shuffled(masks, seed):
+    """Each mask with its places exchanged at random, its count kept."""
+    draw = torch.Generator().manual_seed(seed)
+    return Masks({name: mask.flatten()[torch.randperm(mask.numel(), generator=draw)]
+                  .reshape(mask.shape) for name, mask in masks.items()})
+
+
+def fresh(model, seed):
+    """A copy of a model with every module's parameters drawn as torch does at first.
+
+    Modules without ``reset_parameters`` keep their values.
+    """
+    twin = copy.deepcopy(model)
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        for module in twin.modules():
+            if callable(getattr(module, "reset_parameters", None)):
+                module.reset_parameters()
+    return twin
+
+
+def control_epochs(control, epochs, steps, dense_epochs):
+    """Epochs of a control's training.
+
+    Parameters
+    ----------
+    epochs : int
+        Of one pruning step.
+    steps : int
+    dense_epochs : int
+        Of the dense network's training.
+    """
+    return {"reinit": dense_epochs, "random": dense_epochs,
+            "scratch": dense_epochs + epochs * steps, "dense": epochs * steps,
+            "shuffle": epochs * steps}[control]

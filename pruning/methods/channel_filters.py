@@ -1,0 +1,70 @@
+"""Whole filters and the channels that they make, so that the network gets smaller."""
+
+import torch
+
+from pruning import scores
+from pruning.channels import find_channels
+from pruning.methods import register
+from pruning.selection import least, refuse
+from pruning.shrink import shrink
+
+
+@register("channels", shrinks=True)
+def channels(problem, *, per_energy=True):
+    """Remove groups of tied channels, least squared weight (per joule) first.
+
+    A group's worth is the squared norm of its filters, each relative to its layer's
+    mean. Per energy, it is divided by the energy that goes with the group:
+    its filters' share of their layers and its inputs' of those that read it. Costs are
+    those of the smaller network, built and measured anew.
+    """
+    found = find_channels(problem.model, problem.images)
+    if not found.groups:
+        raise ValueError(f"{type(problem.model).__name__} has no channel that can go: "
+                         "all are tied to its input or output")
+    worth = _worth(found, problem, per_energy)
+    alone = ~found.unread(problem.within)       # what earlier pruning left
+    order = worth.masked_fill(~alone, -torch.inf).argsort(stable=True)
+    order = order[~torch.isin(order, _last_of_a_layer(found, worth))]
+
+    def masks(count):
+        gone = ~alone
+        gone[order[:count]] = True
+        return problem.within & found.masks(gone, problem.prunables)
+
+    def cost(count):
+        return problem.cost(shrink(problem.model, problem.images, masks(count)))
+
+    share = problem.target.share
+    count = least(lambda count: cost(count) <= share, len(order))
+    if count is None:
+        refuse(str(problem.target), cost(len(order)),
+               f"of the {problem.target.quantity}", "one channel a layer")
+    return masks(count)
+
+
+def _worth(found, problem, per_energy):
+    squared = {name.removesuffix(".weight"): weight.flatten(1).sum(1)
+               for name, weight in scores.energy_of_weights(
+                   problem.model, problem.prunables).items()}
+    worth = found.sums({name: one / one.mean().clamp_min(1e-300)
+                        for name, one in squared.items()})
+    if not per_energy:
+        return worth
+    result = problem.oracle(problem.model, problem.few_images)
+    energy = {}
+    for one in result.by_layer:
+        name = one.layer.name.split("#")[0]
+        energy[name] = energy.get(name, 0.0) + one.total_MAC
+    saved = sum(found.sums(
+        {name: torch.full(numbers.shape, energy.get(name, 0.0) / len(numbers))
+         for name, numbers in getattr(found, side).items()}, side)
+        for side in ("outputs", "inputs"))
+    return worth / saved.clamp_min(1e-300)
+
+
+def _last_of_a_layer(found, worth):
+    """The group of each layer that is worth most: one channel must be left."""
+    stay = [rows[worth[rows].argmax()] for rows in found.outputs.values()
+            if (rows >= 0).all()]
+    return torch.stack(stay) if stay else torch.empty(0, dtype=torch.int64)

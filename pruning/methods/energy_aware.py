@@ -1,0 +1,132 @@
+"""Energy-aware pruning: layers by energy, remove, restore by output error, refit."""
+
+import copy
+
+import torch
+
+from pruning import scores
+from pruning.calibration import columns_of, gather, weight_of
+from pruning.masks import Masks
+from pruning.methods import register
+from pruning.refit import RIDGE, refit, restore
+from pruning.selection import by_layer, knapsack
+
+IMITATED = ("dense", "current")
+ALLOCATIONS = ("energy", "magnitude", "uniform")
+
+
+@register("energy_aware")
+def energy_aware(problem, *, removed=0.8, rows=8192, chunks=8, ridge=RIDGE,
+                 imitate="dense", allocation="energy"):
+    """Yang, Chen, Sze, CVPR 2017, steps 1 to 4; ``prune`` loops over them.
+
+    Layers are taken by energy, largest first. In each, every filter keeps its largest
+    weights, fewer than it may (``removed`` of its quota); the rest of the quota goes
+    to those that reduce the error of the layer's output most; then least squares
+    fits what is left. Inputs are those of the network as pruned so far, so that a
+    layer also repairs what the ones before it do wrong.
+
+    The paper leaves open how many weights each layer keeps.
+
+    Parameters
+    ----------
+    problem : Problem
+        Its model's weights are changed.
+    removed : float
+        Share of its quota that a filter keeps by magnitude; the rest is restored.
+    rows : int
+        Output positions of calibration images that an error is summed over.
+    chunks : int
+        In which weights are restored.
+    ridge : float
+        Of the least squares, times the mean square of the inputs.
+    imitate : {"dense", "current"}
+        Whose outputs are wanted: those of the network before this step, or of the layer
+        for the inputs it gets now.
+    allocation : {"energy", "magnitude", "uniform"}
+        Quotas are the counts that a knapsack by w^2 per joule, one threshold, or
+        one density leave each filter.
+
+    Returns
+    -------
+    Masks
+    """
+    for key, value, known in (("imitate", imitate, IMITATED),
+                              ("allocation", allocation, ALLOCATIONS)):
+        if value not in known:
+            raise ValueError(f"energy_aware: {key} must be one of {', '.join(known)}, "
+                             f"got {value!r}")
+    model, names = problem.model, problem.prunables
+    size = scores.magnitude(model, names)
+    worth = {
+        "energy": lambda: knapsack(scores.energy_of_weights(model, names),
+                                   problem.meter.prices),
+        "magnitude": lambda: size, "uniform": lambda: by_layer(size)}[allocation]()
+    quotas = problem.meet(worth)
+    teacher = copy.deepcopy(model)
+    masks = {}
+    for name in _by_energy(problem):
+        if quotas[name].equal(problem.within[name]):
+            masks[name] = quotas[name]      # nothing goes from this layer
+            continue
+        layer = names[name].layer
+        moments = gather(
+            model, [layer], problem.images, rows=rows, seed=problem.seed,
+            dense=teacher if imitate == "dense" else None)[layer]
+        masks[name] = _prune_layer(
+            model.get_parameter(name), names[name].groups, moments, quotas[name],
+            problem.within[name], removed, chunks, ridge)
+    return _exactly(problem, Masks(masks), teacher)
+
+
+def _by_energy(problem):
+    """Parameter names, the layer with the largest energy first."""
+    result = problem.oracle(problem.model, problem.few_images)
+    energy = {}
+    for one in result.by_layer:
+        layer = one.layer.name.split("#")[0]
+        energy[layer] = energy.get(layer, 0.0) + one.total_MAC
+    return sorted(problem.prunables, reverse=True, key=lambda name: energy.get(
+        problem.prunables[name].layer, 0.0))
+
+
+@torch.no_grad()
+def _prune_layer(weight, groups, moments, quota, within, removed, chunks, ridge):
+    """Remove, restore and refit one layer in place; returns its mask."""
+    device = moments.gram.device
+    original = columns_of(weight, groups).to(device)
+    allowed, wanted = (columns_of(mask, groups).to(device) > 0
+                       for mask in (within, quota))
+    fitted, support = torch.zeros_like(original), torch.zeros_like(allowed)
+    for group in range(groups):
+        counts = wanted[group].sum(0)
+        largest = original[group].abs().masked_fill(~allowed[group], -1.0)
+        rank = largest.argsort(dim=0, descending=True, stable=True).argsort(dim=0)
+        start = rank < (removed * counts).long()
+        support[group], _ = restore(
+            moments.gram[group], moments.cross[group], original[group], start, counts,
+            chunks, allowed[group])
+        fitted[group], _ = refit(
+            moments.gram[group], moments.cross[group], support[group], ridge)
+    weight.copy_(weight_of(fitted, weight))
+    return weight_of(support.double(), weight).cpu() > 0
+
+
+def _exactly(problem, masks, teacher):
+    """Meet the target with restored masks, whose taps cost other than their quotas.
+
+    The last few weights by worth per joule go, or come back with their old values.
+    """
+    prices = problem.meter.prices
+    kept = knapsack(scores.energy_of_weights(problem.model, masks), prices)
+    lost = knapsack(scores.energy_of_weights(teacher, masks), prices)
+    top = max(float(one[one.isfinite()].max()) for one in lost.values())
+    exact = problem.meet({name: torch.where(mask, kept[name] + top, lost[name])
+                          for name, mask in masks.items()})
+    with torch.no_grad():
+        for name, mask in masks.items():
+            weight = problem.model.get_parameter(name)
+            back = (exact[name] & ~mask).to(weight.device)
+            weight[back] = teacher.get_parameter(name)[back]
+    exact.apply(problem.model)
+    return exact

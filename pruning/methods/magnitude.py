@@ -1,0 +1,17 @@
+"""Smallest weights first, over the whole network or the same share of each layer."""
+
+from pruning import scores
+from pruning.methods import register
+from pruning.selection import by_layer
+
+
+@register("magnitude_global")
+def magnitude_global(problem):
+    """One threshold for all layers."""
+    return problem.meet(scores.magnitude(problem.model, problem.prunables))
+
+
+@register("magnitude_uniform")
+def magnitude_uniform(problem):
+    """The same density in every layer."""
+    return problem.meet(by_layer(scores.magnitude(problem.model, problem.prunables)))

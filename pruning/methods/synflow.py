@@ -1,0 +1,25 @@
+"""SynFlow: prune a fresh network without data, conserving the flow through it."""
+
+from pruning import scores
+from pruning.methods import register
+from pruning.schedules import geometric
+from pruning.selection import Order
+
+
+@register("synflow", at_init=True)
+def synflow(problem, *, iterations=100):
+    """Remove the least flow, a little at a time, with the flow measured anew.
+
+    Tanaka et al., NeurIPS 2020: after iteration k of n the share rho^(k/n) is left, of
+    the weights for a density, of all that is above the floor for an energy.
+    Scoring once would empty whole layers.
+    """
+    start, floor = problem.meter.share(problem.within), problem.meter.floor
+    if problem.target.share < floor:
+        Order(scores.magnitude(problem.model, problem.prunables), problem.shapes).meet(
+            problem.meter, problem.target.share, str(problem.target))   # says the floor
+    masks = problem.within
+    for share in geometric(start, problem.target.share, iterations, floor):
+        flow = scores.synflow(problem.model, problem.prunables, problem.images, masks)
+        masks = problem.meet(flow, share, within=masks)
+    return masks

@@ -1,0 +1,334 @@
+"""prune(): the one call from a network and a target to a pruned, trained network."""
+
+import copy
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import pandas as pd
+import torch
+
+from eyeriss_sim.oracle import EnergyOracle
+from pruning.controls import (
+    FROM_FRESH_WEIGHTS, check_control, control_epochs, control_masks, fresh)
+from pruning.loaders import Loaders, accuracy
+from pruning.masks import Masks
+from pruning.meters import Reference, meter_of
+from pruning.methods import find_method
+from pruning.problem import Problem
+from pruning.prunable import prunable
+from pruning.report import DenseCosts, describe
+from pruning.schedules import SCHEDULES
+from pruning.shrink import shrink
+from pruning.targets import Energy, Target
+
+PACE = 0.8      # of what is above the floor, a step, where only an accuracy is asked
+
+
+@dataclass(eq=False)
+class Pruned:
+    """A pruned network and what is known of it.
+
+    Parameters
+    ----------
+    network : torch.nn.Module
+        With zeros under its masks; a smaller network where channels went.
+    masks : Masks
+        Of ``network``.
+    channel_masks : Masks or None
+        Of the given model, where channels went: with them ``shrink`` builds the
+        network.
+    report : dict
+        met: share of the target's quantity when the masks were chosen, with the
+        activation zeros of that moment. floor: the least share. accuracy. And
+        what :func:`pruning.report.describe` says of the final network.
+    layers : pandas.DataFrame
+        Energy by layer and level on each hardware.
+    history : list of dict
+        One row an epoch, with its step.
+    reference : Reference
+    dense : DenseCosts
+    """
+
+    network: torch.nn.Module
+    masks: Masks
+    channel_masks: Masks | None
+    report: dict
+    layers: pd.DataFrame
+    history: list = field(default_factory=list)
+    reference: Reference = None
+    dense: DenseCosts = None
+
+
+def prune(model, method="energy_aware", target=None, *, data, oracle=None, recipe=None,
+          steps=1, schedule="geometric", accuracy_floor=None, control=None,
+          dense_epochs=None, before=None, include=("*",), exclude=(), seed=0,
+          calibration=512, folder=None, device=None, progress=False, **options):
+    """Prune a network to a share of what it costs.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        Trained, or fresh for methods at initialisation. Left as it is. Weights that are
+        zero stay so.
+    method : str
+        One of ``pruning.methods.METHODS``; or two as ``"channels+energy_budget"``, each
+        with a target of its own: the second goes on with the first one's network.
+    target : Target or sequence of them, optional
+        Met to one weight or group of channels, or refused. None for methods with levels
+        of their own, or with an ``accuracy_floor``: then energy falls, a fifth of what
+        is above its floor a step, as long as the accuracy allows.
+    data : Loaders or iterable
+        Batches of (images, labels), given anew each time.
+    oracle : EnergyOracle, optional
+        That an energy is of; ``eap_tool`` at batch 1 unless given.
+    recipe : Recipe, optional
+        How the network is trained after each step; without one it is not.
+    steps : int
+        From the present cost to the target.
+    schedule : {"geometric", "cubic"}
+    accuracy_floor : float, optional
+        Share of ``data.choose``'s images. A step that ends below it is taken back, and
+        the network of the step before is the result.
+    control : str, optional
+        One of ``pruning.controls.CONTROLS``: prune, then train that control instead.
+    dense_epochs : int, optional
+        Of the given model's training; for controls from fresh weights.
+    before : Pruned, optional
+        What was pruned before, for shares relative to the dense network.
+    include, exclude : sequence of str
+        Patterns of layer names.
+    seed : int
+    calibration : int
+        Images that calibrate.
+    folder : str or Path, optional
+        Where trainings keep their state, to be resumed.
+    device : str, optional
+        As ``fit``; only trainings move there.
+    progress : bool
+        Show trainings.
+    **options
+        Of the method.
+
+    Returns
+    -------
+    Pruned
+
+    Raises
+    ------
+    ValueError
+        A target that can't be met (with the least reachable), unknown names, a model
+        without prunable layers, data of the wrong shape: one line each.
+
+    Examples
+    --------
+    >>> net = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.ReLU(),
+    ...                           torch.nn.Flatten(), torch.nn.Linear(288, 10))
+    >>> batch = torch.randn(16, 3, 8, 8), torch.randint(10, (16,))
+    >>> half = prune(net, "energy_budget", Energy(0.7), data=[batch])
+    >>> round(half.report["met"], 2)
+    0.7
+    """
+    names = method.split("+")
+    targets = target if isinstance(target, (list, tuple)) else [target] * len(names)
+    if len(targets) != len(names):
+        raise ValueError(f"{method}: {len(names)} methods need as many targets, got "
+                         f"{len(targets)}")
+    common = dict(data=Loaders.of(data), oracle=oracle or EnergyOracle("eap_tool"),
+                  recipe=recipe, steps=steps, schedule=schedule,
+                  accuracy_floor=accuracy_floor, include=include, exclude=exclude,
+                  seed=seed, calibration=calibration, device=device, progress=progress)
+    check_control(control)
+    if control and len(names) > 1:
+        raise ValueError(f"{method}: a control follows one method, not a composition")
+    if len(names) > 1 and options:
+        raise ValueError(f"{method}: a composition takes no options, got "
+                         + ", ".join(options))
+    found = None
+    for place, (name, wanted) in enumerate(zip(names, targets)):
+        last = place == len(names) - 1
+        run = _Run(model if found is None else found.network, name, wanted,
+                   before=found or before, options=options,
+                   folder=folder and Path(folder) / name, **common)
+        if control and last:
+            found = run.control(control, dense_epochs)
+        else:
+            found = run.prune()
+    return found
+
+
+class _Run:
+    """One method, step by step."""
+
+    def __init__(self, model, method, target, *, data, oracle, recipe, steps, schedule,
+                 accuracy_floor, before, include, exclude, seed, calibration, folder,
+                 device, progress, options):
+        self.given, self.method, self.target = model, find_method(method), target
+        self.method.check_options(options)
+        if schedule not in SCHEDULES:
+            raise ValueError(f"unknown schedule {schedule!r}; known: "
+                             + ", ".join(SCHEDULES))
+        if steps < 1:
+            raise ValueError(f"steps must be at least 1, got {steps}")
+        if accuracy_floor is not None and data.choose is None:
+            raise ValueError("an accuracy floor needs images to choose by: "
+                             "data=Loaders(fit=..., choose=...)")
+        self._check_target(target, accuracy_floor)
+        self.data, self.oracle, self.recipe = data, oracle, recipe
+        self.steps, self.schedule = steps, schedule
+        self.accuracy_floor, self.options = accuracy_floor, options
+        self.seed, self.folder, self.device = seed, folder, device
+        self.progress = progress
+        self.include, self.exclude = include, exclude
+        self.prunables = prunable(model, include, exclude)
+        self.images = data.images(calibration, seed)
+        _check_images(model, self.images)
+        self.before = before
+        self.few = self.images[:64]
+        self.reference = before.reference if before else Reference.of(
+            model, self.prunables, oracle, self.few)
+        self.dense = before.dense if before else DenseCosts(model, self.few)
+        self.history = []
+
+    def _check_target(self, target, accuracy_floor):
+        if self.method.own_levels:
+            if target is not None:
+                raise ValueError(f"{self.method.name} has levels of its own and takes "
+                                 f"no target; set {', '.join(self.method.options)}")
+        elif target is None and accuracy_floor is None:
+            raise ValueError(f"{self.method.name} needs a target, as Energy(0.5), or an "
+                             "accuracy_floor")
+        elif target is not None and not isinstance(target, Target):
+            raise ValueError(f"a target is Energy, Density, Macs or Params, got "
+                             f"{target!r}")
+
+    def prune(self):
+        """All steps; the last one that the accuracy floor allows."""
+        network = copy.deepcopy(self.given)
+        masks = Masks.of(network, self.prunables)
+        meter = self._meter(network)
+        best = (network, masks, None, self._share(meter, masks), None)
+        for place, target in enumerate(self._targets(meter, masks), 1):
+            network = copy.deepcopy(network)
+            masks, met = self._choose(network, masks, target)
+            channel_masks = None
+            if self.method.shrinks:
+                channel_masks = self._channel_masks(masks)
+                network = shrink(network, self.images, masks)
+                masks = Masks.of(network, prunable(network))
+            self._train(network, masks, f"step{place}")
+            right = self._accuracy(network)
+            if self.accuracy_floor is not None and right < self.accuracy_floor:
+                break
+            best = (network, masks, channel_masks, met, right)
+            if self.method.shrinks:
+                break
+        return self._result(*best, floor=meter.floor if meter else None)
+
+    def _channel_masks(self, masks):
+        return masks
+
+    def control(self, control, dense_epochs):
+        """The masks of all steps without training between them, and then the control."""
+        if self.recipe is None:
+            raise ValueError(f"control {control!r} is a training and needs a recipe")
+        if control in FROM_FRESH_WEIGHTS and dense_epochs is None:
+            raise ValueError(f"control {control!r} needs dense_epochs, the epochs of "
+                             "the dense network's training")
+        if self.method.shrinks:
+            raise ValueError("controls are for masks of weights; channels go for good")
+        pruned = self.prune()
+        masks = control_masks(control, pruned.masks, self.seed + 1)
+        network = (fresh(self.given, self.seed + 1) if control in FROM_FRESH_WEIGHTS
+                   else copy.deepcopy(self.given))
+        self.history = []
+        self._train(network, masks, f"control_{control}", control_epochs(
+            control, self.recipe.epochs, self.steps, dense_epochs))
+        return self._result(network, masks, None, pruned.report["met"],
+                            self._accuracy(network), pruned.report["floor"])
+
+    def _targets(self, meter, masks):
+        if self.method.own_levels:
+            return [None]
+        if self.method.shrinks and self.target is not None:
+            return [self.target]
+        start, floor = meter.share(masks), meter.floor
+        if self.target is None:
+            return _falling(start, floor)
+        shares = SCHEDULES[self.schedule](
+            start, self.target.share, self.steps, floor)
+        return [type(self.target)(share) for share in shares]
+
+    def _meter(self, network):
+        if self.method.own_levels:
+            return None
+        return meter_of(self.target or Energy(1), network, self.prunables,
+                        self.reference, self.oracle, self.few)
+
+    def _share(self, meter, masks):
+        return None if meter is None else meter.share(masks)
+
+    def _choose(self, network, masks, target):
+        problem = Problem(network, self.prunables, self.reference, self.oracle,
+                          self.images, target, masks, self.seed, len(self.few))
+        chosen = self.method.choose(problem, **self.options)
+        chosen.apply(network)
+        if self.method.own_levels:
+            return chosen, None
+        if self.method.shrinks:
+            return chosen, problem.cost(shrink(network, self.images, chosen))
+        return chosen, problem.meter.share(chosen)
+
+    def _train(self, network, masks, step, epochs=None):
+        if self.recipe is None:
+            return
+        from pruning.training import fit
+        recipe = self.recipe if epochs is None else replace(self.recipe, epochs=epochs)
+        with torch.random.fork_rng():
+            history = fit(
+                network, self.data.fit, recipe, after_step=(masks.project,),
+                evaluate=(None if self.data.choose is None
+                          else lambda model: accuracy(model, self.data.choose)),
+                folder=self.folder and self.folder / step, device=self.device,
+                progress=self.progress)
+        network.cpu()
+        masks.apply(network)
+        self.history += [{"step": step, **row} for row in history.rows]
+
+    def _accuracy(self, network):
+        if self.data.choose is None:
+            return None
+        return accuracy(network.eval(), self.data.choose)
+
+    def _result(self, network, masks, channel_masks, met, right, floor):
+        summary, layers = describe(network, self.reference, self.dense,
+                                   self.method.filter_code)
+        before = self.before.channel_masks if self.before else None
+        report = {"method": self.method.name,
+                  "target": str(self.target) if self.target else None, "met": met,
+                  "floor": floor, "accuracy": right, "seed": self.seed, **summary}
+        return Pruned(network, masks, channel_masks or before, report, layers,
+                      self.history, self.reference, self.dense)
+
+
+def _falling(start, floor):
+    """Energies, each with a part less above the floor, without end."""
+    share = start
+    while share - floor > 1e-3:
+        share = floor + (share - floor) * PACE
+        yield Energy(share)
+
+
+def _check_images(model, images):
+    """Refuse data that the model does not take."""
+    device = next(model.parameters()).device
+    was = model.training
+    try:
+        model.eval()
+        with torch.no_grad():
+            model(images[:1].to(device))
+    except (RuntimeError, ValueError, IndexError) as problem:
+        raise ValueError(f"{type(model).__name__} does not take images of shape "
+                         f"{tuple(images.shape)}: {str(problem).splitlines()[0]}"
+                         ) from problem
+    finally:
+        model.train(was)

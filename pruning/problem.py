@@ -1,0 +1,94 @@
+"""What a pruning method is given: the network, what it costs, what it may cost."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+
+from eyeriss_sim.oracle import EnergyOracle
+from pruning.masks import Masks
+from pruning.meters import Reference, macs_by_layer, meter_of
+from pruning.prunable import prunable
+from pruning.selection import Order
+from pruning.targets import Density, Energy, Macs, Target
+
+
+@dataclass
+class Problem:
+    """One network that is to cost a share of the dense one.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        A copy: methods may change its weights.
+    prunables : dict of str to Prunable
+    reference : Reference
+        The dense network's costs.
+    oracle : EnergyOracle
+    images : Tensor, shape (images, ...)
+        For calibration.
+    target : Target or None
+        Its kind says what is counted. None for methods with levels of their own.
+    within : Masks
+        What earlier pruning left.
+    seed : int
+    zero_images : int
+        The first so many images measure the zeros of activations.
+    """
+
+    model: torch.nn.Module
+    prunables: dict
+    reference: Reference
+    oracle: EnergyOracle
+    images: torch.Tensor
+    target: Target | None
+    within: Masks
+    seed: int = 0
+    zero_images: int = 64
+
+    @property
+    def shapes(self):
+        """Of the parameters."""
+        return {name: one.shape for name, one in self.prunables.items()}
+
+    @cached_property
+    def meter(self):
+        """Measures the target's quantity under masks."""
+        return meter_of(self.target, self.model, self.prunables, self.reference,
+                        self.oracle, self.few_images)
+
+    @property
+    def few_images(self):
+        """Those that measure zeros."""
+        return self.images[:self.zero_images]
+
+    def meet(self, scores, share=None, within=None):
+        """Masks that remove lowest scores first, until the target is met.
+
+        Parameters
+        ----------
+        scores : dict of str to Tensor
+        share : float, optional
+            A milder share on the way to the target.
+        within : Masks, optional
+            Instead of ``problem.within``.
+        """
+        order = Order(scores, self.shapes, self.within if within is None else within)
+        return order.meet(self.meter, self.target.share if share is None else share,
+                          str(self.target))
+
+    def cost(self, network):
+        """Share of the target's quantity that a network of fewer channels takes."""
+        kind, reference = type(self.target), self.reference
+        if kind is Energy:
+            return self.oracle(network, self.few_images).total_uJ / reference.energy
+        if kind is Macs:
+            macs = macs_by_layer(network, self.images)
+            return sum(macs.values()) / reference.macs
+        if kind is Density:
+            weights = prunable(network)
+            return sum(network.get_parameter(name).numel()
+                       for name in weights if name in self.prunables
+                       ) / reference.weights
+        return sum(weight.numel() for weight in network.parameters()
+                   ) / reference.params

@@ -1,0 +1,102 @@
+"""What a pruned network costs, on every kind of zeros, beside the dense one."""
+
+import copy
+
+import pandas as pd
+
+from eyeriss_sim.energy import PRICED_LEVELS
+from eyeriss_sim.oracle import EnergyOracle
+from pruning.masks import Masks
+from pruning.meters import macs_by_layer
+from pruning.prunable import prunable
+
+# Which zeros pay differs: all of them, those of activations, none.
+MACHINES = ("eap_tool", "eyeriss_chip", "dense")
+BATCHES = (1, 16)
+
+
+def oracles(filter_code=None):
+    """The oracles of a report, by column name.
+
+    Parameters
+    ----------
+    filter_code : str, optional
+        Of a further oracle, ``eap_tool`` with weights stored in that code.
+    """
+    found = {}
+    for batch in BATCHES:
+        ending = "" if batch == 1 else f"_b{batch}"
+        for name in MACHINES:
+            found[name + ending] = EnergyOracle(name, batch=batch)
+        if filter_code is not None:
+            found[f"eap_tool_{filter_code}{ending}"] = EnergyOracle(
+                "eap_tool", batch=batch, filter_code=filter_code)
+    return found
+
+
+class DenseCosts:
+    """The dense network's energies, measured once for many reports.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+    images : Tensor
+        That measure zeros, of the pruned networks, too.
+    """
+
+    def __init__(self, model, images):
+        self.images = images
+        self.model = copy.deepcopy(model)
+        self.energies = {key: oracle(self.model, images).total_uJ
+                         for key, oracle in oracles().items()}
+
+
+def describe(network, reference, dense, filter_code=None):
+    """Costs of a pruned network with its own measured zeros.
+
+    Parameters
+    ----------
+    network : torch.nn.Module
+    reference : Reference
+    dense : DenseCosts
+    filter_code : str, optional
+
+    Returns
+    -------
+    dict
+        weights, weights_rel (of the prunable ones), params, params_rel, macs_rel (of
+        weights that are not zero), and energy_rel_* by hardware and batch.
+    pandas.DataFrame
+        One row a layer, hardware and batch: densities, and energy by level in MAC
+        energies.
+    """
+    network = copy.deepcopy(network)
+    weights = prunable(network)
+    masks = Masks.of(network, weights)
+    macs = macs_by_layer(network, dense.images)
+    pruned = {one.layer for one in weights.values()}
+    left = sum(count for layer, count in macs.items() if layer not in pruned)
+    left += sum(macs.get(weights[name].layer, 0) * density
+                for name, density in masks.densities.items())
+    zeros = sum(mask.numel() for mask in masks.values()) - masks.kept
+    params = sum(weight.numel() for weight in network.parameters()) - zeros
+    summary = {
+        "weights": masks.kept, "weights_rel": masks.kept / reference.weights,
+        "params": params, "params_rel": params / reference.params,
+        "macs": round(left), "macs_rel": left / reference.macs}
+    tables = []
+    for key, oracle in oracles(filter_code).items():
+        result = oracle(network, dense.images)
+        # A code of its own is compared with the dense network in the usual one.
+        usual = key if key in dense.energies else key.replace(f"_{filter_code}", "")
+        summary[f"energy_uJ_{key}"] = result.total_uJ / oracle.batch
+        summary[f"energy_rel_{key}"] = result.total_uJ / dense.energies[usual]
+        tables.append(_layer_rows(result))
+    return summary, pd.concat(tables, ignore_index=True)
+
+
+def _layer_rows(result):
+    columns = ["layer", "hardware", "zeros", "batch", "ifmap_density", "filter_density",
+               "ofmap_density", "energy_MAC", "alu_MAC",
+               *(f"{level}_MAC" for level in PRICED_LEVELS)]
+    return result.table[columns]

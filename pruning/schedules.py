@@ -1,0 +1,52 @@
+"""How shares fall from what there is to a target, step by step."""
+
+
+def geometric(start, end, steps, floor=0.0):
+    """Shares that lose the same part of what is above the floor at every step.
+
+    Parameters
+    ----------
+    start, end : float
+        Shares before the first and after the last step.
+    steps : int
+    floor : float
+        Share that no pruning takes away.
+
+    Returns
+    -------
+    list of float
+        ``steps`` shares, the last of them ``end`` exactly.
+
+    Raises
+    ------
+    ValueError
+        An end at or below the floor takes more than one step.
+
+    Examples
+    --------
+    >>> geometric(1.0, 0.25, 2)
+    [0.5, 0.25]
+    >>> [round(share, 3) for share in geometric(1.0, 0.4, 2, floor=0.3)]
+    [0.565, 0.4]
+    """
+    if start <= floor or end > start:
+        return [end] * steps
+    ratio = max(0.0, end - floor) / (start - floor)
+    return [floor + (start - floor) * ratio**(step / steps)
+            for step in range(1, steps)] + [end]
+
+
+def cubic(start, end, steps):
+    """Shares that fall fast at first and slowly at last (Zhu and Gupta, 2017).
+
+    Examples
+    --------
+    >>> cubic(1.0, 0.2, 2)
+    [0.3, 0.2]
+    """
+    return [end + (start - end) * (1 - step / steps)**3
+            for step in range(1, steps)] + [end]
+
+
+SCHEDULES = {"geometric": geometric,
+             "cubic": lambda start, end, steps, floor: cubic(start, end, steps)}
