@@ -1,0 +1,1 @@
+"""Make a network cheaper in joules: training, masks and methods round an oracle."""
