@@ -304,7 +304,8 @@ class OneLineParser(argparse.ArgumentParser):
     """A parser whose errors are one line, as all others here."""
 
     def error(self, message):
-        self.exit(2, f"eyeriss-sim: {message}\n")
+        # A command's parser is called "eyeriss-sim simulate".
+        self.exit(2, f"{self.prog.split()[0]}: {message}\n")
 
 
 def main(argv=None):
@@ -315,6 +316,19 @@ def main(argv=None):
     commands = parser.add_subparsers(required=True, metavar="command")
     for add in (add_simulate, add_explain, add_machine, add_validate):
         add(commands)
+    run_command(parser, argv)
+
+
+def run_command(parser, argv):
+    """Parse, run the command's action, tell what is wrong with the input in one line.
+
+    Parameters
+    ----------
+    parser : OneLineParser
+        Each of its commands sets ``action``, a function of the arguments.
+    argv : list of str or None
+        None: those of the process.
+    """
     args = parser.parse_args(argv)
     if hasattr(sys.stdout, "reconfigure"):
         # A layer's name must not end a command on a terminal that lacks its letters.
@@ -332,7 +346,7 @@ def main(argv=None):
     except MemoryError:
         parser.error("not enough memory; lower the sizes or the batch")
     except KeyboardInterrupt:
-        parser.exit(130, "eyeriss-sim: interrupted\n")
+        parser.exit(130, f"{parser.prog}: interrupted\n")
 
 
 if __name__ == "__main__":

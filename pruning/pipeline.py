@@ -20,6 +20,7 @@ from pruning.report import DenseCosts, describe
 from pruning.schedules import SCHEDULES
 from pruning.shrink import shrink
 from pruning.targets import Energy, Target
+from pruning.training import fit
 
 PACE = 0.8      # of what is above the floor, a step, where only an accuracy is asked
 
@@ -281,7 +282,6 @@ class _Run:
     def _train(self, network, masks, step, epochs=None):
         if self.recipe is None:
             return
-        from pruning.training import fit
         recipe = self.recipe if epochs is None else replace(self.recipe, epochs=epochs)
         with torch.random.fork_rng():
             history = fit(

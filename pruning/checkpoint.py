@@ -1,0 +1,77 @@
+"""Trained networks as files: weights and, in the header, what they are."""
+
+import json
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from eyeriss_sim.atomic import replacing
+from eyeriss_sim.importers.tensors import load_weights
+from pruning.models import make_model
+
+KEY = "eyeriss-prune"      # of the header's metadata
+
+
+def save_model(path, model, metadata):
+    """Write a model's weights; the old file stays until the new one is whole.
+
+    Parameters
+    ----------
+    path : str or Path
+        ``.safetensors``.
+    model : torch.nn.Module
+    metadata : dict
+        What JSON can hold; ``network`` names one of ``pruning.models.MODELS``.
+        ``num_classes`` is needed if it is not 10.
+    """
+    if "network" not in metadata:
+        raise ValueError(f"{path}: the metadata need the network's name as \"network\"")
+    tensors = {name: tensor.detach().cpu().contiguous().clone()
+               for name, tensor in model.state_dict().items()}
+    with replacing(path) as fresh:
+        save_file(tensors, fresh, {KEY: json.dumps(metadata)})
+
+
+def read_metadata(path):
+    """What :func:`save_model` was told of a file's weights."""
+    path = Path(path)
+    if not path.is_file():
+        raise ValueError(f"{path}: no such file")
+    try:
+        with safe_open(path, "pt") as file:
+            return json.loads((file.metadata() or {})[KEY])
+    except (SafetensorError, KeyError, ValueError):
+        raise ValueError(f"{path}: not a checkpoint of eyeriss-prune, or cut "
+                         "short") from None
+
+
+def load_model(path, network=None):
+    """A network with the weights of a file.
+
+    Parameters
+    ----------
+    path : str or Path
+    network : str, optional
+        The network that it must be.
+
+    Returns
+    -------
+    torch.nn.Module
+        In evaluation mode.
+    dict
+        The metadata.
+
+    Raises
+    ------
+    ValueError
+        No such file, a file of another kind, a checkpoint of another network, tensors
+        that do not fit it.
+    """
+    metadata = read_metadata(path)
+    if network is not None and metadata["network"] != network:
+        raise ValueError(f"{path}: a checkpoint of {metadata['network']}, not of "
+                         f"{network}")
+    model = make_model(metadata["network"], metadata.get("num_classes", 10))
+    load_weights(model, path)
+    return model.eval(), metadata

@@ -1,0 +1,151 @@
+"""A dense network of the collection, trained on CIFAR-10 into a result folder."""
+
+import csv
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from eyeriss_sim.atomic import replacing
+from pruning.batches import Batches
+from pruning.checkpoint import load_model, save_model
+from pruning.models import make_model
+from pruning.recipe import Recipe
+from pruning.training import evaluate, fit
+
+# What was chosen on the 2,500 choosing images.
+RECIPES = {
+    "resnet20": Recipe(epochs=30),
+    "resnet18": Recipe(epochs=20, lr=0.1, crop=4),
+    "vgg16": Recipe(epochs=20, lr=0.05, crop=4),
+}
+
+
+def recipe_for(network, **changes):
+    """The recipe of a network, with the changes that are not None."""
+    return replace(RECIPES[network], **{key: value for key, value in changes.items()
+                                        if value is not None})
+
+
+def fitting_batches(splits, recipe, device="cpu"):
+    """The 45,000 fitting images in batches, as a recipe has them."""
+    return Batches(
+        splits.fit.images.to(device), splits.fit.labels.to(device), recipe.batch,
+        normalise=splits.normalise, crop=recipe.crop if recipe.augment else 0,
+        flip=recipe.augment)
+
+
+def accuracy_on(splits, split, model, recipe):
+    """Share of a split's images that a model gets right."""
+    return evaluate(model, splits.normalise(split.images), split.labels,
+                    precision=recipe.precision)
+
+
+def train_dense(network, splits, recipe, folder, *, data_name="CIFAR-10", test=True,
+                device=None, progress=True):
+    """Train, look at the test images once, keep everything in a folder.
+
+    Called again on its folder it goes on after the last whole epoch; if it was
+    finished, it only reads what it found.
+
+    Parameters
+    ----------
+    network : str
+        One of ``pruning.models.MODELS``.
+    splits : pruning.cifar10.Splits
+    recipe : Recipe
+    folder : str or Path
+        Gets ``weights.safetensors``, ``config.json``, ``metrics.json``,
+        ``epochs.csv`` and ``training.safetensors``, the state to resume from.
+    data_name : str
+        What the images are called beside each accuracy.
+    test : bool
+        False: the test images are left alone, while something is still to be chosen.
+    device : str, optional
+    progress : bool
+
+    Returns
+    -------
+    torch.nn.Module
+        In evaluation mode.
+    dict
+        What ``metrics.json`` says.
+
+    Raises
+    ------
+    ValueError
+        As :func:`pruning.training.fit`; a folder with another training in it.
+    """
+    folder = Path(folder)
+    config = {"network": network, "data": data_name, "recipe": recipe.as_dict()}
+    metrics = finished(folder, config, test)
+    if metrics:
+        return load_model(folder / "weights.safetensors", network)[0], metrics
+    device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    with torch.random.fork_rng():
+        torch.manual_seed(recipe.seed)
+        model = make_model(network)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / "config.json", config)
+    history = fit(
+        model, fitting_batches(splits, recipe, device), recipe, folder=folder,
+        evaluate=lambda model: accuracy_on(splits, splits.choosing, model, recipe),
+        device=device, progress=progress)
+    write_rows(folder / "epochs.csv", history.rows)
+    metrics = {
+        "network": network, "data": data_name, "seed": recipe.seed,
+        "epochs": recipe.epochs, "choosing_accuracy": history.accuracy,
+        "test_accuracy": (accuracy_on(splits, splits.test, model, recipe)
+                          if test else None),
+        "wall_minutes": history.wall_minutes, "cpu_minutes": history.cpu_minutes}
+    save_model(folder / "weights.safetensors", model, config | metrics)
+    # Last, because it says that all the rest is there.
+    write_json(folder / "metrics.json", metrics)
+    return model, metrics
+
+
+def finished(folder, config, test):
+    """What a finished training of this folder found; None if there is none."""
+    if (folder / "config.json").exists():
+        before = read_json(folder / "config.json")
+        for key in ("network", "data", "recipe"):
+            if before.get(key) != config[key]:
+                raise ValueError(
+                    f"{folder} holds a training with another {key}; "
+                    f"{difference(before.get(key), config[key])}; name another folder")
+    if not (folder / "metrics.json").exists():
+        return None
+    metrics = read_json(folder / "metrics.json")
+    return None if test and metrics["test_accuracy"] is None else metrics
+
+
+def difference(before, now):
+    """The first thing in which two entries of a config differ."""
+    if not isinstance(before, dict):
+        return f"{before}, not {now}"
+    key = next(key for key in now if before.get(key) != now[key])
+    return f"{key} {before.get(key)}, not {now[key]}"
+
+
+def read_json(path):
+    """One JSON file that this module wrote."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as problem:
+        raise ValueError(f"{path}: damaged ({problem}); delete it") from None
+
+
+def write_json(path, content):
+    """One JSON file, whole or not at all."""
+    with replacing(path) as fresh:
+        fresh.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+def write_rows(path, rows):
+    """Rows with the same keys as CSV."""
+    with replacing(path) as fresh:
+        with fresh.open("w", newline="", encoding="utf-8") as file:
+            table = csv.DictWriter(file, rows[0])
+            table.writeheader()
+            table.writerows(rows)

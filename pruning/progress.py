@@ -1,0 +1,62 @@
+"""How far a training is: a bar in a terminal, one line an epoch anywhere."""
+
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn)
+
+
+class Silent:
+    """Shows nothing."""
+
+    def step(self):
+        """One step of the optimizer is done."""
+
+    def epoch(self, row):
+        """One epoch is done; ``row`` is its row of the history."""
+
+
+class OnScreen(Silent):
+    """Shows steps as a bar and epochs as lines, on stderr."""
+
+    def __init__(self, bar, epochs, steps):
+        self.bar, self.epochs, self.steps = bar, epochs, steps
+        self.task = None
+
+    def step(self):
+        if self.task is None:
+            self.task = self.bar.add_task("steps", total=self.steps)
+        self.bar.advance(self.task)
+
+    def epoch(self, row):
+        accuracy = "" if row["accuracy"] is None else (
+            f"  accuracy {100 * row['accuracy']:.2f} %")
+        self.bar.console.print(
+            f"epoch {row['epoch']:>3} of {self.epochs}  loss {row['loss']:.4f}"
+            f"{accuracy}  {row['wall_s']:.1f} s", highlight=False)
+        self.bar.reset(self.task)
+
+
+@contextmanager
+def training_progress(recipe, steps, wanted):
+    """Something with ``step()`` and ``epoch(row)`` for the time of a training.
+
+    Parameters
+    ----------
+    recipe : Recipe
+    steps : int
+        Of one epoch.
+    wanted : bool
+        False: nothing is shown.
+    """
+    if not wanted:
+        yield Silent()
+        return
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
+               TimeRemainingColumn())
+    # Outside a terminal a bar would leave only its last state: lines are enough.
+    with Progress(*columns, console=console, transient=True,
+                  disable=not console.is_terminal) as bar:
+        yield OnScreen(bar, recipe.epochs, steps)

@@ -1,0 +1,99 @@
+"""How a network is trained: numbers only, so that a result can say them."""
+
+import math
+from dataclasses import asdict, dataclass
+
+OPTIMIZERS = ("sgd", "adamw")
+PRECISIONS = ("bfloat16", "float32")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """How :func:`pruning.training.fit` trains.
+
+    Parameters
+    ----------
+    epochs : int
+    optimizer : str
+        ``"sgd"`` (Nesterov's momentum) or ``"adamw"``.
+    lr : float
+        Learning rate at the top of the one cycle.
+    momentum : float
+        Of SGD; AdamW's first coefficient.
+    weight_decay : float
+        On weights of CONV and FC layers; never on biases and normalisation.
+    batch : int
+        Images of a step.
+    label_smoothing : float
+    augment : bool
+        Flip and crop the images.
+    crop : int
+        Pixels by which a crop moves an image at most.
+    ema : float
+        Decay of the exponential moving average of the weights, a step; it is the
+        average that is evaluated and kept. 0: none.
+    warm_up : float
+        Share of the steps in which the learning rate rises; then it falls to zero.
+    precision : str
+        ``"bfloat16"`` where that keeps accuracy (autocast), or ``"float32"``.
+    seed : int
+
+    Raises
+    ------
+    ValueError
+        A number out of its range, with the range.
+    """
+
+    epochs: int = 30
+    optimizer: str = "sgd"
+    lr: float = 0.2
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    batch: int = 128
+    label_smoothing: float = 0.0
+    augment: bool = True
+    crop: int = 2
+    ema: float = 0.0
+    warm_up: float = 0.2
+    precision: str = "bfloat16"
+    seed: int = 0
+
+    def __post_init__(self):
+        for key, known in (("optimizer", OPTIMIZERS), ("precision", PRECISIONS)):
+            if getattr(self, key) not in known:
+                raise ValueError(f"{key} is one of {', '.join(known)}; got "
+                                 f"{getattr(self, key)!r}")
+        for key, least in (("epochs", 1), ("batch", 1), ("crop", 0), ("seed", 0)):
+            value = getattr(self, key)
+            if not isinstance(value, int) or value < least:
+                raise ValueError(f"{key} must be a whole number of at least {least}, "
+                                 f"got {value}")
+        if not (0 < self.lr < math.inf and 0 <= self.weight_decay < math.inf):
+            raise ValueError("lr must be above 0 and weight_decay at least 0, both "
+                             f"finite, got {self.lr} and {self.weight_decay}")
+        for key in ("momentum", "label_smoothing", "ema", "warm_up"):
+            if not 0 <= getattr(self, key) < 1:
+                raise ValueError(f"{key} must be in 0 <= {key} < 1, got "
+                                 f"{getattr(self, key)}")
+
+    def as_dict(self):
+        """Names and numbers, as JSON takes them."""
+        return asdict(self)
+
+    def learning_rate(self, done):
+        """Learning rate when a share ``done`` (0..1) of all steps has been made.
+
+        One cycle (Smith and Topin 2017): along a line from zero up to ``lr`` in the
+        warm-up, then down along half a cosine to zero. A function of the step alone, so
+        a resumed training needs no scheduler's state.
+
+        Examples
+        --------
+        >>> recipe = Recipe(lr=0.4, warm_up=0.2)
+        >>> [round(recipe.learning_rate(done), 3) for done in (0, 0.1, 0.2, 0.6, 1)]
+        [0.0, 0.2, 0.4, 0.2, 0.0]
+        """
+        if done < self.warm_up:
+            return self.lr * done / self.warm_up
+        share = (done - self.warm_up) / (1 - self.warm_up)
+        return self.lr * (1 + math.cos(math.pi * share)) / 2

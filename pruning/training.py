@@ -1,0 +1,296 @@
+"""The one training loop: any model, any batches, masks after each step."""
+
+import math
+import time
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+
+import torch
+from torch.nn import functional
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from pruning.progress import training_progress
+from pruning.training_state import read_state, write_state
+
+CHECK_STEPS = 20    # between looks at the loss: each one waits for an accelerator
+
+
+@dataclass
+class History:
+    """What a training has to tell.
+
+    Parameters
+    ----------
+    rows : list of dict
+        One an epoch: epoch (from 1), loss (mean over its images), accuracy (share of
+        1; None where nothing was evaluated), lr (of its last step), wall_s, cpu_s.
+    """
+
+    rows: list = field(default_factory=list)
+
+    @property
+    def accuracy(self):
+        """Accuracy after the last epoch, or None."""
+        return self.rows[-1]["accuracy"] if self.rows else None
+
+    @property
+    def wall_minutes(self):
+        """Minutes on the clock, those before a resume included."""
+        return sum(row["wall_s"] for row in self.rows) / 60
+
+    @property
+    def cpu_minutes(self):
+        """Minutes of all cores together."""
+        return sum(row["cpu_s"] for row in self.rows) / 60
+
+
+class TrainingDiverged(ValueError):
+    """The loss or a weight is no longer a finite number."""
+
+
+def fit(model, batches, recipe, *, evaluate=None, folder=None, after_step=(),
+        device=None, progress=True):
+    """Train a model in place.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        Gives logits, shape (N, classes). Afterwards on ``device``, in evaluation mode.
+    batches : iterable with a length
+        Gives (images, labels) anew in each epoch: :class:`pruning.batches.Batches`, a
+        DataLoader. What it draws must come from torch's global generator (a DataLoader
+        does so by itself), if a resumed training is to equal an undisturbed one.
+    recipe : Recipe
+        Its ``batch``, ``augment`` and ``crop`` are for whoever makes ``batches``.
+    evaluate : callable, optional
+        Given the model (in evaluation mode) after each epoch; returns an accuracy.
+    folder : str or Path, optional
+        Where the state is kept after each epoch. A training that finds its own state
+        goes on from there; one that finds itself finished returns at once.
+    after_step : sequence of callables
+        Each called with (model, optimizer) before the first step, after each step of
+        the optimizer, and once more when the averaged weights have become the model's:
+        masks. A mask that holds for the weights holds for their average.
+    device : str or torch.device, optional
+        CUDA where there is one, else the CPU.
+    progress : bool
+        A bar and one line an epoch on stderr.
+
+    Returns
+    -------
+    History
+
+    Raises
+    ------
+    TrainingDiverged
+        NaN or infinite loss or weights. The model has the weights of the last good
+        epoch again, and ``folder`` its state.
+    ValueError
+        Batches without length or of wrong shape; a folder with the state of another
+        training.
+    """
+    device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    model.to(device, memory_format=torch.channels_last)
+    steps = number_of_steps(batches)
+    optimizer = make_optimizer(model, recipe)
+    average = None
+    if recipe.ema:
+        average = AveragedModel(
+            model, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema), use_buffers=True)
+    history = History()
+    if folder is not None:
+        history.rows = read_state(folder, model, optimizer, average, recipe, steps)
+    for hook in after_step:
+        hook(model, optimizer)
+    with torch.random.fork_rng(), training_progress(recipe, steps, progress) as show:
+        for epoch in range(len(history.rows) + 1, recipe.epochs + 1):
+            good = {name: tensor.clone()
+                    for name, tensor in (average or model).state_dict().items()}
+            clock, cpu = time.monotonic(), time.process_time()
+            # From the seed and the epoch alone, so that it holds after a resume.
+            torch.manual_seed(recipe.seed * 100_000 + epoch)
+            try:
+                loss = train_epoch(model, batches, recipe, optimizer, average,
+                                   after_step, (epoch - 1) * steps, steps, show)
+            except TrainingDiverged as problem:
+                (average or model).load_state_dict(good)
+                settle(model, average, optimizer, after_step)
+                kept = f"; {folder} keeps the state of epoch {epoch - 1}" if (
+                    folder is not None and epoch > 1) else ""
+                raise TrainingDiverged(
+                    f"epoch {epoch}: {problem}; lower lr ({recipe.lr:g}){kept}"
+                ) from None
+            accuracy = None
+            if evaluate is not None:
+                shown = average.module if average else model
+                accuracy = float(evaluate(shown.eval()))
+            history.rows.append({
+                "epoch": epoch, "loss": loss, "accuracy": accuracy,
+                "lr": optimizer.param_groups[0]["lr"],
+                "wall_s": time.monotonic() - clock,
+                "cpu_s": time.process_time() - cpu})
+            if folder is not None:
+                write_state(folder, model, optimizer, average, recipe, steps,
+                            history.rows)
+            show.epoch(history.rows[-1])
+    settle(model, average, optimizer, after_step)
+    return history
+
+
+def train_epoch(model, batches, recipe, optimizer, average, after_step, before, steps,
+                show):
+    """One pass over the batches; returns the mean loss of an image."""
+    device = next(model.parameters()).device
+    model.train()
+    total, images_seen = torch.zeros((), device=device), 0
+    for step, (images, labels) in enumerate(batches):
+        if not step:
+            check_batch(images, labels)
+        images, labels = images.to(device), labels.to(device)
+        if images.ndim == 4:
+            images = images.contiguous(memory_format=torch.channels_last)
+        for group in optimizer.param_groups:
+            # Of the middle of the step: neither the first nor the last is wasted.
+            group["lr"] = recipe.learning_rate(
+                (before + step + 0.5) / (steps * recipe.epochs))
+        with autocast(device, recipe.precision):
+            logits = outputs(model, images, labels) if not step else model(images)
+            loss = functional.cross_entropy(
+                logits, labels, label_smoothing=recipe.label_smoothing)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        for hook in after_step:
+            hook(model, optimizer)
+        if average:
+            average.update_parameters(model)
+        total += loss.detach() * len(labels)
+        images_seen += len(labels)
+        if step % CHECK_STEPS == 0 and not math.isfinite(total):
+            raise TrainingDiverged(f"the loss is {loss.item():g} at step {step + 1}")
+        show.step()
+    if not images_seen:
+        raise ValueError("the batches gave nothing; a DataLoader gives batches anew in "
+                         "each epoch, a generator does not")
+    mean = total.item() / images_seen
+    if not math.isfinite(mean):
+        raise TrainingDiverged(f"the loss is {mean:g}")
+    for name, tensor in (average or model).state_dict().items():
+        if tensor.is_floating_point() and not tensor.isfinite().all():
+            raise TrainingDiverged(f"{name} has values that are not finite")
+    return mean
+
+
+def settle(model, average, optimizer, after_step):
+    """Give the model the weights that count, and masks the last word."""
+    if average:
+        model.load_state_dict(average.module.state_dict())
+        for hook in after_step:
+            hook(model, optimizer)
+    model.eval()
+
+
+def make_optimizer(model, recipe):
+    """SGD or AdamW; weight decay on weights only, not on biases and normalisation."""
+    weights, others = [], []
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            (weights if parameter.ndim > 1 else others).append(parameter)
+    groups = [{"params": group, "weight_decay": decay}
+              for group, decay in ((weights, recipe.weight_decay), (others, 0.0))
+              if group]
+    if not groups:
+        raise ValueError("the model has no parameter that can be trained")
+    if recipe.optimizer == "sgd":
+        return torch.optim.SGD(groups, recipe.lr, recipe.momentum,
+                               nesterov=recipe.momentum > 0)
+    return torch.optim.AdamW(groups, recipe.lr, (recipe.momentum, 0.999))
+
+
+def autocast(device, precision):
+    """Where bfloat16 keeps accuracy, if the recipe asks for it."""
+    if precision == "float32":
+        return nullcontext()
+    return torch.autocast(device.type, torch.bfloat16)
+
+
+def number_of_steps(batches):
+    """Batches of an epoch."""
+    try:
+        steps = len(batches)
+    except TypeError:
+        raise ValueError("the batches need a length, from which the learning rate "
+                         "follows: a DataLoader, a list, Batches") from None
+    if not steps:
+        raise ValueError("there is no batch to train on")
+    return steps
+
+
+def check_batch(images, labels):
+    """Refuse what no classifier is trained on, before it fails far inside."""
+    if not (torch.is_tensor(images) and torch.is_tensor(labels)):
+        raise ValueError("a batch is two tensors, images and labels; got "
+                         f"{type(images).__name__} and {type(labels).__name__}")
+    if not images.is_floating_point():
+        raise ValueError(f"images must be floating-point numbers, got {images.dtype}; "
+                         "normalise them")
+    if labels.dtype != torch.int64 or labels.shape != images.shape[:1]:
+        raise ValueError(
+            f"labels must be int64, shape ({len(images)},), one for each image; got "
+            f"{labels.dtype}, shape {tuple(labels.shape)}")
+
+
+def outputs(model, images, labels):
+    """The model's logits for the first batch, whatever is wrong with it told."""
+    try:
+        logits = model(images)
+    except RuntimeError as problem:
+        raise ValueError(f"the model does not take images of shape "
+                         f"{tuple(images.shape)}: {str(problem).splitlines()[0]}"
+                         ) from problem
+    if logits.ndim != 2 or len(logits) != len(labels):
+        raise ValueError(f"the model must give logits, shape ({len(labels)}, classes); "
+                         f"got {tuple(logits.shape)}")
+    low, high = labels.min().item(), labels.max().item()
+    if low < 0 or high >= logits.shape[1]:
+        raise ValueError(f"labels {low} to {high} for a model with {logits.shape[1]} "
+                         "classes")
+    return logits
+
+
+@torch.no_grad()
+def evaluate(model, images, labels, *, batch=1000, precision="bfloat16"):
+    """Share of images that a model gets right.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        Its mode (training or evaluation) is as before afterwards.
+    images : float tensor, shape (N, C, H, W)
+        Normalised as in training.
+    labels : int64 tensor, shape (N,)
+    batch : int
+        Images at a time.
+    precision : str
+        As in :class:`Recipe`.
+
+    Returns
+    -------
+    float
+        0..1.
+    """
+    check_batch(images, labels)
+    device = next(model.parameters()).device
+    modes = {module: module.training for module in model.modules()}
+    model.eval()
+    right = 0
+    for some, truth in zip(images.split(batch), labels.split(batch)):
+        some, truth = some.to(device), truth.to(device)
+        if some.ndim == 4:
+            some = some.contiguous(memory_format=torch.channels_last)
+        with autocast(device, precision):
+            logits = model(some)
+        right += (logits.argmax(1) == truth).sum().item()
+    for module, mode in modes.items():
+        module.training = mode
+    return right / len(labels)

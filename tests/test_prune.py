@@ -1,0 +1,285 @@
+"""prune(): every method meets its target, trains under its masks, and says what is left."""
+
+import copy
+
+import pytest
+import torch
+from pruning_nets import batches, make, pictures
+from torch import nn
+
+from eyeriss_sim.oracle import EnergyOracle
+from pruning import Density, Energy, Loaders, Macs, Masks, Params, Recipe, prune, scores
+from pruning.calibration import columns_of, gather
+from pruning.controls import CONTROLS, control_epochs, shuffled
+from pruning.meters import Reference, meter_of
+from pruning.methods import METHODS
+from pruning.methods.psconv import periodic_supports
+from pruning.problem import Problem
+from pruning.prunable import prunable
+from pruning.schedules import geometric
+from pruning.selection import Order
+from pruning.shrink import shrink
+
+ONE_EPOCH = Recipe(epochs=1, lr=0.01, precision="float32")
+BY_TARGET = [name for name, one in METHODS.items()
+             if not one.own_levels and not one.shrinks]
+
+
+def problem_of(model, target, **options):
+    weights = prunable(model)
+    oracle = EnergyOracle("eap_tool")
+    reference = Reference.of(model, weights, oracle, pictures())
+    return Problem(copy.deepcopy(model), weights, reference, oracle, pictures(64),
+                   target, Masks.dense(model, weights), zero_images=8, **options)
+
+
+@pytest.mark.parametrize("target", [Energy(0.7), Density(0.4), Macs(0.5), Params(0.5)])
+@pytest.mark.parametrize("name", BY_TARGET)
+def test_a_method_meets_its_target_to_one_weight(name, target):
+    model = make("option A")
+    options = {"iterations": 5} if name == "synflow" else {}
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    found = prune(model, name, target, data=batches(), **options)
+    assert found.report["met"] <= target.share
+    weights = prunable(model)
+    meter = meter_of(target, model, weights, found.reference, EnergyOracle("eap_tool"),
+                     Loaders.of(batches()).images(512, 0)[:64])
+    largest = max(float(price.max()) for price in meter.prices.values())
+    assert found.report["met"] > target.share - largest * (1 + 1e-9)
+    assert Masks.of(found.network, weights).nested_in(found.masks)
+    assert all(torch.equal(value, before[key])
+               for key, value in model.state_dict().items())
+
+
+@pytest.mark.parametrize("name", [*BY_TARGET, "channels", "psconv", "psconv_random"])
+def test_a_pruned_network_never_costs_more_than_the_dense_one_with_its_zeros(name):
+    model = make("option A")
+    problem = problem_of(model, Energy(0.8))
+    masks = METHODS[name].choose(problem)
+    dense = problem.oracle(model, problem.few_images).total_uJ
+    pruned = copy.deepcopy(model)
+    problem.oracle(pruned, problem.few_images)
+    masks.apply(pruned)
+    assert problem.oracle(pruned).total_uJ < dense
+
+
+@pytest.mark.parametrize("name", ["option A", "option B", "chain", "separable"])
+@pytest.mark.parametrize("target", [Energy(0.8), Macs(0.5), Params(0.5), Density(0.5)])
+def test_channels_meet_a_target_with_the_network_that_is_really_built(name, target):
+    model = make(name)
+    problem = problem_of(model, target)
+    masks = METHODS["channels"].choose(problem)
+    small = shrink(model, pictures(), masks)
+    assert problem.cost(small) <= target.share
+    masked = copy.deepcopy(model)
+    masks.apply(masked)
+    with torch.no_grad():
+        assert torch.allclose(small(pictures()), masked(pictures()), atol=1e-5)
+
+
+def test_channels_save_on_a_machine_where_zero_weights_save_nothing():
+    chip = EnergyOracle("eyeriss_chip")
+    found = prune(make("option A"), "channels", Energy(0.8), data=batches(),
+                  oracle=chip)
+    assert found.report["energy_rel_eyeriss_chip"] == found.report["met"] <= 0.8
+    with pytest.raises(ValueError, match="energy=0.8 cannot be reached: with all "
+                       r"prunable weights at zero 1.0000 of the energy on eyeriss_chip"):
+        prune(make("option A"), "energy_budget", Energy(0.8), data=batches(),
+              oracle=chip)
+
+
+def test_methods_compose_channels_first():
+    model = make("option A")
+    found = prune(model, "channels+energy_budget", [Energy(0.8), Energy(0.6)],
+                  data=batches(), recipe=ONE_EPOCH)
+    assert found.report["met"] <= 0.6 < found.report["met"] + 0.01
+    assert found.channel_masks.keys() == prunable(model).keys()
+    rebuilt = shrink(model, pictures(), found.channel_masks)
+    rebuilt.load_state_dict(found.network.state_dict())
+    assert Masks.of(rebuilt, found.masks).nested_in(found.masks)
+
+
+def test_training_keeps_the_masks_and_steps_are_nested(tmp_path):
+    model = make("option A")
+    data = Loaders(batches(), batches(1, seed=2))
+    found = prune(model, "magnitude_global", Density(0.3), data=data, recipe=ONE_EPOCH,
+                  steps=3, folder=tmp_path)
+    assert [row["step"] for row in found.history] == ["step1", "step2", "step3"]
+    assert found.report["weights_rel"] == pytest.approx(0.3, abs=1e-3)
+    assert Masks.of(found.network, found.masks).nested_in(found.masks)
+    assert (tmp_path / "magnitude_global" / "step3").is_dir()
+    again = prune(model, "magnitude_global", Density(0.3), data=data, recipe=ONE_EPOCH,
+                  steps=3, folder=tmp_path)
+    assert again.masks == found.masks
+    for key, value in found.network.state_dict().items():
+        assert torch.equal(value, again.network.state_dict()[key])
+
+
+def test_a_step_below_the_accuracy_floor_is_taken_back():
+    data = Loaders(batches(), batches(1, seed=2))
+    found = prune(make("chain"), "energy_aware", data=data, accuracy_floor=1.01)
+    assert found.report["met"] == 1 and found.masks.density == 1
+    found = prune(make("chain"), "magnitude_global", data=data, accuracy_floor=0.0)
+    assert found.report["met"] - found.report["floor"] < 1e-3
+
+
+@pytest.mark.parametrize("allocation", ["energy", "magnitude", "uniform"])
+@pytest.mark.parametrize("imitate", ["dense", "current"])
+def test_energy_aware_errors_are_below_those_of_removal_alone(allocation, imitate):
+    model = make("option A")
+    problem = problem_of(model, Density(0.3))
+    masks = METHODS["energy_aware"].choose(
+        problem, allocation=allocation, imitate=imitate, rows=2048)
+    plain = problem_of(model, Density(0.3))
+    METHODS["magnitude_uniform"].choose(plain).apply(plain.model)
+    assert masks.density == pytest.approx(0.3, abs=1e-3)
+    # Each layer alone, on the inputs that it really gets, beside dense outputs.
+    for name, one in problem.prunables.items():
+        moments = gather(problem.model, [one.layer], pictures(64), dense=model)
+        error = float(moments[one.layer].error(columns_of(
+            problem.model.get_parameter(name), one.groups)).sum())
+        assert error < float(moments[one.layer].output_power.sum())
+    with torch.no_grad():
+        truth = model(pictures())
+        errors = [float((one.model(pictures()) - truth).square().mean())
+                  for one in (problem, plain)]
+    assert errors[0] < errors[1]
+
+
+def test_energy_aware_pruning_goes_on_within_its_own_masks():
+    model = make("chain")
+    found = prune(model, "energy_aware", Energy(0.6), data=batches(), steps=2)
+    first = prune(model, "energy_aware", Energy(
+        geometric(1, 0.6, 2, found.report["floor"])[0]), data=batches())
+    assert found.masks.nested_in(first.masks)
+
+
+@pytest.mark.parametrize("name", ["chain", "option A", "option B"])
+def test_synaptic_flow_is_conserved(name):
+    model = make(name)
+    for module in model.modules():
+        if getattr(module, "bias", None) is not None:
+            nn.init.zeros_(module.bias)
+    flow = {key: float(score.sum()) for key, score in scores.synflow(
+        model, prunable(model), pictures()).items()}
+    if name == "chain":
+        assert list(flow.values()) == pytest.approx([flow["8.weight"]] * 3, rel=1e-9)
+        return
+    total = flow["fc.weight"]
+    assert flow["stem.weight"] == pytest.approx(total, rel=1e-9)
+    # A branch alone carries less than the whole, and a block's two layers the same.
+    assert flow["conv1a.weight"] == pytest.approx(flow["conv1b.weight"], rel=1e-9)
+    assert flow["conv1a.weight"] < total
+    if name == "option B":          # a cut through the branch and the projection
+        assert flow["conv2b.weight"] + flow["project.weight"] == pytest.approx(
+            total, rel=1e-9)
+
+
+def test_synflow_scores_no_weight_zero_behind_max_pooling():
+    flow = scores.synflow(make("chain"), ["0.weight"], pictures())
+    assert (flow["0.weight"] > 0).all()
+
+
+def test_synflow_in_many_iterations_keeps_every_layer_where_one_empties_some():
+    torch.manual_seed(0)
+    layers = []
+    for width in (32, 4, 32, 4, 32):
+        layers += [nn.LazyConv2d(width, 3, padding=1, bias=False), nn.ReLU()]
+    model = nn.Sequential(*layers, nn.Flatten(), nn.LazyLinear(5))
+    model(pictures())
+    left = {iterations: min(prune(
+        model, "synflow", Density(0.01), data=batches(), iterations=iterations
+        ).masks.densities.values()) for iterations in (1, 100)}
+    assert left[100] > 0 and left[1] < left[100]
+
+
+@pytest.mark.parametrize("support, taps", [(1, 16), (2, 23), (3, 30), (4, 37)])
+def test_periodic_kernels_have_exact_densities(support, taps):
+    model = nn.Sequential(nn.Conv2d(3, 16, 3), nn.Conv2d(16, 24, 3),
+                          nn.Conv2d(24, 8, 1), nn.Flatten(), nn.Linear(8 * 16, 5))
+    found = prune(model, "psconv", data=batches(), support=support)
+    densities = found.masks.densities
+    assert densities["1.weight"] == taps / 72
+    assert [densities[f"{name}.weight"] for name in (0, 2, 4)] == [1, 1, 1]
+    assert "energy_rel_eap_tool_periodic" in found.report
+    alone = prune(model, "psconv_random", data=batches(), support=support)
+    assert alone.masks.densities["1.weight"] == pytest.approx(support / 9)
+    assert (alone.masks["1.weight"].flatten(2).sum(-1) == support).all()
+
+
+def test_supports_of_a_period_cover_all_taps_and_repeat_where_variants_are_few():
+    assert periodic_supports(2, 8)[:7].any(0).all()
+    few = periodic_supports(4, 8, 1, variants=3)
+    assert len({tuple(one.flatten().tolist()) for one in few}) == 4
+    assert torch.equal(few[0], few[3]) and few[7].all()
+    assert periodic_supports(3, 4, dense_kernels=0).sum() == 12
+
+
+@pytest.mark.parametrize("control", CONTROLS)
+def test_controls_train_what_they_say(control):
+    model = make("chain")
+    found = prune(model, "magnitude_global", Density(0.4), data=batches(),
+                  recipe=ONE_EPOCH, control=control, dense_epochs=2)
+    plain = prune(model, "magnitude_global", Density(0.4), data=batches()).masks
+    assert len(found.history) == control_epochs(control, 1, 1, 2)
+    if control == "dense":
+        assert found.masks.density == 1
+    else:
+        assert found.masks.densities == plain.densities
+        assert (found.masks == plain) == (control in ("reinit", "scratch"))
+    assert Masks.of(found.network, found.masks).nested_in(found.masks)
+
+
+def test_a_shuffled_mask_keeps_its_count():
+    masks = Masks({"a": torch.arange(100).reshape(10, 10) < 30})
+    other = shuffled(masks, 0)
+    assert other.kept == 30 and other != masks == masks
+
+
+def test_the_readmes_ten_lines_run(tmp_path):
+    import re
+    from pathlib import Path
+    text = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    code = next(block for block in re.findall(r"```python\n(.*?)```", text, re.S)
+                if "prune(" in block)
+    names = {"my_model": make("option A"), "my_loader": batches()}
+    exec(code.replace("Energy(0.5)", "Energy(0.8)"), names)
+    assert names["pruned"].report["met"] <= 0.8
+
+
+@pytest.mark.parametrize("call, words", [
+    (dict(method="lottery"), "unknown method 'lottery'; known: channels, energy_aware"),
+    (dict(target=Energy(0.05)), r"energy=0.05 cannot be reached: with all .*; ask for "),
+    (dict(method="synflow", target=Energy(0.05)), "energy=0.05 cannot be reached"),
+    (dict(method="channels", target=Energy(0.05)), "one channel a layer"),
+    (dict(target=0.5), "a target is Energy, Density, Macs or Params, got 0.5"),
+    (dict(target=None), "needs a target, as Energy"),
+    (dict(method="psconv"), "psconv has levels of its own and takes no target; set "),
+    (dict(method="psconv", target=None, support=5), "support must be 1 to 4 of 9"),
+    (dict(include=["layer9.*"]), r"pattern 'layer9.\*' matches no layer of Residual"),
+    (dict(model=nn.Sequential(nn.ReLU())), "Sequential has no layer to prune"),
+    (dict(data=[torch.randn(4, 3, 8, 8)]), r"data must give batches of \(images, lab"),
+    (dict(data=[]), "data gave no image"),
+    (dict(data=[(torch.randn(4, 1, 8, 8), torch.zeros(4).long())]),
+     r"Residual does not take images of shape \(4, 1, 8, 8\)"),
+    (dict(method="channels+energy_budget", target=[Energy(0.9)]), "2 methods need as m"),
+    (dict(steps=0), "steps must be at least 1"), (dict(schedule="x"), "known: geometric"),
+    (dict(alpha=3), "energy_aware has no option 'alpha'; it has removed, rows"),
+    (dict(imitate="me"), "imitate must be one of dense, current"),
+    (dict(accuracy_floor=0.9), "an accuracy floor needs images to choose by"),
+    (dict(control="x"), "unknown control 'x'; known: reinit"),
+    (dict(control="reinit"), "control 'reinit' is a training and needs a recipe"),
+])
+def test_what_cannot_be_pruned_is_refused_in_one_line(call, words):
+    call = {"model": make("option A"), "method": "energy_aware", "target": Energy(0.8),
+            "data": batches(), **call}
+    with pytest.raises(ValueError, match=words) as caught:
+        prune(**call)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_order_is_exact_on_a_meter_of_one_layer():
+    weights = nn.Linear(4, 1, bias=False)
+    order = Order({"weight": torch.tensor([[3.0, 1.0, 4.0, 2.0]])},
+                  {"weight": weights.weight.shape})
+    assert order.masks(2)["weight"].tolist() == [[True, False, True, False]]
