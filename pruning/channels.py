@@ -14,6 +14,7 @@ from torch.fx.passes.shape_prop import ShapeProp
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from pruning.masks import Masks
+from pruning.placed import PlacedChannels, trace
 
 CONVS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 KEEPING = (      # modules that work on each channel alone
@@ -170,7 +171,7 @@ def find_channels(model, images):
     """
     kind = type(model).__name__
     try:
-        graph = fx.symbolic_trace(model)
+        graph = trace(model)
     except Exception as problem:
         raise ValueError(f"{kind} cannot be traced for channel pruning: "
                          f"{str(problem).splitlines()[0]}") from problem
@@ -248,6 +249,9 @@ class _Walk:
             return self._known(self.norms, name, labels)
         if isinstance(module, nn.Flatten) and module.start_dim == 1 and len(shape) == 2:
             return _flat(labels, given_shape)
+        if isinstance(module, PlacedChannels):
+            return [labels[place] if place < len(labels) else self.ties.fresh(1)[0]
+                    for place in module.places.tolist()]
         return labels if isinstance(module, KEEPING) else None
 
     def _layer(self, name, labels, filters):
@@ -345,4 +349,3 @@ def channel_padding(node, dims):
                           or _argument(node, 3, "value", None)):
         return None
     return tuple(channels)
-

@@ -81,6 +81,171 @@ def run_train(args):
           f"{metrics['cpu_minutes']:.1f} CPU min; in {folder}")
 
 
+def add_run(commands):
+    """``run``: prune a trained network, rung by rung, into result folders."""
+    from pruning.controls import CONTROLS
+    from pruning.methods import METHODS
+    from pruning.models import MODELS
+    from pruning.schedules import SCHEDULES
+    cmd = commands.add_parser(
+        "run", help="prune a network of the collection",
+        epilog="Several targets are a ladder: each rung is pruned from the one before. "
+               "Killed at any time, the same command goes on; rungs that are finished "
+               "are only read. Methods: " + ", ".join(METHODS)
+               + "; or channels+METHOD, with targets as energy=0.7+energy=0.5.")
+    cmd.add_argument("--network", required=True, help=", ".join(MODELS))
+    cmd.add_argument("--method", required=True, metavar="M")
+    cmd.add_argument("--target", action="append", default=[], metavar="Q=SHARE",
+                     help="energy=0.5, density=, macs=, params=; again for a ladder")
+    cmd.add_argument("--option", action="append", default=[], metavar="KEY=VALUE",
+                     help="of the method: support=2")
+    add_data_options(cmd)
+    cmd.add_argument("--dense", metavar="FOLDER",
+                     help="trained network (default: runs/NETWORK_dense_sSEED)")
+    cmd.add_argument("--out", metavar="FOLDER",
+                     help="gets a folder a rung (default: runs/NETWORK_METHOD_sSEED)")
+    cmd.add_argument("--hardware", default="eap_tool", metavar="H",
+                     help="that energies are of (default: eap_tool)")
+    cmd.add_argument("--images", type=whole_number, default=1, metavar="N",
+                     help="batch of the energy (default: 1)")
+    cmd.add_argument("--epochs", type=whole_number, default=3, metavar="N",
+                     help="of training a step (default: 3)")
+    cmd.add_argument("--lr", type=float, metavar="X",
+                     help="at its top (default: a quarter of the dense network's)")
+    cmd.add_argument("--steps", type=whole_number, default=1, metavar="N",
+                     help="from one rung to the next (default: 1)")
+    cmd.add_argument("--schedule", choices=SCHEDULES, default="geometric",
+                     help="of the steps (default: geometric)")
+    cmd.add_argument("--accuracy-floor", type=float, metavar="SHARE",
+                     help="a step that ends below it is taken back; without a target: "
+                          "prune until then")
+    cmd.add_argument("--control", choices=CONTROLS)
+    for which in ("include", "exclude"):
+        cmd.add_argument(f"--{which}", action="append", default=[], metavar="PATTERN",
+                         help=f"layers to {which}: 'layer1.*'")
+    cmd.add_argument("--seed", type=int, default=0, metavar="N")
+    cmd.add_argument("--no-test", action="store_true",
+                     help="leave the test images alone, to choose something first")
+    add_machine_options(cmd)
+    cmd.set_defaults(action=run_run)
+
+
+def run_run(args):
+    from dataclasses import replace
+
+    import torch
+
+    from eyeriss_sim.oracle import EnergyOracle
+    from pruning.batches import Batches
+    from pruning.checkpoint import load_model
+    from pruning.dense import RECIPES, accuracy_on, fitting_batches
+    from pruning.ladder import climb
+    from pruning.loaders import Loaders
+    from pruning.models import MODELS, make_model
+    args.network = args.network.lower()
+    if args.network not in MODELS:
+        make_model(args.network)        # says which there are
+    rungs = rungs_of(args)
+    folder = args.dense or f"runs/{args.network}_dense_s{args.seed}"
+    try:
+        model, trained = load_model(f"{folder}/weights.safetensors", args.network)
+    except ValueError as problem:
+        raise ValueError(f"{problem}; eyeriss-prune train {args.network} trains the "
+                         "dense network first, or --dense names one") from None
+    choose_machine(args)
+    splits = load_data(args)
+    dense = replace(RECIPES[args.network], **trained["recipe"])
+    recipe = replace(dense, epochs=args.epochs, lr=args.lr or dense.lr / 4,
+                     seed=args.seed)
+    # As many epochs in all as a network that was trained dense and then pruned.
+    fresh = replace(dense, epochs=dense.epochs + args.epochs * args.steps,
+                    seed=args.seed)
+    data = Loaders(
+        fitting_batches(splits, recipe),
+        Batches(splits.choosing.images, splits.choosing.labels, 1000,
+                normalise=splits.normalise),
+        Batches(splits.fit.images, splits.fit.labels, 1000, normalise=splits.normalise))
+
+    def make_fresh():
+        with torch.random.fork_rng():
+            torch.manual_seed(args.seed)
+            return make_model(args.network)
+
+    def test(network):
+        return accuracy_on(splits, splits.test, network, recipe)
+
+    out = args.out or f"runs/{args.network}_{args.method}_s{args.seed}" + (
+        f"_{args.control}" if args.control else "")
+    results = climb(
+        model, args.method, rungs, out, data=data, recipe=recipe, fresh_recipe=fresh,
+        config={"network": args.network, "data": args.data_name,
+                "dense": trained["recipe"]},
+        make_fresh=make_fresh, oracle=EnergyOracle(args.hardware, batch=args.images),
+        control=args.control, test=None if args.no_test else test, seed=args.seed,
+        steps=args.steps, schedule=args.schedule, accuracy_floor=args.accuracy_floor,
+        dense_epochs=dense.epochs, include=args.include or ["*"], exclude=args.exclude,
+        device=args.device, progress=True)
+    from pruning.compare import collect, print_table
+    print_table(collect([out]))
+    print(f"{len(results)} rungs in {out}; accuracies are on {args.data_name}")
+
+
+def rungs_of(args):
+    """The rungs that targets and options name."""
+    from pruning.ladder import Rung
+    from pruning.methods import find_method
+    from pruning.targets import parse_target
+    for name in args.method.split("+"):
+        find_method(name)
+    options = {}
+    for text in args.option:
+        key, _, value = text.partition("=")
+        options[key] = number_or_text(value)
+    rungs = []
+    for text in args.target:
+        targets = tuple(map(parse_target, text.split("+")))
+        rungs.append(Rung(targets[0] if len(targets) == 1 else targets, options))
+    return rungs or [Rung(None, options)]
+
+
+def number_or_text(text):
+    """What a method's option is: a number where it reads as one."""
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            pass
+    return {"true": True, "false": False}.get(text.lower(), text)
+
+
+def add_compare(commands):
+    """``compare A B C``: accuracy against energy of results."""
+    cmd = commands.add_parser("compare", help="results beside each other, as a figure")
+    cmd.add_argument("folders", nargs="+", metavar="FOLDER",
+                     help="a result, or a folder with results in it")
+    cmd.add_argument("--out", default="compare.png", metavar="FILE.png",
+                     help="figure; its table goes beside it as .csv "
+                          "(default: compare.png)")
+    cmd.set_defaults(action=run_compare)
+
+
+def run_compare(args):
+    from pathlib import Path
+
+    from eyeriss_sim.atomic import replacing
+    from pruning.compare import collect, draw, print_table
+    out = Path(args.out)
+    if out.suffix != ".png":
+        raise ValueError(f"--out {out}: the figure is a .png file")
+    table = collect(args.folders)
+    with replacing(out.with_suffix(".csv")) as fresh:
+        table.to_csv(fresh, index=False)
+    with replacing(out) as fresh:
+        draw(table).savefig(fresh, format="png", dpi=130)
+    print_table(table)
+    print(f"written: {out} and {out.with_suffix('.csv')}")
+
+
 def percent(share):
     """An accuracy as it is printed."""
     return "not looked at" if share is None else f"{100 * share:.2f} %"
@@ -109,7 +274,7 @@ def choose_machine(args):
                              f"{str(problem).splitlines()[0]}") from None
 
 
-COMMANDS = (add_train,)     # a new command: one add_* and one entry here
+COMMANDS = (add_train, add_run, add_compare)    # a new one: add_* and an entry here
 
 
 def main(argv=None):

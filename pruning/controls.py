@@ -83,6 +83,6 @@ def control_epochs(control, epochs, steps, dense_epochs):
     dense_epochs : int
         Of the dense network's training.
     """
-    return {"reinit": dense_epochs, "random": dense_epochs,
-            "scratch": dense_epochs + epochs * steps, "dense": epochs * steps,
-            "shuffle": epochs * steps}[control]
+    if control not in FROM_FRESH_WEIGHTS:
+        return epochs * steps
+    return dense_epochs + (epochs * steps if control == "scratch" else 0)

@@ -15,10 +15,14 @@ class Loaders:
         For weights and calibration: a DataLoader, a list, ``pruning.batches.Batches``.
     choose : iterable, optional
         For accuracies that decide something; never the test images.
+    calibrate : iterable, optional
+        For zeros and output errors, as ``fit`` but without augmentation; ``fit`` unless
+        given.
     """
 
     fit: object
     choose: object = None
+    calibrate: object = None
 
     @classmethod
     def of(cls, data):
@@ -26,7 +30,7 @@ class Loaders:
         return data if isinstance(data, cls) else cls(data)
 
     def images(self, count, seed):
-        """The first images of the fitting batches, as many as asked for or there are.
+        """The first calibration images, as many as asked for or there are.
 
         Raises
         ------
@@ -36,8 +40,9 @@ class Loaders:
         found, have = [], 0
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            for batch in self.fit:
-                if not isinstance(batch, (tuple, list)) or not torch.is_tensor(batch[0]):
+            for batch in self.fit if self.calibrate is None else self.calibrate:
+                if not (isinstance(batch, (tuple, list))
+                        and torch.is_tensor(batch[0])):
                     raise ValueError("data must give batches of (images, labels), got "
                                      f"{type(batch).__name__}")
                 found.append(batch[0][:count - have].cpu())

@@ -12,16 +12,17 @@ from pruning.controls import (
     FROM_FRESH_WEIGHTS, check_control, control_epochs, control_masks, fresh)
 from pruning.loaders import Loaders, accuracy
 from pruning.masks import Masks
-from pruning.meters import Reference, meter_of
+from pruning.meters import meter_of
 from pruning.methods import find_method
 from pruning.problem import Problem
 from pruning.prunable import prunable
-from pruning.report import DenseCosts, describe
+from pruning.report import Baseline, describe
 from pruning.schedules import SCHEDULES
 from pruning.shrink import shrink
 from pruning.targets import Energy, Target
 from pruning.training import fit
 
+ZERO_IMAGES = 64        # of the calibration images, that measure zeros
 PACE = 0.8      # of what is above the floor, a step, where only an accuracy is asked
 
 
@@ -35,9 +36,9 @@ class Pruned:
         With zeros under its masks; a smaller network where channels went.
     masks : Masks
         Of ``network``.
-    channel_masks : Masks or None
-        Of the given model, where channels went: with them ``shrink`` builds the
-        network.
+    shrinks : tuple of Masks
+        Where channels went: ``shrink`` by each in turn builds the network from the
+        dense one.
     report : dict
         met: share of the target's quantity when the masks were chosen, with the
         activation zeros of that moment. floor: the least share. accuracy. And
@@ -46,24 +47,24 @@ class Pruned:
         Energy by layer and level on each hardware.
     history : list of dict
         One row an epoch, with its step.
-    reference : Reference
-    dense : DenseCosts
+    baseline : Baseline
+        The dense network.
     """
 
     network: torch.nn.Module
     masks: Masks
-    channel_masks: Masks | None
+    shrinks: tuple
     report: dict
     layers: pd.DataFrame
     history: list = field(default_factory=list)
-    reference: Reference = None
-    dense: DenseCosts = None
+    baseline: Baseline = None
 
 
 def prune(model, method="energy_aware", target=None, *, data, oracle=None, recipe=None,
           steps=1, schedule="geometric", accuracy_floor=None, control=None,
-          dense_epochs=None, before=None, include=("*",), exclude=(), seed=0,
-          calibration=512, folder=None, device=None, progress=False, **options):
+          dense_epochs=None, make_fresh=None, baseline=None, shrinks=(),
+          include=("*",), exclude=(), seed=0, calibration=512, folder=None,
+          device=None, progress=False, **options):
     """Prune a network to a share of what it costs.
 
     Parameters
@@ -94,8 +95,13 @@ def prune(model, method="energy_aware", target=None, *, data, oracle=None, recip
         One of ``pruning.controls.CONTROLS``: prune, then train that control instead.
     dense_epochs : int, optional
         Of the given model's training; for controls from fresh weights.
-    before : Pruned, optional
-        What was pruned before, for shares relative to the dense network.
+    make_fresh : callable, optional
+        Gives a network with fresh weights for such controls; by default the
+        modules' ``reset_parameters`` do.
+    baseline : Baseline, optional
+        Of the dense network, where ``model`` is one that was pruned before.
+    shrinks : tuple of Masks
+        By which channels went before.
     include, exclude : sequence of str
         Patterns of layer names.
     seed : int
@@ -137,7 +143,8 @@ def prune(model, method="energy_aware", target=None, *, data, oracle=None, recip
     common = dict(data=Loaders.of(data), oracle=oracle or EnergyOracle("eap_tool"),
                   recipe=recipe, steps=steps, schedule=schedule,
                   accuracy_floor=accuracy_floor, include=include, exclude=exclude,
-                  seed=seed, calibration=calibration, device=device, progress=progress)
+                  seed=seed, calibration=calibration, device=device, progress=progress,
+                  make_fresh=make_fresh)
     check_control(control)
     if control and len(names) > 1:
         raise ValueError(f"{method}: a control follows one method, not a composition")
@@ -148,7 +155,8 @@ def prune(model, method="energy_aware", target=None, *, data, oracle=None, recip
     for place, (name, wanted) in enumerate(zip(names, targets)):
         last = place == len(names) - 1
         run = _Run(model if found is None else found.network, name, wanted,
-                   before=found or before, options=options,
+                   baseline=found.baseline if found else baseline, options=options,
+                   shrinks=found.shrinks if found else shrinks,
                    folder=folder and Path(folder) / name, **common)
         if control and last:
             found = run.control(control, dense_epochs)
@@ -161,8 +169,8 @@ class _Run:
     """One method, step by step."""
 
     def __init__(self, model, method, target, *, data, oracle, recipe, steps, schedule,
-                 accuracy_floor, before, include, exclude, seed, calibration, folder,
-                 device, progress, options):
+                 accuracy_floor, baseline, shrinks, include, exclude, seed, calibration,
+                 folder, device, progress, make_fresh, options):
         self.given, self.method, self.target = model, find_method(method), target
         self.method.check_options(options)
         if schedule not in SCHEDULES:
@@ -183,21 +191,23 @@ class _Run:
         self.prunables = prunable(model, include, exclude)
         self.images = data.images(calibration, seed)
         _check_images(model, self.images)
-        self.before = before
-        self.few = self.images[:64]
-        self.reference = before.reference if before else Reference.of(
+        self.few = self.images[:ZERO_IMAGES]
+        self.baseline = baseline or Baseline.of(
             model, self.prunables, oracle, self.few)
-        self.dense = before.dense if before else DenseCosts(model, self.few)
+        self.shrinks, self.make_fresh = tuple(shrinks), make_fresh
         self.history = []
 
     def _check_target(self, target, accuracy_floor):
         if self.method.own_levels:
             if target is not None:
                 raise ValueError(f"{self.method.name} has levels of its own and takes "
-                                 f"no target; set {', '.join(self.method.options)}")
+                                 "no target; set " + ", ".join(self.method.options))
         elif target is None and accuracy_floor is None:
-            raise ValueError(f"{self.method.name} needs a target, as Energy(0.5), or an "
-                             "accuracy_floor")
+            raise ValueError(f"{self.method.name} needs a target, as Energy(0.5), or "
+                             "an accuracy_floor")
+        elif target is None and self.method.shrinks:
+            raise ValueError(f"{self.method.name} needs a target: whole channels go in "
+                             "one step")
         elif target is not None and not isinstance(target, Target):
             raise ValueError(f"a target is Energy, Density, Macs or Params, got "
                              f"{target!r}")
@@ -207,29 +217,24 @@ class _Run:
         network = copy.deepcopy(self.given)
         masks = Masks.of(network, self.prunables)
         meter = self._meter(network)
-        best = (network, masks, None, self._share(meter, masks), None)
+        best = (network, masks, self.shrinks, meter and meter.share(masks), None)
         for place, target in enumerate(self._targets(meter, masks), 1):
             network = copy.deepcopy(network)
             masks, met = self._choose(network, masks, target)
-            channel_masks = None
+            shrinks = self.shrinks
             if self.method.shrinks:
-                channel_masks = self._channel_masks(masks)
+                shrinks = (*shrinks, masks)
                 network = shrink(network, self.images, masks)
                 masks = Masks.of(network, prunable(network))
             self._train(network, masks, f"step{place}")
             right = self._accuracy(network)
             if self.accuracy_floor is not None and right < self.accuracy_floor:
                 break
-            best = (network, masks, channel_masks, met, right)
-            if self.method.shrinks:
-                break
+            best = (network, masks, shrinks, met, right)
         return self._result(*best, floor=meter.floor if meter else None)
 
-    def _channel_masks(self, masks):
-        return masks
-
     def control(self, control, dense_epochs):
-        """The masks of all steps without training between them, and then the control."""
+        """The masks that pruning finds, and then the control's training under them."""
         if self.recipe is None:
             raise ValueError(f"control {control!r} is a training and needs a recipe")
         if control in FROM_FRESH_WEIGHTS and dense_epochs is None:
@@ -239,18 +244,22 @@ class _Run:
             raise ValueError("controls are for masks of weights; channels go for good")
         pruned = self.prune()
         masks = control_masks(control, pruned.masks, self.seed + 1)
-        network = (fresh(self.given, self.seed + 1) if control in FROM_FRESH_WEIGHTS
-                   else copy.deepcopy(self.given))
+        if control not in FROM_FRESH_WEIGHTS:
+            network = copy.deepcopy(self.given)
+        elif self.make_fresh is not None:
+            network = self.make_fresh()
+        else:
+            network = fresh(self.given, self.seed + 1)
         self.history = []
         self._train(network, masks, f"control_{control}", control_epochs(
             control, self.recipe.epochs, self.steps, dense_epochs))
-        return self._result(network, masks, None, pruned.report["met"],
+        return self._result(network, masks, self.shrinks, pruned.report["met"],
                             self._accuracy(network), pruned.report["floor"])
 
     def _targets(self, meter, masks):
         if self.method.own_levels:
             return [None]
-        if self.method.shrinks and self.target is not None:
+        if self.method.shrinks:
             return [self.target]
         start, floor = meter.share(masks), meter.floor
         if self.target is None:
@@ -262,15 +271,14 @@ class _Run:
     def _meter(self, network):
         if self.method.own_levels:
             return None
-        return meter_of(self.target or Energy(1), network, self.prunables,
-                        self.reference, self.oracle, self.few)
-
-    def _share(self, meter, masks):
-        return None if meter is None else meter.share(masks)
+        return meter_of(
+            self.target or Energy(1), network, self.prunables, self.baseline.reference,
+            self.oracle, self.few)
 
     def _choose(self, network, masks, target):
-        problem = Problem(network, self.prunables, self.reference, self.oracle,
-                          self.images, target, masks, self.seed, len(self.few))
+        problem = Problem(network, self.prunables, self.baseline.reference,
+                          self.oracle, self.images, target, masks, self.seed,
+                          len(self.few))
         chosen = self.method.choose(problem, **self.options)
         chosen.apply(network)
         if self.method.own_levels:
@@ -299,15 +307,13 @@ class _Run:
             return None
         return accuracy(network.eval(), self.data.choose)
 
-    def _result(self, network, masks, channel_masks, met, right, floor):
-        summary, layers = describe(network, self.reference, self.dense,
-                                   self.method.filter_code)
-        before = self.before.channel_masks if self.before else None
+    def _result(self, network, masks, shrinks, met, right, floor):
+        summary, layers = describe(network, self.baseline, self.method.filter_code)
         report = {"method": self.method.name,
                   "target": str(self.target) if self.target else None, "met": met,
                   "floor": floor, "accuracy": right, "seed": self.seed, **summary}
-        return Pruned(network, masks, channel_masks or before, report, layers,
-                      self.history, self.reference, self.dense)
+        return Pruned(network, masks, shrinks, report, layers, self.history,
+                      self.baseline)
 
 
 def _falling(start, floor):

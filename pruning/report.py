@@ -1,13 +1,15 @@
 """What a pruned network costs, on every kind of zeros, beside the dense one."""
 
 import copy
+from dataclasses import dataclass
 
 import pandas as pd
+import torch
 
 from eyeriss_sim.energy import PRICED_LEVELS
 from eyeriss_sim.oracle import EnergyOracle
 from pruning.masks import Masks
-from pruning.meters import macs_by_layer
+from pruning.meters import Reference, macs_by_layer
 from pruning.prunable import prunable
 
 # Which zeros pay differs: all of them, those of activations, none.
@@ -34,31 +36,40 @@ def oracles(filter_code=None):
     return found
 
 
-class DenseCosts:
-    """The dense network's energies, measured once for many reports.
+@dataclass(frozen=True, eq=False)
+class Baseline:
+    """What the dense network costs, measured once for many rungs and reports.
 
     Parameters
     ----------
-    model : torch.nn.Module
+    reference : Reference
+        That targets are relative to.
+    energies : dict of str to float
+        uJ of a batch by report column.
     images : Tensor
         That measure zeros, of the pruned networks, too.
     """
 
-    def __init__(self, model, images):
-        self.images = images
-        self.model = copy.deepcopy(model)
-        self.energies = {key: oracle(self.model, images).total_uJ
-                         for key, oracle in oracles().items()}
+    reference: Reference
+    energies: dict
+    images: torch.Tensor
+
+    @classmethod
+    def of(cls, model, prunables, oracle, images):
+        """Measure a dense network."""
+        model = copy.deepcopy(model)
+        return cls(Reference.of(model, prunables, oracle, images),
+                   {key: one(model, images).total_uJ for key, one in oracles().items()},
+                   images)
 
 
-def describe(network, reference, dense, filter_code=None):
+def describe(network, baseline, filter_code=None):
     """Costs of a pruned network with its own measured zeros.
 
     Parameters
     ----------
     network : torch.nn.Module
-    reference : Reference
-    dense : DenseCosts
+    baseline : Baseline
     filter_code : str, optional
 
     Returns
@@ -70,10 +81,10 @@ def describe(network, reference, dense, filter_code=None):
         One row a layer, hardware and batch: densities, and energy by level in MAC
         energies.
     """
-    network = copy.deepcopy(network)
+    network, reference = copy.deepcopy(network), baseline.reference
     weights = prunable(network)
     masks = Masks.of(network, weights)
-    macs = macs_by_layer(network, dense.images)
+    macs = macs_by_layer(network, baseline.images)
     pruned = {one.layer for one in weights.values()}
     left = sum(count for layer, count in macs.items() if layer not in pruned)
     left += sum(macs.get(weights[name].layer, 0) * density
@@ -86,11 +97,11 @@ def describe(network, reference, dense, filter_code=None):
         "macs": round(left), "macs_rel": left / reference.macs}
     tables = []
     for key, oracle in oracles(filter_code).items():
-        result = oracle(network, dense.images)
+        result = oracle(network, baseline.images)
         # A code of its own is compared with the dense network in the usual one.
-        usual = key if key in dense.energies else key.replace(f"_{filter_code}", "")
+        usual = key if key in baseline.energies else key.replace(f"_{filter_code}", "")
         summary[f"energy_uJ_{key}"] = result.total_uJ / oracle.batch
-        summary[f"energy_rel_{key}"] = result.total_uJ / dense.energies[usual]
+        summary[f"energy_rel_{key}"] = result.total_uJ / baseline.energies[usual]
         tables.append(_layer_rows(result))
     return summary, pd.concat(tables, ignore_index=True)
 

@@ -6,27 +6,7 @@ import torch
 from torch import nn
 
 from pruning.channels import channel_padding, find_channels
-
-
-class PlacedChannels(nn.Module):
-    """Puts channels where they are to be among channels of zeros.
-
-    Parameters
-    ----------
-    places : sequence of int
-        For each channel of the result the channel that goes there, or -1 for zeros.
-    channels : int
-        That come in.
-    """
-
-    def __init__(self, places, channels):
-        super().__init__()
-        places = torch.tensor(places, dtype=torch.int64)
-        self.register_buffer("places", torch.where(places < 0, channels, places))
-
-    def forward(self, x):
-        blank = x.new_zeros(x.shape[0], 1, *x.shape[2:])
-        return torch.cat([x, blank], 1).index_select(1, self.places)
+from pruning.placed import PlacedChannels
 
 
 def shrink(model, images, masks):
@@ -92,7 +72,8 @@ def _built(channels, gone, images, kind):
             if held is None:
                 continue
             kept = held[left(numbers).to(held.device)].clone()
-            setattr(norm, key, nn.Parameter(kept) if key in ("weight", "bias") else kept)
+            learns = isinstance(held, nn.Parameter)
+            setattr(norm, key, nn.Parameter(kept) if learns else kept)
     _place_padding(channels, left)
     graph.recompile()
     try:
@@ -108,6 +89,16 @@ def _place_padding(channels, left):
     """Channels of zeros, of which some went, become an explicit placing."""
     graph = channels.graph
     for node in list(graph.graph.nodes):
+        if node.op == "call_module" and isinstance(
+                graph.get_submodule(node.target), PlacedChannels):
+            placed = graph.get_submodule(node.target)
+            came = left(channels.values[node.all_input_nodes[0]]).tolist()
+            order = {old: new for new, old in enumerate(came)}
+            kept = left(channels.values[node]).to(placed.places.device)
+            places = [order.get(old, -1) for old in placed.places[kept].tolist()]
+            graph.set_submodule(node.target, PlacedChannels(places, len(came)).to(
+                placed.places.device))
+            continue
         if node.op != "call_function" or getattr(
                 node.target, "__name__", "") != "pad" or node not in channels.values:
             continue

@@ -19,7 +19,8 @@ class Residual(nn.Module):
 
     def __init__(self, project=False):
         super().__init__()
-        self.stem, self.bn = nn.Conv2d(3, 8, 3, padding=1, bias=False), nn.BatchNorm2d(8)
+        self.stem = nn.Conv2d(3, 8, 3, padding=1, bias=False)
+        self.bn = nn.BatchNorm2d(8)
         self.conv1a, self.bn1a = nn.Conv2d(8, 8, 3, padding=1), nn.BatchNorm2d(8)
         self.conv1b, self.bn1b = nn.Conv2d(8, 8, 3, padding=1), nn.BatchNorm2d(8)
         self.conv2a, self.bn2a = nn.Conv2d(8, 16, 3, 2, 1), nn.BatchNorm2d(16)

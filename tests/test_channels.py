@@ -38,6 +38,19 @@ def test_the_smaller_network_gives_the_outputs_of_the_masked_one(name, share):
     assert all(weight.grad is not None for weight in small.parameters())
 
 
+@pytest.mark.parametrize("name", NETS)
+def test_a_smaller_network_shrinks_again(name):
+    model = make(name)
+    for seed in range(3):
+        channels = find_channels(model, pictures())
+        masks = channels.masks(random_groups(channels, 0.3, seed), prunable(model))
+        masked = copy.deepcopy(model)
+        masks.apply(masked)
+        model = shrink(model, pictures(), masks)
+        with torch.no_grad():
+            assert torch.allclose(model(pictures()), masked(pictures()), atol=1e-5)
+
+
 def test_a_sum_ties_what_it_adds_and_padding_shifts_it():
     channels = find_channels(make("option A"), pictures())
     first, second = channels.outputs["conv1b"], channels.outputs["conv2b"]

@@ -1,4 +1,4 @@
-"""Projection onto an energy budget: a knapsack of weights, filled by worth per joule."""
+"""Projection onto an energy budget: a knapsack, filled by worth per joule."""
 
 from pruning import scores
 from pruning.methods import register

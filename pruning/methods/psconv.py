@@ -88,8 +88,8 @@ def periodic_supports(support, period=8, dense_kernels=1, variants=None, seed=0)
     chosen = []
     for _ in range(variants if slots else 0):
         places = torch.randperm(len(every), generator=draw).tolist()
-        least = min((one for one in (every[place] for place in places)
-                     if one not in chosen), key=lambda one: float(used[list(one)].sum()))
+        fresh = [every[place] for place in places if every[place] not in chosen]
+        least = min(fresh, key=lambda one: float(used[list(one)].sum()))
         used[list(least)] += 1
         chosen.append(least)
     supports = torch.ones(period, TAPS, dtype=torch.bool)

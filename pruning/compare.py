@@ -1,0 +1,131 @@
+"""Results beside each other: accuracy against energy, as a table and as a figure."""
+
+from pathlib import Path
+
+import pandas as pd
+from matplotlib.figure import Figure
+from rich.console import Console
+from rich.table import Table
+
+from pruning.result import read_json
+
+PANELS = {"energy_rel_eap_tool": "energy, every zero saves (eap_tool)",
+          "energy_rel_eyeriss_chip": "energy, activation zeros save (eyeriss_chip)"}
+COLOURS = ("#4269d0", "#efb118", "#ff725c", "#6cc5b0", "#3ca951", "#ff8ab7", "#a463f2",
+           "#97bbf5", "#9c6b4e", "#9498a0")
+MARKS = "os^Dv<>PX*"
+
+
+def collect(folders):
+    """Metrics of result folders, or of all rungs in a folder of them.
+
+    Parameters
+    ----------
+    folders : sequence of str or Path
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row a result: network, method, control, rung, seed, accuracy (test images
+        where they were looked at, else those to choose by), energies and sizes.
+
+    Raises
+    ------
+    ValueError
+        A folder without a result.
+    """
+    rows = []
+    for folder in map(Path, folders):
+        if not folder.is_dir():
+            raise ValueError(f"{folder}: no such folder")
+        files = sorted(folder.rglob("metrics.json"))
+        if not files:
+            raise ValueError(f"{folder}: no result in it; eyeriss-prune run makes one")
+        for file in files:
+            rows.append(_row(file))
+    return pd.DataFrame(rows)
+
+
+def _row(file):
+    metrics = read_json(file)
+    config = read_json(file.with_name("config.json"))
+    test, choosing = metrics.get("test_accuracy"), metrics.get(
+        "accuracy", metrics.get("choosing_accuracy"))
+    row = {"network": config.get("network"), "method": metrics.get("method", "dense"),
+           "control": metrics.get("control"), "rung": metrics.get("rung", "dense"),
+           "seed": metrics.get("seed"), "data": config.get("data"),
+           "accuracy": choosing if test is None else test,
+           "images": "choosing" if test is None else "test",
+           "floor": metrics.get("floor")}
+    dense = "method" not in metrics         # a training of the dense network
+    for key in (*PANELS, "energy_rel_eap_tool_b16", "energy_rel_eyeriss_chip_b16",
+                "weights_rel", "macs_rel", "params_rel"):
+        row[key] = 1.0 if dense else metrics.get(key)
+    row["folder"] = str(file.parent)
+    return row
+
+
+def print_table(table):
+    """The table on standard output, at most 100 columns wide."""
+    console = Console(width=100, highlight=False)
+    shown = Table(box=None, pad_edge=False)
+    for heading in ("network", "method", "rung", "seed"):
+        shown.add_column(heading)
+    for heading in ("accuracy", "eap_tool", "at 16", "chip", "weights", "MACs",
+                    "floor"):
+        shown.add_column(heading, justify="right")
+    for row in table.to_dict("records"):
+        method = row["method"] + (f" ({row['control']})" if row["control"] else "")
+        shares = (row["energy_rel_eap_tool"], row["energy_rel_eap_tool_b16"],
+                  row["energy_rel_eyeriss_chip"], row["weights_rel"], row["macs_rel"],
+                  row["floor"])
+        shown.add_row(
+            str(row["network"]), method, row["rung"], str(row["seed"]),
+            "-" if pd.isna(row["accuracy"]) else f"{100 * row['accuracy']:.2f} %",
+            *("-" if pd.isna(share) else f"{share:.3f}" for share in shares))
+    console.print(shown)
+    console.print("energies of one image relative to the dense network's, each with "
+                  "its own zeros; floor: every\nprunable weight zero")
+
+
+def draw(table):
+    """Accuracy against energy, a panel a hardware, a line a method and control.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    figure = Figure(figsize=(11, 4.6), layout="constrained")
+    panels = figure.subplots(1, len(PANELS), sharey=True)
+    rows = table[table.accuracy.notna()].fillna({"control": ""})
+    lines = list(rows[rows.method != "dense"].groupby(
+        ["network", "method", "control"], sort=False))
+    several = rows.network.nunique() > 1
+    for panel, (key, label) in zip(panels, PANELS.items()):
+        for place, ((network, method, control), line) in enumerate(lines):
+            name = " ".join(part for part in (
+                network if several else "", method, control) if part)
+            mean = line.groupby("rung", sort=False)[[key, "accuracy"]].mean(
+                ).sort_values(key)
+            panel.plot(mean[key], 100 * mean.accuracy, label=name,
+                       color=COLOURS[place % len(COLOURS)],
+                       marker=MARKS[place % len(MARKS)], markersize=5, linewidth=1.5)
+        for network, dense in rows[rows.method == "dense"].groupby("network"):
+            panel.plot(1, 100 * dense.accuracy.mean(), "k*", markersize=11,
+                       label=f"{network} dense" if several else "dense")
+        floor = rows.floor.dropna()
+        if key == "energy_rel_eap_tool" and floor.nunique() == 1:
+            panel.axvline(floor.iloc[0], color="#bbbbbb", linewidth=1, zorder=0)
+            panel.annotate("floor", (floor.iloc[0], 1), (2, -10),
+                           xycoords=("data", "axes fraction"),
+                           textcoords="offset points", color="#888888")
+        panel.set_xlabel(f"{label}, dense = 1")
+        panel.grid(color="#eeeeee")
+        panel.set_axisbelow(True)
+        panel.spines[["top", "right"]].set_visible(False)
+    data = ", ".join(sorted(set(rows.data.dropna())))
+    panels[0].set_ylabel("accuracy, %")
+    figure.suptitle(f"Accuracy against energy ({data})" if data
+                    else "Accuracy against energy", x=0.01, ha="left")
+    panels[0].legend(frameon=False, fontsize=8)
+    return figure

@@ -1,0 +1,117 @@
+"""A result folder: weights, masks, what was asked and what came out."""
+
+import copy
+import json
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from eyeriss_sim.atomic import replacing
+from pruning.dense import difference, write_json, write_rows
+from pruning.masks import Masks
+from pruning.shrink import shrink
+
+
+def save_result(folder, pruned, config, metrics):
+    """Write a pruned network and all that is known of it.
+
+    Parameters
+    ----------
+    folder : str or Path
+    pruned : Pruned
+    config : dict
+        What was asked, as JSON takes it; a later run is compared with it.
+    metrics : dict
+        Added to ``pruned.report``.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors = {name: value.detach().cpu().contiguous().clone()
+               for name, value in pruned.network.state_dict().items()}
+    with replacing(folder / "weights.safetensors") as fresh:
+        save_file(tensors, fresh)
+    pruned.masks.save(folder / "masks.safetensors")
+    for place, masks in enumerate(pruned.shrinks, 1):
+        masks.save(folder / f"channels{place}.safetensors")
+    with replacing(folder / "layers.csv") as fresh:
+        pruned.layers.to_csv(fresh, index=False)
+    if pruned.history:
+        write_rows(folder / "epochs.csv", pruned.history)
+    everything = {**pruned.report, **metrics}
+    write_rows(folder / "metrics.csv", [everything])
+    write_json(folder / "config.json",
+               {**config, "image_shape": list(pruned.baseline.images.shape[1:])})
+    # Last, because it says that all the rest is there.
+    write_json(folder / "metrics.json", everything)
+
+
+def finished(folder, config):
+    """The metrics of a folder, or None where nothing is finished yet.
+
+    Raises
+    ------
+    ValueError
+        The folder holds another pruning.
+    """
+    folder = Path(folder)
+    if not (folder / "metrics.json").exists():
+        return None
+    before = read_json(folder / "config.json")
+    for key, value in json.loads(json.dumps(config)).items():
+        if before.get(key) != value:
+            raise ValueError(f"{folder} holds a pruning with another {key}; "
+                             f"{difference(before.get(key), value)}; name another "
+                             "folder")
+    return read_json(folder / "metrics.json")
+
+
+def read_json(path):
+    """What a JSON file says."""
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as problem:
+        raise ValueError(f"{path}: no result file, or cut short: "
+                         f"{str(problem).splitlines()[0]}") from None
+
+
+def load_result(folder, dense):
+    """The network of a result folder.
+
+    Parameters
+    ----------
+    folder : str or Path
+    dense : torch.nn.Module
+        A network of the kind that was pruned, with any weights; left as it is.
+
+    Returns
+    -------
+    network : torch.nn.Module
+        In evaluation mode.
+    masks : Masks
+    shrinks : tuple of Masks
+        By which channels went.
+
+    Raises
+    ------
+    ValueError
+        Files that are missing, cut short or of another network.
+    """
+    folder = Path(folder)
+    shape = read_json(folder / "config.json")["image_shape"]
+    network, shrinks = dense, []
+    for place in range(1, 1 + len(list(folder.glob("channels*.safetensors")))):
+        shrinks.append(Masks.load(folder / f"channels{place}.safetensors"))
+        network = shrink(network, torch.zeros(1, *shape), shrinks[-1])
+    if network is dense:
+        network = copy.deepcopy(dense)
+    try:
+        network.load_state_dict(load_file(folder / "weights.safetensors"))
+    except (SafetensorError, OSError, RuntimeError) as problem:
+        lines = [line.strip() for line in str(problem).splitlines()]
+        raise ValueError(f"{folder}/weights.safetensors: does not fit "
+                         f"{type(dense).__name__}: {' '.join(lines[:2])}") from None
+    masks = Masks.load(folder / "masks.safetensors")
+    masks.check(network)
+    return network.eval(), masks, tuple(shrinks)

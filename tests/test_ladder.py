@@ -1,0 +1,128 @@
+"""Ladders resume and are kept; results are read again; compare draws what there is."""
+
+import json
+
+import pytest
+import torch
+from pruning_nets import batches, make, pictures
+
+from pruning import Energy, Loaders, Masks, Recipe
+from pruning.compare import collect, draw, print_table
+from pruning.ladder import Rung, climb
+from pruning.result import load_result
+
+RECIPE = Recipe(epochs=1, lr=0.01, precision="float32")
+CALLS = []
+
+
+def ladder(folder, method, rungs, **options):
+    def test(network):
+        CALLS.append(1)
+        return 0.25
+
+    CALLS.clear()
+    return climb(make("option A"), method, rungs, folder,
+                 data=Loaders(batches(), batches(1, 2)), recipe=RECIPE, test=test,
+                 config={"network": "small", "data": "noise"},
+                 make_fresh=lambda: make("option A", seed=5), **options)
+
+
+def energies(*shares):
+    return [Rung(Energy(share)) for share in shares]
+
+
+@pytest.mark.parametrize("method", ["energy_budget", "channels"])
+def test_each_rung_starts_from_the_one_before_and_is_kept(tmp_path, method):
+    first = ladder(tmp_path, method, energies(0.9, 0.8))
+    assert len(CALLS) == 2
+    assert [one["rung"] for one in first] == ["energy=0.9", "energy=0.8"]
+    assert all(one["met"] <= share for one, share in zip(first, (0.9, 0.8)))
+    again = ladder(tmp_path, method, energies(0.9, 0.8, 0.7))
+    assert again[:2] == first and len(CALLS) == 1
+    names = {file.name for file in (tmp_path / "energy=0.7").iterdir()}
+    assert {"weights.safetensors", "masks.safetensors", "config.json", "metrics.json",
+            "metrics.csv", "epochs.csv", "layers.csv"} <= names
+    loaded = [load_result(tmp_path / one["rung"], make("option A")) for one in again]
+    sizes = [masks.kept for _, masks, _ in loaded]
+    assert sizes == sorted(sizes, reverse=True)
+    for network, masks, shrinks in loaded:
+        assert Masks.of(network, masks).nested_in(masks)
+        assert network(pictures()).shape == (8, 5)
+    if method == "energy_budget":
+        assert loaded[2][1].nested_in(loaded[1][1])
+    else:
+        assert [len(shrinks) for _, _, shrinks in loaded] == [1, 2, 3]
+
+
+def test_methods_at_initialisation_start_each_rung_from_fresh_weights(tmp_path):
+    results = ladder(tmp_path, "psconv", [Rung(None, {"support": 4}),
+                                          Rung(None, {"support": 2})],
+                     fresh_recipe=Recipe(epochs=2, lr=0.01, precision="float32"))
+    assert [one["rung"] for one in results] == ["support=4", "support=2"]
+    rows = (tmp_path / "support=2" / "epochs.csv").read_text().splitlines()
+    assert len(rows) == 3
+    mild, sparse = results
+    assert sparse["energy_rel_eap_tool_periodic"] < mild["energy_rel_eap_tool"]
+
+
+def test_compositions_and_controls_start_from_the_dense_network(tmp_path):
+    found = ladder(tmp_path / "both", "channels+energy_budget",
+                   [Rung((Energy(0.9), Energy(0.8)))])
+    assert found[0]["rung"] == "energy=0.9_energy=0.8"
+    network, masks, shrinks = load_result(
+        tmp_path / "both" / "energy=0.9_energy=0.8", make("option A"))
+    assert len(shrinks) == 1 and Masks.of(network, masks).nested_in(masks)
+    ladder(tmp_path / "shuffled", "energy_budget", energies(0.9), control="shuffle")
+    config = json.loads((tmp_path / "shuffled" / "energy=0.9" / "config.json"
+                         ).read_text())
+    assert config["control"] == "shuffle" and config["image_shape"] == [3, 8, 8]
+
+
+def test_a_folder_with_another_pruning_is_refused(tmp_path):
+    ladder(tmp_path, "random", energies(0.9))
+    with pytest.raises(ValueError, match="holds a pruning with another steps|options"):
+        ladder(tmp_path, "random", energies(0.9), steps=2)
+    with pytest.raises(ValueError, match="another method; random, not synflow"):
+        ladder(tmp_path, "synflow", energies(0.9))
+
+
+def test_results_that_are_damaged_are_refused_in_one_line(tmp_path):
+    ladder(tmp_path, "random", energies(0.9))
+    folder = tmp_path / "energy=0.9"
+    with pytest.raises(ValueError, match="does not fit Sequential") as caught:
+        load_result(folder, make("chain"))
+    assert "\n" not in str(caught.value)
+    (folder / "config.json").write_text("{")
+    with pytest.raises(ValueError, match="config.json: no result file, or cut short"):
+        load_result(folder, make("option A"))
+
+
+def test_compare_draws_every_method_once(tmp_path, capsys):
+    for method in ("random", "energy_budget"):
+        ladder(tmp_path / method, method, energies(0.9, 0.8))
+    table = collect([tmp_path / "random", tmp_path / "energy_budget"])
+    assert len(table) == 4 and set(table.images) == {"test"}
+    assert (table.accuracy == 0.25).all()
+    figure = draw(table)
+    labels = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+    assert labels == ["random", "energy_budget"]
+    print_table(table)
+    lines = capsys.readouterr().out.splitlines()
+    assert all(len(line) <= 100 for line in lines)
+    assert "25.00 %" in lines[1] and "energy=0.8" in lines[1]
+    with pytest.raises(ValueError, match="no result in it"):
+        (tmp_path / "empty").mkdir()
+        collect([tmp_path / "empty"])
+    with pytest.raises(ValueError, match="no such folder"):
+        collect([tmp_path / "nowhere"])
+
+
+def test_a_network_that_was_loaded_again_gives_the_same_outputs(tmp_path):
+    from pruning import prune
+    from pruning.result import save_result
+    model = make("option A")
+    pruned = prune(model, "channels", Energy(0.8), data=batches())
+    save_result(tmp_path, pruned, {}, {})
+    network, _, _ = load_result(tmp_path, make("option A", seed=3))
+    with torch.no_grad():
+        assert torch.allclose(network(pictures()), pruned.network(pictures()))
