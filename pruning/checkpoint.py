@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from eyeriss_sim.atomic import replacing
 from eyeriss_sim.importers.tensors import load_weights
@@ -30,7 +30,8 @@ def save_model(path, model, metadata):
     tensors = {name: tensor.detach().cpu().contiguous().clone()
                for name, tensor in model.state_dict().items()}
     with replacing(path) as fresh:
-        save_file(tensors, fresh, {KEY: json.dumps(metadata)})
+        # Not save_file: what it writes only the owner may read.
+        fresh.write_bytes(save(tensors, {KEY: json.dumps(metadata)}))
 
 
 def read_metadata(path):

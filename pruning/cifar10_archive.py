@@ -47,7 +47,7 @@ def read_archive(path, records=RECORDS):
         No such archive, a missing file, a wrong size or number of records, a label
         above 9, a pickle with anything but arrays, bytes, lists and dictionaries.
     """
-    path = find_archive(Path(path))
+    path = find_archive(path)
     if path.is_dir():
         return read_files(path, records, FolderFiles(path))
     try:
@@ -60,6 +60,7 @@ def read_archive(path, records=RECORDS):
 
 def find_archive(path):
     """The folder or file that holds the batches, at ``path`` or right in it."""
+    path = Path(path)
     if path.is_file():
         return path
     if not path.is_dir():
@@ -214,7 +215,9 @@ class PixelUnpickler(pickle.Unpickler):
 
 
 def download(folder, url=URL, md5=MD5, progress=None):
-    """Fetch the binary archive, unless it is there; checked before it takes its name.
+    """Fetch the binary archive, unless a folder has CIFAR-10 already.
+
+    It is checked before it takes its name.
 
     Parameters
     ----------
@@ -227,16 +230,17 @@ def download(folder, url=URL, md5=MD5, progress=None):
     Returns
     -------
     Path
-        The archive.
+        The archive, or what was there.
 
     Raises
     ------
     ValueError
         It cannot be fetched, or has another checksum.
     """
-    archive = Path(folder) / Path(url).name
-    if archive.exists():
-        return archive
+    try:
+        return find_archive(folder)
+    except ValueError:
+        archive = Path(folder) / Path(url).name
     archive.parent.mkdir(parents=True, exist_ok=True)
     digest, done = hashlib.md5(usedforsecurity=False), 0
     with replacing(archive) as fresh:

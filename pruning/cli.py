@@ -33,7 +33,8 @@ def add_train(commands):
                      help="how far a crop moves an image at most")
     cmd.add_argument("--no-augment", dest="augment", action="store_const", const=False,
                      help="neither flip nor crop")
-    cmd.add_argument("--precision", choices=PRECISIONS)
+    cmd.add_argument("--precision", choices=PRECISIONS,
+                     help="float32 for CPUs that have no bfloat16 instructions")
     cmd.add_argument("--no-test", action="store_true",
                      help="leave the test images alone, to choose something first")
     add_machine_options(cmd)

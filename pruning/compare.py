@@ -68,7 +68,7 @@ def _row(file):
 def print_table(table):
     """The table on standard output, at most 100 columns wide."""
     console = Console(width=100, highlight=False)
-    shown = Table(box=None, pad_edge=False)
+    shown = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
     for heading in ("network", "method", "rung", "seed"):
         shown.add_column(heading)
     for heading in ("accuracy", "eap_tool", "at 16", "chip", "weights", "MACs",

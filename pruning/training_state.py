@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from eyeriss_sim.atomic import replacing
 
@@ -34,7 +34,8 @@ def write_state(folder, model, optimizer, average, recipe, steps, rows):
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     with replacing(folder / STATE_FILE) as fresh:
-        save_file(tensors, fresh, {"training": json.dumps(rest)})
+        # Not save_file: what it writes only the owner may read.
+        fresh.write_bytes(save(tensors, {"training": json.dumps(rest)}))
 
 
 def read_state(folder, model, optimizer, average, recipe, steps):

@@ -197,6 +197,10 @@ def test_normalised_fitting_images_have_mean_0_and_deviation_1():
     torch.testing.assert_close(splits.normalise(images[5]), normalised[5])
 
 
+def test_download_fetches_nothing_where_cifar10_is(archive):
+    assert download(archive.parent, "file:///nowhere", "") == archive
+
+
 def test_download_checks_what_it_got_and_is_not_repeated(tmp_path):
     source = tmp_path / "site" / "cifar-10-binary.tar.gz"
     source.parent.mkdir()

@@ -60,6 +60,8 @@ def test_checkpoint_gives_back_weights_and_metadata(tmp_path):
     loaded, metadata = load_model(path, "resnet20")
     assert metadata == {"network": "resnet20", "test_accuracy": 0.875}
     assert not loaded.training
+    (tmp_path / "any").touch()
+    assert path.stat().st_mode == (tmp_path / "any").stat().st_mode     # to be shared
     for name, tensor in model.state_dict().items():
         assert torch.equal(loaded.state_dict()[name], tensor)
 
