@@ -41,7 +41,7 @@ def cubic(start, end, steps):
 
     Examples
     --------
-    >>> cubic(1.0, 0.2, 2)
+    >>> [round(share, 3) for share in cubic(1.0, 0.2, 2)]
     [0.3, 0.2]
     """
     return [end + (start - end) * (1 - step / steps)**3
