@@ -114,11 +114,13 @@ def draw(table):
             panel.plot(1, 100 * dense.accuracy.mean(), "k*", markersize=11,
                        label=f"{network} dense" if several else "dense")
         floor = rows.floor.dropna()
-        if key == "energy_rel_eap_tool" and floor.nunique() == 1:
-            panel.axvline(floor.iloc[0], color="#bbbbbb", linewidth=1, zorder=0)
-            panel.annotate("floor", (floor.iloc[0], 1), (2, -10),
+        if key == "energy_rel_eap_tool" and len(floor) and not several:
+            panel.axvline(floor.mean(), color="#bbbbbb", linewidth=1, zorder=0)
+            panel.annotate("floor", (floor.mean(), 1), (2, -10),
                            xycoords=("data", "axes fraction"),
                            textcoords="offset points", color="#888888")
+        # One scale from zero: a hair's breadth must not look like a saving.
+        panel.set_xlim(0, 1.05 * max(1, rows[list(PANELS)].max().max()))
         panel.set_xlabel(f"{label}, dense = 1")
         panel.grid(color="#eeeeee")
         panel.set_axisbelow(True)
