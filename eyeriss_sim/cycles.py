@@ -1,6 +1,6 @@
 """Cycles of a layer by cause."""
 
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from math import ceil
 
 import numpy as np
@@ -45,7 +45,7 @@ class Cycles:
     @property
     def total(self):
         """Total latency (JSSC 2017, Table V)."""
-        return sum(astuple(self))
+        return sum(vars(self).values())
 
 
 CAUSES = tuple(Cycles.__dataclass_fields__)

@@ -280,18 +280,17 @@ def check_value(owner, field_name, value):
                 + ", ".join(CHOICES[field_name]))
         return value
     whole = Hardware.__dataclass_fields__[field_name].type is int
-    may_be_zero = field_name in MAY_BE_ZERO
-    key = toml_key(field_name)
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    problem = ""
     if not number or not isfinite(value) or (whole and value != int(value)):
-        raise ValueError(f"{owner}: {key} must be a {'whole ' if whole else ''}number, "
-                         f"got {value!r}")
-    if value < 0 or (value == 0 and not may_be_zero):
-        raise ValueError(f"{owner}: {key} must be "
-                         f"{'at least 0' if may_be_zero else 'positive'}, got {value!r}")
-    if value and not SMALLEST <= value <= LARGEST:
-        raise ValueError(f"{owner}: {key} must be in {SMALLEST:g}..{LARGEST:g}, got "
-                         f"{value!r}; is the unit right?")
+        problem = f"a {'whole ' if whole else ''}number, got {value!r}"
+    elif value < 0 or (value == 0 and field_name not in MAY_BE_ZERO):
+        least = "at least 0" if field_name in MAY_BE_ZERO else "positive"
+        problem = f"{least}, got {value!r}"
+    elif value and not SMALLEST <= value <= LARGEST:
+        problem = f"in {SMALLEST:g}..{LARGEST:g}, got {value!r}; is the unit right?"
+    if problem:
+        raise ValueError(f"{owner}: {toml_key(field_name)} must be {problem}")
     return int(value) if whole else value
 
 

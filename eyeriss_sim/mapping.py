@@ -84,6 +84,7 @@ def shape_key(layer):
             layer.S, layer.U, layer.V, layer.dilation)
 
 
+@lru_cache(maxsize=4096)
 def layer_of(key):
     """A layer of that shape, for those who have only the key."""
     N, groups, M_group, C, H, W, R, S, U, V, dilation = key
