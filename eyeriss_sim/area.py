@@ -4,9 +4,9 @@ import numpy as np
 
 from eyeriss_sim.hardware import WORD_B
 
-# um2 a byte by the size of the memory, linear in between; the model behind the equal-area
-# comparisons of Chen, Emer, Sze, ISCA 2016, as its first author published it. Small
-# memories pay for their periphery.
+# um2 a byte by the size of the memory, linear in between; the model behind the
+# equal-area comparisons of Chen, Emer, Sze, ISCA 2016, as its first author published
+# it. Small memories pay for their periphery.
 MEMORY_B = (2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096)
 UM2_PER_B = (103.47, 172.07, 177.07, 169.89, 96.06, 59.15, 39.94, 27.48, 20.87, 16.14,
              13.89, 12.70)

@@ -1,16 +1,16 @@
-"""Command line: the only module that prints, parses arguments or exits."""
+"""Command line: with ``sweep/commands.py`` all that parses, prints or exits."""
 
 import argparse
 import os
 import sys
-import threading
-import time
-from contextlib import contextmanager
 
 from eyeriss_sim.hardware import ZERO_HANDLINGS, load_hardware, preset_names
 from eyeriss_sim.layer import ConvLayer
 from eyeriss_sim.networks import zoo_names
 from eyeriss_sim.search import OBJECTIVES, search
+from eyeriss_sim.sweep.commands import add_heatmap, add_pareto, add_sweep
+from eyeriss_sim.terminal import (
+    announced_compilation, progress, shape, whole_number)
 
 
 def add_run_options(cmd):
@@ -236,42 +236,6 @@ def run_on_images(args):
                       progress=show)
 
 
-@contextmanager
-def progress(what, patience_s=2.0):
-    """A bar on stderr for work that takes longer than a glance."""
-    from rich.console import Console
-    from rich.progress import Progress
-    start = time.monotonic()
-    bar = Progress(console=Console(stderr=True), transient=True)
-    task = bar.add_task(what)
-
-    def show(done, total):
-        # Not before: even an empty bar leaves an empty line behind.
-        if time.monotonic() - start > patience_s:
-            bar.start()
-        bar.update(task, completed=done, total=total)
-
-    try:
-        yield show
-    finally:
-        if bar.live.is_started:
-            bar.stop()
-
-
-@contextmanager
-def announced_compilation(patience_s=1.0):
-    """Say so on stderr if what runs inside takes long: only compiling does."""
-    notice = threading.Timer(patience_s, lambda: print(
-        "eyeriss-sim: first use, compiling the kernels (about 15 s, then cached) ...",
-        file=sys.stderr, flush=True))
-    notice.daemon = True
-    notice.start()
-    try:
-        yield
-    finally:
-        notice.cancel()
-
-
 def warm_up():
     """Load or compile the kernels by running them on the smallest layer there is."""
     from eyeriss_sim.simulate import simulate_layer
@@ -281,23 +245,6 @@ def warm_up():
         hardware = load_hardware(preset)
         mapping = search(layer, hardware).mappings[0]
         simulate_layer(layer, hardware, mapping, "search", Densities(), True)
-
-
-def whole_number(text):
-    """An option that counts something."""
-    try:
-        value = int(text)
-    except ValueError:
-        value = 0
-    if value < 1:
-        raise argparse.ArgumentTypeError(
-            f"must be a whole number of at least 1, got {text!r}")
-    return value
-
-
-def shape(text):
-    """A tensor's shape: 1,3,224,224."""
-    return tuple(whole_number(part.strip()) for part in text.split(","))
 
 
 class OneLineParser(argparse.ArgumentParser):
@@ -313,7 +260,8 @@ def main(argv=None):
         prog="eyeriss-sim",
         description="A cycle- and energy-accurate model of the Eyeriss accelerator.")
     commands = parser.add_subparsers(required=True, metavar="command")
-    for add in (add_simulate, add_explain, add_machine, add_validate):
+    for add in (add_simulate, add_explain, add_machine, add_validate, add_sweep,
+                add_pareto, add_heatmap):
         add(commands)
     args = parser.parse_args(argv)
     if hasattr(sys.stdout, "reconfigure"):

@@ -330,11 +330,11 @@ def simulate_layer(layer, hardware, mapping, mapping_source, densities, first_la
         zeros = zeros_of(hardware, densities, first_layer, bits)
     return LayerResult(
         layer, mapping, mapping_source, densities, zeros, bits,
-        *_evaluate(shape_key(layer), hardware, mapping, zeros, bits))
+        *evaluate_shape(shape_key(layer), hardware, mapping, zeros, bits))
 
 
 @lru_cache(maxsize=16384)
-def _evaluate(key, hardware, mapping, zeros, bits):
+def evaluate_shape(key, hardware, mapping, zeros, bits):
     """All that doesn't depend on a layer's name: layers of one shape share it."""
     layer = layer_of(key)
     counts = count(layer, hardware, mapping)

@@ -1,0 +1,98 @@
+"""Running a sweep: chunks over processes or a cluster, written as they come."""
+
+import joblib
+from joblib.externals.loky.process_executor import BrokenProcessPool
+
+from eyeriss_sim.sweep.dataset import opened
+from eyeriss_sim.sweep.evaluate import evaluate_base, evaluate_chunk
+
+CONNECT_S = 10
+IN_ADVANCE = 4      # chunks queued for each process, so that none waits for the writer
+
+
+def run_sweep(spec, folder, jobs=None, scheduler=None, resume=True, progress=None):
+    """Run what is missing of a sweep.
+
+    Parameters
+    ----------
+    spec : Spec
+    folder : str or Path
+        Of the results; see ``dataset``.
+    jobs : int, optional
+        Processes; one for each core unless given.
+    scheduler : str, optional
+        Of a Dask cluster, ``tcp://host:port``; its workers run the chunks instead.
+    resume : bool
+        False refuses a folder that has results.
+    progress : callable, optional
+        Called with the points that are done and those of the sweep.
+
+    Returns
+    -------
+    int
+        Points that were run now.
+
+    Raises
+    ------
+    ValueError
+        See ``dataset.opened``; or processes died.
+    OSError
+    """
+    progress = progress or (lambda done, points: None)
+    with opened(folder, spec, resume) as results:
+        # Compiles the kernels, if need be, before several processes do so at once.
+        results.write_base(evaluate_base(spec))
+        todo = results.missing()
+        ran = sum(len(spec.points_of(chunk)) for chunk in todo)
+        done = spec.points - ran
+        progress(done, spec.points)
+        for chunk, table in _tables(spec, todo, jobs, scheduler):
+            results.write(chunk, table)
+            done += len(spec.points_of(chunk))
+            progress(done, spec.points)
+    return ran
+
+
+def _numbered(spec, chunk):
+    return chunk, evaluate_chunk(spec, chunk)
+
+
+def _tables(spec, todo, jobs, scheduler):
+    """(chunk, table) of every chunk, in whatever order they are done."""
+    if not todo:
+        return
+    if scheduler:
+        yield from _tables_of_cluster(spec, todo, scheduler)
+        return
+    jobs = min(jobs or joblib.cpu_count(), len(todo))
+    try:
+        yield from _in_parallel(spec, todo, n_jobs=jobs, pre_dispatch=IN_ADVANCE * jobs)
+    except BrokenProcessPool:
+        raise ValueError("a process of the sweep was killed, perhaps for want of "
+                         "memory; the same command goes on from here, --jobs 1 with "
+                         "the least memory") from None
+
+
+def _tables_of_cluster(spec, todo, scheduler):
+    try:
+        from dask.distributed import Client
+    except ImportError:
+        raise ValueError("--scheduler needs Dask: pip install 'eyeriss-sim[cluster]'"
+                         ) from None
+    try:
+        client = Client(scheduler, timeout=CONNECT_S)
+    except (OSError, ValueError) as problem:
+        raise ValueError(f"no Dask scheduler answers at {scheduler} ({problem}); start "
+                         f"one with: dask scheduler") from None
+    with client:
+        threads = sum(client.nthreads().values())
+        if not threads:
+            raise ValueError(f"the Dask scheduler at {scheduler} has no workers; start "
+                             f"some with: dask worker {scheduler} --nthreads 1")
+        with joblib.parallel_config(backend="dask", client=client):
+            yield from _in_parallel(spec, todo, pre_dispatch=IN_ADVANCE * threads)
+
+
+def _in_parallel(spec, todo, **options):
+    run = joblib.Parallel(return_as="generator_unordered", batch_size=1, **options)
+    yield from run(joblib.delayed(_numbered)(spec, chunk) for chunk in todo)
