@@ -169,7 +169,7 @@ def add_reading_options(cmd, default):
     cmd.add_argument("--batch", type=whole_number, metavar="N",
                      help="one of the sweep's batches")
     cmd.add_argument("--out", metavar="FILE", action="append", default=[],
-                     help=f"figure, .png .svg .pdf, or table, .csv (default: {default})")
+                     help=f"figure, .png .svg .pdf, or .csv (default: {default})")
 
 
 def add_pareto(commands):

@@ -44,8 +44,9 @@ def axis_label(column, largest=0.0):
     name = NAMES.get(column)
     if name is None:
         table, _, key = (stem if unit in FIELD_UNITS else column).rpartition(".")
-        words = f"{table.replace('_', ' ')}: {key}" if table else key
-        name = " ".join(ACRONYMS.get(word, word) for word in words.split("_"))
+        name = ": ".join(
+            " ".join(ACRONYMS.get(word, word) for word in part.split("_"))
+            for part in (table, key) if part)
         return (f"{name} ({unit})" if unit in FIELD_UNITS else name), 1.0
     size = 1.0
     if unit in UNITS:

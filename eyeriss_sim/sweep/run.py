@@ -1,5 +1,9 @@
 """Running a sweep: chunks over processes or a cluster, written as they come."""
 
+import os
+import threading
+import time
+
 import joblib
 from joblib.externals.loky.process_executor import BrokenProcessPool
 
@@ -7,6 +11,7 @@ from eyeriss_sim.sweep.dataset import opened
 from eyeriss_sim.sweep.evaluate import evaluate_base, evaluate_chunk
 
 CONNECT_S = 10
+ORPHANED_S = 1      # how often a process looks whether its parent lives
 IN_ADVANCE = 4      # chunks queued for each process, so that none waits for the writer
 
 
@@ -57,6 +62,20 @@ def _numbered(spec, chunk):
     return chunk, evaluate_chunk(spec, chunk)
 
 
+def _end_with(parent):
+    """Let this process end when its parent is killed: it would wait for work for ever.
+
+    Runs before all else in a process, so that even one whose parent was killed
+    meanwhile sees it.
+    """
+    def watch():
+        while os.getppid() == parent:
+            time.sleep(ORPHANED_S)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
 def _tables(spec, todo, jobs, scheduler):
     """(chunk, table) of every chunk, in whatever order they are done."""
     if not todo:
@@ -66,7 +85,9 @@ def _tables(spec, todo, jobs, scheduler):
         return
     jobs = min(jobs or joblib.cpu_count(), len(todo))
     try:
-        yield from _in_parallel(spec, todo, n_jobs=jobs, pre_dispatch=IN_ADVANCE * jobs)
+        with joblib.parallel_config(backend="loky", n_jobs=jobs, initializer=_end_with,
+                                    initargs=(os.getpid(),)):
+            yield from _in_parallel(spec, todo, IN_ADVANCE * jobs)
     except BrokenProcessPool:
         raise ValueError("a process of the sweep was killed, perhaps for want of "
                          "memory; the same command goes on from here, --jobs 1 with "
@@ -90,9 +111,10 @@ def _tables_of_cluster(spec, todo, scheduler):
             raise ValueError(f"the Dask scheduler at {scheduler} has no workers; start "
                              f"some with: dask worker {scheduler} --nthreads 1")
         with joblib.parallel_config(backend="dask", client=client):
-            yield from _in_parallel(spec, todo, pre_dispatch=IN_ADVANCE * threads)
+            yield from _in_parallel(spec, todo, IN_ADVANCE * threads)
 
 
-def _in_parallel(spec, todo, **options):
-    run = joblib.Parallel(return_as="generator_unordered", batch_size=1, **options)
+def _in_parallel(spec, todo, in_advance):
+    run = joblib.Parallel(return_as="generator_unordered", batch_size=1,
+                          pre_dispatch=in_advance)
     yield from run(joblib.delayed(_numbered)(spec, chunk) for chunk in todo)

@@ -265,12 +265,14 @@ def make_constraints(given):
     if "equal_storage_area" in given and "equal_area" in given:
         raise ValueError("equal_storage_area and equal_area both set the GLB; drop one")
     values = {}
-    for key, area in (("equal_storage_area", storage_mm2), ("equal_area", area_mm2)):
+    for key, field, area in (
+            ("equal_storage_area", "equal_storage_mm2", storage_mm2),
+            ("equal_area", "equal_area_mm2", area_mm2)):
         if key in given:
             value = given[key]
             if isinstance(value, str) and not _is_number(value):
                 value = area(load_hardware(value))
-            values[key.removesuffix("area") + "mm2"] = _positive(key, value)
+            values[field] = _positive(key, value)
     for key in known[2:]:
         if key in given:
             values[key] = _positive(key, given[key])

@@ -1,0 +1,69 @@
+"""A sweep that is killed at random moments ends with what it would have written."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import pandas as pd
+import pytest
+
+COMMAND = [sys.executable, "-m", "eyeriss_sim.cli", "sweep", "--set", "rows=4:35",
+           "--set", "cols=4:23", "--set", "glb_KB=32,108", "--network",
+           "resnet20_cifar", "--network", "resnet18", "--layers", "--jobs", "2"]
+KILLS = 20
+
+
+def start(folder):
+    environment = dict(os.environ, PYTHONPATH=os.pathsep.join(sys.path))
+    return subprocess.Popen([*COMMAND, "--out", str(folder)], env=environment,
+                            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+
+
+def parts(folder):
+    return {path.name: path.stat().st_mtime_ns for path in folder.glob("*.parquet")
+            if path.name.startswith("part-")}
+
+
+@pytest.mark.slow
+def test_twenty_kills_lose_repeat_and_halve_no_row(tmp_path):
+    undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"
+    began = time.monotonic()
+    process = start(undisturbed)
+    assert process.wait() == 0, process.stderr.read()
+    took = time.monotonic() - began
+    rng = random.Random(0)
+    before, kills_at_work = {}, 0
+    for kill in range(KILLS):
+        process = start(killed)
+        # Into start-up, work and writing: the moment is random, the number of chunks
+        # that it may take before is not, so that work is left for the last kill.
+        if rng.random() < 0.3:
+            time.sleep(rng.uniform(0, took / 4))
+        else:
+            deadline = time.monotonic() + 120
+            most = len(before) + rng.randint(1, 4)
+            while (process.poll() is None and len(parts(killed)) < most
+                   and time.monotonic() < deadline):
+                time.sleep(0.002)
+            time.sleep(rng.uniform(0, 0.05))
+        kills_at_work += process.poll() is None
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        after = parts(killed) if killed.exists() else {}
+        assert before.items() <= after.items(), "a chunk was written twice"
+        before = after
+    assert kills_at_work == KILLS, "the sweep ended before it could be killed"
+    assert len(before) < len(parts(undisturbed))
+    process = start(killed)
+    assert process.wait() == 0, process.stderr.read()
+    assert before.items() <= parts(killed).items()
+    assert sorted(path.name for path in killed.iterdir()) == sorted(
+        path.name for path in undisturbed.iterdir())
+    for path in undisturbed.glob("*.parquet"):
+        assert path.read_bytes() == (killed / path.name).read_bytes(), path.name
+    rows = pd.read_parquet(killed)
+    assert not rows.duplicated(["point", "network", "layer"]).any()
+    assert rows.point.nunique() == 32 * 20 * 2
