@@ -5,6 +5,7 @@ import time
 from pathlib import Path
 
 from eyeriss_sim.search import OBJECTIVES
+from eyeriss_sim.sweep.axes import BATCH
 from eyeriss_sim.terminal import (
     announced_compilation, progress, shape, whole_number)
 
@@ -35,7 +36,9 @@ def add_sweep(commands):
                      help="vary a hardware field or the batch: rows=8:32:4, "
                           "cols=8:64:x2, glb_KB=32,64,108")
     cmd.add_argument("--network", action="append", default=[], dest="networks",
+                     metavar="NETWORK",
                      help="run this one; may be repeated")
+    cmd.add_argument("--batch", metavar="N,...", help="short for --set batch=N,...")
     cmd.add_argument("--input", type=shape, metavar="N,C,H,W",
                      help="input shape of torch modules")
     cmd.add_argument("--hardware", metavar="H",
@@ -97,6 +100,8 @@ def spec_of(args):
     tables = read_spec(args.spec) if args.spec else {}
     axes = dict(tables.get("set", {}))
     axes.update(args.axes)
+    if args.batch is not None:
+        axes[BATCH] = args.batch
     sample = dict(tables.get("sample", {}))
     for key, value in (("points", args.sample), ("method", args.sampling),
                        ("seed", args.seed)):
@@ -152,7 +157,7 @@ def print_rows(points, rows, figures, console):
     if named:
         table.add_column("")
     for column in (*points.fields, *figures):
-        table.add_column(column.replace(".", ".\n"), justify="right")
+        table.add_column(column.replace(".", ".\n"), justify="right", overflow="fold")
     for name, row in rows:
         cells = [str(row[field]) if isinstance(row[field], str) or row[field] is None
                  else f"{row[field]:g}" for field in points.fields]

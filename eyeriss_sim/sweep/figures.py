@@ -4,8 +4,9 @@ import textwrap
 
 import matplotlib
 import numpy as np
+from matplotlib.collections import PatchCollection
 from matplotlib.figure import Figure
-from matplotlib.patches import Patch
+from matplotlib.patches import Patch, Rectangle
 
 from eyeriss_sim.labels import pick_unit, printable
 from eyeriss_sim.plots import BLUE, GREY, GRID, INK, RED, STYLE
@@ -141,8 +142,9 @@ def heatmap_figure(points, best, asked, value):
     handles = []
     unmapped = (best.isna() & asked).to_numpy()
     if unmapped.any():
-        axes.pcolor(np.ma.masked_where(~unmapped, unmapped), hatch="////", alpha=0,
-                    edgecolor=GREY)
+        axes.add_collection(PatchCollection(
+            [Rectangle((column, row), 1, 1) for row, column in np.argwhere(unmapped)],
+            hatch="////", facecolor="none", edgecolor=GREY, linewidth=0))
         handles.append(Patch(facecolor="white", edgecolor=GREY, hatch="////",
                              label="can't be mapped, or beyond a limit"))
     others = [axis_label(field)[0] for field in points.fields if field not in (x, y)]
@@ -162,6 +164,7 @@ def heatmap_figure(points, best, asked, value):
         handles += axes.plot(*spot, marker="*", markersize=13, color=RED,
                              markeredgecolor="white", linestyle="none",
                              label=printable(points.hardware))
+    axes.set(xlim=(0, len(best.columns)), ylim=(0, len(best.index)))
     if handles:
         _legend(axes, handles)
     return figure
@@ -197,5 +200,7 @@ def _frame(title, size):
 
 
 def _legend(axes, handles=None):
-    axes.legend(handles=handles, loc="lower left", bbox_to_anchor=(0, 1), ncols=3,
+    # A legend wider than its axes would make room for itself beside them.
+    columns = 1 if axes.figure.get_figwidth() < 6 else 3
+    axes.legend(handles=handles, loc="lower left", bbox_to_anchor=(0, 1), ncols=columns,
                 frameon=False, borderaxespad=0.2, handletextpad=0.5)
