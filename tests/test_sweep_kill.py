@@ -9,6 +9,10 @@ import time
 
 import pandas as pd
 import pytest
+from joblib.externals.loky import get_reusable_executor
+
+from eyeriss_sim.sweep.run import run_sweep
+from eyeriss_sim.sweep.spec import make_spec
 
 COMMAND = [sys.executable, "-m", "eyeriss_sim.cli", "sweep", "--set", "rows=4:35",
            "--set", "cols=4:23", "--set", "glb_KB=32,108", "--network",
@@ -67,3 +71,29 @@ def test_twenty_kills_lose_repeat_and_halve_no_row(tmp_path):
     rows = pd.read_parquet(killed)
     assert not rows.duplicated(["point", "network", "layer"]).any()
     assert rows.point.nunique() == 32 * 20 * 2
+
+
+def test_ctrl_c_ends_a_sweep_in_one_line_and_keeps_what_was_done(tmp_path):
+    process = start(tmp_path)
+    deadline = time.monotonic() + 120
+    while len(parts(tmp_path)) < 3 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert err.decode().split("\n")[-2:] == ["eyeriss-sim: interrupted", ""]
+    assert "Traceback" not in err.decode()
+    assert 3 <= len(parts(tmp_path)) < 80
+    assert not list(tmp_path.glob(".*.tmp"))
+
+
+def test_a_process_that_was_killed_is_told_in_one_line(tmp_path):
+    spec = make_spec(["resnet20_cifar"], {"rows": "4:19", "cols": "4:23"})
+
+    def kill_one(done, points):
+        if done:
+            os.kill(min(get_reusable_executor()._processes), signal.SIGKILL)
+
+    with pytest.raises(ValueError, match="a process of the sweep was killed"):
+        run_sweep(spec, tmp_path, jobs=2, progress=kill_one)
+    assert run_sweep(spec, tmp_path, jobs=1) < spec.points

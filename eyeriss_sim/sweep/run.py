@@ -1,8 +1,11 @@
 """Running a sweep: chunks over processes or a cluster, written as they come."""
 
 import os
+import signal
 import threading
 import time
+from contextlib import contextmanager
+from itertools import takewhile
 
 import joblib
 from joblib.externals.loky.process_executor import BrokenProcessPool
@@ -12,7 +15,7 @@ from eyeriss_sim.sweep.evaluate import evaluate_base, evaluate_chunk
 
 CONNECT_S = 10
 ORPHANED_S = 1      # how often a process looks whether its parent lives
-IN_ADVANCE = 4      # chunks queued for each process, so that none waits for the writer
+IN_ADVANCE = 2      # chunks queued for each process, so that none waits for the writer
 
 
 def run_sweep(spec, folder, jobs=None, scheduler=None, resume=True, progress=None):
@@ -44,18 +47,49 @@ def run_sweep(spec, folder, jobs=None, scheduler=None, resume=True, progress=Non
     OSError
     """
     progress = progress or (lambda done, points: None)
-    with opened(folder, spec, resume) as results:
+    with opened(folder, spec, resume) as results, interrupts() as interrupted:
         # Compiles the kernels, if need be, before several processes do so at once.
         results.write_base(evaluate_base(spec))
         todo = results.missing()
+        if not todo:
+            return 0
         ran = sum(len(spec.points_of(chunk)) for chunk in todo)
         done = spec.points - ran
         progress(done, spec.points)
-        for chunk, table in _tables(spec, todo, jobs, scheduler):
+        going_on = takewhile(lambda chunk: not interrupted.is_set(), todo)
+        for chunk, table in _tables(spec, going_on, jobs, scheduler):
             results.write(chunk, table)
             done += len(spec.points_of(chunk))
             progress(done, spec.points)
+        if interrupted.is_set():
+            raise KeyboardInterrupt
     return ran
+
+
+@contextmanager
+def interrupts():
+    """Let the first Ctrl-C end a sweep after the chunks in flight, the second at once.
+
+    Yields
+    ------
+    threading.Event
+        Set by the first.
+    """
+    interrupted = threading.Event()
+
+    def note(number, frame):
+        if interrupted.is_set():
+            raise KeyboardInterrupt
+        interrupted.set()
+
+    if threading.current_thread() is not threading.main_thread():
+        yield interrupted       # only the main thread may handle signals
+        return
+    before = signal.signal(signal.SIGINT, note)
+    try:
+        yield interrupted
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _numbered(spec, chunk):
@@ -63,11 +97,13 @@ def _numbered(spec, chunk):
 
 
 def _end_with(parent):
-    """Let this process end when its parent is killed: it would wait for work for ever.
+    """Let this process end when its parent is killed, and with nothing else.
 
-    Runs before all else in a process, so that even one whose parent was killed
-    meanwhile sees it.
+    It would wait for work for ever. Runs before all else in a process, so that even one
+    whose parent was killed meanwhile sees it. A Ctrl-C is for the parent to answer.
     """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
     def watch():
         while os.getppid() == parent:
             time.sleep(ORPHANED_S)
@@ -78,12 +114,10 @@ def _end_with(parent):
 
 def _tables(spec, todo, jobs, scheduler):
     """(chunk, table) of every chunk, in whatever order they are done."""
-    if not todo:
-        return
     if scheduler:
         yield from _tables_of_cluster(spec, todo, scheduler)
         return
-    jobs = min(jobs or joblib.cpu_count(), len(todo))
+    jobs = jobs or joblib.cpu_count()
     try:
         with joblib.parallel_config(backend="loky", n_jobs=jobs, initializer=_end_with,
                                     initargs=(os.getpid(),)):
