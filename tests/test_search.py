@@ -251,7 +251,8 @@ def test_what_the_search_does_not_see_shares_its_mapping():
 @given(layers(), machines(), st.sampled_from(list(OBJECTIVES)))
 def test_a_search_for_the_shared_machine_finds_what_one_for_the_machine_itself_finds(
         layer, machine, objective):
-    machine = replace(machine, clock_MHz=137.0)
+    machine = replace(machine, clock_MHz=137.0, psum_in_fifo_words=2,
+                      psum_out_fifo_words=3, ifmap_fifo_words=1, filter_fifo_words=2)
     try:
         found = search(layer, machine, objective)
     except ValueError:

@@ -9,7 +9,6 @@ import time
 
 import pandas as pd
 import pytest
-from joblib.externals.loky import get_reusable_executor
 
 from eyeriss_sim.sweep.run import run_sweep
 from eyeriss_sim.sweep.spec import make_spec
@@ -88,12 +87,18 @@ def test_ctrl_c_ends_a_sweep_in_one_line_and_keeps_what_was_done(tmp_path):
 
 
 def test_a_process_that_was_killed_is_told_in_one_line(tmp_path):
+    psutil = pytest.importorskip("psutil")
     spec = make_spec(["resnet20_cifar"], {"rows": "4:19", "cols": "4:23"})
 
-    def kill_one(done, points):
-        if done:
-            os.kill(min(get_reusable_executor()._processes), signal.SIGKILL)
+    killed = []
+
+    def kill_all(done, points):
+        if done and not killed:
+            killed.extend(child for child in psutil.Process().children() if any(
+                "LokyProcess" in part for part in child.cmdline()))
+            for child in killed:
+                child.kill()
 
     with pytest.raises(ValueError, match="a process of the sweep was killed"):
-        run_sweep(spec, tmp_path, jobs=2, progress=kill_one)
+        run_sweep(spec, tmp_path, jobs=2, progress=kill_all)
     assert run_sweep(spec, tmp_path, jobs=1) < spec.points

@@ -238,8 +238,10 @@ def _has(table, key):
 
 def _check_matters(name, field, hardware):
     """Refuse a field on which no figure of the sweep would depend."""
-    other = NEEDED_BY_CHIP if hardware.accounting == "isca16" else NEEDED_BY_ISCA16
-    other = (*other, "hop_cycles") if hardware.accounting == "isca16" else other
+    other = NEEDED_BY_ISCA16
+    if hardware.accounting == "isca16":
+        other = (*NEEDED_BY_CHIP, *TABLES["timing"].values(),
+                 *TABLES["machine"].values())
     if field in other:
         raise ValueError(f"{name}: {hardware.name} has none of it; its accounting is "
                          f"{hardware.accounting}")

@@ -7,8 +7,6 @@ from functools import cached_property
 from math import isfinite, prod
 from pathlib import Path
 
-import numpy as np
-
 from eyeriss_sim.area import area_mm2, storage_mm2
 from eyeriss_sim.hardware import Hardware, load_hardware
 from eyeriss_sim.layer import Network
@@ -16,12 +14,11 @@ from eyeriss_sim.mapping import shape_key
 from eyeriss_sim.search import OBJECTIVES
 from eyeriss_sim.simulate import as_network, own_version
 from eyeriss_sim.sweep.axes import BATCH, Axis, make_axis
+from eyeriss_sim.sweep.sample import Sample, check_keys, draw, make_sample
 
-SAMPLINGS = ("sobol", "random")
 MOST_POINTS = 10**7
 KEYS = ("hardware", "networks", "input_shape", "objective", "layers", "set", "sample",
         "constraints")
-SAMPLE_KEYS = ("points", "method", "seed")
 # A chunk is what a kill can cost: seconds. Nor should a folder hold more than some
 # thousand files.
 CHUNK_POINTS, CHUNKS = (16, 1000), 256
@@ -51,22 +48,6 @@ class Constraints:
     def sets_glb(self):
         """Whether the size of the GLB follows from the rest."""
         return self.equal_storage_mm2 is not None or self.equal_area_mm2 is not None
-
-
-@dataclass(frozen=True)
-class Sample:
-    """Points drawn from the cross product.
-
-    Parameters
-    ----------
-    points : int
-    method : {"sobol", "random"}
-    seed : int
-    """
-
-    points: int
-    method: str = "sobol"
-    seed: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,7 +93,7 @@ class Spec:
     @cached_property
     def drawn(self):
         """Places in the cross product that a sample drew, ascending."""
-        return _draw(self.sample, [len(axis.values) for axis in self.axes])
+        return draw(self.sample, [len(axis.values) for axis in self.axes])
 
     @property
     def chunk_points(self):
@@ -193,7 +174,7 @@ def read_spec(path):
         tables = tomllib.loads(content.decode("utf-8-sig"))
     except (ValueError, RecursionError) as problem:
         raise ValueError(f"{path}: not a TOML file: {problem}") from None
-    _check_keys(path, tables, KEYS)
+    check_keys(path, tables, KEYS)
     for key in ("set", "sample", "constraints"):
         if not isinstance(tables.get(key, {}), dict):
             raise ValueError(f"{path}: [{key}] must be a table, got {tables[key]!r}")
@@ -261,7 +242,7 @@ def make_spec(networks, axes=None, hardware="eyeriss_chip", *, objective="energy
 def make_constraints(given):
     """Constraints from what a file says or options say."""
     known = ("equal_storage_area", "equal_area", "max_area_mm2", "max_power_mW")
-    _check_keys("[constraints]", given, known)
+    check_keys("[constraints]", given, known)
     if "equal_storage_area" in given and "equal_area" in given:
         raise ValueError("equal_storage_area and equal_area both set the GLB; drop one")
     values = {}
@@ -294,59 +275,6 @@ def _positive(key, value):
             or not isfinite(value) or value <= 0):
         raise ValueError(f"{key} must be a positive number, got {value!r}")
     return float(value)
-
-
-def make_sample(given, product):
-    """A Sample from what a file says or options say, out of ``product`` points."""
-    _check_keys("[sample]", given, SAMPLE_KEYS)
-    if "points" not in given:
-        raise ValueError("[sample] needs points: how many to draw")
-    sample = Sample(**given)
-    if sample.method not in SAMPLINGS:
-        raise ValueError(f"[sample] unknown method {sample.method!r}; known: "
-                         + ", ".join(SAMPLINGS))
-    for key, least in (("points", 1), ("seed", 0)):
-        value = getattr(sample, key)
-        if type(value) is not int or value < least:
-            raise ValueError(f"[sample] {key} must be a whole number of at least "
-                             f"{least}, got {value!r}")
-    if sample.points > product:
-        raise ValueError(f"[sample] points = {sample.points:,} are more than the "
-                         f"{product:,} that there are; leave the sample out")
-    if product >= 2**63:
-        raise ValueError(f"{product:.2g} points can't be numbered; vary fewer fields")
-    return sample
-
-
-def _draw(sample, lengths):
-    """Distinct places in the cross product, ascending, int64."""
-    # scipy.stats takes half a second to import: only where points are drawn.
-    from scipy.stats import qmc
-    strides = np.cumprod([1, *lengths[:0:-1]])[::-1].astype(np.int64)
-    rng = np.random.default_rng(sample.seed)
-    if not lengths:
-        return np.zeros(1, np.int64)
-    engine = qmc.Sobol(len(lengths), rng=rng) if sample.method == "sobol" else None
-    places = np.empty(0, np.int64)
-    seen = set()
-    # Neighbours of a sequence may share a cell of the grid, so it goes on until there
-    # are enough; the cap leaves a nearly full grid to the plain draw below.
-    for _ in range(64):
-        wanted = 1 << (sample.points - 1).bit_length()
-        unit = engine.random(wanted) if engine else rng.random((wanted, len(lengths)))
-        fresh = (unit * lengths).astype(np.int64) @ strides
-        for place in fresh.tolist():
-            if len(seen) == sample.points:
-                break
-            seen.add(place)
-        if len(seen) == sample.points:
-            break
-    places = np.fromiter(seen, np.int64, len(seen))
-    missing = sample.points - places.size
-    if missing:
-        left = np.setdiff1d(np.arange(int(np.prod(lengths))), places)
-        places = np.concatenate([places, rng.choice(left, missing, replace=False)])
-    return np.sort(places)
 
 
 def _load(networks, batches, input_shape):
@@ -385,10 +313,3 @@ def _flat(tables, above=""):
         else:
             flat[above + key] = value
     return flat
-
-
-def _check_keys(where, given, known):
-    for key in given:
-        if key not in known:
-            raise ValueError(f"{where}: unknown key {key!r}; known: "
-                             + ", ".join(known))
