@@ -27,6 +27,32 @@ SPENT_AXES = 8
 # States of a PE.
 PROCESS, ACCUMULATE, STRIDE, GAP, DONE = 0, 1, 2, 3, 4
 
+# Axes of a trace of the PEs: an axis of ``spent``, words in the FIFOs at the end of the
+# cycle, and the psum that the datapath made, if it made one.
+(DID, IN_IFMAP_FIFO, IN_FILTER_FIFO, IN_PSUM_IN_FIFO, IN_PSUM_OUT_FIFO,
+ PSUM_VALUE) = range(6)
+PE_TRACE_AXES = 6
+
+# Networks of a trace, and its axes: links with words to carry at the start of a cycle,
+# links that carried them, words carried, where these go or come from (ifmaps: row of
+# the ifmap; filters: row of PEs; psums: column of PEs), and the words, one by one.
+IFMAP_NET, FILTER_NET, PSUM_IN_NET, LOCAL_NET, PSUM_OUT_NET = range(5)
+NETWORKS = 5
+OFFERED, CARRIED, WORDS, PLACE, DATA = range(5)
+
+
+def trace_arrays(cycles, pes, micro):
+    """Arrays in which ``run_pass`` records its first ``cycles`` cycles.
+
+    Returns
+    -------
+    pe_trace : int16 ndarray, shape (cycles, PEs, 6)
+    net_trace : int32 ndarray, shape (cycles, 5, 4 + words of the widest network)
+    """
+    lanes = int(max(micro[NET_I], micro[NET_F], micro[NET_P_IN], micro[NET_P_OUT]))
+    return (np.zeros((cycles, pes, PE_TRACE_AXES), np.int16),
+            np.zeros((cycles, NETWORKS, DATA + lanes), np.int32))
+
 
 @njit(cache=True)
 def add16(a, b, saturate):
@@ -45,7 +71,7 @@ def cut16(product, shift):
 
 @njit(cache=True, error_model="numpy")
 def run_pass(ifmap, filt, psums, row_of, p, q, V, dilation, F, repeats, micro,
-             events, spent):
+             events, spent, pe_trace=None, net_trace=None):
     """Step one pass until its last psum is out.
 
     Parameters
@@ -67,6 +93,9 @@ def run_pass(ifmap, filt, psums, row_of, p, q, V, dilation, F, repeats, micro,
     micro : int64 ndarray, shape (18,)
     events : int64 ndarray, shape (13,), written
     spent : int64 ndarray, shape (8,), PE-cycles, written
+    pe_trace, net_trace : ndarray, written, or None
+        As ``trace_arrays`` makes them; as many cycles are recorded as they have. With
+        None the recorder is not compiled in and costs nothing.
 
     Returns
     -------
@@ -127,6 +156,44 @@ def run_pass(ifmap, filt, psums, row_of, p, q, V, dilation, F, repeats, micro,
     cycle = idle = 0
     while outs_left:
         moved = False
+        if pe_trace is not None and cycle < len(pe_trace):
+            # What each network would carry now; what it carried is known at the end.
+            now = net_trace[cycle]
+            now[IFMAP_NET, WORDS] = -events[IFMAP_SENT]
+            now[FILTER_NET, WORDS] = -events[FILTER_SENT]
+            now[PSUM_IN_NET, WORDS] = -events[PSUM_SENT]
+            now[LOCAL_NET, WORDS] = -events[PSUM_HOPS]
+            now[PSUM_OUT_NET, WORDS] = -events[PSUM_OUT]
+            if ifmaps_left:
+                now[IFMAP_NET, OFFERED] = not micro[FILTERS_FIRST] or f_pass > i_pass
+                now[IFMAP_NET, PLACE] = i_row
+                now[IFMAP_NET, DATA] = ifmap[i_image, i_r * q + i_q, i_row, i_col]
+            if filters_left:
+                now[FILTER_NET, OFFERED] = 1
+                now[FILTER_NET, PLACE] = f_r * R + f_row
+                pe = (f_r * R + f_row) * width + f_t * e
+                for word in range(min(micro[NET_F], own_p[pe] - f_p)):
+                    now[FILTER_NET, DATA + word] = filt[
+                        f_t * p + f_p + word, f_r * q + f_c, f_row, f_tap]
+            if sends_left:
+                now[PSUM_IN_NET, OFFERED] = 1
+                now[PSUM_IN_NET, PLACE] = s_t * e + s_e
+                for word in range(min(micro[NET_P_IN], own_p[s_t * e + s_e] - s_p)):
+                    now[PSUM_IN_NET, DATA + word] = psums[
+                        s_image, s_t * p + s_p + word, s_e, s_window]
+            for pe in range(pes):
+                group = min(micro[NET_P_OUT], own_p[pe] - outtake[pe] % own_p[pe])
+                if output_[pe] - outtake[pe] >= group:
+                    if pe < pes - width:
+                        now[LOCAL_NET, OFFERED] += 1
+                    else:
+                        now[PSUM_OUT_NET, OFFERED] = 1
+            now[PSUM_OUT_NET, PLACE] = o_t * e + o_e
+            pe = (height - 1) * width + o_t * e + o_e
+            for word in range(min(micro[NET_P_OUT], own_p[pe] - o_p,
+                                  output_[pe] - outtake[pe])):
+                now[PSUM_OUT_NET, DATA + word] = outfifo[
+                    pe, (outtake[pe] + word) % depth_out]
         # Output network: the top of one column, up to four words.
         pe = (height - 1) * width + o_t * e + o_e
         count = min(micro[NET_P_OUT], own_p[pe] - o_p)
@@ -171,10 +238,14 @@ def run_pass(ifmap, filt, psums, row_of, p, q, V, dilation, F, repeats, micro,
                     outtake[pe] += 1
                 events[PSUM_HOPS] += group
                 moved = True
+                if pe_trace is not None and cycle < len(pe_trace):
+                    net_trace[cycle, LOCAL_NET, CARRIED] += 1
         # PEs.
         for pe in range(pes):
             if state[pe] == DONE:
                 spent[FINISHED] += 1
+                if pe_trace is not None and cycle < len(pe_trace):
+                    pe_trace[cycle, pe, DID] = FINISHED
                 continue
             P, Q = own_p[pe], own_q[pe]
             base = window[pe] * V * Q
@@ -206,16 +277,21 @@ def run_pass(ifmap, filt, psums, row_of, p, q, V, dilation, F, repeats, micro,
                 fused = last and not bubbles
                 slot = intake[pe] % depth_in
                 if loaded[pe] < need:
+                    did = WAIT_FILTER
                     spent[WAIT_FILTER] += 1
                 elif seen[pe] <= place or (
                         micro[WINDOW_FIRST] and seen[pe] < base + Q * span):
+                    did = WAIT_IFMAP
                     spent[WAIT_IFMAP] += 1
                 elif fused and (input_[pe] == intake[pe] or inready[pe, slot] > cycle):
+                    did = WAIT_PSUM_IN
                     spent[WAIT_PSUM_IN] += 1
                 elif fused and output_[pe] - outtake[pe] == depth_out:
+                    did = WAIT_PSUM_OUT
                     spent[WAIT_PSUM_OUT] += 1
                 else:
                     moved = True
+                    did = MAC_CYCLE
                     spent[MAC_CYCLE] += 1
                     value = np.int64(ifmap_spad[pe, place % (Q * span)])
                     events[MACS] += 1
@@ -247,11 +323,14 @@ def run_pass(ifmap, filt, psums, row_of, p, q, V, dilation, F, repeats, micro,
             elif state[pe] == ACCUMULATE:
                 slot = intake[pe] % depth_in
                 if input_[pe] == intake[pe] or inready[pe, slot] > cycle:
+                    did = WAIT_PSUM_IN
                     spent[WAIT_PSUM_IN] += 1
                 elif output_[pe] - outtake[pe] == depth_out:
+                    did = WAIT_PSUM_OUT
                     spent[WAIT_PSUM_OUT] += 1
                 else:
                     moved = True
+                    did = ACCUMULATING
                     spent[ACCUMULATING] += 1
                     f = stage[pe]
                     own = np.int64(psum_spad[pe, f]) if valid[pe, f] else 0
@@ -267,6 +346,7 @@ def run_pass(ifmap, filt, psums, row_of, p, q, V, dilation, F, repeats, micro,
                                 F, images, repeats, V, Q, micro)
             else:
                 moved = True
+                did = SHIFTING
                 spent[SHIFTING] += 1
                 stage[pe] -= 1
                 if stage[pe] <= 0:
@@ -274,6 +354,13 @@ def run_pass(ifmap, filt, psums, row_of, p, q, V, dilation, F, repeats, micro,
                     if state[pe] == GAP:
                         seen[pe] = 0
                     state[pe] = PROCESS
+            if pe_trace is not None and cycle < len(pe_trace):
+                pe_trace[cycle, pe, DID] = did
+                if did == ACCUMULATING or (did == MAC_CYCLE and fused):
+                    pe_trace[cycle, pe, PSUM_VALUE] = outfifo[
+                        pe, (output_[pe] - 1) % depth_out]
+                elif did == MAC_CYCLE and valid[pe, f]:
+                    pe_trace[cycle, pe, PSUM_VALUE] = psum_spad[pe, f]
         # Filter network: up to four filters' words of one tap to a PE row's columns.
         first = (f_r * R + f_row) * width + f_t * e
         count = min(micro[NET_F], own_p[first] - f_p)
@@ -389,6 +476,21 @@ def run_pass(ifmap, filt, psums, row_of, p, q, V, dilation, F, repeats, micro,
                                         sends_left = s_pass < repeats
                     if s_t < t - 1 or s_p < last_p:
                         break
+        if pe_trace is not None and cycle < len(pe_trace):
+            for net, sent in ((IFMAP_NET, IFMAP_SENT), (FILTER_NET, FILTER_SENT),
+                              (PSUM_IN_NET, PSUM_SENT), (LOCAL_NET, PSUM_HOPS),
+                              (PSUM_OUT_NET, PSUM_OUT)):
+                net_trace[cycle, net, WORDS] += events[sent]
+                if net != LOCAL_NET and net_trace[cycle, net, WORDS] > 0:
+                    # Ifmaps may be let go by a filter of the same cycle.
+                    net_trace[cycle, net, OFFERED] = 1
+                    net_trace[cycle, net, CARRIED] = 1
+            for pe in range(pes):
+                at_end = pe_trace[cycle, pe]
+                at_end[IN_IFMAP_FIFO] = iput[pe] - itake[pe]
+                at_end[IN_FILTER_FIFO] = fput[pe] - ftake[pe]
+                at_end[IN_PSUM_IN_FIFO] = input_[pe] - intake[pe]
+                at_end[IN_PSUM_OUT_FIFO] = output_[pe] - outtake[pe]
         cycle += 1
         idle = 0 if moved else idle + 1
         if idle > micro[PATIENCE]:

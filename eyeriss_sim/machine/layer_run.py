@@ -65,7 +65,7 @@ def micro_architecture(hardware, shift=0, saturate=False):
 
 
 def run_layer(layer, hardware, mapping, ifmap, filt, bias=None, shift=0,
-              saturate=False, progress=None):
+              saturate=False, progress=None, on_pass=None):
     """Run a layer on real 16-bit words, every pass stepped.
 
     Parameters
@@ -84,6 +84,9 @@ def run_layer(layer, hardware, mapping, ifmap, filt, bias=None, shift=0,
         Psums stay at the ends of the 16-bit range instead of wrapping.
     progress : callable, optional
         Called with the passes done.
+    on_pass : callable, optional
+        Called before each pass with its ifmap, filters, psums and the row that each PE
+        works on, as ``array.run_pass`` takes them.
 
     Returns
     -------
@@ -133,7 +136,7 @@ def run_layer(layer, hardware, mapping, ifmap, filt, bias=None, shift=0,
                                         filt[kept][filters, channels, rows, cols])
                                     took = run_pass(layer, mapping, glb, weights, psums,
                                                     filters, strip, rows, cols, micro,
-                                                    events)
+                                                    events, on_pass)
                                     book_pass(accesses, events, weights)
                                     cycles.append(took)
                                     macs += int(events[array.MACS])
@@ -175,7 +178,7 @@ def load_strip(layer, ifmap, group, images, channels, strip, accesses):
 
 
 def run_pass(layer, mapping, glb, weights, psums, filters, strip, rows, cols, micro,
-             events):
+             events, on_pass=None):
     """Set up the array for one pass and step it; returns its cycles."""
     place_of, words = glb
     needed = np.array([[e * layer.U + k * layer.dilation[0]
@@ -187,10 +190,13 @@ def run_pass(layer, mapping, glb, weights, psums, filters, strip, rows, cols, mi
     streams = np.ascontiguousarray(
         words[:, :, [place_of[row] for row in sent.tolist()],
               first:first + (layer.F - 1) * layer.V + span])
-    out = np.ascontiguousarray(psums[:, filters])
+    row_of = row_of.reshape(needed.shape).astype(np.int64)
+    out = psums[:, filters].copy()
+    if on_pass is not None:
+        on_pass(streams, weights, out, row_of)
     cycles = array.run_pass(
-        streams, weights, out, row_of.reshape(needed.shape).astype(np.int64), mapping.p,
-        mapping.q, layer.V, layer.dilation[1], layer.F, 1, micro, events,
+        streams, weights, out, row_of, mapping.p, mapping.q, layer.V,
+        layer.dilation[1], layer.F, 1, micro, events,
         np.zeros(array.SPENT_AXES, np.int64))
     if cycles < 0:
         raise ValueError(no_progress(layer, mapping))

@@ -10,11 +10,12 @@ from math import ceil
 
 import numpy as np
 
-from eyeriss_sim.counts import count
-from eyeriss_sim.kernels import DRAM, IFMAP, PSUM, R_FULL, READ, S_FULL, WRITE
+from eyeriss_sim.counts import COUNTS_SHAPE, count
+from eyeriss_sim.kernels import (
+    DRAIN, DRAM, FILL, GLB, IFMAP, PSUM, R_FULL, READ, S_FULL, WRITE)
 from eyeriss_sim.machine import array
 from eyeriss_sim.machine.layer_run import (
-    check_machine, micro_architecture, no_progress, pieces)
+    book_pass, check_machine, micro_architecture, no_progress, pieces)
 from eyeriss_sim.mapping import check_mapping, cut
 
 CAUSES = ("mac", "wait_filter", "wait_ifmap", "wait_psum_in", "wait_psum_out",
@@ -50,6 +51,8 @@ class PassTiming:
         In which the DRAM link brings as many filters for the next pass.
     causes : dict
         Share of the isolated cycles, in cycles of an average PE.
+    accesses : int64 ndarray, shape (4, 3, 5), words
+        [level, kind, direction] of one such pass, as ``counts.py`` defines them.
     """
 
     kind: PassKind
@@ -58,6 +61,7 @@ class PassTiming:
     streaming_cycles: int
     filter_fetch_cycles: int
     causes: dict
+    accesses: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -73,12 +77,15 @@ class LayerTiming:
         Loads of uncoded ifmaps and dumps of uncoded ofmaps; the array stands still.
     complete : bool
         Whether every kind of pass was stepped.
+    accesses : int64 ndarray, shape (4, 3, 5), words
+        Of the passes stepped, times their number, and of the loads between them.
     """
 
     passes: tuple[PassTiming, ...]
     processing_cycles: int
     fmap_cycles: int
     complete: bool
+    accesses: np.ndarray
 
 
 def pass_kinds(layer, hardware, mapping):
@@ -136,11 +143,44 @@ def time_layer(layer, hardware, mapping, most_kinds=None):
         timings,
         sum(one.times * max(one.isolated_cycles, one.filter_fetch_cycles)
             for one in timings),
-        ceil(words * hardware.cycles_per_dram_word), len(timings) == len(kinds))
+        ceil(words * hardware.cycles_per_dram_word), len(timings) == len(kinds),
+        sum((one.times * one.accesses for one in timings),
+            load_accesses(layer, mapping)))
 
 
 def time_pass(layer, hardware, mapping, kind, times):
     """One kind of pass alone, and its increment when it follows itself."""
+    ifmap, filt, psums, row_of = pass_words(layer, kind)
+    events = np.zeros(array.EVENT_AXES, np.int64)
+    spent = np.zeros(array.SPENT_AXES, np.int64)
+    cycles = []
+    # Longest first, so that what is counted is left as the single pass has it.
+    for repeats in (3, 2, 1):
+        cycles.append(array.run_pass(
+            ifmap, filt, psums, row_of, mapping.p, mapping.q, layer.V,
+            layer.dilation[1], layer.F, repeats, micro_architecture(hardware), events,
+            spent))
+        if cycles[-1] < 0:
+            raise ValueError(no_progress(layer, mapping))
+    three, two, one = cycles
+    fetch = filt.size * hardware.cycles_per_dram_word
+    shares = {cause: one * int(part) / int(spent.sum())
+              for cause, part in zip(CAUSES, spent)}
+    accesses = np.zeros(COUNTS_SHAPE, np.int64)
+    book_pass(accesses, events, filt)
+    return PassTiming(kind, times, int(one), int(three - two), ceil(fetch), shares,
+                      accesses)
+
+
+def pass_words(layer, kind):
+    """Dense random words of one pass, and which row of the ifmap each PE works on.
+
+    Returns
+    -------
+    ifmap, filt, psums : int16 ndarray
+    row_of : int64 ndarray
+        As ``array.run_pass`` takes them.
+    """
     rng = np.random.default_rng(0)
 
     def words(*shape):
@@ -150,21 +190,25 @@ def time_pass(layer, hardware, mapping, kind, times):
                         for e in range(kind.rows_out)] for k in range(kind.R)])
     rows, row_of = np.unique(needed, return_inverse=True)
     columns = (layer.F - 1) * layer.V + (kind.S - 1) * layer.dilation[1] + 1
-    ifmap = words(kind.images, kind.channels, len(rows), columns)
-    filt = words(kind.filters, kind.channels, kind.R, kind.S)
-    psums = np.zeros((kind.images, kind.filters, kind.rows_out, layer.F), np.int16)
-    spent = np.zeros(array.SPENT_AXES, np.int64)
-    cycles = []
-    # Longest first, so that ``spent`` is left as the single pass has it.
-    for repeats in (3, 2, 1):
-        cycles.append(array.run_pass(
-            ifmap, filt, psums, row_of.reshape(needed.shape).astype(np.int64),
-            mapping.p, mapping.q, layer.V, layer.dilation[1], layer.F, repeats,
-            micro_architecture(hardware), np.zeros(array.EVENT_AXES, np.int64), spent))
-        if cycles[-1] < 0:
-            raise ValueError(no_progress(layer, mapping))
-    three, two, one = cycles
-    fetch = filt.size * hardware.cycles_per_dram_word
-    shares = {cause: one * int(part) / int(spent.sum())
-              for cause, part in zip(CAUSES, spent)}
-    return PassTiming(kind, times, int(one), int(three - two), ceil(fetch), shares)
+    return (words(kind.images, kind.channels, len(rows), columns),
+            words(kind.filters, kind.channels, kind.R, kind.S),
+            np.zeros((kind.images, kind.filters, kind.rows_out, layer.F), np.int16),
+            row_of.reshape(needed.shape).astype(np.int64))
+
+
+def load_accesses(layer, mapping):
+    """Words that the control moves between passes: strips in, finished ofmaps out.
+
+    Returns
+    -------
+    int64 ndarray, shape (4, 3, 5)
+    """
+    accesses = np.zeros(COUNTS_SHAPE, np.int64)
+    loads = layer.groups * len(pieces(layer.M_group, mapping.m))
+    for strip in pieces(layer.E, mapping.e):
+        rows = {e * layer.U + k * layer.dilation[0]
+                for e in range(strip.start, strip.stop) for k in range(layer.R)}
+        words = loads * layer.N * layer.C * len(rows) * layer.W
+        accesses[[DRAM, GLB], IFMAP, [READ, FILL]] += words
+    accesses[[GLB, DRAM], PSUM, [DRAIN, WRITE]] = layer.ofmap_words
+    return accesses

@@ -1,0 +1,113 @@
+"""The recorder of the machine: it sees every MAC and word, and changes nothing."""
+
+from collections import Counter
+from itertools import islice
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+
+from draws import CHIP
+from test_counts import legal_triples
+from eyeriss_sim.counts import count
+from eyeriss_sim.hardware import load_hardware
+from eyeriss_sim.layer import ConvLayer
+from eyeriss_sim.machine import array, trace
+from eyeriss_sim.machine.layer_run import run_layer
+from eyeriss_sim.machine.timing import pass_kinds, time_layer
+from eyeriss_sim.machine.trace import PassRecorder, pass_order, record_passes
+from eyeriss_sim.mapping import Mapping
+
+LAYER = ConvLayer(name="conv", N=2, M=6, C=4, H=9, W=9, R=3, S=3)
+MAPPING = Mapping(6, 2, 7, 3, 2, 2, 2)
+
+
+@settings(max_examples=60, deadline=None)
+@given(triple=legal_triples())
+def test_a_trace_adds_up_to_what_the_pass_counts(triple):
+    layer, hardware, mapping = triple
+    one, = record_passes(layer, hardware, mapping, 1)
+    kind = next(pass_order(layer, hardware, mapping))
+    did = one.pes[..., array.DID]
+    assert len(one.pes) == len(one.networks) == one.cycles
+    macs = kind.images * kind.filters * kind.channels * kind.R * kind.S * (
+        kind.rows_out * layer.F)
+    assert (did == array.MAC_CYCLE).sum() == macs
+    sent = one.networks[..., array.WORDS]
+    psums = kind.images * kind.filters * kind.rows_out * layer.F
+    assert sent[:, array.PSUM_IN_NET].sum() == psums
+    assert sent[:, array.PSUM_OUT_NET].sum() == psums
+    assert sent[:, array.FILTER_NET].sum() == (
+        kind.filters * kind.channels * kind.R * kind.S)
+    fills = one.pes[..., array.IN_IFMAP_FIFO:array.PSUM_VALUE]
+    depths = one.micro[[array.IFMAP_FIFO, array.FILTER_FIFO, array.PSUM_IN_FIFO,
+                        array.PSUM_OUT_FIFO]]
+    assert (fills >= 0).all() and (fills <= depths).all()
+    assert not fills[-1].any()
+    offered, carried = (one.networks[..., axis] for axis in (array.OFFERED,
+                                                             array.CARRIED))
+    # Nothing is carried that was not there; and the last psum leaves in the last cycle.
+    assert (carried <= offered).all()
+    assert carried[-1, array.PSUM_OUT_NET] == 1
+
+
+@settings(max_examples=60, deadline=None)
+@given(triple=legal_triples())
+def test_passes_in_their_order_are_those_of_each_kind(triple):
+    layer, hardware, mapping = triple
+    assert Counter(pass_order(layer, hardware, mapping)) == (
+        pass_kinds(layer, hardware, mapping))
+
+
+@settings(max_examples=60, deadline=None)
+@given(triple=legal_triples())
+def test_accesses_of_timing_mode_are_the_counting_models(triple):
+    layer, hardware, mapping = triple
+    assert (time_layer(layer, hardware, mapping).accesses
+            == count(layer, hardware, mapping).accesses).all()
+
+
+def test_recording_changes_neither_cycles_nor_words():
+    rng = np.random.default_rng(0)
+    ifmap = rng.integers(-2**15, 2**15, (2, 4, 9, 9)).astype(np.int16)
+    filt = rng.integers(-2**15, 2**15, (6, 4, 3, 3)).astype(np.int16)
+    recorder = PassRecorder(LAYER, CHIP, MAPPING, 2)
+    plain, recorded = (run_layer(LAYER, CHIP, MAPPING, ifmap, filt, on_pass=on_pass)
+                       for on_pass in (None, recorder))
+    assert (plain.ofmap == recorded.ofmap).all()
+    assert (plain.pass_cycles == recorded.pass_cycles).all()
+    assert [one.cycles for one in recorder.passes] == plain.pass_cycles[:2].tolist()
+
+
+def test_psums_on_the_output_network_are_the_ofmap():
+    # One pass that ends in an ofmap of one image, one filter and one row.
+    layer = ConvLayer(name="row", M=1, C=1, H=3, W=9, R=3, S=3)
+    rng = np.random.default_rng(0)
+    ifmap = rng.integers(-2**15, 2**15, (1, 1, 3, 9)).astype(np.int16)
+    filt = rng.integers(-2**15, 2**15, (1, 1, 3, 3)).astype(np.int16)
+    recorder = PassRecorder(layer, CHIP, Mapping(1, 1, 1, 1, 1, 1, 1), 1)
+    run = run_layer(layer, CHIP, recorder.mapping, ifmap, filt, on_pass=recorder)
+    out = recorder.passes[0].networks[:, array.PSUM_OUT_NET]
+    words = out[out[:, array.CARRIED] == 1, array.DATA]
+    assert words.tolist() == run.ofmap[0, 0, 0].tolist()
+    # The top PE makes the same words, a cycle before they leave.
+    top = recorder.passes[0].pes[:, -1, 0]
+    last = (top[:, array.DID] == array.MAC_CYCLE).nonzero()[0][2::3]
+    assert top[last, array.PSUM_VALUE].tolist() == words.tolist()
+
+
+@pytest.mark.parametrize("preset", ["eyeriss_chip", "eyeriss_rtl"])
+def test_a_long_pass_is_recorded_up_to_the_limit(monkeypatch, preset):
+    hardware = load_hardware(preset)
+    whole, = record_passes(LAYER, hardware, MAPPING, 1)
+    monkeypatch.setattr(trace, "MOST_PE_CYCLES", 50 * whole.pes[0, ..., 0].size)
+    cut, = record_passes(LAYER, hardware, MAPPING, 1)
+    assert len(cut.pes) == 50 and cut.cycles == whole.cycles
+    assert (cut.pes == whole.pes[:50]).all()
+    assert (cut.networks == whole.networks[:50]).all()
+
+
+def test_first_passes_of_timing_mode_are_the_layers_first():
+    kinds = list(islice(pass_order(LAYER, CHIP, MAPPING), 3))
+    traces = record_passes(LAYER, CHIP, MAPPING, 3)
+    assert len(traces) == len(kinds) == min(3, count(LAYER, CHIP, MAPPING).passes)
