@@ -20,7 +20,8 @@ PALE = "#d9d9d9"
 DOES = {
     "mac": ("MAC", BLUE), "accumulate": ("adds up psums", SKY),
     "shift": ("shifts its window", GREEN), "wait_filter": ("waits for filters", ORANGE),
-    "wait_ifmap": ("waits for ifmaps", YELLOW), "wait_psum_in": ("waits for psums", PINK),
+    "wait_ifmap": ("waits for ifmaps", YELLOW),
+    "wait_psum_in": ("waits for psums", PINK),
     "wait_psum_out": ("can't pass psums on", RED), "finished": ("finished", PALE)}
 NETWORKS = {
     array.IFMAP_NET: "ifmaps in", array.FILTER_NET: "filters in",
@@ -74,7 +75,8 @@ def draw_timeline(passes, layer, hardware, mapping):
         for start in starts[1:-1]:
             panel.axvline(start, color=INK, linewidth=0.8)
     pes, _, fifos = panels
-    fifos.set_xlabel("cycle" if width == 1 else f"cycle, averaged over {width} at a time")
+    fifos.set_xlabel(
+        "cycle" if width == 1 else f"cycle, averaged over {width} at a time")
     fifos.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.0f}"))
     per_us = hardware.clock_MHz
     time = pes.secondary_xaxis(
@@ -110,8 +112,9 @@ def draw_pes(panel, passes, starts, width):
     step = ceil_div(columns, LABELS)
     panel.set_yticks(np.arange(0, columns, step) + 0.5, range(0, columns, step))
     panel.set_ylabel("PE column")
-    legend(panel, "share of a column's PEs", [Patch(color=colour, label=name) for (name, colour), cause in zip(
-        DOES.values(), causes) if cause in occurs])
+    legend(panel, "share of a column's PEs", [
+        Patch(color=colour, label=name)
+        for (name, colour), cause in zip(DOES.values(), causes) if cause in occurs])
 
 
 def draw_networks(panel, passes, starts, width):
@@ -148,7 +151,7 @@ def draw_fifos(panel, passes, starts, width):
 
 
 def averages(values, width):
-    """Means over ``width`` cycles at a time; of the last bin, over those that it has."""
+    """Means over ``width`` cycles at a time; of the last bin, over those in it."""
     firsts = np.arange(0, len(values), width)
     lengths = np.diff([*firsts, len(values)])
     return (np.add.reduceat(values.astype(float), firsts, axis=0).T / lengths).T
@@ -176,6 +179,7 @@ def draw_bands(panel, shares, colours, start, width):
 
 def legend(panel, title, handles):
     """To the right of the data."""
-    panel.legend(handles=handles, title=title, alignment="left", loc="upper left", bbox_to_anchor=(1.0, 1.0),
-                 frameon=False, borderaxespad=0.2, borderpad=0.2, handlelength=1.6,
-                 fontsize=8.5, title_fontsize=8.5)
+    panel.legend(
+        handles=handles, title=title, alignment="left", loc="upper left",
+        bbox_to_anchor=(1.0, 1.0), frameon=False, borderaxespad=0.2, borderpad=0.2,
+        handlelength=1.6, fontsize=8.5, title_fontsize=8.5)

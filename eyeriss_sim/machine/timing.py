@@ -113,7 +113,7 @@ def size(piece):
     return piece.stop - piece.start
 
 
-def time_layer(layer, hardware, mapping, most_kinds=None):
+def time_layer(layer, hardware, mapping, most_kinds=None, progress=None):
     """Step one pass of each kind.
 
     Parameters
@@ -122,6 +122,8 @@ def time_layer(layer, hardware, mapping, most_kinds=None):
         Legal, on ``chip`` hardware.
     most_kinds : int, optional
         Step only so many kinds, full passes first; the sums are of those.
+    progress : callable, optional
+        Called with the kinds done and the kinds in all.
 
     Returns
     -------
@@ -135,12 +137,16 @@ def time_layer(layer, hardware, mapping, most_kinds=None):
     check_machine(hardware)
     check_mapping(layer, hardware, mapping)
     kinds = list(pass_kinds(layer, hardware, mapping).items())
-    timings = tuple(time_pass(layer, hardware, mapping, kind, times)
-                    for kind, times in kinds[:most_kinds])
+    chosen = kinds[:most_kinds]
+    timings = []
+    for kind, times in chosen:
+        timings.append(time_pass(layer, hardware, mapping, kind, times))
+        if progress is not None:
+            progress(len(timings), len(chosen))
     dram = count(layer, hardware, mapping).accesses[DRAM]
     words = int(dram[IFMAP, READ] + dram[PSUM, WRITE])
     return LayerTiming(
-        timings,
+        tuple(timings),
         sum(one.times * max(one.isolated_cycles, one.filter_fetch_cycles)
             for one in timings),
         ceil(words * hardware.cycles_per_dram_word), len(timings) == len(kinds),

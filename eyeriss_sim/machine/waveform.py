@@ -2,7 +2,7 @@
 
 import numpy as np
 from vcd import VCDWriter
-from vcd.common import ScopeType, VarType
+from vcd.common import VarType
 
 from eyeriss_sim.atomic import replacing
 from eyeriss_sim.labels import printable
@@ -21,9 +21,9 @@ FIFOS = {
     "psum_in_fifo": (array.IN_PSUM_IN_FIFO, array.PSUM_IN_FIFO),
     "psum_out_fifo": (array.IN_PSUM_OUT_FIFO, array.PSUM_OUT_FIFO)}
 CYCLES_AT_ONCE = 2048
-COMMENT = """Each value holds for the cycle that begins at its time: what a PE does in it,
-the words in its FIFOs when it ends, the psum that its datapath made last. A network is
-valid when it has words to carry, blocked when it could not. Row 0 is the bottom one, and
+COMMENT = """Each value holds for the cycle that begins at its time: what a PE does in
+it, the words in its FIFOs when it ends, the psum that its datapath made last. A network
+is valid when it has words to carry, blocked when it could not. Row 0 is the bottom one;
 rows and columns are those of the mapping, before the array folds them."""
 
 
@@ -148,7 +148,7 @@ class Signals:
         return variables
 
     def _pe_values(self, pes):
-        """Values of all PEs, and where they are made anew; idle PEs fill up the grid."""
+        """Values of all PEs, and where they are new; idle PEs fill up the grid."""
         cycles, rows, columns, _ = pes.shape
         axes = [array.DID, *(axis for axis, _ in FIFOS.values()), array.PSUM_VALUE]
         values = np.zeros((cycles, self.rows, self.columns, len(axes)), np.int32)
