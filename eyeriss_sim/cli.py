@@ -246,6 +246,7 @@ def run_validate(args):
     from eyeriss_sim.report import make_console
     with announced_compilation():
         warm_up()
+        warm_up_machine(traced=False)
     if validate(args.out, make_console()):
         sys.exit(1)
 
