@@ -107,7 +107,7 @@ def run_layer(layer, hardware, mapping, ifmap, filt, bias=None, shift=0,
             raise ValueError(f"{layer.name}: {kind} must be int16 of shape {shape}, "
                              f"got {tensor.dtype} of shape {tensor.shape}")
     micro = micro_architecture(hardware, shift, saturate)
-    shape = cut(layer, hardware).shape
+    shape = cut(layer, hardware, mapping.row_segments).shape
     row_segments = pieces(layer.R, int(shape[R_FULL]))
     col_segments = pieces(layer.S, int(shape[S_FULL]))
     accesses = np.zeros(COUNTS_SHAPE, np.int64)

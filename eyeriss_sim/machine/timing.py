@@ -90,7 +90,7 @@ class LayerTiming:
 
 def pass_kinds(layer, hardware, mapping):
     """How many passes of each kind a layer has; a Counter of PassKind."""
-    shape = cut(layer, hardware).shape
+    shape = cut(layer, hardware, mapping.row_segments).shape
     sizes = [
         Counter(size(piece) for piece in pieces(layer.N, mapping.n)),
         Counter(size(piece) for piece in pieces(layer.E, mapping.e)),
