@@ -47,7 +47,7 @@ def compare_layer(layer, hardware):
     timing = time_layer(layer, hardware, mapping)
     machine = timing.processing_cycles
     return {
-        "mapping": " ".join(str(size) for size in vars(mapping).values()),
+        "mapping": " ".join(str(getattr(mapping, letter)) for letter in "mnepqrt"),
         "passes": counts.passes,
         "pass_kinds": len(timing.passes),
         "machine_cycles": machine,

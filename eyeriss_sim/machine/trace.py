@@ -100,7 +100,7 @@ def record_passes(layer, hardware, mapping, most_passes):
 
 def pass_order(layer, hardware, mapping):
     """The kind of each pass, in the order in which they run."""
-    shape = cut(layer, hardware).shape
+    shape = cut(layer, hardware, mapping.row_segments).shape
     for _ in range(layer.groups):
         for images in pieces(layer.N, mapping.n):
             for strip in pieces(layer.E, mapping.e):
