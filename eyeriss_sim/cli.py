@@ -125,7 +125,8 @@ def run_machine(args):
     from eyeriss_sim.counts import count
     from eyeriss_sim.cycles import count_cycles
     from eyeriss_sim.machine import report
-    from eyeriss_sim.machine.layer_run import check_machine, run_layer
+    from eyeriss_sim.machine.layer_run import run_layer
+    from eyeriss_sim.machine.micro import check_machine
     from eyeriss_sim.machine.timing import time_layer
     from eyeriss_sim.mapping import check_mapping, chosen_mappings
     from eyeriss_sim.report import check_output_path, make_console
