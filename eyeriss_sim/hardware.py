@@ -57,8 +57,8 @@ NEEDED_BY_CHIP = (
 NEEDED_BY_ISCA16 = ("rf_words",)
 MAY_BE_ZERO = (
     "hop_cycles", "accumulate_bubbles", "stride_bubbles", "image_gap_cycles",
-    "filters_first", "window_first", "glb_ports", "pass_overlap", "alu_MAC", "rf_MAC", "noc_MAC", "glb_MAC",
-    "dram_MAC", "alu_pJ", "rf_pJ", "noc_pJ", "glb_pJ", "dram_pJ",
+    "filters_first", "window_first", "glb_ports", "pass_overlap", "alu_MAC", "rf_MAC",
+    "noc_MAC", "glb_MAC", "dram_MAC", "alu_pJ", "rf_pJ", "noc_pJ", "glb_pJ", "dram_pJ",
     "clock_pJ_per_PE_cycle", "static_mW")
 # No part of an accelerator is near these; what is overflows, or is searched for hours.
 SMALLEST, LARGEST = 1e-9, 1e9

@@ -114,7 +114,7 @@ def test_a_pass_of_the_rtl_is_within_one_percent_isolated_and_streaming(name):
     assert cycles[0] == pass_cycles(layer, hardware, mapping, 1)[0]
 
 
-# Counted on the open RTL: windows of a PE alone, its letters, cycles with its ports fed.
+# Counted on the open RTL: a PE's row of windows, letters, cycles with its ports fed.
 RTL_PES = {
     "CONV1": (dict(M=16, C=1, H=1, W=227, R=1, S=11, U=4), (16, 1, 1, 16, 1, 1, 1),
               10781),
@@ -128,7 +128,7 @@ RTL_PES = {
 @pytest.mark.paper
 @pytest.mark.parametrize("name", RTL_PES)
 def test_a_pe_of_the_rtl_alone_is_within_six_cycles(name):
-    # One PE of the array: no other waits for the networks, which feed it at their width.
+    # One PE of the array: no other holds up the networks, which feed it.
     sizes, letters, counted = RTL_PES[name]
     layer, mapping = ConvLayer(name=name, **sizes), Mapping(*letters)
     cycles, = pass_cycles(layer, load_hardware("eyeriss_rtl"), mapping, 1)

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from draws import layers
 from eyeriss_sim import zero_kernels
 from eyeriss_sim.codes import (
-    FILTER_CODES, expected_ratio, filter_ratio, fmap_strips_ratio, fmap_strips_words, period,
-    rlc_decode, rlc_encode)
+    FILTER_CODES, expected_ratio, filter_ratio, fmap_strips_ratio, fmap_strips_words,
+    period, rlc_decode, rlc_encode)
 from eyeriss_sim.hardware import load_hardware
 from eyeriss_sim.layer import ConvLayer
 from eyeriss_sim.mapping import Mapping

@@ -41,9 +41,15 @@ FILTER_NET, IFMAP_NET, PSUM_IN_NET, PSUM_OUT_NET = range(4)
 NETWORKS = 4
 STEP, TURN, IMAGE, PASS = range(4)
 
-# Axes of what is known of a PE at the end: an axis of ``spent``, words in its FIFOs.
-DOING, IN_FILTER_FIFO, IN_IFMAP_FIFO, IN_PSUM_IN_FIFO, IN_PSUM_OUT_FIFO = range(5)
-PE_AXES = 5
+# Axes of how a network was used: first and last cycle with a word on it, words or
+# groups of words that it carried.
+FIRST_USE, LAST_USE, USES = range(3)
+
+# Axes of what is known of a PE at the end: an axis of ``spent``, words in its FIFOs,
+# and cycles that it waited after its first psum.
+(DOING, IN_FILTER_FIFO, IN_IFMAP_FIFO, IN_PSUM_IN_FIFO, IN_PSUM_OUT_FIFO,
+ LATE_WAITS) = range(6)
+PE_AXES = 6
 
 # States of a PE.
 PROCESS, ACCUMULATE, STRIDE, GAP, DONE = 0, 1, 2, 3, 4
@@ -152,8 +158,8 @@ def rows_at_hand(words, count, micro, first_bank, banks, held, used, cycle):
 
 
 @njit(cache=True, error_model="numpy")
-def run_pass(ifmap, filt, psums, plan, p, q, in_pass, V, dilation, F, micro, events, spent,
-             ends, at, pes_at_end):
+def run_pass(ifmap, filt, psums, plan, p, q, in_pass, V, dilation, F, micro, events,
+             spent, ends, at, use, pes_at_end):
     """Step passes that differ in their filters only until the last psum is out.
 
     The networks feed on from each pass into the next: filters as soon as a PE has room
@@ -180,7 +186,9 @@ def run_pass(ifmap, filt, psums, plan, p, q, in_pass, V, dilation, F, micro, eve
         When the last psum of each pass was out.
     at : int64 ndarray, shape (4, 4), written
         Where each network stands at the end.
-    pes_at_end : int64 ndarray, shape (PEs, 5), written
+    use : int64 ndarray, shape (4, 3), written
+        How each network was used.
+    pes_at_end : int64 ndarray, shape (PEs, 6), written
 
     Returns
     -------
@@ -191,6 +199,8 @@ def run_pass(ifmap, filt, psums, plan, p, q, in_pass, V, dilation, F, micro, eve
     events[:] = 0
     spent[:] = 0
     at[:] = 0
+    use[:] = 0
+    pes_at_end[:] = 0
     images, _, _, columns = ifmap.shape
     S = filt.shape[3]
     passes = ends.shape[0]
@@ -270,6 +280,7 @@ def run_pass(ifmap, filt, psums, plan, p, q, in_pass, V, dilation, F, micro, eve
                     outtake[pe] += 1
                 events[PSUM_OUT] += count
                 before = here[PASS]
+                note_use(use[PSUM_OUT_NET], cycle)
                 advance_network(here, plan.psum_steps[kind, 1], F, images)
                 if here[PASS] > before:
                     ends[before] = cycle + 1
@@ -384,6 +395,7 @@ def run_pass(ifmap, filt, psums, plan, p, q, in_pass, V, dilation, F, micro, eve
             spent[did] += 1
             if did == WAIT_FILTER or did == WAIT_IFMAP or did == WAIT_PSUM_IN or (
                     did == WAIT_PSUM_OUT):
+                pes_at_end[pe, LATE_WAITS] += output_[pe] > 0
                 continue
             moved = True
             if fused:
@@ -423,6 +435,7 @@ def run_pass(ifmap, filt, psums, plan, p, q, in_pass, V, dilation, F, micro, eve
                         fput[pe] += 1
                 events[FILTER_SENT] += count
                 moved = True
+                note_use(use[FILTER_NET], cycle)
                 advance_network(here, plan.filter_steps[kind], 1, 1)
         # Ifmap network: one word a step, to every PE that works on its row.
         here = at[IFMAP_NET]
@@ -453,6 +466,7 @@ def run_pass(ifmap, filt, psums, plan, p, q, in_pass, V, dilation, F, micro, eve
                 pe = first + plan.targets[row, place]
                 ififo[pe, iput[pe] & mask_i] = ifmap[here[IMAGE], c, row, here[TURN]]
                 iput[pe] += 1
+            note_use(use[IFMAP_NET], cycle)
             advance_network(here, plan.ifmaps.shape[0], columns, images)
         # Psum network: up to four words to the bottom PE of one column.
         here = at[PSUM_IN_NET]
@@ -472,12 +486,13 @@ def run_pass(ifmap, filt, psums, plan, p, q, in_pass, V, dilation, F, micro, eve
             if free:
                 for word in range(count):
                     place = input_[pe] & mask_in
-                    infifo[pe, place] = psums[here[IMAGE], here[PASS] * in_pass + f + word,
-                                              row, here[TURN]]
+                    infifo[pe, place] = psums[
+                        here[IMAGE], here[PASS] * in_pass + f + word, row, here[TURN]]
                     inready[pe, place] = cycle + 1
                     input_[pe] += 1
                 events[PSUM_SENT] += count
                 moved = True
+                note_use(use[PSUM_IN_NET], cycle)
                 advance_network(here, plan.psum_steps[kind, 0], F, images)
         cycle += 1
         idle = 0 if moved else idle + 1
@@ -490,8 +505,17 @@ def run_pass(ifmap, filt, psums, plan, p, q, in_pass, V, dilation, F, micro, eve
         pes_at_end[pe, IN_IFMAP_FIFO] = iput[pe] - itake[pe]
         pes_at_end[pe, IN_PSUM_IN_FIFO] = input_[pe] - intake[pe]
         pes_at_end[pe, IN_PSUM_OUT_FIFO] = output_[pe] - outtake[pe]
-    events[LEFT_OVER] = pes_at_end[:, IN_FILTER_FIFO:].sum()
+    events[LEFT_OVER] = pes_at_end[:, IN_FILTER_FIFO:LATE_WAITS].sum()
     return cycle
+
+
+@njit(cache=True)
+def note_use(use, cycle):
+    """A network carried something in this cycle."""
+    if use[USES] == 0:
+        use[FIRST_USE] = cycle
+    use[LAST_USE] = cycle
+    use[USES] += 1
 
 
 @njit(cache=True)

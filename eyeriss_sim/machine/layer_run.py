@@ -109,7 +109,8 @@ def run_layer(layer, hardware, mapping, ifmap, filt, bias=None, shift=0,
                                      first + channels.stop][:, :, strip_rows])
             accesses[[DRAM, GLB], IFMAP, [READ, FILL]] += glb.size
             for rows, cols, filters in sweep(layer, hardware, mapping, size(loaded)):
-                weights = np.ascontiguousarray(filt[kept][filters, channels, rows, cols])
+                weights = np.ascontiguousarray(
+                    filt[kept][filters, channels, rows, cols])
                 out = np.ascontiguousarray(psums[:, filters])
                 stream, row_of = send(layer, glb, strip_rows, strip, rows, cols)
                 stepped = step_passes(layer, mapping, stream, weights, out, row_of,

@@ -21,8 +21,8 @@ def check_machine(hardware):
 def micro_architecture(layer, hardware, mapping, shift=0, saturate=False):
     """The machine's choices for one layer, an int64 vector with the axes of the array.
 
-    A hop is the pipeline of the lower PE, a psum group that collects there, latency on
-    the way, and one cycle in which the upper PE takes it up. Ifmaps have the banks that
+    A hop is a psum group that collects in the lower PE, that PE's pipeline, and what is
+    left of ``hop_cycles`` until the upper PE may take the first of them up. Ifmaps have the banks that
     they fill, psums all others.
     """
     micro = np.zeros(array.MICRO_AXES, np.int64)
@@ -34,7 +34,7 @@ def micro_architecture(layer, hardware, mapping, shift=0, saturate=False):
     micro[array.NET_F] = hardware.filter_net_words
     micro[array.NET_P_IN] = hardware.psum_in_net_words
     micro[array.NET_P_OUT] = hardware.psum_out_net_words
-    micro[array.HOP] = max(1, hardware.hop_cycles - hardware.psum_out_net_words - 1
+    micro[array.HOP] = max(1, hardware.hop_cycles - hardware.psum_out_net_words
                            - array.PIPELINE)
     micro[array.BUBBLES] = hardware.accumulate_bubbles
     micro[array.STRIDE_CYCLES] = hardware.stride_bubbles

@@ -1,4 +1,4 @@
-"""Processing passes on the array: set up, stepped, and refused when they stand still."""
+"""Processing passes on the array: set up, stepped, refused when they stand still."""
 
 from dataclasses import dataclass
 
@@ -20,11 +20,17 @@ class Stepped:
     events : int64 ndarray, shape (14,)
         Words and operations, axes as in ``array``.
     spent : int64 ndarray, shape (8,), PE-cycles
+    use : int64 ndarray, shape (4, 3)
+        First cycle, last cycle and uses of each network.
+    pes : int64 ndarray, shape (PEs, 6)
+        Each PE at the end, axes as in ``array``.
     """
 
     cycles: np.ndarray
     events: np.ndarray
     spent: np.ndarray
+    use: np.ndarray
+    pes: np.ndarray
 
 
 def step_passes(layer, mapping, ifmap, filt, psums, row_of, micro, in_pass=None):
@@ -58,20 +64,23 @@ def step_passes(layer, mapping, ifmap, filt, psums, row_of, micro, in_pass=None)
         in_pass = mapping.p * mapping.t
     plan = schedule(tuple(map(tuple, np.asarray(row_of).tolist())), channels, filters,
                     mapping.p, mapping.q, in_pass, S,
-                    tuple(micro[[array.NET_F, array.NET_P_IN, array.NET_P_OUT]].tolist()))
+                    tuple(micro[[array.NET_F, array.NET_P_IN,
+                                 array.NET_P_OUT]].tolist()))
     passes = -(-filters // in_pass)
     ends = np.zeros(passes, np.int64)
     events = np.zeros(array.EVENT_AXES, np.int64)
     spent = np.zeros(array.SPENT_AXES, np.int64)
     at = np.zeros((array.NETWORKS, 4), np.int64)
+    use = np.zeros((array.NETWORKS, 3), np.int64)
     pes = np.zeros((plan.own_q.size * plan.own_p.shape[1], array.PE_AXES), np.int64)
     cycles = array.run_pass(
         ifmap, filt, psums, plan, mapping.p, mapping.q, in_pass, layer.V,
-        layer.dilation[1], layer.F, micro, events, spent, ends, at, pes)
+        layer.dilation[1], layer.F, micro, events, spent, ends, at, use,
+        pes)
     if cycles < 0:
         raise ValueError(explain_standstill(layer, mapping, micro, plan, passes, at,
                                             pes))
     if events[array.LEFT_OVER]:
         raise ValueError(f"{layer.name}: {events[array.LEFT_OVER]} words were left in "
                          f"FIFOs at the end of a pass")
-    return Stepped(np.diff(ends, prepend=0), events, spent)
+    return Stepped(np.diff(ends, prepend=0), events, spent, use, pes)
