@@ -134,7 +134,7 @@ def run_machine(args):
     from eyeriss_sim.counts import count
     from eyeriss_sim.cycles import count_cycles
     from eyeriss_sim.machine import report
-    from eyeriss_sim.machine.layer_run import check_machine
+    from eyeriss_sim.machine.micro import check_machine
     from eyeriss_sim.machine.timing import time_layer
     from eyeriss_sim.mapping import check_mapping, chosen_mappings
     from eyeriss_sim.report import make_console
@@ -162,7 +162,7 @@ def run_machine(args):
     counts = count(layer, hardware, mapping)
     cycles = count_cycles(layer, hardware, mapping, counts, NO_ZEROS)
     with progress("kinds of pass") as show:
-        timing = time_layer(layer, hardware, mapping, args.passes, show)
+        timing = time_layer(layer, hardware, mapping, args.passes, progress=show)
     console.print(report.pass_table(timing))
     run, traces = None, []
     if args.mode == "functional":
@@ -176,8 +176,7 @@ def run_machine(args):
     console.print(report.cycle_line(timing, cycles, hardware), highlight=False)
     if run is not None:
         console.print(f"{len(run.pass_cycles):,} passes stepped on random words, "
-                      f"{int(run.pass_cycles.sum()):,} cycles one after the other",
-                      highlight=False)
+                      f"{int(run.pass_cycles.sum()):,} cycles in all", highlight=False)
     if args.out:
         report.write_json(args.out, layer, hardware, mapping, timing, (counts, cycles),
                           run)
@@ -227,7 +226,7 @@ def run_on_random_words(args, layer, hardware, mapping, passes):
     if args.timeline or args.vcd:
         recorder = PassRecorder(layer, hardware, mapping, args.trace_passes or 1)
     with progress("passes") as show:
-        run = run_layer(layer, hardware, mapping, ifmap, filt, on_pass=recorder,
+        run = run_layer(layer, hardware, mapping, ifmap, filt, on_run=recorder,
                         progress=lambda done: show(done, passes))
     return run, recorder.passes if recorder else []
 

@@ -34,7 +34,7 @@ def bands(panel, colour):
 def test_blue_of_a_band_is_the_share_of_macs(drawn):
     passes, figure = drawn
     for one, shares in zip(passes, bands(figure.axes[0], BLUE), strict=True):
-        macs = (one.pes[..., array.DID] == array.MAC_CYCLE).mean(axis=1)
+        macs = (one.pes[..., array.DOING] == array.MAC_CYCLE).mean(axis=1)
         assert shares.shape == macs.shape
         assert abs(shares - macs).max() <= 0.5 / (timeline.BAND - timeline.MARGIN)
 

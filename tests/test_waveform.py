@@ -104,7 +104,7 @@ def test_psums_of_the_waveform_hold_between_macs_and_may_be_negative(tmp_path):
     ifmap = np.array([3, -4, 5, 0, -1, 2], np.int16).reshape(1, 1, 1, 6)
     recorder = PassRecorder(layer, CHIP, Mapping(1, 1, 1, 1, 1, 1, 1), 1)
     run = run_layer(layer, CHIP, recorder.mapping, ifmap,
-                    np.full((1, 1, 1, 1), 7, np.int16), on_pass=recorder)
+                    np.full((1, 1, 1, 1), 7, np.int16), on_run=recorder)
     write_vcd(tmp_path / "row.vcd", recorder.passes, layer, CHIP)
     changes, _ = parse(tmp_path / "row.vcd")
     psums = [value for _, value in changes["machine.array.row00.col00.psum"]]

@@ -86,10 +86,13 @@ def write_json(path, layer, hardware, mapping, timing, model, run=None):
                     "cycles_by_cause": one.causes} for one in timing.passes],
         "processing_cycles": timing.processing_cycles,
         "fmap_cycles": timing.fmap_cycles,
+        "phases": asdict((timing if run is None else run).phases),
         "counting_model": asdict(cycles),
     }
     if run is not None:
-        content["isolated_cycles_of_each_pass"] = run.pass_cycles.tolist()
+        content["cycles_of_each_pass"] = run.pass_cycles.tolist()
+        content["ifmap_dram_words"] = run.ifmap_dram_words
+        content["ofmap_dram_words"] = run.ofmap_dram_words
         content["macs"] = run.macs
     if timing.complete:
         machine = timing.accesses if run is None else run.accesses

@@ -102,7 +102,7 @@ def draw_pes(panel, passes, starts, width):
     colours = [colour for _, colour in DOES.values()]
     occurs = set()
     for one, start in zip(passes, starts):
-        did = one.pes[..., array.DID]
+        did = one.pes[..., array.DOING]
         occurs |= set(np.unique(did).tolist())
         shares = np.stack([averages((did == cause).mean(axis=1), width)
                            for cause in causes], axis=-1)

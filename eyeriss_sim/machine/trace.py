@@ -1,34 +1,33 @@
 """What every PE and network does in each cycle of a layer's first passes."""
 
 from dataclasses import dataclass
-from itertools import islice
 
 import numpy as np
 
-from eyeriss_sim.kernels import R_FULL, S_FULL
 from eyeriss_sim.machine import array
-from eyeriss_sim.machine.layer_run import micro_architecture, no_progress, pieces
-from eyeriss_sim.machine.timing import PassKind, pass_words, size
-from eyeriss_sim.mapping import cut
+from eyeriss_sim.machine.layer_run import blocks, pieces, size, sweep
+from eyeriss_sim.machine.micro import micro_architecture
+from eyeriss_sim.machine.passes import step_passes
+from eyeriss_sim.machine.timing import random_words
 
-# Some 12 bytes each: what is recorded of one pass stays within a quarter gigabyte.
+# Some 12 bytes each: what is recorded of a run of passes stays within 240 MB.
 MOST_PE_CYCLES = 20_000_000
 
 
 @dataclass(frozen=True, eq=False)
 class PassTrace:
-    """One pass, cycle by cycle.
+    """One pass, cycle by cycle: from the last psum of the pass before to its own.
 
     Parameters
     ----------
     pes : int16 ndarray, shape (recorded cycles, rows, columns, 6)
         PEs as the mapping sets them up, not where the array folds them; the bottom row
-        first. The last axis is that of ``array.DID`` and its like.
+        first. The last axis is that of ``array.DOING`` and its like.
     networks : int32 ndarray, shape (recorded cycles, 5, 4 + words)
         Axes as ``array.IFMAP_NET`` and ``array.OFFERED`` and their like.
     cycles : int
         Of the whole pass.
-    micro : int64 ndarray, shape (18,)
+    micro : int64 ndarray, shape (22,)
         The machine's choices, FIFO depths and network widths among them.
     """
 
@@ -39,7 +38,7 @@ class PassTrace:
 
 
 class PassRecorder:
-    """Records the first passes of a layer; ``run_layer`` takes it as ``on_pass``.
+    """Records the first passes of a layer; ``run_layer`` takes it as ``on_run``.
 
     Parameters
     ----------
@@ -54,35 +53,40 @@ class PassRecorder:
 
     def __init__(self, layer, hardware, mapping, most_passes):
         self.layer, self.mapping = layer, mapping
-        self.micro = micro_architecture(hardware)
+        self.micro = micro_architecture(layer, hardware, mapping)
         self.most_passes = most_passes
         self.passes = []
 
     def __call__(self, ifmap, filt, psums, row_of):
-        """Record one more pass, unless there are enough; the psums stay as they are."""
-        if len(self.passes) == self.most_passes:
+        """Record the passes of one more run, unless there are enough."""
+        wanted = self.most_passes - len(self.passes)
+        if wanted == 0:
             return
-        filters, channels, R, _ = filt.shape
-        height = -(-channels // self.mapping.q) * R
-        width = -(-filters // self.mapping.p) * row_of.shape[1]
-        # Stepped twice: the first time tells how long it is.
-        cycles = self._step(ifmap, filt, psums.copy(), row_of, None, None)
-        if cycles < 0:
-            raise ValueError(no_progress(self.layer, self.mapping))
-        recorded = min(cycles, max(1, MOST_PE_CYCLES // (height * width)))
+        # Stepped twice: the first time tells how long the passes are.
+        stepped = self._step(ifmap, filt, psums, row_of)
+        ends = np.cumsum(stepped.cycles)[:wanted].tolist()
+        R, e = row_of.shape
+        filters = min(len(filt), self.mapping.p * self.mapping.t)
+        height = -(-filt.shape[1] // self.mapping.q) * R
+        width = -(-filters // self.mapping.p) * e
+        recorded = min(ends[-1], max(1, MOST_PE_CYCLES // (height * width)))
         pes, networks = array.trace_arrays(recorded, height * width, self.micro)
-        self._step(ifmap, filt, psums.copy(), row_of, pes, networks)
-        self.passes.append(PassTrace(
-            pes.reshape(recorded, height, width, array.PE_TRACE_AXES), networks,
-            cycles, self.micro))
+        self._step(ifmap, filt, psums, row_of, (pes, networks))
+        pes = pes.reshape(recorded, height, width, array.PE_TRACE_AXES)
+        start = 0
+        for end in ends:
+            if start < recorded:
+                part = slice(start, end)
+                self.passes.append(PassTrace(pes[part], networks[part], end - start,
+                                             self.micro))
+            start = end
+        if recorded < ends[-1]:
+            self.most_passes = len(self.passes)     # what follows would leave a gap
 
-    def _step(self, ifmap, filt, psums, row_of, pes, networks):
-        layer, mapping = self.layer, self.mapping
-        return int(array.run_pass(
-            ifmap, filt, psums, row_of, mapping.p, mapping.q, layer.V,
-            layer.dilation[1], layer.F, 1, self.micro,
-            np.zeros(array.EVENT_AXES, np.int64), np.zeros(array.SPENT_AXES, np.int64),
-            pes, networks))
+    def _step(self, ifmap, filt, psums, row_of, trace=(None, None)):
+        # A copy: the run itself is yet to come.
+        return step_passes(self.layer, self.mapping, ifmap, filt, psums.copy(), row_of,
+                           self.micro, trace=trace)
 
 
 def record_passes(layer, hardware, mapping, most_passes):
@@ -93,22 +97,22 @@ def record_passes(layer, hardware, mapping, most_passes):
     list of PassTrace
     """
     recorder = PassRecorder(layer, hardware, mapping, most_passes)
-    for kind in islice(pass_order(layer, hardware, mapping), most_passes):
-        recorder(*pass_words(layer, kind))
+    for sizes in runs(layer, hardware, mapping):
+        recorder(*random_words(layer, *sizes))
+        if len(recorder.passes) == recorder.most_passes:
+            break
     return recorder.passes
 
 
-def pass_order(layer, hardware, mapping):
-    """The kind of each pass, in the order in which they run."""
-    shape = cut(layer, hardware, mapping.row_segments).shape
-    for _ in range(layer.groups):
-        for images in pieces(layer.N, mapping.n):
-            for strip in pieces(layer.E, mapping.e):
-                for loaded in pieces(layer.M_group, mapping.m):
-                    for channels in pieces(layer.C, mapping.q * mapping.r):
-                        for rows in pieces(layer.R, int(shape[R_FULL])):
-                            for cols in pieces(layer.S, int(shape[S_FULL])):
-                                for filters in pieces(size(loaded),
-                                                      mapping.p * mapping.t):
-                                    yield PassKind(*map(size, (
-                                        images, strip, filters, channels, rows, cols)))
+def runs(layer, hardware, mapping):
+    """Sizes of each run of passes, in the order in which they are stepped.
+
+    Yields
+    ------
+    tuple of int
+        Images, ofmap rows, filters, channels, R, S.
+    """
+    for _, images, strip, loaded in blocks(layer, mapping):
+        for channels in pieces(layer.C, mapping.q * mapping.r):
+            for rows, cols, filters in sweep(layer, hardware, mapping, size(loaded)):
+                yield tuple(map(size, (images, strip, filters, channels, rows, cols)))

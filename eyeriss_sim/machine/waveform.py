@@ -150,7 +150,7 @@ class Signals:
     def _pe_values(self, pes):
         """Values of all PEs, and where they are new; idle PEs fill up the grid."""
         cycles, rows, columns, _ = pes.shape
-        axes = [array.DID, *(axis for axis, _ in FIFOS.values()), array.PSUM_VALUE]
+        axes = [array.DOING, *(axis for axis, _ in FIFOS.values()), array.PSUM_VALUE]
         values = np.zeros((cycles, self.rows, self.columns, len(axes)), np.int32)
         values[..., 0] = array.FINISHED
         values[:, :rows, :columns] = pes[..., axes]
