@@ -32,7 +32,7 @@ of ifmaps and psums are what the chip's counters show (JSSC 2017, Table V).
 level, RF READ and WRITE of psums; it counts no fills.
 """
 
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -79,17 +79,17 @@ def count(layer, hardware, mapping):
     """
     if hardware.accounting == "isca16":
         return _count_isca16(layer, mapping)
-    geometry = cut(layer, hardware)
+    geometry = cut(layer, hardware, mapping.row_segments)
     accesses = np.zeros(COUNTS_SHAPE, np.int64)
     passes = kernels.chip_counts(
-        geometry.shape, geometry.row_counts, *astuple(mapping), accesses)
+        geometry.shape, geometry.row_counts, *mapping.letters, accesses)
     r_used = min(mapping.r, ceil_div(layer.C, mapping.q))
     active = int(geometry.shape[kernels.R_FULL]) * r_used * mapping.e * mapping.t
     return Counts(accesses, layer.macs, int(passes), active)
 
 
 def _count_isca16(layer, mapping):
-    m, n, f, p, q, r, t = astuple(mapping)
+    m, n, f, p, q, r, t = mapping.letters
     ifmap, filters, ofmap = layer.ifmap_words, layer.filter_words, layer.ofmap_words
     M, C, S = layer.M_group, layer.C, layer.S
     alpha_v, alpha_h = layer.E / layer.H, layer.F / layer.W

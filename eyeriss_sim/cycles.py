@@ -72,11 +72,11 @@ def count_cycles(layer, hardware, mapping, counts, zeros):
     """
     if hardware.accounting == "isca16":
         return Cycles(ceil(counts.macs / counts.active_pes), 0, 0, 0, 0, 0)
-    geometry = cut(layer, hardware)
+    geometry = cut(layer, hardware, mapping.row_segments)
     causes = np.zeros(kernels.CAUSES)
     kernels.chip_cycles(
         geometry.shape, geometry.row_counts, timing(hardware),
-        hardware.cycles_per_dram_word, layer.M_group, *astuple(mapping), False, causes)
+        hardware.cycles_per_dram_word, layer.M_group, *mapping.letters, False, causes)
     dram = counts.accesses[kernels.DRAM]
     fmap_words = (dram[kernels.IFMAP, kernels.READ] * zeros.ifmap_ratio
                   + dram[kernels.PSUM, kernels.WRITE] * zeros.ofmap_ratio)

@@ -1,6 +1,6 @@
 """Why a layer costs what it costs: its mapping as a loop nest, limits, runners-up."""
 
-from dataclasses import astuple, dataclass, replace
+from dataclasses import dataclass, replace
 
 from rich.table import Table
 from rich.text import Text
@@ -89,10 +89,10 @@ def loop_nest(layer, hardware, mapping):
     -------
     list of Loop
     """
-    m, n, e, p, q, r, t = astuple(mapping)
+    m, n, e, p, q, r, t = mapping.letters
     if hardware.accounting == "isca16":
         return _loop_nest_isca16(layer, hardware, mapping)
-    shape = cut(layer, hardware).shape
+    shape = cut(layer, hardware, mapping.row_segments).shape
     R, S, span = (int(shape[axis]) for axis in (
         kernels.R_FULL, kernels.S_FULL, kernels.SPAN_FULL))
     row_segments, col_segments = int(shape[kernels.R_SEGS]), int(shape[kernels.S_SEGS])
@@ -136,7 +136,7 @@ def loop_nest(layer, hardware, mapping):
 
 
 def _loop_nest_isca16(layer, hardware, mapping):
-    m, n, f, p, q, r, t = astuple(mapping)
+    m, n, f, p, q, r, t = mapping.letters
     width = (f - 1) * layer.V + layer.S_span
     return [
         Loop("DRAM", f"{layer.groups} groups"),
@@ -235,14 +235,15 @@ def _runner_up_table(layer_result, hardware, simulate_mapping, objective, runner
         title += "\n(ranked as if nothing were zero)"
     table = Table(title=title, title_justify="left", box=None, pad_edge=False)
     table.add_column("")
-    for heading in (*"mnepqrt", "PEs", "energy", "%", "cycles", "%"):
+    for heading in (*"mnepqrt", "cut", "PEs", "energy", "%", "cycles", "%"):
         table.add_column(heading, justify="right")
     names = ["chosen", *(f"#{place}" for place in range(1, len(others) + 1))]
     for name, mapping in zip(names, [chosen, *others]):
         other = simulate_mapping(mapping)
         table.add_row(
-            name, *(str(value) for value in astuple(mapping)),
-            str(other.counts.active_pes), f"{other.total_MAC:,.0f}",
+            name, *(str(value) for value in mapping.letters),
+            str(mapping.row_segments or ""), str(other.counts.active_pes),
+            f"{other.total_MAC:,.0f}",
             f"{100 * (other.total_MAC / layer_result.total_MAC - 1):+.1f}",
             f"{other.cycles.total:,}",
             f"{100 * (other.cycles.total / layer_result.cycles.total - 1):+.1f}")

@@ -47,8 +47,9 @@ PER_LOAD, PER_FILTER_PASS, PER_SET, PER_FILTER_LOAD, PER_IMAGE_GROUP = 0, 1, 2, 
 PER_CHANNEL_PASS, PER_CHANNEL_SET, FIXED = 5, 6, 7
 COEFFICIENTS = 8
 
-# Objectives of the search.
+# Objectives of the search, and what it leaves out.
 ENERGY, CYCLES, EDP = 0, 1, 2
+SKIP_NOTHING, SKIP_DOMINATED, SKIP_HOPELESS = 0, 1, 2
 
 
 @njit(cache=True)
@@ -352,7 +353,7 @@ TIE = 1e-9
 
 
 @njit(cache=True)
-def keep_best(best, mappings, primary, secondary, m, n, e, p, q, r, t):
+def keep_best(best, mappings, primary, secondary, cut, m, n, e, p, q, r, t):
     """Insert a candidate into the list of the best, sorted by (primary, secondary).
 
     An equal candidate that comes later ranks lower, so that what even the tie-break
@@ -374,48 +375,30 @@ def keep_best(best, mappings, primary, secondary, m, n, e, p, q, r, t):
     best[place, 1] = secondary
     row = mappings[place]
     row[0], row[1], row[2], row[3], row[4], row[5], row[6] = m, n, e, p, q, r, t
+    row[7] = cut
 
 
 @njit(cache=True, error_model="numpy")
-def visit_m(shape, row_counts, timing, cycles_per_dram_word, k, objective, prune,
+def visit_m(shape, row_counts, timing, cycles_per_dram_word, k, objective, skip,
             loaded, sent, strips, image_groups, c_passes, c_sets, m_least, m_most,
-            dram_load, dram_fixed, n, e, p, q, r, t, best, mappings, causes):
+            dram_load, dram_fixed, cut, n, e, p, q, r, t, best, mappings, causes):
     """Try every m for one n e p q r t; returns how many were evaluated.
 
-    With ``prune`` an m is left out when it can't win. Energy: the largest multiple of
-    p t needs the fewest passes and PE sets that there are, so only an m that also saves
-    a load of the ifmaps can be better. Cycles: a filter never takes less of a ragged
-    pass than of a full one, which bounds all m of equally many loads from below.
+    Energy: the largest multiple of p t needs the fewest passes and PE sets that there
+    are, so it dominates every m that saves no load of the ifmaps. Cycles: a filter
+    never takes less of a ragged pass than of a full one, which bounds all m of equally
+    many loads from below; where that is no better than the best, they are hopeless.
     """
     filters, pt = shape[M], p * t
     kth = best.shape[0] - 1
     evaluated = 0
     first = m_most if m_most == filters else m_most // pt * pt
-    if not prune or first < m_least:
+    if skip == SKIP_NOTHING or first < m_least:
         first = 0
     first_loads = ceil_div(filters, first) if first else filters + 1
     fewest_passes, fewest_sets = ceil_div(filters, pt), ceil_div(filters, p)
     least_cycles = 0.0
-    if prune and objective != ENERGY:
-        # A first bound from totals alone: MACs, psums, and filters from DRAM.
-        R = (shape[R_SEGS] - 1) * shape[R_FULL] + shape[R_LAST]
-        S = (shape[S_SEGS] - 1) * shape[S_FULL] + shape[S_LAST]
-        channels = shape[C] // (q * r) * q + min(q, shape[C] % (q * r))
-        images = shape[N] * shape[G]
-        macs = (images * strips * shape[F] * shape[R_SEGS] * S * channels
-                * (filters / t))
-        psums = (images * filters * shape[E] * shape[F] * c_passes * shape[R_SEGS]
-                 * shape[S_SEGS] / min(timing[NET_P_IN], timing[NET_P_OUT]))
-        fetch = (shape[G] * filters * shape[C] * R * S * strips * image_groups
-                 * cycles_per_dram_word)
-        score = max(macs, psums, fetch) + dram_load * loaded * ceil_div(
-            filters, m_most) + dram_fixed
-        if objective == EDP:
-            score *= chip_energy(k, loaded, sent, strips, image_groups,
-                                 ceil_div(filters, m_most), fewest_passes, fewest_sets,
-                                 c_passes, c_sets)
-        if score * (1 - TIE) > best[kth, 0]:
-            return 0
+    if skip == SKIP_HOPELESS and objective != ENERGY:
         least_cycles = (1 - TIE) * filters / pt * chip_cycles(
             shape, row_counts, timing, cycles_per_dram_word, pt, pt, n, e, p, q, r, t,
             True, causes)
@@ -428,8 +411,11 @@ def visit_m(shape, row_counts, timing, cycles_per_dram_word, k, objective, prune
                 continue
         elif candidate == first:
             continue
-        if prune:
-            loads = ceil_div(filters, m)
+        loads = ceil_div(filters, m)
+        if (skip != SKIP_NOTHING and objective == ENERGY and candidate <= m_most
+                and loads >= first_loads):
+            break
+        if skip == SKIP_HOPELESS:
             energy = chip_energy(k, loaded, sent, strips, image_groups, loads,
                                  fewest_passes, fewest_sets, c_passes, c_sets)
             score, second = energy, 0.0
@@ -443,8 +429,6 @@ def visit_m(shape, row_counts, timing, cycles_per_dram_word, k, objective, prune
                 if candidate > m_most:
                     continue
                 break
-            if objective == ENERGY and candidate <= m_most and loads >= first_loads:
-                break
         loads, f_passes, f_sets = filter_passes(filters, m, p, t)
         energy = chip_energy(k, loaded, sent, strips, image_groups, loads, f_passes,
                              f_sets, c_passes, c_sets)
@@ -455,26 +439,27 @@ def visit_m(shape, row_counts, timing, cycles_per_dram_word, k, objective, prune
                              m, n, e, p, q, r, t, False, causes)
         cycles += dram_load * loaded * loads + dram_fixed
         if objective == ENERGY:
-            keep_best(best, mappings, energy, cycles, m, n, e, p, q, r, t)
+            keep_best(best, mappings, energy, cycles, cut, m, n, e, p, q, r, t)
         else:
             score = cycles if objective == CYCLES else cycles * energy
-            keep_best(best, mappings, score, energy, m, n, e, p, q, r, t)
+            keep_best(best, mappings, score, energy, cut, m, n, e, p, q, r, t)
     return evaluated
 
 
 @njit(cache=True, error_model="numpy")
 def search_chip(shape, row_counts, limits, timing, cycles_per_dram_word, k,
-                ifmap_ratio, ofmap_ratio, objective, prune, best, mappings):
-    """The best legal mappings of one layer on chip hardware.
+                ifmap_ratio, ofmap_ratio, objective, skip, cut, best, mappings):
+    """The best legal mappings of one layer, cut one way, on chip hardware.
 
-    Every legal mapping is visited but those that can't be better: with ``prune``, of
-    the e (n) that need equally many strips (image groups) the smallest, of the m those
-    that a bound leaves, and no branch whose energy is too high even if all its filters
-    fitted into one pass. The smallest e or n loses nothing: strips of nearly equal
-    height, and image groups of nearly equal size, need no more rows, banks or cycles,
-    as each of them is linear or convex in height and size. Rows under a dilated filter
-    are not, so there every e is tried; nor are cycles of an ifmap network of several
-    words, whose last word of a pass wastes lanes, so there every e and n is tried.
+    Every legal mapping is visited but those that can't be better. Dominated: of the e
+    (n) that need equally many strips (image groups) all but the smallest, and m as
+    ``visit_m`` says. The smallest e or n loses nothing: strips of nearly equal height,
+    and image groups of nearly equal size, need no more rows, banks or cycles, as each
+    of them is linear or convex in height and size. Rows under a dilated filter are not,
+    so there every e is tried; nor are cycles of an ifmap network of several words,
+    whose last word of a pass wastes lanes, so there every e and n is tried. Hopeless:
+    branches whose energy is above the best even if all their filters fitted into one
+    pass, or whose MACs, psums or filters from DRAM alone take too many cycles.
 
     Parameters
     ----------
@@ -488,20 +473,21 @@ def search_chip(shape, row_counts, limits, timing, cycles_per_dram_word, k,
         Words in DRAM over words of the uncoded fmap.
     objective : int
         ENERGY, CYCLES or EDP.
-    prune : bool
-        False visits every legal mapping.
-    best : float64 ndarray, shape (K, 2), written
-        Objective and tie-break (cycles for ENERGY, else energy), ascending.
-    mappings : int64 ndarray, shape (K, 7), written
-        m n e p q r t of each.
+    skip : int
+        SKIP_NOTHING, SKIP_DOMINATED or, these too, SKIP_HOPELESS.
+    cut : int
+        Noted beside each mapping: ``Mapping.row_segments``.
+    best : float64 ndarray, shape (K, 2), changed
+        Objective and tie-break (cycles for ENERGY, else energy), ascending; infinite at
+        first, or the best of the other ways to cut the layer.
+    mappings : int64 ndarray, shape (K, 8), changed
+        m n e p q r t of each, and its cut.
 
     Returns
     -------
     evaluated : int
         Mappings whose energy or cycles were computed.
     """
-    best[:] = np.inf
-    mappings[:] = 0
     kth = best.shape[0] - 1
     causes = np.zeros(CAUSES)
     evaluated = 0
@@ -520,6 +506,15 @@ def search_chip(shape, row_counts, limits, timing, cycles_per_dram_word, k,
                     != row_counts[segment, 2] - row_counts[segment, 1]):
                 linear_rows = False
     R, S, span = shape[R_FULL], shape[S_FULL], shape[SPAN_FULL]
+    # Totals that no mapping can undercut, for one word or one filter a cycle.
+    segments = shape[R_SEGS] * shape[S_SEGS]
+    all_S = (shape[S_SEGS] - 1) * shape[S_FULL] + shape[S_LAST]
+    all_R = (shape[R_SEGS] - 1) * shape[R_FULL] + shape[R_LAST]
+    windows = shape[N] * shape[G] * shape[F] * filters
+    psum_total = windows * shape[E] * segments / min(timing[NET_P_IN],
+                                                     timing[NET_P_OUT])
+    fetch_total = shape[G] * filters * channels * all_R * all_S * cycles_per_dram_word
+    too_slow = skip == SKIP_HOPELESS and objective != ENERGY
     dram_fixed = (ofmap_ratio * cycles_per_dram_word
                   * (shape[N] * shape[G] * filters * shape[E] * shape[F]))
     dram_load = (ifmap_ratio * cycles_per_dram_word
@@ -527,12 +522,13 @@ def search_chip(shape, row_counts, limits, timing, cycles_per_dram_word, k,
     e_top = min(shape[E], limits[ROWS] // R * limits[COLS])
     for e in range(e_top, 0, -1):
         strips = ceil_div(shape[E], e)
-        if prune and linear_rows and whole_words and e > 1 and (
+        if skip != SKIP_NOTHING and linear_rows and whole_words and e > 1 and (
                 ceil_div(shape[E], e - 1) == strips):
             continue
         loaded = loaded_rows(shape, row_counts, e)
         sent = sent_rows(shape, row_counts, e)
         per_pass = k[PER_FILTER_PASS] * sent
+        per_load = k[PER_LOAD] * loaded
         for r in range(1, min(limits[ROWS] // R, channels) + 1):
             t_top = limits[ROWS] // (R * r) * limits[COLS] // e
             if t_top == 0:
@@ -545,11 +541,14 @@ def search_chip(shape, row_counts, limits, timing, cycles_per_dram_word, k,
                     shape[W])
                 c_passes = ceil_div(channels, qr)
                 c_sets = channels // qr * r + ceil_div(channels % qr, q)
+                # Channels that a PE works on, one after the other, in all passes.
+                in_turn = channels // qr * q + min(q, channels % qr)
+                macs = windows * strips * shape[R_SEGS] * all_S * in_turn
                 buffer_filters = limits[GLB_F] // (min(qr, channels) * R * S)
                 p_top = min(limits[SPAD_P], limits[SPAD_F] // (q * S))
                 for n in range(1, shape[N] + 1):
                     image_groups = ceil_div(shape[N], n)
-                    if prune and whole_words and n > 1 and (
+                    if skip != SKIP_NOTHING and whole_words and n > 1 and (
                             ceil_div(shape[N], n - 1) == image_groups):
                         continue
                     psum_banks = limits[BANKS] - ceil_div(n * strip_words,
@@ -562,32 +561,59 @@ def search_chip(shape, row_counts, limits, timing, cycles_per_dram_word, k,
                         break
                     fewest_loads = parts[m_top]
                     fixed = chip_energy(k, loaded, sent, strips, image_groups,
-                                        fewest_loads, 0, 0, c_passes, c_sets)
+                                        0, 0, 0, c_passes, c_sets)
                     p_most = min(p_top, m_top)
-                    least = fixed + k[PER_SET] * parts[p_most] + per_pass
-                    if prune and objective == ENERGY and (
-                            least > best[kth, 0] * (1 + TIE)):
+                    # The least of all p and t, energy or, in cycles, of each stream.
+                    least = (fixed + per_load * fewest_loads
+                             + k[PER_SET] * parts[p_most] + per_pass)
+                    worst = best[kth, 0] * (1 + TIE)
+                    if skip == SKIP_HOPELESS and objective == ENERGY and least > worst:
                         continue
+                    streams = max(psum_total * c_passes,
+                                  fetch_total * strips * image_groups)
+                    dram = dram_load * loaded * fewest_loads + dram_fixed
+                    if too_slow:
+                        score = max(streams, macs / t_top) + dram
+                        if objective == EDP:
+                            score *= least
+                        if score > worst:
+                            continue
                     for p in range(p_most, 0, -1):
                         per_p = fixed + k[PER_SET] * parts[p]
                         for t in range(min(t_top, ceil_div(m_top, p)), 0, -1):
                             pt = p * t
-                            energy = per_p + per_pass * parts[pt]
-                            if prune and objective == ENERGY and (
-                                    energy > best[kth, 0] * (1 + TIE)):
-                                evaluated += 1
-                                continue
                             m_least = max(p, (t - 1) * p + 1)
                             m_most = m_top
                             if pt > buffer_filters:
                                 m_most = min(m_top, buffer_filters)
                                 if m_least > m_most:
                                     continue
+                            energy = per_p + per_pass * parts[pt]
+                            worst = best[kth, 0] * (1 + TIE)
+                            if too_slow:
+                                score = max(streams, macs / t) + dram
+                                if objective == EDP:
+                                    score *= energy + per_load * fewest_loads
+                                if score > worst:
+                                    continue
+                            elif skip != SKIP_NOTHING and objective == ENERGY:
+                                m = m_most
+                                if m != filters:
+                                    m = m_most // pt * pt
+                                if m >= m_least and parts[m] == parts[m_most]:
+                                    # This m dominates the others, see ``visit_m``.
+                                    if energy + per_load * parts[m] > worst:
+                                        evaluated += 1
+                                        continue
+                                elif skip == SKIP_HOPELESS and (
+                                        energy + per_load * parts[m_most] > worst):
+                                    continue
                             evaluated += visit_m(
                                 shape, row_counts, timing, cycles_per_dram_word, k,
-                                objective, prune, loaded, sent, strips, image_groups,
+                                objective, skip, loaded, sent, strips, image_groups,
                                 c_passes, c_sets, m_least, m_most, dram_load,
-                                dram_fixed, n, e, p, q, r, t, best, mappings, causes)
+                                dram_fixed, cut, n, e, p, q, r, t, best, mappings,
+                                causes)
     return evaluated
 
 
@@ -602,7 +628,7 @@ COST_ALU, COST_RF, COST_NOC, COST_GLB, COST_DRAM = 0, 1, 2, 3, 4
 
 @njit(cache=True)
 def search_isca16(a, words, cost, hop_weight, ifmap_ratio, filter_ratio, ofmap_ratio,
-                  macs_left, objective, prune, best, mappings):
+                  macs_left, objective, skip, best, mappings):
     """The best legal mappings of one layer in the closed forms of ISCA 2016.
 
     Parameters
@@ -619,11 +645,11 @@ def search_isca16(a, words, cost, hop_weight, ifmap_ratio, filter_ratio, ofmap_r
         Words in DRAM over words of the uncoded stream.
     macs_left : float
         Share of the MACs and their RF accesses that zeros leave.
-    objective, prune, best, mappings
-        As for ``search_chip``; e holds the paper's f. Pruned are every p but the
+    objective, skip, best, mappings
+        As for ``search_chip``; e holds the paper's f. Dominated are every p but the
         largest that fits and every n but the smallest of equally many image groups,
-        which no energy term prefers, and branches whose cheapest leaf is too dear.
-        Only the largest m that fits is ever tried, with ``prune`` or without: m occurs
+        which no energy term prefers; hopeless, branches whose cheapest leaf is too
+        dear. Only the largest m that fits is ever tried, whatever is skipped: m occurs
         in no term but the loads of the ifmaps, and limits nothing but p t from above.
 
     Returns
@@ -631,8 +657,6 @@ def search_isca16(a, words, cost, hop_weight, ifmap_ratio, filter_ratio, ofmap_r
     evaluated : int
         Mappings whose energy was computed.
     """
-    best[:] = np.inf
-    mappings[:] = 0
     kth = best.shape[0] - 1
     evaluated = 0
     ifmap, filters, ofmap = words[IFMAP_WORDS], words[FILTER_WORDS], words[OFMAP_WORDS]
@@ -641,7 +665,7 @@ def search_isca16(a, words, cost, hop_weight, ifmap_ratio, filter_ratio, ofmap_r
         if n * (a[I_E] + a[I_H] * a[I_SPAN]) > a[I_GLB]:    # not even m = f = q = r = 1
             break
         image_groups = ceil_div(a[I_N], n)
-        if prune and n > 1 and ceil_div(a[I_N], n - 1) == image_groups:
+        if skip != SKIP_NOTHING and n > 1 and ceil_div(a[I_N], n - 1) == image_groups:
             continue
         for f in range(min(a[I_F], a[I_PES] // a[I_S]), 0, -1):
             width = (f - 1) * a[I_V] + a[I_SPAN]
@@ -671,12 +695,13 @@ def search_isca16(a, words, cost, hop_weight, ifmap_ratio, filter_ratio, ofmap_r
                                 a[I_C] * a[I_R] * a[I_S] - q_groups * a[I_S])))
                     per_set = cost[COST_NOC] * ifmap * a[I_S] * alpha_h
                     per_pass = cost[COST_GLB] * ifmap_pass
-                    if prune and objective == ENERGY and fixed + per_set * ceil_div(
-                            a[I_M], min(p_spad, m)) + per_pass > best[kth, 0]:
+                    if skip == SKIP_HOPELESS and objective == ENERGY and (
+                            fixed + per_set * ceil_div(a[I_M], min(p_spad, m))
+                            + per_pass > best[kth, 0]):
                         continue
                     for t in range(min(sets // r, m), 0, -1):
                         p_most = min(p_spad, m // t)
-                        p_least = p_most if prune else 1
+                        p_least = 1 if skip == SKIP_NOTHING else p_most
                         cycles = words[ISCA16_MACS] / (a[I_S] * f * r * t)
                         for p in range(p_most, p_least - 1, -1):
                             energy = (fixed + per_set * ceil_div(a[I_M], p)
@@ -689,6 +714,6 @@ def search_isca16(a, words, cost, hop_weight, ifmap_ratio, filter_ratio, ofmap_r
                             else:
                                 score, second = energy * cycles, energy
                             if score <= best[kth, 0]:
-                                keep_best(best, mappings, score, second, m, n, f, p, q,
-                                          r, t)
+                                keep_best(best, mappings, score, second, 0, m, n, f, p,
+                                          q, r, t)
     return evaluated

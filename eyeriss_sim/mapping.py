@@ -1,6 +1,6 @@
 """Row-stationary mappings: what fits where on the array, and why not."""
 
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from functools import lru_cache
 from importlib import resources
 from os import PathLike
@@ -35,6 +35,10 @@ class Mapping:
         Filters and channels interleaved in a PE.
     r, t : int
         PE sets that work on different channels and add up; on different filters.
+    row_segments : int
+        Pieces of nearly equal height that the filter rows are cut into, each a filter
+        of its own whose psums meet in the global buffer; 0 for the fewest that the
+        array is high enough for, which is one unless the filter is higher than it.
     """
 
     m: int
@@ -44,9 +48,18 @@ class Mapping:
     q: int
     r: int
     t: int
+    row_segments: int = 0
+
+    @property
+    def letters(self):
+        """The numbers m n e p q r t, in that order."""
+        return self.m, self.n, self.e, self.p, self.q, self.r, self.t
 
     def __str__(self):
-        return " ".join(f"{key}={getattr(self, key)}" for key in "mnepqrt")
+        text = " ".join(f"{key}={getattr(self, key)}" for key in "mnepqrt")
+        if self.row_segments:
+            text += f" row_segments={self.row_segments}"
+        return text
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,25 +91,38 @@ def layer_of(key):
                      U=U, V=V, groups=groups, dilation=dilation)
 
 
-def cut(layer, hardware):
+def cut(layer, hardware, row_segments=0):
     """Cut a layer's filters into what the array and the ifmap spads can hold.
 
     A filter higher than the array is cut into row segments of nearly equal height, one
     whose row is wider than the ifmap spad into column segments. Each segment is a
     filter of its own whose psums meet in the global buffer.
 
+    Parameters
+    ----------
+    layer, hardware
+    row_segments : int
+        As in ``Mapping``.
+
     Raises
     ------
     ValueError
-        A filter spad too small for one row of filter taps, or more rows than can be
-        laid out.
+        A filter spad too small for one row of filter taps, more rows than can be laid
+        out, or row segments that the filter can't be cut into.
     """
     for what, rows in (("H", layer.H), ("E*R", layer.E * layer.R)):
         if rows > MOST_ROWS:
             raise ValueError(f"{layer.name}: {what} = {rows} rows exceed the "
                              f"{MOST_ROWS} that can be cut into strips; split the "
                              f"ifmap")
-    geometry = cut_shape(shape_key(layer), hardware.rows, hardware.spad_ifmap_words)
+    known = ways_to_cut_rows(layer.R, hardware.rows)
+    if row_segments and row_segments not in known:
+        raise ValueError(
+            f"{layer.name}: row_segments = {row_segments} is no even cut of R = "
+            f"{layer.R} filter rows for the {hardware.rows} array rows; "
+            f"give one of {', '.join(map(str, known))}, or 0 for the fewest")
+    geometry = cut_shape(shape_key(layer), row_segments or known[0],
+                         hardware.spad_ifmap_words)
     taps = int(geometry.shape[kernels.S_FULL])
     if taps > hardware.spad_filter_words:
         raise ValueError(
@@ -106,17 +132,39 @@ def cut(layer, hardware):
     return geometry
 
 
-@lru_cache(maxsize=4096)
-def cut_shape(key, array_rows, spad_words):
+@lru_cache(maxsize=1024)
+def ways_to_cut_rows(R, array_rows):
+    """Numbers of row segments of nearly equal height that fit the array, ascending.
+
+    Examples
+    --------
+    >>> ways_to_cut_rows(5, 12)     # 5, 3 + 2, 2 + 2 + 1, or five single rows
+    (1, 2, 3, 5)
+    >>> ways_to_cut_rows(5, 2)
+    (3, 5)
+    """
+    heights = {ceil_div(R, ceil_div(R, most))
+               for most in range(1, min(R, array_rows) + 1)}
+    return tuple(sorted(ceil_div(R, height) for height in heights))
+
+
+def row_segments_of(layer, hardware, mapping):
+    """Row segments that the filters of a layer are cut into; 1 for whole filters."""
+    if hardware.accounting == "isca16":
+        return 1
+    return mapping.row_segments or ways_to_cut_rows(layer.R, hardware.rows)[0]
+
+
+@lru_cache(maxsize=16384)
+def cut_shape(key, row_segments, spad_words):
     """``cut`` for a ``shape_key``, remembered; the filter spad is not looked at."""
     N, G, M, C, H, W, R, S, U, V, (dilation_h, dilation_w) = key
     E = (H - (R - 1) * dilation_h - 1) // U + 1
     F = (W - (S - 1) * dilation_w - 1) // V + 1
-    row_segments = ceil_div(R, array_rows)
     R_full = ceil_div(R, row_segments)
     taps_that_fit = (spad_words - 1) // dilation_w + 1
     S_full = ceil_div(S, ceil_div(S, taps_that_fit))
-    row_segments, S_segments = ceil_div(R, R_full), ceil_div(S, S_full)
+    S_segments = ceil_div(S, S_full)
     shape = np.zeros(kernels.SHAPE_AXES, np.int64)
     shape[[kernels.N, kernels.G, kernels.M, kernels.C]] = N, G, M, C
     shape[[kernels.E, kernels.F, kernels.W, kernels.V]] = E, F, W, V
@@ -163,9 +211,9 @@ def glb_use(layer, hardware, mapping):
         ``ifmap_words``, ``psum_words`` and, each kind rounded up on its own,
         ``ifmap_banks``, ``psum_banks``; ``filter_words`` of one pass.
     """
-    geometry = cut(layer, hardware)
+    geometry = cut(layer, hardware, mapping.row_segments)
     shape = geometry.shape
-    m, n, e, p, q, r, t = astuple(mapping)
+    m, n, e, p, q, r, t = mapping.letters
     channels, filters = min(q * r, layer.C), min(p * t, m)
     rows = int(geometry.row_counts[kernels.WHOLE_FILTER, e])
     ifmap_words = n * channels * rows * layer.W
@@ -188,10 +236,11 @@ def check_mapping(layer, hardware, mapping):
     ValueError
         Names the layer, the limit, by how much it is exceeded, and what to lower.
     """
-    for key, value in zip("mnepqrt", astuple(mapping)):
-        if not isinstance(value, int) or value < 1:
+    for key, least in (*dict.fromkeys("mnepqrt", 1).items(), ("row_segments", 0)):
+        value = getattr(mapping, key)
+        if not isinstance(value, int) or value < least:
             raise ValueError(
-                f"{layer.name}: {key} must be a whole number of at least 1, "
+                f"{layer.name}: {key} must be a whole number of at least {least}, "
                 f"got {value!r}")
     check = _check_chip if hardware.accounting == "chip" else _check_isca16
     for quantity, value, limit, what, cure in check(layer, hardware, mapping):
@@ -202,8 +251,8 @@ def check_mapping(layer, hardware, mapping):
 
 def _check_chip(layer, hardware, mapping):
     """(quantity, value, limit, what the limit is, cure), in order of severity."""
-    m, n, e, p, q, r, t = astuple(mapping)
-    shape = cut(layer, hardware).shape
+    m, n, e, p, q, r, t = mapping.letters
+    shape = cut(layer, hardware, mapping.row_segments).shape
     R, S, span = (int(shape[axis]) for axis in (
         kernels.R_FULL, kernels.S_FULL, kernels.SPAN_FULL))
     yield "n", n, layer.N, "the batch", "lower n"
@@ -231,8 +280,10 @@ def _check_chip(layer, hardware, mapping):
 
 def _check_isca16(layer, hardware, mapping):
     """The limits of the ISCA 2016 analysis; e is its f, ofmap columns in a strip."""
-    m, n, f, p, q, r, t = astuple(mapping)
+    m, n, f, p, q, r, t = mapping.letters
     width = (f - 1) * layer.V + layer.S_span
+    yield ("row_segments", mapping.row_segments, 0,
+           "the analysis, which cuts no filter,", "leave it out")
     yield "n", n, layer.N, "the batch", "lower n"
     yield "e", f, layer.F, "the ofmap width", "lower e"
     yield "m", m, layer.M_group, "the filters of one group", "lower m"
@@ -279,7 +330,7 @@ def read_mappings(text):
     ----------
     text : str
         ``published``, ``published-table3``, or the path of a CSV file with the columns
-        layer, m, n, e, p, q, r, t.
+        layer, m, n, e, p, q, r, t and, optionally, row_segments.
 
     Raises
     ------
@@ -298,13 +349,14 @@ def read_mappings(text):
 
 
 def _parse_mappings(lines, text):
-    columns = ("layer", *"mnepqrt")
+    needed = ("layer", *"mnepqrt")
     mappings = {}
-    for where, cell_of in read_rows(lines, text, columns, columns):
-        for key in "mnepqrt":
-            digits = cell_of[key].isdecimal() and len(cell_of[key]) < 100
-            if not digits or int(cell_of[key]) < 1:
+    for where, cell_of in read_rows(lines, text, (*needed, "row_segments"), needed):
+        layer = cell_of.pop("layer")
+        for key, cell in cell_of.items():
+            least = 0 if key == "row_segments" else 1
+            if not (cell.isdecimal() and len(cell) < 100) or int(cell) < least:
                 raise ValueError(f"{where}, column {key}: must be a whole number of at "
-                                 f"least 1, got {cell_of[key][:100]!r}")
-        mappings[cell_of["layer"]] = Mapping(*(int(cell_of[key]) for key in "mnepqrt"))
+                                 f"least {least}, got {cell[:100]!r}")
+        mappings[layer] = Mapping(**{key: int(cell) for key, cell in cell_of.items()})
     return mappings

@@ -8,10 +8,12 @@ import numpy as np
 from eyeriss_sim import kernels
 from eyeriss_sim.energy import search_coefficients
 from eyeriss_sim.mapping import (
-    Mapping, cut, glb_use, layer_of, limits, shape_key, timing)
+    Mapping, cut, glb_use, layer_of, limits, shape_key, timing, ways_to_cut_rows)
 from eyeriss_sim.zeros import NO_ZEROS
 
 OBJECTIVES = {"energy": kernels.ENERGY, "cycles": kernels.CYCLES, "edp": kernels.EDP}
+SKIPS = {"nothing": kernels.SKIP_NOTHING, "dominated": kernels.SKIP_DOMINATED,
+         "hopeless": kernels.SKIP_HOPELESS}
 # The search of the ISCA 2016 analysis weighs a psum hop twice, its figures once.
 ISCA16_HOP_WEIGHT = 2.0
 
@@ -35,8 +37,13 @@ class SearchResult:
     evaluated: int
 
 
-def search(layer, hardware, objective="energy", keep=1, prune=True, zeros=NO_ZEROS):
-    """Exhaustive search over the legal mappings of a layer.
+def search(layer, hardware, objective="energy", keep=1, skip="hopeless",
+           zeros=NO_ZEROS):
+    """Exhaustive search over the legal mappings of a layer, and ways to cut its rows.
+
+    A filter that fits the array is tried cut into row segments as well: two 4-row
+    pieces of a 7-row filter leave room for two channels where the whole leaves PEs
+    idle. So a larger array never does worse than a smaller one that has to cut.
 
     Ties are settled by fewer cycles (by less energy where cycles are the objective),
     then by the order of the search, so that the result is the same everywhere.
@@ -48,11 +55,11 @@ def search(layer, hardware, objective="energy", keep=1, prune=True, zeros=NO_ZER
     objective : {"energy", "cycles", "edp"}
         Normalised energy, total cycles, or their product.
     keep : int
-        How many of the best to return. With ``prune`` these are the best of what is
-        visited: a mapping that differs from a visited one only in being no better (an
-        m that saves no load, say) is no runner-up.
-    prune : bool
-        False visits what is provably not better, too.
+        How many of the best to return, of those that are not skipped.
+    skip : {"hopeless", "dominated", "nothing"}
+        Mappings that are not evaluated, each provably no better than another: those
+        that differ from an evaluated one only in being no better (an m that saves no
+        load, say); hopeless also leaves out what a bound shows to be behind the best.
     zeros : Zeros
         Zeros that the search takes into account; none unless given.
 
@@ -65,31 +72,35 @@ def search(layer, hardware, objective="energy", keep=1, prune=True, zeros=NO_ZER
     ValueError
         No mapping fits, with the limit that not even the smallest keeps.
     """
-    if objective not in OBJECTIVES:
-        raise ValueError(f"unknown objective {objective!r}; known: "
-                         + ", ".join(OBJECTIVES))
+    for what, name, known in (("objective", objective, OBJECTIVES),
+                              ("skip", skip, SKIPS)):
+        if name not in known:
+            raise ValueError(f"unknown {what} {name!r}; known: " + ", ".join(known))
     if hardware.accounting == "chip":
         cut(layer, hardware)    # names the layer if its filters can't be cut
-    result = search_shape(shape_key(layer), hardware, objective, keep, prune, zeros)
+    result = search_shape(shape_key(layer), hardware, objective, keep, skip, zeros)
     if not result.mappings:
         raise ValueError(_why_nothing_fits(layer, hardware))
     return result
 
 
 @lru_cache(maxsize=65536)
-def search_shape(key, hardware, objective, keep, prune, zeros):
+def search_shape(key, hardware, objective, keep, skip, zeros):
     """``search`` for a ``shape_key``, remembered; an empty result if nothing fits."""
     layer = layer_of(key)
-    best = np.empty((keep, 2))
-    mappings = np.empty((keep, 7), np.int64)
+    best = np.full((keep, 2), np.inf)
+    mappings = np.zeros((keep, 8), np.int64)
+    evaluated = 0
     if hardware.accounting == "chip":
-        geometry = cut(layer, hardware)
-        evaluated = kernels.search_chip(
-            geometry.shape, geometry.row_counts, limits(hardware), timing(hardware),
-            hardware.cycles_per_dram_word,
-            search_coefficients(geometry.shape, hardware, zeros),
-            zeros.ifmap_ratio, zeros.ofmap_ratio, OBJECTIVES[objective], prune, best,
-            mappings)
+        _, *more = ways_to_cut_rows(layer.R, hardware.rows)
+        for row_segments in (0, *more):
+            geometry = cut(layer, hardware, row_segments)
+            evaluated += kernels.search_chip(
+                geometry.shape, geometry.row_counts, limits(hardware), timing(hardware),
+                hardware.cycles_per_dram_word,
+                search_coefficients(geometry.shape, hardware, zeros),
+                zeros.ifmap_ratio, zeros.ofmap_ratio, OBJECTIVES[objective],
+                SKIPS[skip], row_segments, best, mappings)
     else:
         sizes = np.array([
             layer.N, layer.M_group, layer.C, layer.H, layer.W, layer.E, layer.F,
@@ -102,7 +113,7 @@ def search_shape(key, hardware, objective, keep, prune, zeros):
         evaluated = kernels.search_isca16(
             sizes, words, cost, ISCA16_HOP_WEIGHT, zeros.ifmap_ratio,
             zeros.filter_ratio, zeros.ofmap_ratio, zeros.macs_left,
-            OBJECTIVES[objective], prune, best, mappings)
+            OBJECTIVES[objective], SKIPS[skip], best, mappings)
     found = [place for place in range(keep) if np.isfinite(best[place, 0])]
     return SearchResult(
         tuple(Mapping(*(int(v) for v in mappings[place])) for place in found),
@@ -111,7 +122,7 @@ def search_shape(key, hardware, objective, keep, prune, zeros):
 
 def _why_nothing_fits(layer, hardware):
     """One line: which limit the smallest mapping breaks, and what would help."""
-    smallest = Mapping(1, 1, 1, 1, 1, 1, 1)
+    smallest = Mapping(1, 1, 1, 1, 1, 1, 1, row_segments=layer.R)
     if hardware.accounting == "isca16":
         rf = 2 * layer.R + 1
         if rf > hardware.rf_words:
@@ -127,9 +138,9 @@ def _why_nothing_fits(layer, hardware):
                 f"[glb] ifmap_psum_B")
     use = glb_use(layer, hardware, smallest)
     if use["filter_words"] > hardware.glb_filter_words:
-        return (f"{layer.name}: one filter of {use['filter_words']} words exceeds the "
-                f"{hardware.glb_filter_words}-word filter buffer of {hardware.name}; "
-                f"enlarge [glb] filter_B")
+        return (f"{layer.name}: one filter row of {use['filter_words']} words exceeds "
+                f"the {hardware.glb_filter_words}-word filter buffer of "
+                f"{hardware.name}; enlarge [glb] filter_B")
     return (f"{layer.name}: one strip takes {use['ifmap_banks']} GLB banks of ifmaps "
             f"({use['ifmap_words']} words) and {use['psum_banks']} of psums "
             f"({use['psum_words']} words), but {hardware.name} has "

@@ -1,6 +1,6 @@
 """The whole way of a network through the model: mapping, counts, cycles, energy."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from importlib.metadata import version
 from os import PathLike
@@ -17,7 +17,7 @@ from eyeriss_sim.kernels import (
     DRAIN, DRAM, FILL, FILTER, GLB, IFMAP, PSUM, READ, WRITE)
 from eyeriss_sim.layer import ConvLayer, Network
 from eyeriss_sim.mapping import (
-    Mapping, check_mapping, chosen_mappings, layer_of, shape_key)
+    Mapping, check_mapping, chosen_mappings, layer_of, row_segments_of, shape_key)
 from eyeriss_sim.search import search
 from eyeriss_sim.zeros import (
     BITS_16, Bits, Densities, Zeros, read_densities, zeros_of)
@@ -138,6 +138,7 @@ class SimulationResult:
             "layer": layer.name,
             "macs": layer.macs,
             **{key: getattr(mapping, key) for key in "mnepqrt"},
+            "row_segments": row_segments_of(layer, self.hardware, mapping),
             "passes": result.counts.passes,
             "active_pes": result.counts.active_pes,
             "cycles": cycles.total,
@@ -290,7 +291,11 @@ def as_network(network, batch=None, input_shape=None):
     """A Network from all that ``simulate`` takes, for ``batch`` images."""
     if isinstance(network, (str, PathLike)):
         return load_network(network, batch=batch, input_shape=input_shape)
-    if not isinstance(network, Network):
+    if isinstance(network, Network):
+        if input_shape is not None:
+            raise ValueError(f"{network.name}: the layers of a Network have their "
+                             f"shapes; leave input_shape out")
+    else:
         if not callable(getattr(network, "forward", None)):
             raise ValueError(f"cannot simulate a {type(network).__name__}; give a "
                              f"Network, a name, a file or a torch module")
@@ -332,8 +337,7 @@ def _evaluate(key, hardware, mapping, zeros, bits):
 
 def clip_to_batch(mapping, layer):
     """The mapping with n lowered to the images that there are."""
-    n = min(mapping.n, layer.N)
-    return Mapping(mapping.m, n, mapping.e, mapping.p, mapping.q, mapping.r, mapping.t)
+    return replace(mapping, n=min(mapping.n, layer.N))
 
 
 def cost_table(hardware):

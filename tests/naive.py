@@ -16,17 +16,25 @@ def chunks(items, size):
     return [items[start:start + size] for start in range(0, len(items), size)]
 
 
-def cut_evenly(taps, most):
-    """The fewest pieces of at most ``most`` taps, as nearly equal as pieces can be."""
-    pieces = -(-len(taps) // most)
+def cut_evenly(taps, most, pieces=0):
+    """Pieces of at most ``most`` taps, as nearly equal as can be; 0 for the fewest."""
+    pieces = pieces or -(-len(taps) // most)
     return chunks(taps, -(-len(taps) // pieces))
+
+
+def ways_to_cut(taps, most):
+    """0 for the fewest pieces, then every larger number that leaves none empty."""
+    fewest = -(-len(taps) // most)
+    return [0] + [pieces for pieces in range(fewest + 1, len(taps) + 1)
+                  if len(cut_evenly(taps, most, pieces)) == pieces]
 
 
 def walk_passes(layer, hardware, mapping):
     """Every processing pass, in order, as the sets of things that it works on."""
     taps_that_fit = max(taps for taps in range(1, layer.S + 1)
                         if (taps - 1) * layer.dilation[1] < hardware.spad_ifmap_words)
-    row_segments = cut_evenly(list(range(layer.R)), hardware.rows)
+    row_segments = cut_evenly(list(range(layer.R)), hardware.rows,
+                              mapping.row_segments)
     col_segments = cut_evenly(list(range(layer.S)), taps_that_fit)
     for group, images, strip, loaded in product(
             range(layer.groups), chunks(list(range(layer.N)), mapping.n),
@@ -183,11 +191,15 @@ def legal_mappings(layer, hardware):
     """Every mapping that keeps the chip's limits, by trying all of them."""
     taps_that_fit = max(taps for taps in range(1, layer.S + 1)
                         if (taps - 1) * layer.dilation[1] < hardware.spad_ifmap_words)
-    R = len(cut_evenly(list(range(layer.R)), hardware.rows)[0])
+    taps = list(range(layer.R))
     S = len(cut_evenly(list(range(layer.S)), taps_that_fit)[0])
     span = (S - 1) * layer.dilation[1] + 1
-    for n, e, q, r in product(range(1, layer.N + 1), range(1, layer.E + 1),
-                              range(1, layer.C + 1), range(1, hardware.rows // R + 1)):
+    for pieces, n, e, q, r in product(
+            ways_to_cut(taps, hardware.rows), range(1, layer.N + 1),
+            range(1, layer.E + 1), range(1, layer.C + 1), range(1, hardware.rows + 1)):
+        R = len(cut_evenly(taps, hardware.rows, pieces)[0])
+        if R * r > hardware.rows:
+            continue
         if q * span > hardware.spad_ifmap_words or (r - 1) * q >= layer.C:
             continue
         columns = hardware.rows // (R * r) * hardware.cols
@@ -203,4 +215,4 @@ def legal_mappings(layer, hardware):
             for t in range(1, columns // e + 1):
                 words = min(p * t, m) * channels * R * S
                 if (t - 1) * p < m and words <= hardware.glb_filter_words:
-                    yield m, n, e, p, q, r, t
+                    yield m, n, e, p, q, r, t, pieces

@@ -107,7 +107,7 @@ def test_explain_works_on_isca16_hardware_and_on_cut_filters(capsys, tmp_path):
     table.write_text("layer,M,C,H,W,R,S,U\nBIG,4,2,40,40,15,15,1\n")
     code, out, _ = run(capsys, "explain", table, "BIG")
     assert code == 0
-    assert "2 segments of 8 filter rows" in out
+    assert "5 segments of 3 filter rows" in out
     assert "2 segments of 8 filter columns" in out
 
 

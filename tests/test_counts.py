@@ -62,13 +62,13 @@ def legal_triples(draw):
 @given(triple=legal_triples())
 def test_counts_equal_plain_loops(compiled, triple):
     layer, hardware, mapping = triple
-    geometry = cut(layer, hardware)
+    geometry = cut(layer, hardware, mapping.row_segments)
     accesses = np.zeros((4, 3, 5), np.int64)
     kernel = kernels.chip_counts
     if not compiled:
         kernel = getattr(kernel, "py_func", kernel)
     passes = kernel(
-        geometry.shape, geometry.row_counts, *vars(mapping).values(), accesses)
+        geometry.shape, geometry.row_counts, *mapping.letters, accesses)
     expected, macs, expected_passes = naive.count_accesses(layer, hardware, mapping)
     assert (accesses == expected).all()
     assert macs == layer.macs

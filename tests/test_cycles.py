@@ -29,14 +29,14 @@ def cycles_of(layer, hardware, mapping, zeros=DENSE):
 @given(triple=legal_triples())
 def test_cycles_by_cause_equal_plain_loops_over_all_passes(compiled, triple):
     layer, hardware, mapping = triple
-    geometry = cut(layer, hardware)
+    geometry = cut(layer, hardware, mapping.row_segments)
     causes = np.zeros(kernels.CAUSES)
     kernel = kernels.chip_cycles
     if not compiled:
         kernel = getattr(kernel, "py_func", kernel)
     total = kernel(geometry.shape, geometry.row_counts, timing(hardware),
                    hardware.cycles_per_dram_word, layer.M_group,
-                   *vars(mapping).values(), False, causes)
+                   *mapping.letters, False, causes)
     expected = naive.count_cycles(layer, hardware, mapping)
     assert causes[:4].tolist() == expected[:4].tolist()
     assert causes[4] == pytest.approx(expected[4], rel=1e-12)

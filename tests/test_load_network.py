@@ -3,6 +3,7 @@ import sys
 
 import pytest
 
+from eyeriss_sim import simulate
 from eyeriss_sim.importers import load_network
 from eyeriss_sim.networks import load_zoo
 
@@ -78,3 +79,8 @@ def test_torch_is_imported_for_a_torch_module_only(tmp_path, ending):
 def test_python_file_without_a_factory_says_how_to_name_one(text, shape):
     with pytest.raises(ValueError, match="^net.py: say what .* as in net.py:factory$"):
         load_network(text, input_shape=shape)
+
+
+def test_an_input_shape_beside_a_network_is_refused_not_ignored():
+    with pytest.raises(ValueError, match="alexnet: .*leave input_shape out"):
+        simulate(load_zoo("alexnet"), input_shape=(1, 3, 64, 64))

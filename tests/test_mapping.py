@@ -91,3 +91,31 @@ def test_bad_mapping_file_is_refused_with_its_place(tmp_path, text, words):
 def test_unknown_mapping_lists_the_known_ones():
     with pytest.raises(ValueError, match="known: search, published, published-table3"):
         read_mappings("best")
+
+
+def test_a_mapping_file_may_say_how_the_filter_rows_are_cut(tmp_path):
+    file = tmp_path / "own.csv"
+    file.write_text("layer,m,n,e,p,q,r,t,row_segments\nA,1,1,1,1,1,2,1,3\n")
+    mapping = read_mappings(str(file))["A"]
+    assert mapping == Mapping(1, 1, 1, 1, 1, 2, 1, row_segments=3)
+    layer = ConvLayer(name="A", M=1, C=2, H=9, W=9, R=5, S=5)
+    assert glb_use(layer, CHIP, mapping)["filter_words"] == 2 * 2 * 5
+    file.write_text("layer,m,n,e,p,q,r,t,row_segments\nA,1,1,1,1,1,2,1,x\n")
+    with pytest.raises(ValueError, match="line 2, column row_segments: must be a whole "
+                                         "number of at least 0, got 'x'"):
+        read_mappings(str(file))
+
+
+@pytest.mark.parametrize("row_segments", [4, 6])
+def test_a_cut_that_leaves_a_segment_empty_is_refused_with_the_even_ones(row_segments):
+    layer = ConvLayer(name="A", M=1, C=2, H=9, W=9, R=5, S=5)
+    with pytest.raises(ValueError, match="no even cut of R = 5 filter rows for the 12 "
+                                         "array rows; give one of 1, 2, 3, 5, or 0"):
+        check_mapping(layer, CHIP, Mapping(1, 1, 1, 1, 1, 1, 1, row_segments))
+
+
+def test_the_isca16_analysis_cuts_no_filter():
+    layer = ConvLayer(name="A", M=1, C=2, H=9, W=9, R=5, S=5)
+    with pytest.raises(ValueError, match="A: row_segments = 2 exceeds the analysis"):
+        check_mapping(layer, load_hardware("isca16_256"),
+                      Mapping(1, 1, 1, 1, 1, 1, 1, 2))

@@ -168,7 +168,7 @@ def sweep(layer, hardware, mapping, filters):
     Where passes overlap, those that share a piece of the filters' rows and columns are
     one run: the array is set up for it once.
     """
-    shape = cut(layer, hardware).shape
+    shape = cut(layer, hardware, mapping.row_segments).shape
     run = filters if hardware.pass_overlap else mapping.p * mapping.t
     return product(pieces(layer.R, int(shape[R_FULL])),
                    pieces(layer.S, int(shape[S_FULL])), pieces(filters, run))

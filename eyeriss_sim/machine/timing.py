@@ -106,7 +106,7 @@ def pass_order(layer, hardware, mapping):
     order : int64 ndarray, shape (passes,)
         Place in ``kinds`` of each pass.
     """
-    shape = cut(layer, hardware).shape
+    shape = cut(layer, hardware, mapping.row_segments).shape
 
     def sizes(length, part):
         return [size(piece) for piece in pieces(length, part)]
