@@ -19,6 +19,8 @@ writes go first, since only they make room in the array; then psum reads, then i
 import numpy as np
 from numba import njit
 
+from eyeriss_sim.kernels import PIPELINE
+
 # Axes of ``micro``: the micro-architecture's choices.
 (IFMAP_FIFO, FILTER_FIFO, PSUM_IN_FIFO, PSUM_OUT_FIFO, NET_I, NET_F, NET_P_IN,
  NET_P_OUT, HOP, BUBBLES, STRIDE_CYCLES, IMAGE_GAP, FILTERS_FIRST, WINDOW_FIRST, GATING,
@@ -65,10 +67,6 @@ OFFERED, CARRIED, WORDS, PLACE, DATA = range(5)
 
 # States of a PE.
 PROCESS, ACCUMULATE, STRIDE, GAP, DONE = 0, 1, 2, 3, 4
-
-# The PE's pipeline is a spad access and two stages of the datapath: a psum is in the
-# output FIFO that many cycles after the access that begins its last MAC.
-PIPELINE = 2
 
 
 def trace_arrays(cycles, pes, micro):

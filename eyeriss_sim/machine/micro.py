@@ -3,12 +3,10 @@
 import numpy as np
 
 from eyeriss_sim.machine import array
-from eyeriss_sim.mapping import glb_use
+from eyeriss_sim.mapping import GLB_ROW_WORDS, glb_use
 
 # Cycles without any movement after which a pass is given up.
 PATIENCE = 10_000
-# Words of a row of a GLB bank: 64 bits (JSSC 2017).
-GLB_ROW_WORDS = 4
 
 
 def check_machine(hardware):
@@ -22,8 +20,8 @@ def micro_architecture(layer, hardware, mapping, shift=0, saturate=False):
     """The machine's choices for one layer, an int64 vector with the axes of the array.
 
     A hop is a psum group that collects in the lower PE, that PE's pipeline, and what is
-    left of ``hop_cycles`` until the upper PE may take the first of them up. Ifmaps have the banks that
-    they fill, psums all others.
+    left of ``hop_cycles`` until the upper PE may take the first of them up. Ifmaps have
+    the banks that they fill, psums all others.
     """
     micro = np.zeros(array.MICRO_AXES, np.int64)
     micro[array.IFMAP_FIFO] = hardware.ifmap_fifo_words
