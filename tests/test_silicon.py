@@ -25,13 +25,14 @@ def test_every_published_figure_is_within_its_band(comparison):
     assert (comparison.verdict == "ok").sum() == 55
 
 
-def test_machine_stands_beside_the_model_and_is_its_own_figure(comparison):
+def test_stepped_latencies_stand_beside_the_models(comparison):
     cells = comparison[comparison.source == silicon.TABLE_V].set_index(
         ["quantity", "layer"])
     model, machine = (cells.loc[quantity] for quantity in (
         "processing_ms", "machine_processing_ms"))
     assert (model.published == machine.published).all()
-    assert (model.model != machine.model).all()
+    stepped = silicon.machine_ms()
+    assert (machine.model[:5] == stepped).all()
     assert machine.verdict.tolist() == ["ok"] * 4 + ["reported", "ok"]
     rtl = comparison[comparison.source == silicon.OPEN_RTL]
     assert len(rtl) == 8 and (rtl.error.abs() <= 1).all()
