@@ -254,11 +254,11 @@ def pass_cycles(timing, floor, R, S, span, V, F, images, rows_out, rows, above, 
     *Pace.* MACs: windows of p q S cycles, and p more where psums have their own
     (BUBBLES). Between windows V q words shift in, one a cycle; the last of them is
     used in the cycle in which it comes (WINDOW_FIRST, where MACs wait for all of
-    them) or none is (STRIDE_CYCLES). A next image fills a whole window anew. Words that neither
-    spad nor FIFO can hold are not sent before the window is done. Psum networks: the
-    slower of the two, or the ports of the psum banks if these are fewer. Ifmap network:
-    a word a cycle and lane. The last image may be the only one that is not bound by
-    ifmaps, as its windows are all that is left when its first has come.
+    them) or none is (STRIDE_CYCLES). A next image fills a whole window anew. Words that
+    neither spad nor FIFO can hold are not sent before the window is done. Psum
+    networks: the slower of the two, or the ports of the psum banks if these are fewer.
+    Ifmap network: a word a cycle and lane. The last image may be the only one that is
+    not bound by ifmaps, as its windows are all that is left when its first has come.
 
     *End.* The psums of the last window leave in the network's order, four of each
     column's filters at a time: the steps from the first column's first group on, or
@@ -406,8 +406,9 @@ def chip_cycles(shape, row_counts, timing, cycles_per_dram_word, filters_of_grou
     """Processing cycles of a layer: each distinct pass once, times how often it runs.
 
     A pass takes what ``pass_cycles`` says or, where passes overlap, those with other
-    filters for the same ifmaps what ``following_cycles`` says. The filters of the next
-    pass arrive from DRAM meanwhile; a pass lasts at least as long as that.
+    filters for the same ifmaps what ``following_cycles`` says. The filters of a pass
+    arrive from DRAM while the one before it runs, which it waits for. The first pass of
+    a sweep over the filters is taken to come after a sweep like its own.
 
     Parameters
     ----------
@@ -439,72 +440,85 @@ def chip_cycles(shape, row_counts, timing, cycles_per_dram_word, filters_of_grou
     ifmap_words = n * min(qr, shape[C]) * row_counts[WHOLE_FILTER, e] * shape[W]
     psum_banks = max(1, timing[ALL_BANKS]
                      - ceil_div(ifmap_words, timing[WORDS_OF_BANK]))
+    overlap = timing[PASS_OVERLAP] and not floor
     mac_sum = ramp_sum = psum_sum = ifmap_sum = 0
     wait_sum = 0.0
-    for m_kind in range(4):
-        # Full passes, those of them that follow, what is left of m, and of the rest.
-        if m_kind < 2:
-            filters = pt
-            m_times = (loads - 1) * (m // pt) + last_m // pt
-            if timing[PASS_OVERLAP] and not floor:
-                first = (loads - 1) * (m >= pt) + (last_m >= pt)
-                m_times = m_times - first if m_kind else first
-            elif m_kind:
-                m_times = 0
-            follows = m_kind == 1
-        elif m_kind == 2:
-            filters, m_times = m % pt, loads - 1
-            follows = timing[PASS_OVERLAP] and m >= pt
-        else:
-            filters, m_times = last_m % pt, 1
-            follows = timing[PASS_OVERLAP] and last_m >= pt
-        if filters == 0 or m_times == 0:
+    for ragged_c in range(2):
+        channels, c_times = (c_last, 1) if ragged_c else (qr, c_full)
+        if channels == 0 or c_times == 0:
             continue
-        for ragged_c in range(2):
-            channels = c_last if ragged_c else qr
-            c_times = m_times if ragged_c else m_times * c_full
-            if channels == 0 or c_times == 0:
+        for segment in range(4):
+            last_rows, last_cols = segment // 2, segment % 2
+            s_times = c_times * shape[G]
+            if last_rows == 0:
+                s_times *= shape[R_SEGS] - 1
+            if last_cols == 0:
+                s_times *= shape[S_SEGS] - 1
+            if s_times == 0:
                 continue
-            for segment in range(4):
-                last_rows, last_cols = segment // 2, segment % 2
-                times = c_times * shape[G]
-                if last_rows == 0:
-                    times *= shape[R_SEGS] - 1
-                if last_cols == 0:
-                    times *= shape[S_SEGS] - 1
-                if times == 0:
+            R, S = shape[R_FULL + last_rows], shape[S_FULL + last_cols]
+            span = shape[SPAN_FULL + last_cols]
+            fetch = channels * R * S * cycles_per_dram_word
+            full_fetch = pt * fetch if floor else np.ceil(pt * fetch)
+            for ragged_e in range(2):
+                rows_out, e_times = (last_e, 1) if ragged_e else (e, strips - 1)
+                if e_times == 0:
                     continue
-                R, S = shape[R_FULL + last_rows], shape[S_FULL + last_cols]
-                span = shape[SPAN_FULL + last_cols]
-                fetch = filters * channels * R * S * cycles_per_dram_word
-                if not floor:
-                    fetch = np.ceil(fetch)
-                for ragged_e in range(2):
-                    rows_out = last_e if ragged_e else e
-                    e_times = times if ragged_e else times * (strips - 1)
-                    if e_times == 0:
+                rows = row_counts[last_rows, rows_out]
+                above = row_counts[ABOVE + last_rows, rows_out]
+                for ragged_n in range(2):
+                    images, n_times = (n_last, 1) if ragged_n else (n, n_full)
+                    if images == 0 or n_times == 0:
                         continue
-                    rows = row_counts[last_rows, rows_out]
-                    above = row_counts[ABOVE + last_rows, rows_out]
-                    for ragged_n in range(2):
-                        images = n_last if ragged_n else n
-                        n_times = e_times if ragged_n else e_times * n_full
-                        if images == 0 or n_times == 0:
-                            continue
-                        if follows:
-                            macs, mac_end, psum_end, end = following_cycles(
+                    n_times *= s_times * e_times
+                    full = next_full = (0, 0, 0, 0)
+                    if m >= pt or last_m >= pt:
+                        full = next_full = pass_cycles(
+                            timing, floor, R, S, span, shape[V], shape[F], images,
+                            rows_out, rows, above, pt, p, channels, q, psum_banks)
+                        if overlap:
+                            next_full = following_cycles(
                                 timing, R, S, span, shape[V], shape[F], images,
-                                rows_out, rows, filters, p, channels, q, psum_banks)
-                        else:
-                            macs, mac_end, psum_end, end = pass_cycles(
+                                rows_out, rows, pt, p, channels, q, psum_banks)
+                    for ragged_m in range(2):
+                        filters, times = (last_m, 1) if ragged_m else (m, loads - 1)
+                        if times == 0:
+                            continue
+                        times *= n_times
+                        passes, left = filters // pt, filters % pt
+                        before = next_full[3] if passes > 1 else full[3]
+                        rest = (0, 0, 0, 0)
+                        if left and passes and overlap:
+                            rest = following_cycles(
+                                timing, R, S, span, shape[V], shape[F], images,
+                                rows_out, rows, left, p, channels, q, psum_banks)
+                        elif left:
+                            rest = pass_cycles(
                                 timing, floor, R, S, span, shape[V], shape[F], images,
-                                rows_out, rows, above, filters, p, channels, q,
-                                psum_banks)
-                        mac_sum += n_times * macs
-                        ramp_sum += n_times * (mac_end - macs)
-                        psum_sum += n_times * (psum_end - mac_end)
-                        ifmap_sum += n_times * (end - psum_end)
-                        wait_sum += n_times * max(0.0, fetch - end)
+                                rows_out, rows, above, left, p, channels, q, psum_banks)
+                        if left:
+                            need = left * fetch if floor else np.ceil(left * fetch)
+                            wait_sum += times * max(
+                                0.0, need - (before if passes else rest[3]))
+                        if passes:
+                            wait_sum += times * max(
+                                0.0, full_fetch - (rest[3] if left else before))
+                        if passes > 1:
+                            wait_sum += times * (
+                                max(0.0, full_fetch - full[3])
+                                + (passes - 2) * max(0.0, full_fetch - next_full[3]))
+                        first, more = times * (passes > 0), times * max(0, passes - 1)
+                        mac_sum += first * full[0] + more * next_full[0] + times * (
+                            rest[0])
+                        ramp_sum += (first * (full[1] - full[0])
+                                     + more * (next_full[1] - next_full[0])
+                                     + times * (rest[1] - rest[0]))
+                        psum_sum += (first * (full[2] - full[1])
+                                     + more * (next_full[2] - next_full[1])
+                                     + times * (rest[2] - rest[1]))
+                        ifmap_sum += (first * (full[3] - full[2])
+                                      + more * (next_full[3] - next_full[2])
+                                      + times * (rest[3] - rest[2]))
     causes[MAC] = mac_sum
     causes[RAMP] = ramp_sum
     causes[PSUM_NET] = psum_sum

@@ -120,18 +120,31 @@ def count_accesses(layer, hardware, mapping):
 def count_cycles(layer, hardware, mapping):
     """Processing cycles of all passes: mac, ramp, psum, ifmap, filter wait."""
     causes = np.zeros(5)
-    before = None
+    sweep = []
     for what, work in walk_passes(layer, hardware, mapping):
-        if what != "pass":
-            before = None
-            continue
-        run = work["rows"], work["cols"]
-        follows = hardware.pass_overlap and run == before
-        before = run
-        ends = pass_ends(layer, hardware, mapping, work, follows)
-        fetch = math.ceil(len(work["rows"]) * len(work["cols"]) * len(work["channels"])
-                          * len(work["filters"]) * hardware.cycles_per_dram_word)
-        causes += (*np.diff(ends, prepend=0), max(0, fetch - ends[-1]))
+        if what == "pass":
+            if sweep and sweep[-1]["rows"] + sweep[-1]["cols"] != (
+                    work["rows"] + work["cols"]):
+                causes += sweep_cycles(layer, hardware, mapping, sweep)
+                sweep = []
+            sweep.append(work)
+        elif sweep:
+            causes += sweep_cycles(layer, hardware, mapping, sweep)
+            sweep = []
+    return causes
+
+
+def sweep_cycles(layer, hardware, mapping, sweep):
+    """The passes over all filters that are kept; a sweep like it comes before."""
+    causes = np.zeros(5)
+    ends = [pass_ends(layer, hardware, mapping, work, hardware.pass_overlap and place)
+            for place, work in enumerate(sweep)]
+    for place, work in enumerate(sweep):
+        words = (len(work["rows"]) * len(work["cols"]) * len(work["channels"])
+                 * len(work["filters"]))
+        fetch = math.ceil(words * hardware.cycles_per_dram_word)
+        causes += (*np.diff(ends[place], prepend=0),
+                   max(0, fetch - ends[place - 1][-1]))
     return causes
 
 
