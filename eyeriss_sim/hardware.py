@@ -34,7 +34,8 @@ TABLES = {
         "psum_out_fifo_words": "psum_out_fifo_words",
         "accumulate_bubbles": "accumulate_bubbles", "stride_bubbles": "stride_bubbles",
         "image_gap_cycles": "image_gap_cycles", "filters_first": "filters_first",
-        "window_first": "window_first"},
+        "window_first": "window_first", "glb_ports": "glb_ports",
+        "pass_overlap": "pass_overlap"},
     "dram": {"link_bits": "dram_link_bits", "link_MHz": "dram_link_MHz"},
     "energy_per_word_MAC": {"alu": "alu_MAC", "rf": "rf_MAC", "noc": "noc_MAC",
                             "glb": "glb_MAC", "dram": "dram_MAC"},
@@ -59,8 +60,8 @@ NEEDED_BY_CHIP = (
 NEEDED_BY_ISCA16 = ("rf_words",)
 MAY_BE_ZERO = (
     "hop_cycles", "accumulate_bubbles", "stride_bubbles", "image_gap_cycles",
-    "filters_first", "window_first", "alu_MAC", "rf_MAC", "noc_MAC", "glb_MAC",
-    "dram_MAC", "alu_pJ", "rf_pJ", "noc_pJ", "glb_pJ", "dram_pJ",
+    "filters_first", "window_first", "glb_ports", "pass_overlap", "alu_MAC", "rf_MAC",
+    "noc_MAC", "glb_MAC", "dram_MAC", "alu_pJ", "rf_pJ", "noc_pJ", "glb_pJ", "dram_pJ",
     "clock_pJ_per_PE_cycle", "static_mW")
 # No part of an accelerator is near these; what is overflows, or is searched for hours.
 SMALLEST, LARGEST = 1e-9, 1e9
@@ -101,6 +102,12 @@ class Hardware:
         Choices of the micro-architecture (the machine): whether MACs idle while a
         window's psums go by; while the window shifts; cycles between images; whether a
         pass waits for all its filters; whether a window waits for its last pixel.
+    glb_ports : int
+        Ports of a bank of the global buffer; 0 for networks that are always fed at
+        their width.
+    pass_overlap : int
+        Whether the networks feed on from a pass into the next with other filters for
+        the same ifmaps, before its last psum is out.
     dram_link_bits : int
     dram_link_MHz : float
         Off-chip link, either direction ("chip").
@@ -156,6 +163,8 @@ class Hardware:
     image_gap_cycles: int = 0
     filters_first: int = 1
     window_first: int = 1
+    glb_ports: int = 1
+    pass_overlap: int = 0
     dram_link_bits: int = None
     dram_link_MHz: float = None
     alu_MAC: float

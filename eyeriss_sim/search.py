@@ -93,7 +93,7 @@ UNSEARCHED = {
     "name": "any", "mac_pJ": 1.0, "clock_pJ_per_PE_cycle": 0.0, "static_mW": 0.0,
     "alu_pJ": None, "rf_pJ": None, "noc_pJ": None, "glb_pJ": None, "dram_pJ": None,
     "zeros": "dense", "fmap_code": "none", "filter_code": "none",
-    "ifmap_fifo_words": 1, "filter_fifo_words": 1, "psum_in_fifo_words": 1,
+    "filter_fifo_words": 1, "psum_in_fifo_words": 1,
     "psum_out_fifo_words": 1}
 
 

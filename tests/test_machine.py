@@ -14,8 +14,9 @@ from eyeriss_sim.cycles import count_cycles
 from eyeriss_sim.hardware import load_hardware
 from eyeriss_sim.kernels import PSUM, READ, RF, WRITE
 from eyeriss_sim.layer import ConvLayer
-from eyeriss_sim.machine import array
-from eyeriss_sim.machine.layer_run import micro_architecture, run_layer
+from eyeriss_sim.machine.layer_run import run_layer
+from eyeriss_sim.machine.micro import micro_architecture
+from eyeriss_sim.machine.passes import step_passes
 from eyeriss_sim.machine.timing import time_layer
 from eyeriss_sim.mapping import Mapping, read_mappings
 from eyeriss_sim.networks import load_zoo
@@ -91,17 +92,14 @@ RTL_PASSES = {
 }
 
 
-def pass_cycles(layer, hardware, mapping, repeats):
-    """Cycles of so many equal passes in a row, dense random data."""
+def pass_cycles(layer, hardware, mapping, passes):
+    """Cycles of so many equal passes that run on into each other, dense data."""
     rng = np.random.default_rng(0)
-    ifmap, filt, _ = tensors(layer, rng, 1.0)
-    psums = np.zeros((layer.N, layer.M, layer.E, layer.F), np.int16)
-    row_of = np.array([[e * layer.U + k for e in range(layer.E)]
-                       for k in range(layer.R)])
-    events = np.zeros(array.EVENT_AXES, np.int64)
-    return array.run_pass(ifmap, filt, psums, row_of, mapping.p, mapping.q, layer.V, 1,
-                          layer.F, repeats, micro_architecture(hardware), events,
-                          np.zeros(array.SPENT_AXES, np.int64))
+    ifmap, filt, _ = tensors(replace(layer, M=passes * layer.M), rng, 1.0)
+    psums = np.zeros((layer.N, len(filt), layer.E, layer.F), np.int16)
+    row_of = np.add.outer(np.arange(layer.R), layer.U * np.arange(layer.E))
+    return step_passes(layer, mapping, ifmap, filt, psums, row_of, micro_architecture(
+        layer, hardware, mapping)).cycles
 
 
 @pytest.mark.paper
@@ -110,9 +108,31 @@ def test_a_pass_of_the_rtl_is_within_one_percent_isolated_and_streaming(name):
     sizes, letters, isolated, streaming = RTL_PASSES[name]
     layer, mapping = ConvLayer(name=name, **sizes), Mapping(*letters)
     hardware = load_hardware("eyeriss_rtl")
-    one, two, three = (pass_cycles(layer, hardware, mapping, k) for k in (1, 2, 3))
-    assert one == pytest.approx(isolated, rel=0.01)
-    assert three - two == pytest.approx(streaming, rel=0.01)
+    cycles = pass_cycles(layer, hardware, mapping, 4)
+    assert cycles[0] == pytest.approx(isolated, rel=0.01)
+    assert cycles[2:] == pytest.approx(streaming, rel=0.01)
+    assert cycles[0] == pass_cycles(layer, hardware, mapping, 1)[0]
+
+
+# Counted on the open RTL: a PE's row of windows, letters, cycles with its ports fed.
+RTL_PES = {
+    "CONV1": (dict(M=16, C=1, H=1, W=227, R=1, S=11, U=4), (16, 1, 1, 16, 1, 1, 1),
+              10781),
+    "CONV2": (dict(M=16, C=2, H=1, W=31, R=1, S=5), (16, 1, 1, 16, 2, 1, 1), 4809),
+    "CONV3": (dict(N=4, M=16, C=4, H=1, W=15, R=1, S=3), (16, 4, 1, 16, 4, 1, 1),
+              11022),
+    "CONV4": (dict(N=4, M=16, C=3, H=1, W=15, R=1, S=3), (16, 4, 1, 16, 3, 1, 1), 8478),
+}
+
+
+@pytest.mark.paper
+@pytest.mark.parametrize("name", RTL_PES)
+def test_a_pe_of_the_rtl_alone_is_within_six_cycles(name):
+    # One PE of the array: no other holds up the networks, which feed it.
+    sizes, letters, counted = RTL_PES[name]
+    layer, mapping = ConvLayer(name=name, **sizes), Mapping(*letters)
+    cycles, = pass_cycles(layer, load_hardware("eyeriss_rtl"), mapping, 1)
+    assert abs(cycles - counted) <= 6
 
 
 def test_gating_changes_no_cycle_and_no_bit():
@@ -151,17 +171,20 @@ def test_hardware_without_a_machine_and_wrong_tensors_are_refused():
 
 @settings(max_examples=60, deadline=None)
 @given(triple=legal_triples())
-def test_kinds_of_passes_times_their_cycles_are_all_passes_of_a_real_run(triple):
+def test_timing_of_each_kind_of_pass_gives_the_phases_of_a_real_run(triple):
     layer, hardware, mapping = triple
     ifmap, filt, bias = tensors(layer, np.random.default_rng(0), 0.5)
     run = run_layer(layer, hardware, mapping, ifmap, filt, bias)
     timing = time_layer(layer, hardware, mapping)
     assert sum(one.times for one in timing.passes) == len(run.pass_cycles)
-    assert sum(one.times * one.isolated_cycles for one in timing.passes) == (
-        run.pass_cycles.sum())
+    # The same words crossed the link.
+    timing = time_layer(layer, hardware, mapping, ifmap_words=run.ifmap_dram_words,
+                        ofmap_words=run.ofmap_dram_words)
+    assert timing.phases == run.phases
     for one in timing.passes:
         assert sum(one.causes.values()) == pytest.approx(one.isolated_cycles)
         assert 0 < one.streaming_cycles <= one.isolated_cycles
+        assert hardware.pass_overlap or one.cycles == one.isolated_cycles
 
 
 @pytest.mark.paper
