@@ -346,7 +346,7 @@ def cost_table(hardware):
     Examples
     --------
     >>> cost_table(load_hardware("eyeriss_chip"))
-    'alu 1 rf 1 noc 2 glb 6 dram 200; 1 MAC = 1.44 pJ; clock 5.25 pJ a PE and cycle'
+    'alu 1 rf 1 noc 2 glb 6 dram 200; 1 MAC = 1.44 pJ; clock 5.26 pJ a PE and cycle'
     """
     levels = ("alu", *PRICED_LEVELS)
     ratios = " ".join(f"{level} {hardware.cost_MAC(level):g}" for level in levels)

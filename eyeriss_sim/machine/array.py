@@ -53,8 +53,33 @@ FIRST_USE, LAST_USE, USES = range(3)
  LATE_WAITS) = range(6)
 PE_AXES = 6
 
+# Axes of a trace of the PEs: those above up to the FIFOs, at the end of each cycle, and
+# the psum that the datapath made in it, if it made one.
+PSUM_VALUE = 5
+PE_TRACE_AXES = 6
+
+# A trace has the local network as well. Its axes: links with words to carry at the
+# start of a cycle, links that carried them, words carried, where these go or come from
+# (ifmaps: row of the ifmap; filters: row of PEs; psums: column of PEs), and the words.
+LOCAL_NET = 4
+TRACED_NETWORKS = 5
+OFFERED, CARRIED, WORDS, PLACE, DATA = range(5)
+
 # States of a PE.
 PROCESS, ACCUMULATE, STRIDE, GAP, DONE = 0, 1, 2, 3, 4
+
+
+def trace_arrays(cycles, pes, micro):
+    """Arrays in which ``run_pass`` records its first ``cycles`` cycles.
+
+    Returns
+    -------
+    pe_trace : int16 ndarray, shape (cycles, PEs, 6)
+    net_trace : int32 ndarray, shape (cycles, 5, 4 + words of the widest network)
+    """
+    lanes = int(max(micro[NET_I], micro[NET_F], micro[NET_P_IN], micro[NET_P_OUT]))
+    return (np.zeros((cycles, pes, PE_TRACE_AXES), np.int16),
+            np.zeros((cycles, TRACED_NETWORKS, DATA + lanes), np.int32))
 
 
 @njit(cache=True)
@@ -157,7 +182,7 @@ def rows_at_hand(words, count, micro, first_bank, banks, held, used, cycle):
 
 @njit(cache=True, error_model="numpy")
 def run_pass(ifmap, filt, psums, plan, p, q, in_pass, V, dilation, F, micro, events,
-             spent, ends, at, use, pes_at_end):
+             spent, ends, at, use, pes_at_end, pe_trace=None, net_trace=None):
     """Step passes that differ in their filters only until the last psum is out.
 
     The networks feed on from each pass into the next: filters as soon as a PE has room
@@ -187,6 +212,9 @@ def run_pass(ifmap, filt, psums, plan, p, q, in_pass, V, dilation, F, micro, eve
     use : int64 ndarray, shape (4, 3), written
         How each network was used.
     pes_at_end : int64 ndarray, shape (PEs, 6), written
+    pe_trace, net_trace : ndarray, written, or None
+        As ``trace_arrays`` makes them; as many cycles are recorded as they have. With
+        None the recorder is not compiled in and costs nothing.
 
     Returns
     -------
@@ -253,6 +281,58 @@ def run_pass(ifmap, filt, psums, plan, p, q, in_pass, V, dilation, F, micro, eve
     cycle = idle = 0
     while at[PSUM_OUT_NET, PASS] < passes:
         moved = False
+        if pe_trace is not None and cycle < len(pe_trace):
+            # What each network would carry now; what it carried is known at the end.
+            now = net_trace[cycle]
+            now[IFMAP_NET, WORDS] = -events[IFMAP_SENT]
+            now[FILTER_NET, WORDS] = -events[FILTER_SENT]
+            now[PSUM_IN_NET, WORDS] = -events[PSUM_SENT]
+            now[LOCAL_NET, WORDS] = -events[PSUM_HOPS]
+            now[PSUM_OUT_NET, WORDS] = -events[PSUM_OUT]
+            here = at[IFMAP_NET]
+            if here[PASS] < passes:
+                c, row, first = plan.ifmaps[here[STEP]]
+                now[IFMAP_NET, OFFERED] = (
+                    not filters_first or at[FILTER_NET, PASS] > here[PASS])
+                now[IFMAP_NET, PLACE] = row
+                now[IFMAP_NET, DATA] = ifmap[here[IMAGE], c, row, here[TURN]]
+            here = at[FILTER_NET]
+            if here[PASS] < passes:
+                first, count, f, c, row, tap = plan.filters[
+                    np.int64(here[PASS] == passes - 1), here[STEP]]
+                now[FILTER_NET, OFFERED] = 1
+                now[FILTER_NET, PLACE] = first // width
+                for word in range(count):
+                    now[FILTER_NET, DATA + word] = filt[
+                        here[PASS] * in_pass + f + word, c, row, tap]
+            here = at[PSUM_IN_NET]
+            if here[PASS] < passes:
+                column, count, f, row = plan.psums_in[
+                    np.int64(here[PASS] == passes - 1), here[STEP]]
+                now[PSUM_IN_NET, OFFERED] = 1
+                now[PSUM_IN_NET, PLACE] = column
+                for word in range(count):
+                    now[PSUM_IN_NET, DATA + word] = psums[
+                        here[IMAGE], here[PASS] * in_pass + f + word, row, here[TURN]]
+            for pe in range(pes):
+                waiting = output_[pe] - outtake[pe]
+                group = 1
+                if pe < pes - width:
+                    group = min(net_out, out_p[pe] - out_f[pe])
+                if waiting > 0 and waiting >= group and outready[
+                        pe, (outtake[pe] + group - 1) & mask_out] <= cycle:
+                    if pe < pes - width:
+                        now[LOCAL_NET, OFFERED] += 1
+                    else:
+                        now[PSUM_OUT_NET, OFFERED] = 1
+            here = at[PSUM_OUT_NET]
+            column, count, f, row = plan.psums_out[
+                np.int64(here[PASS] == passes - 1), here[STEP]]
+            now[PSUM_OUT_NET, PLACE] = column
+            pe = (height - 1) * width + column
+            for word in range(min(count, output_[pe] - outtake[pe])):
+                now[PSUM_OUT_NET, DATA + word] = outfifo[
+                    pe, (outtake[pe] + word) & mask_out]
         # Output network: the top of one column, up to four words.
         here = at[PSUM_OUT_NET]
         kind = np.int64(here[PASS] == passes - 1)
@@ -299,6 +379,8 @@ def run_pass(ifmap, filt, psums, plan, p, q, in_pass, V, dilation, F, micro, eve
                     outtake[pe] += 1
                 events[PSUM_HOPS] += group
                 moved = True
+                if pe_trace is not None and cycle < len(pe_trace):
+                    net_trace[cycle, LOCAL_NET, CARRIED] += 1
                 out_f[pe] += group
                 if out_f[pe] == out_p[pe]:
                     out_f[pe] = 0
@@ -396,6 +478,9 @@ def run_pass(ifmap, filt, psums, plan, p, q, in_pass, V, dilation, F, micro, eve
                 pes_at_end[pe, LATE_WAITS] += output_[pe] > 0
                 continue
             moved = True
+            if pe_trace is not None and cycle < len(pe_trace) and (
+                    did == MAC_CYCLE and valid[pe, f]):
+                pe_trace[cycle, pe, PSUM_VALUE] = psum_spad[pe, f]
             if fused:
                 # A filter's window is done: its psum meets the one from below.
                 own = np.int64(psum_spad[pe, f]) if valid[pe, f] else 0
@@ -403,6 +488,8 @@ def run_pass(ifmap, filt, psums, plan, p, q, in_pass, V, dilation, F, micro, eve
                 outfifo[pe, place] = add16(own, np.int64(infifo[pe, slot]),
                                            micro[SATURATE])
                 outready[pe, place] = cycle + 1 + PIPELINE
+                if pe_trace is not None and cycle < len(pe_trace):
+                    pe_trace[cycle, pe, PSUM_VALUE] = outfifo[pe, place]
                 valid[pe, f] = False
                 intake[pe] += 1
                 output_[pe] += 1
@@ -492,6 +579,22 @@ def run_pass(ifmap, filt, psums, plan, p, q, in_pass, V, dilation, F, micro, eve
                 moved = True
                 note_use(use[PSUM_IN_NET], cycle)
                 advance_network(here, plan.psum_steps[kind, 0], F, images)
+        if pe_trace is not None and cycle < len(pe_trace):
+            for net, sent in ((IFMAP_NET, IFMAP_SENT), (FILTER_NET, FILTER_SENT),
+                              (PSUM_IN_NET, PSUM_SENT), (LOCAL_NET, PSUM_HOPS),
+                              (PSUM_OUT_NET, PSUM_OUT)):
+                net_trace[cycle, net, WORDS] += events[sent]
+                if net != LOCAL_NET and net_trace[cycle, net, WORDS] > 0:
+                    # Ifmaps may be let go by a filter of the same cycle.
+                    net_trace[cycle, net, OFFERED] = 1
+                    net_trace[cycle, net, CARRIED] = 1
+            for pe in range(pes):
+                now_pe = pe_trace[cycle, pe]
+                now_pe[DOING] = doing[pe]
+                now_pe[IN_FILTER_FIFO] = fput[pe] - ftake[pe]
+                now_pe[IN_IFMAP_FIFO] = iput[pe] - itake[pe]
+                now_pe[IN_PSUM_IN_FIFO] = input_[pe] - intake[pe]
+                now_pe[IN_PSUM_OUT_FIFO] = output_[pe] - outtake[pe]
         cycle += 1
         idle = 0 if moved else idle + 1
         if idle > micro[PATIENCE]:

@@ -47,7 +47,7 @@ class LayerRun:
 
 
 def run_layer(layer, hardware, mapping, ifmap, filt, bias=None, shift=0,
-              saturate=False, relu=False, first_layer=False, progress=None):
+              saturate=False, relu=False, first_layer=False, progress=None, on_run=None):
     """Run a layer on real 16-bit words, every pass stepped.
 
     Parameters
@@ -70,6 +70,9 @@ def run_layer(layer, hardware, mapping, ifmap, filt, bias=None, shift=0,
         The network's input is not run-length coded (JSSC 2017).
     progress : callable, optional
         Called with the passes done.
+    on_run : callable, optional
+        Called before each run of passes with its ifmap, filters, psums and the row that
+        each PE works on, as ``step_passes`` takes them.
 
     Returns
     -------
@@ -113,6 +116,8 @@ def run_layer(layer, hardware, mapping, ifmap, filt, bias=None, shift=0,
                     filt[kept][filters, channels, rows, cols])
                 out = np.ascontiguousarray(psums[:, filters])
                 stream, row_of = send(layer, glb, strip_rows, strip, rows, cols)
+                if on_run is not None:
+                    on_run(stream, weights, out, row_of)
                 stepped = step_passes(layer, mapping, stream, weights, out, row_of,
                                       micro)
                 psums[:, filters] = out

@@ -33,7 +33,8 @@ class Stepped:
     pes: np.ndarray
 
 
-def step_passes(layer, mapping, ifmap, filt, psums, row_of, micro, in_pass=None):
+def step_passes(layer, mapping, ifmap, filt, psums, row_of, micro, in_pass=None,
+                trace=(None, None)):
     """Step passes over the same ifmaps, each with its share of the filters.
 
     Parameters
@@ -49,6 +50,8 @@ def step_passes(layer, mapping, ifmap, filt, psums, row_of, micro, in_pass=None)
     micro : int64 ndarray, shape (22,)
     in_pass : int, optional
         Filters of a pass, p t if not given; the last has what is left.
+    trace : tuple of ndarray, optional
+        As ``array.trace_arrays`` makes them, written.
 
     Returns
     -------
@@ -76,7 +79,7 @@ def step_passes(layer, mapping, ifmap, filt, psums, row_of, micro, in_pass=None)
     cycles = array.run_pass(
         ifmap, filt, psums, plan, mapping.p, mapping.q, in_pass, layer.V,
         layer.dilation[1], layer.F, micro, events, spent, ends, at, use,
-        pes)
+        pes, *trace)
     if cycles < 0:
         raise ValueError(explain_standstill(layer, mapping, micro, plan, passes, at,
                                             pes))

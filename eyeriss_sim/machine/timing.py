@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from eyeriss_sim.counts import count
-from eyeriss_sim.kernels import DRAM, IFMAP, PSUM, R_FULL, READ, S_FULL, WRITE
+from eyeriss_sim.counts import COUNTS_SHAPE, count
+from eyeriss_sim.kernels import (
+    DRAIN, DRAM, FILL, GLB, IFMAP, PSUM, R_FULL, READ, S_FULL, WRITE)
 from eyeriss_sim.machine.dram import Phases, phases_of
-from eyeriss_sim.machine.layer_run import pieces, size
+from eyeriss_sim.machine.layer_run import book_passes, pieces, size
 from eyeriss_sim.machine.micro import check_machine, micro_architecture
 from eyeriss_sim.machine.passes import step_passes
 from eyeriss_sim.mapping import check_mapping, cut
@@ -58,6 +59,8 @@ class PassTiming:
         In which the DRAM link brings its filters.
     causes : dict
         Share of the isolated cycles, in cycles of an average PE.
+    accesses : int64 ndarray, shape (4, 3, 5), words
+        [level, kind, direction] of one such pass, as ``counts.py`` defines them.
     """
 
     kind: PassKind
@@ -67,6 +70,7 @@ class PassTiming:
     streaming_cycles: int
     filter_fetch_cycles: int
     causes: dict
+    accesses: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -80,11 +84,14 @@ class LayerTiming:
         Cycles by what the chip is doing; of the stepped kinds of pass.
     complete : bool
         Whether every kind of pass was stepped.
+    accesses : int64 ndarray, shape (4, 3, 5), words
+        Of the passes stepped, times their number, and of the loads between them.
     """
 
     passes: tuple[PassTiming, ...]
     phases: Phases
     complete: bool
+    accesses: np.ndarray
 
     @property
     def processing_cycles(self):
@@ -149,7 +156,7 @@ def pass_order(layer, hardware, mapping):
 
 
 def time_layer(layer, hardware, mapping, most_kinds=None, ifmap_words=None,
-               ofmap_words=None):
+               ofmap_words=None, progress=None):
     """Step one pass of each kind.
 
     Parameters
@@ -160,6 +167,8 @@ def time_layer(layer, hardware, mapping, most_kinds=None, ifmap_words=None,
         Step only so many kinds, full passes first; the sums are of those.
     ifmap_words, ofmap_words : int, optional
         16-bit words that cross the DRAM link; without them those of uncoded fmaps.
+    progress : callable, optional
+        Called with the kinds done and the kinds in all.
 
     Returns
     -------
@@ -175,8 +184,11 @@ def time_layer(layer, hardware, mapping, most_kinds=None, ifmap_words=None,
     kinds, order = pass_order(layer, hardware, mapping)
     times = layer.groups * np.bincount(order)
     stepped = len(kinds[:most_kinds])
-    timings = tuple(time_pass(layer, hardware, mapping, kind, int(number))
-                    for kind, number in zip(kinds[:most_kinds], times))
+    timings = []
+    for kind, number in zip(kinds[:most_kinds], times):
+        timings.append(time_pass(layer, hardware, mapping, kind, int(number)))
+        if progress is not None:
+            progress(len(timings), stepped)
     order = np.tile(order[order < stepped], layer.groups)
     dram = count(layer, hardware, mapping).accesses[DRAM]
     if ifmap_words is None:
@@ -187,7 +199,9 @@ def time_layer(layer, hardware, mapping, most_kinds=None, ifmap_words=None,
         hardware, np.array([one.cycles for one in timings])[order],
         np.array([filter_words(one.kind) for one in timings])[order], ifmap_words,
         ofmap_words)
-    return LayerTiming(timings, phases, stepped == len(kinds))
+    accesses = sum((one.times * one.accesses for one in timings),
+                   load_accesses(layer, mapping))
+    return LayerTiming(tuple(timings), phases, stepped == len(kinds), accesses)
 
 
 def filter_words(kind):
@@ -197,32 +211,65 @@ def filter_words(kind):
 
 def time_pass(layer, hardware, mapping, kind, times):
     """One kind of pass alone, behind those before it, and behind itself."""
-    rng = np.random.default_rng(0)
-    needed = np.array([[e * layer.U + k * layer.dilation[0]
-                        for e in range(kind.rows_out)] for k in range(kind.R)])
-    rows, row_of = np.unique(needed, return_inverse=True)
-    columns = (layer.F - 1) * layer.V + (kind.S - 1) * layer.dilation[1] + 1
     micro = micro_architecture(layer, hardware, mapping)
+
+    def step(passes, in_pass):
+        words = random_words(
+            layer, kind.images, kind.rows_out, (passes - 1) * in_pass + kind.filters,
+            kind.channels, kind.R, kind.S)
+        return step_passes(layer, mapping, *words, micro, in_pass), words[1]
+
+    alone, filt = step(1, kind.filters)
+    cycles = isolated = int(alone.cycles[0])
+    streaming = int(step(3, kind.filters)[0].cycles[2])
+    if kind.after:
+        cycles = int(step(kind.after + 1, mapping.p * mapping.t)[0].cycles[-1])
+    fetch = phases_of(hardware, np.array([0]), np.array([filter_words(kind)]), 0, 0)
+    shares = {cause: isolated * int(part) / int(alone.spent.sum())
+              for cause, part in zip(CAUSES, alone.spent)}
+    accesses = np.zeros(COUNTS_SHAPE, np.int64)
+    book_passes(accesses, alone.events, filt)
+    return PassTiming(kind, times, cycles, isolated, streaming, fetch.filter_wait,
+                      shares, accesses)
+
+
+def random_words(layer, images, rows_out, filters, channels, R, S):
+    """Dense random words of passes, and which row of the ifmap each PE works on.
+
+    Returns
+    -------
+    ifmap, filt, psums : int16 ndarray
+    row_of : int64 ndarray
+        As ``step_passes`` takes them.
+    """
+    rng = np.random.default_rng(0)
 
     def words(*shape):
         return rng.integers(1, 2**15, shape, dtype=np.int16)
 
-    ifmap = words(kind.images, kind.channels, len(rows), columns)
+    needed = np.array([[e * layer.U + k * layer.dilation[0] for e in range(rows_out)]
+                       for k in range(R)])
+    rows, row_of = np.unique(needed, return_inverse=True)
+    columns = (layer.F - 1) * layer.V + (S - 1) * layer.dilation[1] + 1
+    return (words(images, channels, len(rows), columns),
+            words(filters, channels, R, S),
+            np.zeros((images, filters, rows_out, layer.F), np.int16),
+            row_of.reshape(needed.shape))
 
-    def step(passes, in_pass):
-        filters = (passes - 1) * in_pass + kind.filters
-        psums = np.zeros((kind.images, filters, kind.rows_out, layer.F), np.int16)
-        return step_passes(
-            layer, mapping, ifmap, words(filters, kind.channels, kind.R, kind.S), psums,
-            row_of.reshape(needed.shape), micro, in_pass)
 
-    alone = step(1, kind.filters)
-    cycles = isolated = int(alone.cycles[0])
-    streaming = int(step(3, kind.filters).cycles[2])
-    if kind.after:
-        cycles = int(step(kind.after + 1, mapping.p * mapping.t).cycles[-1])
-    fetch = phases_of(hardware, np.array([0]), np.array([filter_words(kind)]), 0, 0)
-    shares = {cause: isolated * int(part) / int(alone.spent.sum())
-              for cause, part in zip(CAUSES, alone.spent)}
-    return PassTiming(kind, times, cycles, isolated, streaming, fetch.filter_wait,
-                      shares)
+def load_accesses(layer, mapping):
+    """Words that the control moves between passes: strips in, finished ofmaps out.
+
+    Returns
+    -------
+    int64 ndarray, shape (4, 3, 5)
+    """
+    accesses = np.zeros(COUNTS_SHAPE, np.int64)
+    loads = layer.groups * len(pieces(layer.M_group, mapping.m))
+    for strip in pieces(layer.E, mapping.e):
+        rows = {e * layer.U + k * layer.dilation[0]
+                for e in range(strip.start, strip.stop) for k in range(layer.R)}
+        words = loads * layer.N * layer.C * len(rows) * layer.W
+        accesses[[DRAM, GLB], IFMAP, [READ, FILL]] += words
+    accesses[[GLB, DRAM], PSUM, [DRAIN, WRITE]] = layer.ofmap_words
+    return accesses
