@@ -337,7 +337,8 @@ def pass_cycles(timing, floor, R, S, span, V, F, images, rows_out, rows, above, 
             word = fill + (row - rows + higher) * deep
             way_out = bubble + tail + (over_sets if high else to_top)
             opens = (row + higher) * r_used
-            for when in range(3):
+            # One word a cycle keeps the later ones as far behind as the words between.
+            for when in range(1 if net_i == 1 else 3):
                 skipped = 0
                 if when > 0:
                     skipped = to_last_window if when == 2 else to_last_image
@@ -354,6 +355,9 @@ def pass_cycles(timing, floor, R, S, span, V, F, images, rows_out, rows, above, 
                 elif when == 1:
                     image_begun = max(image_begun, later + way_out)
                 else:
+                    if net_i == 1:
+                        image_begun = max(image_begun, later + way_out + to_last_image)
+                        streamed = max(streamed, later + way_out + to_last_window)
                     if not timing[FILTERS_FIRST]:
                         filled = load - (1 if high else R) * deep * load_last + 1
                         later = max(later, filled + last_lanes - p_used)

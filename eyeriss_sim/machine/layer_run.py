@@ -47,7 +47,8 @@ class LayerRun:
 
 
 def run_layer(layer, hardware, mapping, ifmap, filt, bias=None, shift=0,
-              saturate=False, relu=False, first_layer=False, progress=None, on_run=None):
+              saturate=False, relu=False, first_layer=False, progress=None,
+              on_run=None):
     """Run a layer on real 16-bit words, every pass stepped.
 
     Parameters
