@@ -33,8 +33,8 @@ LIMIT_AXES = 8
 NET_I, NET_F, NET_P_IN, NET_P_OUT, HOP_CYCLES = 0, 1, 2, 3, 4
 BUBBLES, STRIDE_CYCLES, IMAGE_GAP, FILTERS_FIRST, WINDOW_FIRST = 5, 6, 7, 8, 9
 IFMAP_FIFO, GLB_PORTS, GLB_ROW, PASS_OVERLAP = 10, 11, 12, 13
-ALL_BANKS, WORDS_OF_BANK = 14, 15
-TIMING_AXES = 16
+ALL_BANKS, WORDS_OF_BANK, FILTER_FIFO = 14, 15, 16
+TIMING_AXES = 17
 
 # Cycles from a psum's last MAC to the PE's output FIFO: two stages of the datapath.
 PIPELINE = 2
@@ -62,6 +62,15 @@ SKIP_NOTHING, SKIP_DOMINATED, SKIP_HOPELESS = 0, 1, 2
 def ceil_div(a, b):
     """The smallest integer not below a / b, for positive b."""
     return (a + b - 1) // b
+
+
+@njit(cache=True)
+def link_cycles(words, cycles_per_word):
+    """Whole core cycles in which the DRAM link moves words, as a float.
+
+    A product that rounding lifted above a whole number is not another cycle.
+    """
+    return np.ceil(words * cycles_per_word * (1 - 1e-12))
 
 
 @njit(cache=True)
@@ -266,7 +275,7 @@ def pass_cycles(timing, floor, R, S, span, V, F, images, rows_out, rows, above, 
 
     Parameters
     ----------
-    timing : int64 ndarray, shape (16,)
+    timing : int64 ndarray, shape (17,)
     floor : bool
         A bound that no cut of the filters over passes can undercut, filter for filter.
     R, S, span, V, F : int
@@ -314,26 +323,45 @@ def pass_cycles(timing, floor, R, S, span, V, F, images, rows_out, rows, above, 
         tail_first, tail_last = ready + steps, ready + p_used - group
     # The last window's first column of the ifmap network, then its channel and row.
     fill = span * per_column
-    begun, resumed = 0, 0       # when the last psum of one window would be out
+    columns = (F - 1) * V + span
+    to_last_image = (images - 1) * columns * per_column
+    to_last_window = images * columns * per_column - fill
+    # When the last psum of one window would be out: of the first one; of the last
+    # image's first one and of the last one if their words came without a gap.
+    begun = image_begun = streamed = 0
     for last_column in range(2):
         row = above if last_column else 0
         tail = tail_last if last_column else tail_first
         for high in range(2):
-            word = fill + (row - rows + (R - 1 if high else 0)) * deep
-            climb = over_sets if high else to_top
-            if timing[FILTERS_FIRST]:
-                start = load - 1 + max(word // net_i + 1, span * q_used) + (
-                    window - p_used)
-                later = start
-            else:
-                first_word = (row + (R - 1 if high else 0)) * r_used // net_i + 1
-                later = max(first_word + window - p_used, word // net_i + 1)
-                if timing[WINDOW_FIRST]:
-                    later = max(word // net_i + 1, span * q_used) + window - p_used
-                filled = load - (1 if high else R) * deep * load_last + 1
-                start = max(later, filled + last_lanes - p_used)
-            begun = max(begun, start + bubble + climb + tail)
-            resumed = max(resumed, later + bubble + climb + tail)
+            higher = R - 1 if high else 0
+            word = fill + (row - rows + higher) * deep
+            way_out = bubble + tail + (over_sets if high else to_top)
+            opens = (row + higher) * r_used
+            # One word a cycle keeps the later ones as far behind as the words between.
+            for when in range(1 if net_i == 1 else 3):
+                skipped = 0
+                if when > 0:
+                    skipped = to_last_window if when == 2 else to_last_image
+                # A PE takes one word a cycle.
+                full = max((word + skipped) // net_i + 1,
+                           (skipped // per_column + span) * q_used)
+                later = full + window - p_used
+                if timing[FILTERS_FIRST]:
+                    later += load - 1
+                elif not timing[WINDOW_FIRST]:
+                    later = max(full, (opens + skipped) // net_i + 1 + window - p_used)
+                if when == 2:
+                    streamed = max(streamed, later + way_out)
+                elif when == 1:
+                    image_begun = max(image_begun, later + way_out)
+                else:
+                    if net_i == 1:
+                        image_begun = max(image_begun, later + way_out + to_last_image)
+                        streamed = max(streamed, later + way_out + to_last_window)
+                    if not timing[FILTERS_FIRST]:
+                        filled = load - (1 if high else R) * deep * load_last + 1
+                        later = max(later, filled + last_lanes - p_used)
+                    begun = max(begun, later + way_out)
     # Between windows, and between images.
     taken = V * q_used
     if timing[WINDOW_FIRST]:
@@ -344,31 +372,29 @@ def pass_cycles(timing, floor, R, S, span, V, F, images, rows_out, rows, above, 
         shift, anew = taken if timing[STRIDE_CYCLES] else 0, 0
     anew += timing[IMAGE_GAP]
     step = window + bubble
-    columns = (F - 1) * V + span
     busy = (windows - 1) * step + images * (F - 1) * shift + (images - 1) * anew
     pace = max(out_lanes, lanes(filters, p, timing[NET_P_IN], floor)) * rows_out
     if timing[GLB_PORTS]:
         pace = max(pace, 2 * filters * rows_out // (
             timing[GLB_ROW] * timing[GLB_PORTS] * psum_banks))
-    last_image = ceil_div((images - 1) * columns * per_column, net_i)
     held = (span * q_used + timing[IFMAP_FIFO]) // q_used
     not_held = ceil_div(max(0, images * columns - held) * per_column, net_i)
     mac_end = begun + busy
     psum_end = max(mac_end, begun + (windows - 1) * pace)
-    end = max(psum_end, begun + not_held)
-    end = max(end, resumed + ceil_div(images * columns * per_column - fill, net_i))
-    end = max(end, resumed + last_image + (F - 1) * max(step + shift, pace))
+    end = max(psum_end, begun + not_held, streamed,
+              image_begun + (F - 1) * max(step + shift, pace))
     return windows * window, mac_end, psum_end, end
 
 
 @njit(cache=True, error_model="numpy")
-def following_cycles(timing, R, S, span, V, F, images, rows_out, rows, filters, p,
-                     channels, q, psum_banks):
+def following_cycles(timing, floor, R, S, span, V, F, images, rows_out, rows, filters,
+                     p, channels, q, psum_banks):
     """Cycles that a pass adds to one that runs on into it (PASS_OVERLAP).
 
     Its psums follow those before without a gap, so that start, climb and end fall away
-    but for the filters, which find room only when a PE has done the pass before.
-    Parameters as of ``pass_cycles``.
+    but for the filters, which find room in the spad only when a PE has done the pass
+    before; what the FIFOs hold has come by then. Parameters as of ``pass_cycles``; with
+    ``floor`` none is left to come.
 
     Returns
     -------
@@ -379,19 +405,28 @@ def following_cycles(timing, R, S, span, V, F, images, rows_out, rows, filters, 
     window = p_used * q_used * S
     windows = images * F
     columns = ((F - 1) * V + span) * rows * channels
-    load = R * S * channels * lanes(filters, p, timing[NET_F], False)
+    # Words for which a PE has no room before, over all that it takes.
+    load = R * S * channels * lanes(filters, p, timing[NET_F], floor)
+    load = load * max(0, window - timing[FILTER_FIFO]) // window
     if timing[WINDOW_FIRST]:
         shift, anew = V * q_used - 1, span * q_used - 1
     else:
         shift, anew = V * q_used if timing[STRIDE_CYCLES] else 0, 0
-    if timing[FILTERS_FIRST]:
+    if not timing[FILTERS_FIRST]:
+        load = max(0, load - window)
+    elif load > 0:
         load += span * rows * channels // net_i
     else:
-        load = max(0, load - window)
+        # The spads fill side by side from their FIFOs.
+        load = max(max(0, span * q_used - timing[IFMAP_FIFO])
+                   * (rows * channels // q_used) // net_i,
+                   max(0, ceil_div(window, timing[NET_F]) - 1 - anew))
+    if floor:
+        load = 0
     mac_end = load + windows * (window + p_used * timing[BUBBLES]) + images * (
         (F - 1) * shift + anew + timing[IMAGE_GAP])
-    pace = max(lanes(filters, p, timing[NET_P_OUT], False),
-               lanes(filters, p, timing[NET_P_IN], False)) * rows_out
+    pace = max(lanes(filters, p, timing[NET_P_OUT], floor),
+               lanes(filters, p, timing[NET_P_IN], floor)) * rows_out
     if timing[GLB_PORTS]:
         pace = max(pace, 2 * filters * rows_out // (
             timing[GLB_ROW] * timing[GLB_PORTS] * psum_banks))
@@ -440,7 +475,7 @@ def chip_cycles(shape, row_counts, timing, cycles_per_dram_word, filters_of_grou
     ifmap_words = n * min(qr, shape[C]) * row_counts[WHOLE_FILTER, e] * shape[W]
     psum_banks = max(1, timing[ALL_BANKS]
                      - ceil_div(ifmap_words, timing[WORDS_OF_BANK]))
-    overlap = timing[PASS_OVERLAP] and not floor
+    overlap = timing[PASS_OVERLAP]
     mac_sum = ramp_sum = psum_sum = ifmap_sum = 0
     wait_sum = 0.0
     for ragged_c in range(2):
@@ -458,8 +493,9 @@ def chip_cycles(shape, row_counts, timing, cycles_per_dram_word, filters_of_grou
                 continue
             R, S = shape[R_FULL + last_rows], shape[S_FULL + last_cols]
             span = shape[SPAN_FULL + last_cols]
-            fetch = channels * R * S * cycles_per_dram_word
-            full_fetch = pt * fetch if floor else np.ceil(pt * fetch)
+            words = channels * R * S
+            full_fetch = pt * words * cycles_per_dram_word if floor else link_cycles(
+                pt * words, cycles_per_dram_word)
             for ragged_e in range(2):
                 rows_out, e_times = (last_e, 1) if ragged_e else (e, strips - 1)
                 if e_times == 0:
@@ -478,8 +514,10 @@ def chip_cycles(shape, row_counts, timing, cycles_per_dram_word, filters_of_grou
                             rows_out, rows, above, pt, p, channels, q, psum_banks)
                         if overlap:
                             next_full = following_cycles(
-                                timing, R, S, span, shape[V], shape[F], images,
+                                timing, floor, R, S, span, shape[V], shape[F], images,
                                 rows_out, rows, pt, p, channels, q, psum_banks)
+                    if floor and overlap:
+                        full = next_full
                     for ragged_m in range(2):
                         filters, times = (last_m, 1) if ragged_m else (m, loads - 1)
                         if times == 0:
@@ -490,14 +528,14 @@ def chip_cycles(shape, row_counts, timing, cycles_per_dram_word, filters_of_grou
                         rest = (0, 0, 0, 0)
                         if left and passes and overlap:
                             rest = following_cycles(
-                                timing, R, S, span, shape[V], shape[F], images,
+                                timing, floor, R, S, span, shape[V], shape[F], images,
                                 rows_out, rows, left, p, channels, q, psum_banks)
                         elif left:
                             rest = pass_cycles(
                                 timing, floor, R, S, span, shape[V], shape[F], images,
                                 rows_out, rows, above, left, p, channels, q, psum_banks)
                         if left:
-                            need = left * fetch if floor else np.ceil(left * fetch)
+                            need = link_cycles(left * words, cycles_per_dram_word)
                             wait_sum += times * max(
                                 0.0, need - (before if passes else rest[3]))
                         if passes:

@@ -208,7 +208,8 @@ def timing(hardware):
         hardware.stride_bubbles, hardware.image_gap_cycles, hardware.filters_first,
         hardware.window_first, hardware.ifmap_fifo_words, hardware.glb_ports,
         min(GLB_ROW_WORDS, hardware.glb_bank_words), hardware.pass_overlap,
-        hardware.glb_banks, hardware.glb_bank_words], np.int64)
+        hardware.glb_banks, hardware.glb_bank_words,
+        hardware.filter_fifo_words], np.int64)
 
 
 def glb_use(layer, hardware, mapping):

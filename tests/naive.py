@@ -4,6 +4,7 @@ Nothing here is shared with the model but the data classes and the axis numbers.
 """
 
 import math
+from fractions import Fraction
 from itertools import product
 
 import numpy as np
@@ -142,7 +143,8 @@ def sweep_cycles(layer, hardware, mapping, sweep):
     for place, work in enumerate(sweep):
         words = (len(work["rows"]) * len(work["cols"]) * len(work["channels"])
                  * len(work["filters"]))
-        fetch = math.ceil(words * hardware.cycles_per_dram_word)
+        fetch = math.ceil(Fraction(words) * 16 * Fraction(hardware.clock_MHz)
+                          / hardware.dram_link_bits / Fraction(hardware.dram_link_MHz))
         causes += (*np.diff(ends[place], prepend=0),
                    max(0, fetch - ends[place - 1][-1]))
     return causes
@@ -185,35 +187,40 @@ def pass_ends(layer, hardware, mapping, work, follows):
     hop = group + 2 + max(1, hardware.hop_cycles - wide_out - 2)
     last_groups = sum(-(-len(held) // wide_out) == -(-p // wide_out)
                       for held in filter_sets)
-    begun = resumed = 0
-    for column, i in enumerate(work["strip"]):
-        tail = group + 2 + max(
-            p - group + (e - column) * last_groups,
-            e * steps(wide_out) - column * len(filter_sets))
-        if column not in (0, e - 1):
-            continue
-        for k, tap_row in enumerate(work["rows"]):
-            if k not in (0, R - 1):
-                continue
-            row = i * layer.U + tap_row * layer.dilation[0]
-            full = last_word[row, 0] // wide_i + 1
-            some = first_word[row, 0] // wide_i + 1
-            later = (max(full, span * q) + window - p if hardware.window_first
-                     else max(some + window - p, full))
-            if hardware.filters_first:
-                start = later = (len(loads) - 1 + max(full, span * q) + window - p)
-            else:
-                last = p - (turns(p, wide_f) - 1) * wide_f
-                start = max(later, last_filter[k, 0, 0] + 1 + last - p)
-            climb = hop * (R * len(channel_sets) - 1 - k)
-            begun = max(begun, start + bubble + climb + tail)
-            resumed = max(resumed, later + bubble + climb + tail)
-    shift, anew = V * q if hardware.stride_bubbles else 0, hardware.image_gap_cycles
+    columns = ifmap_columns(layer, work["cols"])
     column_words = len(rows) * len(work["channels"])
+    # First window; first window of the last image, last window, never short of MACs.
+    ends = [0, 0, 0]
+    for when, gone in enumerate((0, (images - 1) * columns, images * columns - span)):
+        for column, i in enumerate(work["strip"]):
+            tail = group + 2 + max(
+                p - group + (e - column) * last_groups,
+                e * steps(wide_out) - column * len(filter_sets))
+            if column not in (0, e - 1):
+                continue
+            for k, tap_row in enumerate(work["rows"]):
+                if k not in (0, R - 1):
+                    continue
+                row = i * layer.U + tap_row * layer.dilation[0]
+                full = (last_word[row, 0] + gone * column_words) // wide_i + 1
+                some = (first_word[row, 0] + gone * column_words) // wide_i + 1
+                full = max(full, (gone + span) * q)
+                if hardware.filters_first:
+                    start = len(loads) - 1 + full + window - p
+                elif hardware.window_first:
+                    start = full + window - p
+                else:
+                    start = max(some + window - p, full)
+                if not hardware.filters_first and when == 0:
+                    last = p - (turns(p, wide_f) - 1) * wide_f
+                    start = max(start, last_filter[k, 0, 0] + 1 + last - p)
+                climb = hop * (R * len(channel_sets) - 1 - k)
+                ends[when] = max(ends[when], start + bubble + climb + tail)
+    begun, image_begun, streamed = ends
+    shift, anew = V * q if hardware.stride_bubbles else 0, hardware.image_gap_cycles
     if hardware.window_first:
         over = (V * q - hardware.ifmap_fifo_words - 1) * (column_words // q) // wide_i
         shift, anew = max(V * q - 1, over), anew + span * q - 1
-    columns = ifmap_columns(layer, work["cols"])
     pace = e * max(steps(hardware.psum_in_net_words), steps(wide_out))
     if hardware.glb_ports:
         pace = max(pace, 2 * len(work["filters"]) * e // (
@@ -221,8 +228,17 @@ def pass_ends(layer, hardware, mapping, work, follows):
             * psum_banks(layer, hardware, mapping)))
     macs = images * F * window
     if follows:
-        load = (len(loads) + span * column_words // wide_i if hardware.filters_first
-                else max(0, len(loads) - window))
+        # What finds no room in FIFOs before the pass begins.
+        load = len(loads) * max(0, window - hardware.filter_fifo_words) // window
+        if not hardware.filters_first:
+            load = max(0, load - window)
+        elif load:
+            load += span * column_words // wide_i
+        else:
+            first = anew - hardware.image_gap_cycles
+            load = max((span * q - hardware.ifmap_fifo_words)
+                       * (column_words // q) // wide_i,
+                       turns(window, wide_f) - 1 - first, 0)
         mac_end = load + macs + images * (F * bubble + (F - 1) * shift + anew)
         psum_end = max(mac_end, images * F * pace)
         return macs, mac_end, psum_end, max(
@@ -233,11 +249,8 @@ def pass_ends(layer, hardware, mapping, work, follows):
     psum_end = max(mac_end, begun + (images * F - 1) * pace)
     held = (span * q + hardware.ifmap_fifo_words) // q
     end = max(
-        psum_end,
-        begun + turns(max(0, images * columns - held) * column_words, wide_i),
-        resumed + turns((images * columns - span) * column_words, wide_i),
-        resumed + turns((images - 1) * columns * column_words, wide_i)
-        + (F - 1) * max(step + shift, pace))
+        psum_end, streamed, image_begun + (F - 1) * max(step + shift, pace),
+        begun + turns(max(0, images * columns - held) * column_words, wide_i))
     return macs, mac_end, psum_end, end
 
 

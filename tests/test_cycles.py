@@ -94,7 +94,8 @@ def test_fmap_loads_and_dumps_add_to_the_total_only_and_shrink_with_the_code():
     mapping = Mapping(4, 1, 6, 4, 2, 1, 1)
     dense = cycles_of(layer, CHIP, mapping)
     coded = cycles_of(layer, CHIP, mapping, Zeros(1.0, 0.5, 1.0, 0.5))
-    words = 2 * 8 * 8 + 4 * 6 * 6
-    assert dense.dram_fmap == -(-words * 5 // 6)
-    assert coded.dram_fmap == -(-words * 5 // 12)
+    # Ifmaps and ofmaps, each to the end of a core cycle.
+    words = 2 * 8 * 8, 4 * 6 * 6
+    assert dense.dram_fmap == sum(-(-one * 5 // 6) for one in words)
+    assert coded.dram_fmap == sum(-(-one * 5 // 12) for one in words)
     assert coded.processing == dense.processing

@@ -11,7 +11,10 @@ that a row holds what one PE takes or gives in a cycle, and rows go round the ba
 that a psum read and a psum write, a column's latency apart in the same order, meet in
 one bank for a single cycle only: whoever waits is out of step with the other then.
 Blocks of rows in one bank instead would hold both in the same bank nearly always, and
-halve the networks' rate, which the chip's latencies leave no room for. Ifmaps and psums
+halve the networks' rate: passes of CONV4 would take 37 % longer than the chip's do and
+those of a layer that is bound by psums twice as long (JSSC 2017, Table V). With two
+banks or more no AlexNet layer loses a cycle; that the chip's passes are longer than
+their psums alone comes of loading filters and first windows. Ifmaps and psums
 never meet, as a bank holds one kind; psums have all banks that ifmaps leave. Psum
 writes go first, since only they make room in the array; then psum reads, then ifmaps.
 """

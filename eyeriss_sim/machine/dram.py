@@ -1,11 +1,11 @@
 """The DRAM link of the machine, with the run-length codec at its end."""
 
 from dataclasses import dataclass
-from math import ceil
 
 import numpy as np
 
 from eyeriss_sim.codes import RLC_WORD_BITS, WORD_BITS, rlc_decode, rlc_encode
+from eyeriss_sim.kernels import link_cycles
 
 RLC_WORDS = RLC_WORD_BITS // WORD_BITS
 
@@ -109,7 +109,8 @@ def phases_of(hardware, pass_cycles, filter_words, ifmap_words, ofmap_words):
     Phases
     """
     per_word = hardware.cycles_per_dram_word
-    fetch = np.ceil(filter_words * per_word).astype(np.int64)
+    fetch = link_cycles(filter_words, per_word).astype(np.int64)
     waits = np.maximum(0, fetch - np.roll(pass_cycles, 1))
     return Phases(int(pass_cycles.sum()), int(waits.sum()),
-                  ceil(ifmap_words * per_word), ceil(ofmap_words * per_word))
+                  int(link_cycles(ifmap_words, per_word)),
+                  int(link_cycles(ofmap_words, per_word)))
