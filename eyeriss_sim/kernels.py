@@ -33,8 +33,8 @@ LIMIT_AXES = 8
 NET_I, NET_F, NET_P_IN, NET_P_OUT, HOP_CYCLES = 0, 1, 2, 3, 4
 BUBBLES, STRIDE_CYCLES, IMAGE_GAP, FILTERS_FIRST, WINDOW_FIRST = 5, 6, 7, 8, 9
 IFMAP_FIFO, GLB_PORTS, GLB_ROW, PASS_OVERLAP = 10, 11, 12, 13
-ALL_BANKS, WORDS_OF_BANK, FILTER_FIFO = 14, 15, 16
-TIMING_AXES = 17
+ALL_BANKS, WORDS_OF_BANK, FILTER_FIFO, PSUM_FIFO = 14, 15, 16, 17
+TIMING_AXES = 18
 
 # Cycles from a psum's last MAC to the PE's output FIFO: two stages of the datapath.
 PIPELINE = 2
@@ -275,7 +275,7 @@ def pass_cycles(timing, floor, R, S, span, V, F, images, rows_out, rows, above, 
 
     Parameters
     ----------
-    timing : int64 ndarray, shape (17,)
+    timing : int64 ndarray, shape (18,)
     floor : bool
         A bound that no cut of the filters over passes can undercut, filter for filter.
     R, S, span, V, F : int
@@ -373,14 +373,20 @@ def pass_cycles(timing, floor, R, S, span, V, F, images, rows_out, rows, above, 
     anew += timing[IMAGE_GAP]
     step = window + bubble
     busy = (windows - 1) * step + images * (F - 1) * shift + (images - 1) * anew
-    pace = max(out_lanes, lanes(filters, p, timing[NET_P_IN], floor)) * rows_out
+    pace = steps
     if timing[GLB_PORTS]:
         pace = max(pace, 2 * filters * rows_out // (
             timing[GLB_ROW] * timing[GLB_PORTS] * psum_banks))
+    # Psums from the GLB run ahead until the FIFOs are full. The last one still has to
+    # climb; a network that is no narrower than the other has sent it long before.
+    sent = lanes(filters, p, timing[NET_P_IN], floor) * rows_out
+    ahead = max(1, timing[PSUM_FIFO] // p_used) * sent
+    late = max(0, begun - to_top - tail_first - ahead)
+    fed = windows * sent + late + to_top + ready
     held = (span * q_used + timing[IFMAP_FIFO]) // q_used
     not_held = ceil_div(max(0, images * columns - held) * per_column, net_i)
     mac_end = begun + busy
-    psum_end = max(mac_end, begun + (windows - 1) * pace)
+    psum_end = max(mac_end, begun + (windows - 1) * pace, fed)
     end = max(psum_end, begun + not_held, streamed,
               image_begun + (F - 1) * max(step + shift, pace))
     return windows * window, mac_end, psum_end, end

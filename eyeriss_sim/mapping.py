@@ -209,7 +209,7 @@ def timing(hardware):
         hardware.window_first, hardware.ifmap_fifo_words, hardware.glb_ports,
         min(GLB_ROW_WORDS, hardware.glb_bank_words), hardware.pass_overlap,
         hardware.glb_banks, hardware.glb_bank_words,
-        hardware.filter_fifo_words], np.int64)
+        hardware.filter_fifo_words, hardware.psum_in_fifo_words], np.int64)
 
 
 def glb_use(layer, hardware, mapping):

@@ -88,12 +88,11 @@ def search(layer, hardware, objective="energy", keep=1, skip="hopeless",
 
 
 # What the best mapping does not depend on: names, the scale of all prices, what zeros
-# save unless the search is told, and FIFOs, which only the machine has.
+# save unless the search is told, and the one FIFO that only the machine looks at.
 UNSEARCHED = {
     "name": "any", "mac_pJ": 1.0, "clock_pJ_per_PE_cycle": 0.0, "static_mW": 0.0,
     "alu_pJ": None, "rf_pJ": None, "noc_pJ": None, "glb_pJ": None, "dram_pJ": None,
     "zeros": "dense", "fmap_code": "none", "filter_code": "none",
-    "filter_fifo_words": 1, "psum_in_fifo_words": 1,
     "psum_out_fifo_words": 1}
 
 

@@ -221,7 +221,9 @@ def pass_ends(layer, hardware, mapping, work, follows):
     if hardware.window_first:
         over = (V * q - hardware.ifmap_fifo_words - 1) * (column_words // q) // wide_i
         shift, anew = max(V * q - 1, over), anew + span * q - 1
-    pace = e * max(steps(hardware.psum_in_net_words), steps(wide_out))
+    pace, sent = e * steps(wide_out), e * steps(hardware.psum_in_net_words)
+    if follows:
+        pace = max(pace, sent)
     if hardware.glb_ports:
         pace = max(pace, 2 * len(work["filters"]) * e // (
             min(4, hardware.glb_bank_words) * hardware.glb_ports
@@ -246,7 +248,12 @@ def pass_ends(layer, hardware, mapping, work, follows):
     step = window + bubble
     mac_end = begun + (images * F - 1) * step + images * (F - 1) * shift + (
         images - 1) * anew
-    psum_end = max(mac_end, begun + (images * F - 1) * pace)
+    # Psums from the GLB run ahead while there is room; the last still has to climb.
+    to_top = hop * (R * len(channel_sets) - 1)
+    tail = group + 2 + max(p - group + e * last_groups, e * steps(wide_out))
+    ahead = max(1, hardware.psum_in_fifo_words // p) * sent
+    fed = images * F * sent + max(0, begun - to_top - tail - ahead)
+    psum_end = max(mac_end, begun + (images * F - 1) * pace, fed + to_top + group + 2)
     held = (span * q + hardware.ifmap_fifo_words) // q
     end = max(
         psum_end, streamed, image_begun + (F - 1) * max(step + shift, pace),
