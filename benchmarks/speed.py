@@ -1,4 +1,4 @@
-"""Speed of the counting model: medians of repeats, each beside a baseline of this run.
+"""Speed of counting model and machine: medians, each beside a baseline of this run.
 
     python -m benchmarks.speed
 
@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 
 import numpy as np
@@ -23,8 +23,11 @@ from rich.console import Console
 from rich.table import Table
 
 from eyeriss_sim import load_hardware, simulate
+from eyeriss_sim.counts import count
 from eyeriss_sim.layer import ConvLayer
-from eyeriss_sim.mapping import cut_shape, shape_key
+from eyeriss_sim.machine.layer_run import run_layer
+from eyeriss_sim.machine.timing import time_layer
+from eyeriss_sim.mapping import cut_shape, read_mappings, shape_key
 from eyeriss_sim.networks import load_zoo
 from eyeriss_sim.search import search, search_shape
 
@@ -37,6 +40,20 @@ from benchmarks.speed import CHIP, SMALL, search
 start = time.perf_counter()
 found = search(SMALL, CHIP, skip="nothing")
 print(found.evaluated / (time.perf_counter() - start))
+"""
+STEP_INTERPRETED = """
+from benchmarks.speed import SMALL, step
+print(step(SMALL))
+"""
+MACHINE_MEMORY = """
+from benchmarks.speed import conv5, peak_MB, step, time_network
+step(*conv5())
+time_network("vgg16")
+print(peak_MB())
+"""
+IMPORT_MEMORY = """
+from benchmarks.speed import peak_MB
+print(peak_MB())
 """
 
 
@@ -152,6 +169,61 @@ def measure():
                      f"{1e3 * again:.2f} ms", "< 5 ms")
 
 
+def conv5():
+    """AlexNet's CONV5, one image, and its published mapping."""
+    layer = load_zoo("alexnet", 1).layer("CONV5")
+    return layer, replace(read_mappings("published")["CONV5"], n=1)
+
+
+def step(layer, mapping=None):
+    """PE-cycles a second of a layer in functional mode, on random words."""
+    mapping = mapping or search(layer, CHIP).mappings[0]
+    rng = np.random.default_rng(0)
+    ifmap, filt = (rng.integers(-2**15, 2**15, shape).astype(np.int16) for shape in (
+        (layer.N, layer.groups * layer.C, layer.H, layer.W),
+        (layer.M, layer.C, layer.R, layer.S)))
+    start = time.perf_counter()
+    run = run_layer(layer, CHIP, mapping, ifmap, filt)
+    took = time.perf_counter() - start
+    # Only PEs that a full pass uses are stepped; these layers have no other passes.
+    return int(run.pass_cycles.sum()) * count(layer, CHIP, mapping).active_pes / took
+
+
+def time_network(name):
+    """Timing mode of every layer of a network, under the mapping that is found."""
+    for layer in load_zoo(name).layers:
+        time_layer(layer, CHIP, search(layer, CHIP).mappings[0])
+
+
+def peak_MB():
+    """Peak memory of this process; getrusage's would count its parent's as well."""
+    with open("/proc/self/status") as file:
+        line = next(line for line in file if line.startswith("VmHWM"))
+    return int(line.split()[1]) * 1024 / 1e6
+
+
+def measure_machine():
+    """Figures of the machine, on one core."""
+    step(SMALL)
+    layer, mapping = conv5()
+    functional = statistics.median(step(layer, mapping) for _ in range(3))
+    compiled = statistics.median(step(SMALL) for _ in range(REPEATS))
+    interpreted = float(child(STEP_INTERPRETED, jit=False))
+    yield Figure("machine, functional mode, AlexNet CONV5",
+                 f"{functional / 1e6:.1f} M PE-cycles/s", ">= 30 M",
+                 f"interpreted {interpreted:,.0f}/s; {compiled / interpreted:,.0f}x "
+                 f"on the same small layer")
+    for name, asked in (("alexnet", "< 10 s"), ("vgg16", "< 60 s")):
+        took = seconds(lambda: time_network(name), 3)
+        simulate(name)
+        model = seconds(lambda: simulate(name))
+        yield Figure(f"machine, timing mode, all of {name}", f"{took:.1f} s", asked,
+                     f"counting model {1e3 * model:.1f} ms")
+    both_MB, bare_MB = (float(child(code)) for code in (MACHINE_MEMORY, IMPORT_MEMORY))
+    yield Figure("peak memory of both modes (CONV5, vgg16)", f"{both_MB:.0f} MB",
+                 "< 1000 MB", f"imports alone {bare_MB:.0f} MB")
+
+
 def measure_zeros():
     """Figures of exact zeros and of the oracle; torch on one thread as our loops."""
     import torch
@@ -207,7 +279,7 @@ def main():
     table = Table(box=None, pad_edge=False)
     for heading in ("what", "measured", "asked", "baseline"):
         table.add_column(heading, justify="right" if heading == "measured" else "left")
-    for figure in chain(measure(), measure_zeros()):
+    for figure in chain(measure(), measure_machine(), measure_zeros()):
         console.print(f"  {figure.what}: {figure.value}", style="dim")
         table.add_row(figure.what, figure.value, figure.asked, figure.baseline)
     console.print(table)

@@ -7,6 +7,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 
+TEMPORARY = ".*.tmp"        # files being written, as glob knows them
+
+
 @contextmanager
 def replacing(path):
     """Give a path to write to; what is written takes the place of ``path`` at the end.

@@ -1,16 +1,16 @@
-"""Command line: the only module that prints, parses arguments or exits."""
+"""Command line: with ``sweep/commands.py`` all that parses, prints or exits."""
 
 import argparse
 import os
 import sys
-import threading
-import time
-from contextlib import contextmanager
 
 from eyeriss_sim.hardware import ZERO_HANDLINGS, load_hardware, preset_names
 from eyeriss_sim.layer import ConvLayer
 from eyeriss_sim.networks import zoo_names
 from eyeriss_sim.search import OBJECTIVES, search
+from eyeriss_sim.sweep.commands import add_heatmap, add_pareto, add_sweep
+from eyeriss_sim.terminal import (
+    announced_compilation, progress, shape, whole_number)
 
 
 def add_run_options(cmd):
@@ -64,12 +64,13 @@ def run_simulate(args):
     print_report(result, make_console())
 
 
-def check_no_input(path, args):
-    """Refuse to write over a file that the simulation reads."""
-    for given in (args.network, args.hardware, args.mapping, args.densities):
+def check_no_input(path, args, option="--out"):
+    """Refuse to write over a file that the command reads."""
+    for given in (args.network, args.hardware, args.mapping,
+                  getattr(args, "densities", None)):
         if given and os.path.exists(path) and os.path.exists(given) and (
                 os.path.samefile(path, given)):
-            raise ValueError(f"--out {path} would replace the input {given}; name "
+            raise ValueError(f"{option} {path} would replace the input {given}; name "
                              "another file")
 
 
@@ -115,37 +116,42 @@ def add_machine(commands):
                      help="step each kind of pass once, or every pass on random words")
     cmd.add_argument("--passes", type=whole_number, metavar="K",
                      help="step only the first K kinds of pass (timing)")
-    cmd.add_argument("--out", metavar="FILE.json", help="also write the timing here")
+    cmd.add_argument("--out", metavar="FILE.json",
+                     help="also write cycles and accesses here")
+    cmd.add_argument("--timeline", metavar="FILE.png",
+                     help="draw what PE columns, networks and FIFOs do over time; "
+                          "also .svg, .pdf")
+    cmd.add_argument("--vcd", metavar="FILE.vcd",
+                     help="write a waveform of all PEs and networks, for GTKWave "
+                          "(some 20 bytes a PE and cycle)")
+    cmd.add_argument("--trace-passes", type=whole_number, metavar="K",
+                     help="passes of the layer in --timeline and --vcd, from its "
+                          "first on (default: 1)")
     cmd.set_defaults(action=run_machine)
 
 
 def run_machine(args):
-    import numpy as np
-
     from eyeriss_sim.counts import count
     from eyeriss_sim.cycles import count_cycles
     from eyeriss_sim.machine import report
-    from eyeriss_sim.machine.layer_run import check_machine, run_layer
+    from eyeriss_sim.machine.micro import check_machine
     from eyeriss_sim.machine.timing import time_layer
     from eyeriss_sim.mapping import check_mapping, chosen_mappings
-    from eyeriss_sim.report import check_output_path, make_console
+    from eyeriss_sim.report import make_console
     from eyeriss_sim.simulate import as_network, clip_to_batch
     from eyeriss_sim.zeros import NO_ZEROS
     hardware = load_hardware(args.hardware)
     check_machine(hardware)
-    if args.mode == "functional" and (args.out or args.passes):
-        raise ValueError("--out and --passes go with --mode timing")
-    if args.out and not args.out.endswith(".json"):
-        raise ValueError(f"{args.out}: the machine's output is a .json file")
-    if args.out:
-        check_output_path(args.out)
+    check_machine_outputs(args)
     shapes = args.input
     network = as_network(args.network, args.batch,
                          shapes[0] if shapes and len(shapes) == 1 else shapes)
     layer = network.layer(args.layer)
     mappings, _ = chosen_mappings(args.mapping, hardware)
+    traced = args.timeline or args.vcd
     with announced_compilation():
         warm_up()
+        warm_up_machine(traced)
         mapping = mappings.get(layer.name)
         mapping = clip_to_batch(mapping, layer) if mapping else (
             search(layer, hardware).mappings[0])
@@ -155,25 +161,74 @@ def run_machine(args):
                   f"mapping {mapping}", highlight=False, markup=False)
     counts = count(layer, hardware, mapping)
     cycles = count_cycles(layer, hardware, mapping, counts, NO_ZEROS)
-    if args.mode == "timing":
-        timing = time_layer(layer, hardware, mapping, args.passes)
-        if args.out:
-            report.write_json(args.out, layer, hardware, mapping, timing, cycles)
-        console.print(report.pass_table(timing))
-        console.print(report.cycle_line(timing, cycles, hardware), highlight=False)
-        return
+    with progress("kinds of pass") as show:
+        timing = time_layer(layer, hardware, mapping, args.passes, progress=show)
+    console.print(report.pass_table(timing))
+    run, traces = None, []
+    if args.mode == "functional":
+        run, traces = run_on_random_words(args, layer, hardware, mapping, counts.passes)
+    elif traced:
+        from eyeriss_sim.machine.trace import record_passes
+        traces = record_passes(layer, hardware, mapping, args.trace_passes or 1)
+    if timing.complete:
+        console.print(report.access_table(
+            timing.accesses if run is None else run.accesses, counts.accesses))
+    console.print(report.cycle_line(timing, cycles, hardware), highlight=False)
+    if run is not None:
+        console.print(f"{len(run.pass_cycles):,} passes stepped on random words, "
+                      f"{int(run.pass_cycles.sum()):,} cycles in all", highlight=False)
+    if args.out:
+        report.write_json(args.out, layer, hardware, mapping, timing, (counts, cycles),
+                          run)
+    if args.timeline:
+        from eyeriss_sim.machine.timeline import draw_timeline
+        from eyeriss_sim.plots import save_figure
+        save_figure(draw_timeline(traces, layer, hardware, mapping), args.timeline)
+    if args.vcd:
+        from eyeriss_sim.machine.waveform import write_vcd
+        with progress("cycles of the waveform") as show:
+            write_vcd(args.vcd, traces, layer, hardware, show)
+    written = [path for path in (args.out, args.timeline, args.vcd) if path]
+    if written:
+        console.print(f"written: {', '.join(written)}", highlight=False, markup=False,
+                      soft_wrap=True)
+
+
+def check_machine_outputs(args):
+    """Refuse what the machine's options don't allow, before any work is done."""
+    from eyeriss_sim.report import check_output_path
+    if args.mode == "functional" and args.passes:
+        raise ValueError("--passes goes with --mode timing; functional mode steps "
+                         "every pass")
+    if args.trace_passes and not (args.timeline or args.vcd):
+        raise ValueError("--trace-passes goes with --timeline or --vcd")
+    for option, path, formats in (
+            ("--out", args.out, (".json",)),
+            ("--timeline", args.timeline, (".png", ".svg", ".pdf")),
+            ("--vcd", args.vcd, (".vcd",))):
+        if path:
+            check_output_path(path, formats)
+            check_no_input(path, args, option)
+
+
+def run_on_random_words(args, layer, hardware, mapping, passes):
+    """Functional mode: every pass stepped; the LayerRun and the passes recorded."""
+    import numpy as np
+
+    from eyeriss_sim.machine.layer_run import run_layer
+    from eyeriss_sim.machine.trace import PassRecorder
     rng = np.random.default_rng(0)
     ifmap, filt = (
         rng.integers(1, 2**15, shape_of, dtype=np.int16) for shape_of in (
             (layer.N, layer.groups * layer.C, layer.H, layer.W),
             (layer.M, layer.C, layer.R, layer.S)))
+    recorder = None
+    if args.timeline or args.vcd:
+        recorder = PassRecorder(layer, hardware, mapping, args.trace_passes or 1)
     with progress("passes") as show:
-        run = run_layer(layer, hardware, mapping, ifmap, filt,
-                        progress=lambda done: show(done, counts.passes))
-    console.print(report.access_table(run.accesses, counts.accesses))
-    console.print(f"{len(run.pass_cycles):,} passes stepped, "
-                  f"{int(run.pass_cycles.sum()):,} cycles one after the other; "
-                  f"counting model {cycles.processing:,} processing", highlight=False)
+        run = run_layer(layer, hardware, mapping, ifmap, filt, on_run=recorder,
+                        progress=lambda done: show(done, passes))
+    return run, recorder.passes if recorder else []
 
 
 def add_validate(commands):
@@ -190,6 +245,7 @@ def run_validate(args):
     from eyeriss_sim.report import make_console
     with announced_compilation():
         warm_up()
+        warm_up_machine(traced=False)
     if validate(args.out, make_console()):
         sys.exit(1)
 
@@ -236,42 +292,6 @@ def run_on_images(args):
                       progress=show)
 
 
-@contextmanager
-def progress(what, patience_s=2.0):
-    """A bar on stderr for work that takes longer than a glance."""
-    from rich.console import Console
-    from rich.progress import Progress
-    start = time.monotonic()
-    bar = Progress(console=Console(stderr=True), transient=True)
-    task = bar.add_task(what)
-
-    def show(done, total):
-        # Not before: even an empty bar leaves an empty line behind.
-        if time.monotonic() - start > patience_s:
-            bar.start()
-        bar.update(task, completed=done, total=total)
-
-    try:
-        yield show
-    finally:
-        if bar.live.is_started:
-            bar.stop()
-
-
-@contextmanager
-def announced_compilation(patience_s=1.0):
-    """Say so on stderr if what runs inside takes long: only compiling does."""
-    notice = threading.Timer(patience_s, lambda: print(
-        "eyeriss-sim: first use, compiling the kernels (about 15 s, then cached) ...",
-        file=sys.stderr, flush=True))
-    notice.daemon = True
-    notice.start()
-    try:
-        yield
-    finally:
-        notice.cancel()
-
-
 def warm_up():
     """Load or compile the kernels by running them on the smallest layer there is."""
     from eyeriss_sim.simulate import simulate_layer
@@ -283,21 +303,16 @@ def warm_up():
         simulate_layer(layer, hardware, mapping, "search", Densities(), True)
 
 
-def whole_number(text):
-    """An option that counts something."""
-    try:
-        value = int(text)
-    except ValueError:
-        value = 0
-    if value < 1:
-        raise argparse.ArgumentTypeError(
-            f"must be a whole number of at least 1, got {text!r}")
-    return value
-
-
-def shape(text):
-    """A tensor's shape: 1,3,224,224."""
-    return tuple(whole_number(part.strip()) for part in text.split(","))
+def warm_up_machine(traced):
+    """The same for the machine, with its recorder if it will be asked for."""
+    from eyeriss_sim.machine.timing import time_layer
+    from eyeriss_sim.machine.trace import record_passes
+    layer = ConvLayer(name="warm-up", M=1, C=1, H=1, W=1, R=1, S=1)
+    hardware = load_hardware("eyeriss_chip")
+    mapping = search(layer, hardware).mappings[0]
+    time_layer(layer, hardware, mapping)
+    if traced:
+        record_passes(layer, hardware, mapping, 1)
 
 
 class OneLineParser(argparse.ArgumentParser):
@@ -314,7 +329,8 @@ def main(argv=None):
         prog="eyeriss-sim",
         description="A cycle- and energy-accurate model of the Eyeriss accelerator.")
     commands = parser.add_subparsers(required=True, metavar="command")
-    for add in (add_simulate, add_explain, add_machine, add_validate):
+    for add in (add_simulate, add_explain, add_machine, add_validate, add_sweep,
+                add_pareto, add_heatmap):
         add(commands)
     run_command(parser, argv)
 

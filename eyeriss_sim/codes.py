@@ -107,24 +107,34 @@ def significance_map_ratio(nonzeros, values, bits=WORD_BITS):
     return (values + bits * nonzeros) / (bits * values)
 
 
-def fmap_strips_ratio(fmap, strips):
-    """Run-length coded over uncoded size of the strips that loads or dumps move.
+def fmap_strips_words(fmap, strips):
+    """16-bit words of run-length coded strips, as loads or dumps move them.
 
     Parameters
     ----------
     fmap : ndarray, shape (N, channels, H, W), padding included
-    strips : sequence of (int, int)
-        First row of each strip and the row after its last.
+    strips : sequence of int64 ndarray, shape (rows,)
+        Rows of each strip.
 
     Returns
     -------
-    float
-        At most 1: the code is switched off for an fmap that it would not shrink.
+    coded, uncoded : int
     """
-    first, last = (np.array(ends, np.int64) for ends in zip(*strips))
-    words = zero_kernels.count_strip_words(nonzero_mask(fmap), first, last)
-    uncoded = fmap.shape[0] * fmap.shape[1] * fmap.shape[3] * int((last - first).sum())
-    return min(1.0, words * RLC_WORD_BITS / (uncoded * WORD_BITS))
+    rows = np.concatenate(strips)
+    starts = np.cumsum([0, *map(len, strips)])
+    coded = zero_kernels.count_strip_words(nonzero_mask(fmap), rows, starts)
+    return (coded * RLC_WORD_BITS // WORD_BITS,
+            fmap.shape[0] * fmap.shape[1] * fmap.shape[3] * len(rows))
+
+
+def fmap_strips_ratio(fmap, strips):
+    """Run-length coded over uncoded size of the strips that loads or dumps move.
+
+    At most 1: the code is switched off for an fmap that it would not shrink.
+    Parameters as of ``fmap_strips_words``.
+    """
+    coded, uncoded = fmap_strips_words(fmap, strips)
+    return min(1.0, coded / uncoded)
 
 
 def filter_ratio(code, filt, layer, mapping, bits=WORD_BITS):

@@ -1,6 +1,6 @@
 """Cycles of a layer by cause."""
 
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from math import ceil
 
 import numpy as np
@@ -45,7 +45,7 @@ class Cycles:
     @property
     def total(self):
         """Total latency (JSSC 2017, Table V)."""
-        return sum(astuple(self))
+        return sum(vars(self).values())
 
 
 CAUSES = tuple(Cycles.__dataclass_fields__)
@@ -78,11 +78,13 @@ def count_cycles(layer, hardware, mapping, counts, zeros):
         geometry.shape, geometry.row_counts, timing(hardware),
         hardware.cycles_per_dram_word, layer.M_group, *mapping.letters, False, causes)
     dram = counts.accesses[kernels.DRAM]
-    fmap_words = (dram[kernels.IFMAP, kernels.READ] * zeros.ifmap_ratio
-                  + dram[kernels.PSUM, kernels.WRITE] * zeros.ofmap_ratio)
+    per_word = hardware.cycles_per_dram_word
+    ifmap_words = dram[kernels.IFMAP, kernels.READ] * zeros.ifmap_ratio
+    ofmap_words = dram[kernels.PSUM, kernels.WRITE] * zeros.ofmap_ratio
     by_cause = [ceil(cause) for cause in causes.tolist()]
     return Cycles(
         mac=by_cause[kernels.MAC], ramp=by_cause[kernels.RAMP],
         psum_net=by_cause[kernels.PSUM_NET], glb=by_cause[kernels.IFMAP_NET],
         dram_filter=by_cause[kernels.FILTER_WAIT],
-        dram_fmap=ceil(fmap_words * hardware.cycles_per_dram_word))
+        dram_fmap=int(kernels.link_cycles(ifmap_words, per_word)
+                      + kernels.link_cycles(ofmap_words, per_word)))

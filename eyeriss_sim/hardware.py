@@ -12,6 +12,9 @@ WORD_B = 2                      # every word of the chip has 16 bits
 ACCOUNTINGS = ("chip", "isca16")
 ZERO_HANDLINGS = ("dense", "gate_ifmap", "skip_either")
 
+CHOICES = {"accounting": ACCOUNTINGS, "zeros": ZERO_HANDLINGS,
+           "fmap_code": FMAP_CODES, "filter_code": FILTER_CODES}
+
 # TOML table -> key -> field of Hardware. A unit in a key stands for its whole family.
 TABLES = {
     "array": {"rows": "rows", "cols": "cols", "clock_MHz": "clock_MHz"},
@@ -31,7 +34,8 @@ TABLES = {
         "psum_out_fifo_words": "psum_out_fifo_words",
         "accumulate_bubbles": "accumulate_bubbles", "stride_bubbles": "stride_bubbles",
         "image_gap_cycles": "image_gap_cycles", "filters_first": "filters_first",
-        "window_first": "window_first"},
+        "window_first": "window_first", "glb_ports": "glb_ports",
+        "pass_overlap": "pass_overlap"},
     "dram": {"link_bits": "dram_link_bits", "link_MHz": "dram_link_MHz"},
     "energy_per_word_MAC": {"alu": "alu_MAC", "rf": "rf_MAC", "noc": "noc_MAC",
                             "glb": "glb_MAC", "dram": "dram_MAC"},
@@ -56,8 +60,8 @@ NEEDED_BY_CHIP = (
 NEEDED_BY_ISCA16 = ("rf_words",)
 MAY_BE_ZERO = (
     "hop_cycles", "accumulate_bubbles", "stride_bubbles", "image_gap_cycles",
-    "filters_first", "window_first", "alu_MAC", "rf_MAC", "noc_MAC", "glb_MAC",
-    "dram_MAC", "alu_pJ", "rf_pJ", "noc_pJ", "glb_pJ", "dram_pJ",
+    "filters_first", "window_first", "glb_ports", "pass_overlap", "alu_MAC", "rf_MAC",
+    "noc_MAC", "glb_MAC", "dram_MAC", "alu_pJ", "rf_pJ", "noc_pJ", "glb_pJ", "dram_pJ",
     "clock_pJ_per_PE_cycle", "static_mW")
 # No part of an accelerator is near these; what is overflows, or is searched for hours.
 SMALLEST, LARGEST = 1e-9, 1e9
@@ -98,6 +102,12 @@ class Hardware:
         Choices of the micro-architecture (the machine): whether MACs idle while a
         window's psums go by; while the window shifts; cycles between images; whether a
         pass waits for all its filters; whether a window waits for its last pixel.
+    glb_ports : int
+        Ports of a bank of the global buffer; 0 for networks that are always fed at
+        their width.
+    pass_overlap : int
+        Whether the networks feed on from a pass into the next with other filters for
+        the same ifmaps, before its last psum is out.
     dram_link_bits : int
     dram_link_MHz : float
         Off-chip link, either direction ("chip").
@@ -153,6 +163,8 @@ class Hardware:
     image_gap_cycles: int = 0
     filters_first: int = 1
     window_first: int = 1
+    glb_ports: int = 1
+    pass_overlap: int = 0
     dram_link_bits: int = None
     dram_link_MHz: float = None
     alu_MAC: float
@@ -173,11 +185,9 @@ class Hardware:
     filter_code: str = "none"
 
     def __post_init__(self):
-        self._one_of("accounting", ACCOUNTINGS)
-        self._one_of("zeros", ZERO_HANDLINGS)
-        self._one_of("fmap_code", FMAP_CODES)
-        self._one_of("filter_code", FILTER_CODES)
         needed = NEEDED_BY_CHIP if self.accounting == "chip" else NEEDED_BY_ISCA16
+        for key in CHOICES:
+            check_value(self.name, key, getattr(self, key))
         for field in fields(self):
             value = getattr(self, field.name)
             if value is None:
@@ -187,7 +197,8 @@ class Hardware:
                         f"accounting = \"{self.accounting}\" needs it")
                 continue
             if field.type in (int, float):
-                self._check_number(field, value)
+                object.__setattr__(self, field.name,
+                                   check_value(self.name, field.name, value))
         if self.accounting == "chip":
             if self.glb_bank_B % WORD_B or self.glb_bank_B > self.glb_ifmap_psum_B:
                 raise ValueError(
@@ -198,31 +209,6 @@ class Hardware:
                 raise ValueError(
                     f"{self.name}: [dram] link_bits = {self.dram_link_bits} must be a "
                     f"multiple of the 16-bit word")
-
-    def _one_of(self, key, known):
-        if getattr(self, key) not in known:
-            raise ValueError(
-                f"{self.name}: unknown {key} {getattr(self, key)!r}; known: "
-                + ", ".join(known))
-
-    def _check_number(self, field, value):
-        whole = field.type is int
-        number = isinstance(value, (int, float)) and not isinstance(value, bool)
-        if not number or not isfinite(value) or (whole and value != int(value)):
-            raise ValueError(
-                f"{self.name}: {toml_key(field.name)} must be a "
-                f"{'whole ' if whole else ''}number, got {value!r}")
-        if value < 0 or (value == 0 and field.name not in MAY_BE_ZERO):
-            raise ValueError(
-                f"{self.name}: {toml_key(field.name)} must be "
-                f"{'at least 0' if field.name in MAY_BE_ZERO else 'positive'}, "
-                f"got {value!r}")
-        if value and not SMALLEST <= value <= LARGEST:
-            raise ValueError(
-                f"{self.name}: {toml_key(field.name)} must be in {SMALLEST:g}.."
-                f"{LARGEST:g}, got {value!r}; is the unit right?")
-        if whole:
-            object.__setattr__(self, field.name, int(value))
 
     @property
     def pes(self):
@@ -269,6 +255,52 @@ class Hardware:
     def with_zeros(self, zeros):
         """The same hardware with another zero handling."""
         return replace(self, zeros=zeros)
+
+
+def check_value(owner, field_name, value):
+    """A value that a field of Hardware can have, whatever the other fields are.
+
+    Parameters
+    ----------
+    owner : str
+        Whose value it is; begins the message.
+    field_name : str
+    value : int, float or str
+
+    Returns
+    -------
+    int, float or str
+        Whole numbers as int.
+
+    Raises
+    ------
+    ValueError
+        Not a number, not whole, negative, out of all range, or an unknown choice.
+
+    Examples
+    --------
+    >>> check_value("mine", "rows", 12.0)
+    12
+    """
+    if field_name in CHOICES:
+        if value not in CHOICES[field_name]:
+            raise ValueError(
+                f"{owner}: unknown {field_name} {value!r}; known: "
+                + ", ".join(CHOICES[field_name]))
+        return value
+    whole = Hardware.__dataclass_fields__[field_name].type is int
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    problem = ""
+    if not number or not isfinite(value) or (whole and value != int(value)):
+        problem = f"a {'whole ' if whole else ''}number, got {value!r}"
+    elif value < 0 or (value == 0 and field_name not in MAY_BE_ZERO):
+        least = "at least 0" if field_name in MAY_BE_ZERO else "positive"
+        problem = f"{least}, got {value!r}"
+    elif value and not SMALLEST <= value <= LARGEST:
+        problem = f"in {SMALLEST:g}..{LARGEST:g}, got {value!r}; is the unit right?"
+    if problem:
+        raise ValueError(f"{owner}: {toml_key(field_name)} must be {problem}")
+    return int(value) if whole else value
 
 
 def toml_key(field_name):
@@ -364,7 +396,7 @@ def _checked_tables(tables, text):
             raise ValueError(f"{text}: [{table}] must be a table, got {content!r}")
         values = checked[table] = {}
         for key, value in content.items():
-            known_key, scaled = _known_key(text, table, key, value)
+            known_key, scaled = known_key_and_value(text, table, key, value)
             if known_key in values:
                 raise ValueError(f"{text}: [{table}] {key} says again, in another "
                                  f"unit, what {known_key} is; drop one")
@@ -372,8 +404,14 @@ def _checked_tables(tables, text):
     return checked
 
 
-def _known_key(text, table, key, value):
-    """The key as TABLES spells it, and the value in that key's unit."""
+def known_key_and_value(text, table, key, value):
+    """The key of a table as TABLES spells it, and the value in that key's unit.
+
+    Examples
+    --------
+    >>> known_key_and_value("mine", "glb", "ifmap_psum_KB", 100)
+    ('ifmap_psum_B', 102400)
+    """
     known = TABLES[table]
     if key in known:
         return key, value

@@ -2,9 +2,10 @@
 
 ``shape`` is an int64 vector with the axes below: a layer as the array sees it, its
 filters cut into segments that the array and the ifmap spad can hold. ``row_counts`` is
-an int64 ndarray, shape (3, E + 1): ifmap rows that a strip of e ofmap rows needs, for a
-full row segment, for the last one, and for the whole filter. The GLB loads the last and
-sends the others. A mapping is the seven numbers m n e p q r t.
+an int64 ndarray, shape (5, E + 1): ifmap rows that a strip of e ofmap rows needs, for a
+full row segment, for the last one, and for the whole filter; then, of both segments,
+those above the first row of the last ofmap row. The GLB loads the third and sends the
+first two. A mapping is the seven numbers m n e p q r t.
 
 Processing passes run in the order: group, images, strip, filters kept in the GLB (m),
 channels (a load of ifmaps), row segment, column segment, filters of a pass (p t). The
@@ -31,7 +32,12 @@ LIMIT_AXES = 8
 # Axes of ``timing``.
 NET_I, NET_F, NET_P_IN, NET_P_OUT, HOP_CYCLES = 0, 1, 2, 3, 4
 BUBBLES, STRIDE_CYCLES, IMAGE_GAP, FILTERS_FIRST, WINDOW_FIRST = 5, 6, 7, 8, 9
-TIMING_AXES = 10
+IFMAP_FIFO, GLB_PORTS, GLB_ROW, PASS_OVERLAP = 10, 11, 12, 13
+ALL_BANKS, WORDS_OF_BANK, FILTER_FIFO, PSUM_FIFO = 14, 15, 16, 17
+TIMING_AXES = 18
+
+# Cycles from a psum's last MAC to the PE's output FIFO: two stages of the datapath.
+PIPELINE = 2
 
 # Axes of the access counts: [level, kind, direction].
 RF, NOC, GLB, DRAM = 0, 1, 2, 3
@@ -59,7 +65,16 @@ def ceil_div(a, b):
 
 
 @njit(cache=True)
-def count_strip_rows(R, stride, dilation, counts):
+def link_cycles(words, cycles_per_word):
+    """Whole core cycles in which the DRAM link moves words, as a float.
+
+    A product that rounding lifted above a whole number is not another cycle.
+    """
+    return np.ceil(words * cycles_per_word * (1 - 1e-12))
+
+
+@njit(cache=True)
+def count_strip_rows(R, stride, dilation, counts, above):
     """Distinct ifmap rows under the first e ofmap rows, for every e.
 
     Parameters
@@ -68,6 +83,8 @@ def count_strip_rows(R, stride, dilation, counts):
         Filter rows; vertical stride and dilation in pixels.
     counts : int64 ndarray, shape (E + 1,), rows, written
         ``counts[e]`` is the size of {i stride + k dilation : i < e, k < R}.
+    above : int64 ndarray, shape (E + 1,), rows, written
+        Those of them above the first row of the last ofmap row.
     """
     E = counts.shape[0] - 1
     needed = np.zeros((E - 1) * stride + (R - 1) * dilation + 1, np.bool_)
@@ -80,9 +97,11 @@ def count_strip_rows(R, stride, dilation, counts):
                 needed[row] = True
                 total += 1
         counts[e] = total
+        above[e] = needed[:(e - 1) * stride].sum()
 
 
-WHOLE_FILTER = 2        # axis of ``row_counts``; 0 and 1 are the segments
+# Axes of ``row_counts``; 0 and 1 are the segments, 3 and 4 their rows above.
+WHOLE_FILTER, ABOVE = 2, 3
 
 
 @njit(cache=True)
@@ -221,20 +240,216 @@ def lanes(filters, p, width, floor):
 
 
 @njit(cache=True, error_model="numpy")
+def pass_cycles(timing, floor, R, S, span, V, F, images, rows_out, rows, above, filters,
+                p, channels, q, psum_banks):
+    """Cycles of one pass alone, from its first word on a network to its last psum out.
+
+    What the machine shows (``machine/``): no chain of waits can be shorter than the
+    ends below, and a pass takes as long as the longest of them. It is that long to the
+    cycle where one resource never stands still once it has begun: MACs, psum network or
+    ifmap network. In full:
+
+    *Start.* Filters, then ifmaps if the filter spad has one port (FILTERS_FIRST), else
+    both at once. A PE begins when it has its first window (WINDOW_FIRST), else with the
+    first words, and can't end the window before the last of them has come. Words come
+    column by column, in each channel by channel, row by row, so that the PEs of the
+    last ofmap row begin last, ``above`` rows after those of the first.
+
+    *Climb.* A psum group of up to four collects in a PE, passes its pipeline and goes
+    up: ``hop_cycles`` for a full group. The PEs of a column run so many cycles apart.
+    The slowest way up begins at the bottom or, where rows come apart farther than a
+    hop, in the highest row of the first PE set.
+
+    *Pace.* MACs: windows of p q S cycles, and p more where psums have their own
+    (BUBBLES). Between windows V q words shift in, one a cycle; the last of them is
+    used in the cycle in which it comes (WINDOW_FIRST, where MACs wait for all of
+    them) or none is (STRIDE_CYCLES). A next image fills a whole window anew. Words that
+    neither spad nor FIFO can hold are not sent before the window is done. Psum
+    networks: the slower of the two, or the ports of the psum banks if these are fewer.
+    Ifmap network: a word a cycle and lane. The last image may be the only one that is
+    not bound by ifmaps, as its windows are all that is left when its first has come.
+
+    *End.* The psums of the last window leave in the network's order, four of each
+    column's filters at a time: the steps from the first column's first group on, or
+    those from the last column's.
+
+    Parameters
+    ----------
+    timing : int64 ndarray, shape (18,)
+    floor : bool
+        A bound that no cut of the filters over passes can undercut, filter for filter.
+    R, S, span, V, F : int
+        Filter rows, taps of a row and pixels under them; stride and windows of a row.
+    images, rows_out, rows, above : int
+        Of the pass; ifmap rows, and those above the first of the last ofmap row.
+    filters, p, channels, q : int
+        Of the pass and of a full PE.
+    psum_banks : int
+
+    Returns
+    -------
+    macs, mac_end, psum_end, end : int
+        MACs of a full PE, and when they, they or the psums, or all would be done.
+    """
+    net_i, net_f, net_out = timing[NET_I], timing[NET_F], timing[NET_P_OUT]
+    p_used, q_used = min(p, filters), min(q, channels)
+    r_used = ceil_div(channels, q)
+    bubble = p_used * timing[BUBBLES]
+    window = p_used * q_used * S
+    windows = images * F
+    per_column = rows * channels
+    # Sets that have a last channel; sets with a last group of filters, either network.
+    deep = max(1, channels // q)
+    load_lanes, out_lanes = lanes(filters, p, net_f, floor), lanes(filters, p, net_out,
+                                                                   floor)
+    load = R * S * channels * load_lanes
+    sets, part = filters // p, filters % p
+    load_last = sets + (ceil_div(part, net_f) == ceil_div(p, net_f)) if sets else 1
+    out_last = sets + (ceil_div(part, net_out) == ceil_div(p, net_out)) if sets else 1
+    group = min(p_used, net_out)
+    hop = group + PIPELINE + max(1, timing[HOP_CYCLES] - net_out - PIPELINE)
+    to_top, over_sets = (R * r_used - 1) * hop, R * (r_used - 1) * hop
+    last_lanes = p_used - (ceil_div(p_used, net_f) - 1) * net_f
+    if floor:
+        load_last, last_lanes = load_lanes, 0
+    # Psums out of the top: the cycles from the first of a window to its network steps.
+    ready = group + PIPELINE
+    steps = out_lanes * rows_out
+    column_steps = ceil_div(filters, p)
+    tail_first = ready + max(p_used - group + rows_out * out_last, steps)
+    tail_last = ready + max(p_used - group + out_last,
+                            steps - (rows_out - 1) * column_steps)
+    if floor:
+        tail_first, tail_last = ready + steps, ready + p_used - group
+    # The last window's first column of the ifmap network, then its channel and row.
+    fill = span * per_column
+    columns = (F - 1) * V + span
+    to_last_image = (images - 1) * columns * per_column
+    to_last_window = images * columns * per_column - fill
+    # When the last psum of one window would be out: of the first one; of the last
+    # image's first one and of the last one if their words came without a gap.
+    begun = image_begun = streamed = 0
+    for last_column in range(2):
+        row = above if last_column else 0
+        tail = tail_last if last_column else tail_first
+        for high in range(2):
+            higher = R - 1 if high else 0
+            word = fill + (row - rows + higher) * deep
+            way_out = bubble + tail + (over_sets if high else to_top)
+            opens = (row + higher) * r_used
+            # One word a cycle keeps the later ones as far behind as the words between.
+            for when in range(1 if net_i == 1 else 3):
+                skipped = 0
+                if when > 0:
+                    skipped = to_last_window if when == 2 else to_last_image
+                # A PE takes one word a cycle.
+                full = max((word + skipped) // net_i + 1,
+                           (skipped // per_column + span) * q_used)
+                later = full + window - p_used
+                if timing[FILTERS_FIRST]:
+                    later += load - 1
+                elif not timing[WINDOW_FIRST]:
+                    later = max(full, (opens + skipped) // net_i + 1 + window - p_used)
+                if when == 2:
+                    streamed = max(streamed, later + way_out)
+                elif when == 1:
+                    image_begun = max(image_begun, later + way_out)
+                else:
+                    if net_i == 1:
+                        image_begun = max(image_begun, later + way_out + to_last_image)
+                        streamed = max(streamed, later + way_out + to_last_window)
+                    if not timing[FILTERS_FIRST]:
+                        filled = load - (1 if high else R) * deep * load_last + 1
+                        later = max(later, filled + last_lanes - p_used)
+                    begun = max(begun, later + way_out)
+    # Between windows, and between images.
+    taken = V * q_used
+    if timing[WINDOW_FIRST]:
+        apart = per_column // q_used        # words from one of a PE's to the next
+        unsent = (taken - timing[IFMAP_FIFO] - 1) * apart // net_i
+        shift, anew = max(taken - 1, unsent), span * q_used - 1
+    else:
+        shift, anew = taken if timing[STRIDE_CYCLES] else 0, 0
+    anew += timing[IMAGE_GAP]
+    step = window + bubble
+    busy = (windows - 1) * step + images * (F - 1) * shift + (images - 1) * anew
+    pace = steps
+    if timing[GLB_PORTS]:
+        pace = max(pace, 2 * filters * rows_out // (
+            timing[GLB_ROW] * timing[GLB_PORTS] * psum_banks))
+    # Psums from the GLB run ahead until the FIFOs are full. The last one still has to
+    # climb; a network that is no narrower than the other has sent it long before.
+    sent = lanes(filters, p, timing[NET_P_IN], floor) * rows_out
+    ahead = max(1, timing[PSUM_FIFO] // p_used) * sent
+    late = max(0, begun - to_top - tail_first - ahead)
+    fed = windows * sent + late + to_top + ready
+    held = (span * q_used + timing[IFMAP_FIFO]) // q_used
+    not_held = ceil_div(max(0, images * columns - held) * per_column, net_i)
+    mac_end = begun + busy
+    psum_end = max(mac_end, begun + (windows - 1) * pace, fed)
+    end = max(psum_end, begun + not_held, streamed,
+              image_begun + (F - 1) * max(step + shift, pace))
+    return windows * window, mac_end, psum_end, end
+
+
+@njit(cache=True, error_model="numpy")
+def following_cycles(timing, floor, R, S, span, V, F, images, rows_out, rows, filters,
+                     p, channels, q, psum_banks):
+    """Cycles that a pass adds to one that runs on into it (PASS_OVERLAP).
+
+    Its psums follow those before without a gap, so that start, climb and end fall away
+    but for the filters, which find room in the spad only when a PE has done the pass
+    before; what the FIFOs hold has come by then. Parameters as of ``pass_cycles``; with
+    ``floor`` none is left to come.
+
+    Returns
+    -------
+    macs, mac_end, psum_end, end : int
+    """
+    net_i = timing[NET_I]
+    p_used, q_used = min(p, filters), min(q, channels)
+    window = p_used * q_used * S
+    windows = images * F
+    columns = ((F - 1) * V + span) * rows * channels
+    # Words for which a PE has no room before, over all that it takes.
+    load = R * S * channels * lanes(filters, p, timing[NET_F], floor)
+    load = load * max(0, window - timing[FILTER_FIFO]) // window
+    if timing[WINDOW_FIRST]:
+        shift, anew = V * q_used - 1, span * q_used - 1
+    else:
+        shift, anew = V * q_used if timing[STRIDE_CYCLES] else 0, 0
+    if not timing[FILTERS_FIRST]:
+        load = max(0, load - window)
+    elif load > 0:
+        load += span * rows * channels // net_i
+    else:
+        # The spads fill side by side from their FIFOs.
+        load = max(max(0, span * q_used - timing[IFMAP_FIFO])
+                   * (rows * channels // q_used) // net_i,
+                   max(0, ceil_div(window, timing[NET_F]) - 1 - anew))
+    if floor:
+        load = 0
+    mac_end = load + windows * (window + p_used * timing[BUBBLES]) + images * (
+        (F - 1) * shift + anew + timing[IMAGE_GAP])
+    pace = max(lanes(filters, p, timing[NET_P_OUT], floor),
+               lanes(filters, p, timing[NET_P_IN], floor)) * rows_out
+    if timing[GLB_PORTS]:
+        pace = max(pace, 2 * filters * rows_out // (
+            timing[GLB_ROW] * timing[GLB_PORTS] * psum_banks))
+    psum_end = max(mac_end, windows * pace)
+    return windows * window, mac_end, psum_end, max(
+        psum_end, ceil_div(images * columns, net_i))
+
+
+@njit(cache=True, error_model="numpy")
 def chip_cycles(shape, row_counts, timing, cycles_per_dram_word, filters_of_group, m, n,
                 e, p, q, r, t, floor, causes):
     """Processing cycles of a layer: each distinct pass once, times how often it runs.
 
-    What the machine shows (``machine/``): a pass loads its filters into the spads and
-    the first ifmap window, one after the other where the spad has one port
-    (FILTERS_FIRST), else beside each other and beside the first window's MACs. Then the
-    slowest of three streams sets its pace. The MACs: between windows the ifmap spad
-    takes V q words, one a cycle, while they wait (WINDOW_FIRST or STRIDE_CYCLES); a
-    next image fills a whole window anew; psums may take their own p cycles a window
-    (BUBBLES). The ifmap network, after whose last word one window is left to do. The
-    psum network, before whose first word one window was done. The end is the climb of
-    the last psums: a group of up to four collects in every PE on the way. The filters
-    of the next pass arrive from DRAM meanwhile; a pass lasts at least as long as that.
+    A pass takes what ``pass_cycles`` says or, where passes overlap, those with other
+    filters for the same ifmaps what ``following_cycles`` says. The filters of a pass
+    arrive from DRAM while the one before it runs, which it waits for. The first pass of
+    a sweep over the filters is taken to come after a sweep like its own.
 
     Parameters
     ----------
@@ -247,14 +462,14 @@ def chip_cycles(shape, row_counts, timing, cycles_per_dram_word, filters_of_grou
     m, n, e, p, q, r, t : int
         A legal mapping.
     floor : bool
-        See ``lanes``; False for the cycles themselves.
+        See ``pass_cycles``; False for the cycles themselves.
     causes : float64 ndarray, shape (5,), cycles, written
         MAC, RAMP, PSUM_NET, IFMAP_NET, FILTER_WAIT.
 
     Returns
     -------
     cycles : float
-        Their sum; whole but for waits on DRAM, whose clock is another.
+        Their sum; whole unless ``floor``.
     """
     pt, qr = p * t, q * r
     loads = ceil_div(filters_of_group, m)
@@ -263,83 +478,91 @@ def chip_cycles(shape, row_counts, timing, cycles_per_dram_word, filters_of_grou
     last_e = shape[E] - (strips - 1) * e
     n_full, n_last = shape[N] // n, shape[N] % n
     c_full, c_last = shape[C] // qr, shape[C] % qr
-    # ``hop_cycles`` of a full group: collected, on its way, taken up.
-    latency = max(1, timing[HOP_CYCLES] - timing[NET_P_OUT] - 1) + 1
-    shifts = timing[WINDOW_FIRST] or timing[STRIDE_CYCLES]
+    ifmap_words = n * min(qr, shape[C]) * row_counts[WHOLE_FILTER, e] * shape[W]
+    psum_banks = max(1, timing[ALL_BANKS]
+                     - ceil_div(ifmap_words, timing[WORDS_OF_BANK]))
+    overlap = timing[PASS_OVERLAP]
     mac_sum = ramp_sum = psum_sum = ifmap_sum = 0
     wait_sum = 0.0
-    for m_kind in range(3):
-        if m_kind == 0:
-            filters, m_times = pt, (loads - 1) * (m // pt) + last_m // pt
-        elif m_kind == 1:
-            filters, m_times = m % pt, loads - 1
-        else:
-            filters, m_times = last_m % pt, 1
-        if filters == 0 or m_times == 0:
+    for ragged_c in range(2):
+        channels, c_times = (c_last, 1) if ragged_c else (qr, c_full)
+        if channels == 0 or c_times == 0:
             continue
-        p_used = min(p, filters)
-        load_lanes = lanes(filters, p, timing[NET_F], floor)
-        out_lanes = lanes(filters, p, timing[NET_P_OUT], floor)
-        psum_lanes = max(out_lanes, lanes(filters, p, timing[NET_P_IN], floor))
-        for ragged_c in range(2):
-            channels = c_last if ragged_c else qr
-            c_times = m_times if ragged_c else m_times * c_full
-            if channels == 0 or c_times == 0:
+        for segment in range(4):
+            last_rows, last_cols = segment // 2, segment % 2
+            s_times = c_times * shape[G]
+            if last_rows == 0:
+                s_times *= shape[R_SEGS] - 1
+            if last_cols == 0:
+                s_times *= shape[S_SEGS] - 1
+            if s_times == 0:
                 continue
-            q_used = min(q, channels)
-            r_used = ceil_div(channels, q)
-            for segment in range(4):
-                last_rows, last_cols = segment // 2, segment % 2
-                times = c_times * shape[G]
-                if last_rows == 0:
-                    times *= shape[R_SEGS] - 1
-                if last_cols == 0:
-                    times *= shape[S_SEGS] - 1
-                if times == 0:
+            R, S = shape[R_FULL + last_rows], shape[S_FULL + last_cols]
+            span = shape[SPAN_FULL + last_cols]
+            words = channels * R * S
+            full_fetch = pt * words * cycles_per_dram_word if floor else link_cycles(
+                pt * words, cycles_per_dram_word)
+            for ragged_e in range(2):
+                rows_out, e_times = (last_e, 1) if ragged_e else (e, strips - 1)
+                if e_times == 0:
                     continue
-                R, S = shape[R_FULL + last_rows], shape[S_FULL + last_cols]
-                columns = shape[COLS_FULL + last_cols] * channels
-                window = shape[SPAN_FULL + last_cols] * channels
-                load = R * S * channels * load_lanes
-                window_macs = p_used * q_used * S
-                group = min(p_used, timing[NET_P_OUT])
-                climb = (latency + group) * (R * r_used - 1)
-                # Between windows, and between images.
-                shift = shape[V] * q_used if shifts else 0
-                anew = timing[IMAGE_GAP]
-                if timing[WINDOW_FIRST]:
-                    anew += shape[SPAN_FULL + last_cols] * q_used
-                fetch = filters * channels * R * S * cycles_per_dram_word
-                for ragged_e in range(2):
-                    rows_out = last_e if ragged_e else e
-                    e_times = times if ragged_e else times * (strips - 1)
-                    if e_times == 0:
+                rows = row_counts[last_rows, rows_out]
+                above = row_counts[ABOVE + last_rows, rows_out]
+                for ragged_n in range(2):
+                    images, n_times = (n_last, 1) if ragged_n else (n, n_full)
+                    if images == 0 or n_times == 0:
                         continue
-                    rows = row_counts[last_rows, rows_out]
-                    fill = ceil_div(rows * window, timing[NET_I])
-                    if timing[FILTERS_FIRST]:
-                        start = load + fill
-                    else:
-                        start = max(0, max(load, fill) - window_macs)
-                    ramp = start + climb
-                    for ragged_n in range(2):
-                        images = n_last if ragged_n else n
-                        n_times = e_times if ragged_n else e_times * n_full
-                        if images == 0 or n_times == 0:
+                    n_times *= s_times * e_times
+                    full = next_full = (0, 0, 0, 0)
+                    if m >= pt or last_m >= pt:
+                        full = next_full = pass_cycles(
+                            timing, floor, R, S, span, shape[V], shape[F], images,
+                            rows_out, rows, above, pt, p, channels, q, psum_banks)
+                        if overlap:
+                            next_full = following_cycles(
+                                timing, floor, R, S, span, shape[V], shape[F], images,
+                                rows_out, rows, pt, p, channels, q, psum_banks)
+                    if floor and overlap:
+                        full = next_full
+                    for ragged_m in range(2):
+                        filters, times = (last_m, 1) if ragged_m else (m, loads - 1)
+                        if times == 0:
                             continue
-                        windows = images * shape[F]
-                        macs = windows * window_macs
-                        waits = (images * (shape[F] - 1) * shift + (images - 1) * anew
-                                 + windows * p_used * timing[BUBBLES])
-                        busy = macs + waits
-                        pace = max(busy, windows * rows_out * psum_lanes + window_macs)
-                        ifmap = ceil_div(images * rows * columns, timing[NET_I]) - fill
-                        array = max(pace, ifmap + window_macs)
-                        mac_sum += n_times * macs
-                        psum_sum += n_times * (pace - busy)
-                        ifmap_sum += n_times * (array - pace)
-                        ramp_sum += n_times * (ramp + waits)
-                        wait_sum += n_times * max(0.0, fetch - (array + ramp))
+                        times *= n_times
+                        passes, left = filters // pt, filters % pt
+                        before = next_full[3] if passes > 1 else full[3]
+                        rest = (0, 0, 0, 0)
+                        if left and passes and overlap:
+                            rest = following_cycles(
+                                timing, floor, R, S, span, shape[V], shape[F], images,
+                                rows_out, rows, left, p, channels, q, psum_banks)
+                        elif left:
+                            rest = pass_cycles(
+                                timing, floor, R, S, span, shape[V], shape[F], images,
+                                rows_out, rows, above, left, p, channels, q, psum_banks)
+                        if left:
+                            need = link_cycles(left * words, cycles_per_dram_word)
+                            wait_sum += times * max(
+                                0.0, need - (before if passes else rest[3]))
+                        if passes:
+                            wait_sum += times * max(
+                                0.0, full_fetch - (rest[3] if left else before))
+                        if passes > 1:
+                            wait_sum += times * (
+                                max(0.0, full_fetch - full[3])
+                                + (passes - 2) * max(0.0, full_fetch - next_full[3]))
+                        first, more = times * (passes > 0), times * max(0, passes - 1)
+                        mac_sum += first * full[0] + more * next_full[0] + times * (
+                            rest[0])
+                        ramp_sum += (first * (full[1] - full[0])
+                                     + more * (next_full[1] - next_full[0])
+                                     + times * (rest[1] - rest[0]))
+                        psum_sum += (first * (full[2] - full[1])
+                                     + more * (next_full[2] - next_full[1])
+                                     + times * (rest[2] - rest[1]))
+                        ifmap_sum += (first * (full[3] - full[2])
+                                      + more * (next_full[3] - next_full[2])
+                                      + times * (rest[3] - rest[2]))
     causes[MAC] = mac_sum
     causes[RAMP] = ramp_sum
     causes[PSUM_NET] = psum_sum

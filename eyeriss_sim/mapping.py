@@ -14,6 +14,8 @@ from eyeriss_sim.layer import ConvLayer
 from eyeriss_sim.layer_csv import read_rows
 
 PUBLISHED = ("published", "published-table3")
+# Words of a row of a GLB bank: 64 bits (JSSC 2017).
+GLB_ROW_WORDS = 4
 # Rows are laid out one by one to find those that strips share.
 MOST_ROWS = 2**24
 
@@ -70,8 +72,9 @@ class Geometry:
     ----------
     shape : int64 ndarray, shape (17,)
         Axes as in ``kernels.py``.
-    row_counts : int64 ndarray, shape (3, E + 1), rows
-        Ifmap rows under e ofmap rows: of a full row segment, of the last, of all.
+    row_counts : int64 ndarray, shape (5, E + 1), rows
+        Ifmap rows under e ofmap rows: of a full row segment, of the last, of all; and
+        of the segments those above the last ofmap row's first.
     """
 
     shape: np.ndarray
@@ -84,6 +87,7 @@ def shape_key(layer):
             layer.S, layer.U, layer.V, layer.dilation)
 
 
+@lru_cache(maxsize=4096)
 def layer_of(key):
     """A layer of that shape, for those who have only the key."""
     N, groups, M_group, C, H, W, R, S, U, V, dilation = key
@@ -177,9 +181,12 @@ def cut_shape(key, row_segments, spad_words):
         span = (taps - 1) * dilation_w + 1
         shape[kernels.SPAN_FULL + axis] = span
         shape[kernels.COLS_FULL + axis] = (F - 1) * V + span
-    row_counts = np.zeros((3, E + 1), np.int64)
+    row_counts = np.zeros((5, E + 1), np.int64)
+    whole = np.zeros(E + 1, np.int64)
     for segment, height in enumerate((R_full, R_last, R)):
-        kernels.count_strip_rows(height, U, dilation_h, row_counts[segment])
+        kernels.count_strip_rows(
+            height, U, dilation_h, row_counts[segment],
+            row_counts[kernels.ABOVE + segment] if segment < 2 else whole)
     return Geometry(shape, row_counts)
 
 
@@ -194,12 +201,15 @@ def limits(hardware):
 
 @lru_cache(maxsize=256)
 def timing(hardware):
-    """Widths of the networks, as kernels read them."""
+    """Networks and choices of the micro-architecture, as kernels read them."""
     return np.array([
         hardware.ifmap_net_words, hardware.filter_net_words, hardware.psum_in_net_words,
         hardware.psum_out_net_words, hardware.hop_cycles, hardware.accumulate_bubbles,
         hardware.stride_bubbles, hardware.image_gap_cycles, hardware.filters_first,
-        hardware.window_first], np.int64)
+        hardware.window_first, hardware.ifmap_fifo_words, hardware.glb_ports,
+        min(GLB_ROW_WORDS, hardware.glb_bank_words), hardware.pass_overlap,
+        hardware.glb_banks, hardware.glb_bank_words,
+        hardware.filter_fifo_words, hardware.psum_in_fifo_words], np.int64)
 
 
 def glb_use(layer, hardware, mapping):

@@ -17,6 +17,7 @@ from eyeriss_sim.mapping import (
 from eyeriss_sim.search import search
 from eyeriss_sim.simulate import (
     SimulationResult, as_network, bits_of, clip_to_batch, provenance_of, simulate_layer)
+from eyeriss_sim.strips import ifmap_strips, ofmap_strips
 from eyeriss_sim.zeros import (
     BITS_16, NO_ZEROS, Bits, Densities, Zeros, count_taps, count_zeros, zeros_of)
 
@@ -480,22 +481,6 @@ def _can_follow(model, layer, filt, made_filters):
         return np.array_equal(_filters_now(model, layer), filt)
     except ValueError:
         return False
-
-
-def ifmap_strips(layer, hardware, mapping):
-    """(first row, row after the last) of the ifmap strips that the GLB loads."""
-    if hardware.accounting == "isca16":
-        return [(0, layer.H)]
-    return [(top * layer.U, (end - 1) * layer.U + layer.R_span)
-            for top, end in ofmap_strips(layer, hardware, mapping)]
-
-
-def ofmap_strips(layer, hardware, mapping):
-    """(first row, row after the last) of the ofmap strips that the GLB dumps."""
-    if hardware.accounting == "isca16":
-        return [(0, layer.E)]
-    return [(top, min(top + mapping.e, layer.E))
-            for top in range(0, layer.E, mapping.e)]
 
 
 @lru_cache(maxsize=65536)

@@ -1,6 +1,7 @@
 """A result as a table in the terminal or in a file."""
 
 import json
+import os
 from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
@@ -251,12 +252,14 @@ def _column(result, key, total, digits):
 # ----------------------------------------------------------------------------- files
 
 
-def check_output_path(path):
-    """Refuse a path that ``write_table`` could not write to, before any work is done.
+def check_output_path(path, formats=FORMATS):
+    """Refuse a path that can't be written to, before any work is done.
 
     Parameters
     ----------
     path : str or Path
+    formats : sequence of str
+        Suffixes that are known; those of ``write_table`` unless given.
 
     Returns
     -------
@@ -265,7 +268,7 @@ def check_output_path(path):
     Raises
     ------
     ValueError
-        An unknown suffix, a folder, or a folder that does not exist.
+        An unknown suffix, a folder, or a folder that is not there or is closed.
 
     Examples
     --------
@@ -277,12 +280,14 @@ def check_output_path(path):
     path = Path(path)
     if path.is_dir():
         raise ValueError(f"{path} is a folder; name a file in it, like "
-                         f"{path / 'result.csv'}")
-    if path.suffix.lower() not in FORMATS:
+                         f"{path / ('result' + formats[0])}")
+    if path.suffix.lower() not in formats:
         raise ValueError(f"{path}: no format for {path.suffix!r}; use "
-                         + ", ".join(FORMATS))
+                         + ", ".join(formats))
     if not path.parent.is_dir():
         raise ValueError(f"{path}: there is no folder {path.parent}; create it first")
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        raise ValueError(f"{path}: the folder {path.parent} is closed to writing")
     return path
 
 

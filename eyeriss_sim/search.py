@@ -1,5 +1,6 @@
 """The best legal mapping of a layer for energy, cycles or EDP."""
 
+from copy import copy
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -7,6 +8,7 @@ import numpy as np
 
 from eyeriss_sim import kernels
 from eyeriss_sim.energy import search_coefficients
+from eyeriss_sim.hardware import WORD_B
 from eyeriss_sim.mapping import (
     Mapping, cut, glb_use, layer_of, limits, shape_key, timing, ways_to_cut_rows)
 from eyeriss_sim.zeros import NO_ZEROS
@@ -78,10 +80,42 @@ def search(layer, hardware, objective="energy", keep=1, skip="hopeless",
             raise ValueError(f"unknown {what} {name!r}; known: " + ", ".join(known))
     if hardware.accounting == "chip":
         cut(layer, hardware)    # names the layer if its filters can't be cut
-    result = search_shape(shape_key(layer), hardware, objective, keep, skip, zeros)
+    result = search_shape(shape_key(layer), as_searched(hardware), objective, keep,
+                          skip, zeros)
     if not result.mappings:
         raise ValueError(_why_nothing_fits(layer, hardware))
     return result
+
+
+# What the best mapping does not depend on: names, the scale of all prices, what zeros
+# save unless the search is told, and the one FIFO that only the machine looks at.
+UNSEARCHED = {
+    "name": "any", "mac_pJ": 1.0, "clock_pJ_per_PE_cycle": 0.0, "static_mW": 0.0,
+    "alu_pJ": None, "rf_pJ": None, "noc_pJ": None, "glb_pJ": None, "dram_pJ": None,
+    "zeros": "dense", "fmap_code": "none", "filter_code": "none",
+    "psum_out_fifo_words": 1}
+
+
+@lru_cache(maxsize=4096)
+def as_searched(hardware):
+    """One machine for all those that the same mappings are best for.
+
+    The prices of the search are the ratios, its cycles those of the core clock, and the
+    global buffer holds whole banks ("chip") or words ("isca16", for which only the
+    product of rows and columns matters).
+    """
+    same = copy(hardware)
+    # Not checked again: no user sees it, and a product may be beyond any one field.
+    said = vars(same)
+    said.update(UNSEARCHED)
+    if hardware.accounting == "chip":
+        said.update(clock_MHz=hardware.cycles_per_dram_word, dram_link_MHz=1.0,
+                    dram_link_bits=8 * WORD_B,
+                    glb_ifmap_psum_B=hardware.glb_banks * hardware.glb_bank_B)
+    else:
+        said.update(clock_MHz=1.0, rows=hardware.pes, cols=1,
+                    glb_ifmap_psum_B=hardware.glb_words * WORD_B)
+    return same
 
 
 @lru_cache(maxsize=65536)

@@ -106,8 +106,9 @@ class SimulationResult:
         -------
         pandas.DataFrame
         """
-        rows = [self._row(result) for result in self.by_layer]
-        return pd.DataFrame(rows)
+        return pd.DataFrame([
+            {**layer_row(result, self.hardware), **self.provenance}
+            for result in self.by_layer])
 
     @property
     def layers(self):
@@ -126,48 +127,59 @@ class SimulationResult:
         cycles = sum(result.cycles.total for result in self.by_layer)
         return cycles / self.hardware.clock_MHz / 1e3
 
-    def _row(self, result):
-        layer, mapping, cycles = result.layer, result.mapping, result.cycles
-        per_ms = self.hardware.clock_MHz * 1e3
-        total_ms = cycles.total / per_ms
-        glb = result.accesses[GLB]
-        by_level = result.energy_MAC.sum(axis=1)
-        by_kind = result.energy_MAC.sum(axis=0)
-        chip_uJ = result.chip_pJ * 1e-6
-        return {
-            "layer": layer.name,
-            "macs": layer.macs,
-            **{key: getattr(mapping, key) for key in "mnepqrt"},
-            "row_segments": row_segments_of(layer, self.hardware, mapping),
-            "passes": result.counts.passes,
-            "active_pes": result.counts.active_pes,
-            "cycles": cycles.total,
-            "processing_ms": cycles.processing / per_ms,
-            "total_ms": total_ms,
-            "glb_MB": megabytes(glb[IFMAP, READ] + glb[PSUM, READ] + glb[PSUM, WRITE]),
-            "glb_dram_side_MB": megabytes(glb[IFMAP, FILL] + glb[PSUM, DRAIN]),
-            "glb_filter_MB": megabytes(glb[FILTER, FILL] + glb[FILTER, READ]),
-            "dram_MB": megabytes(result.accesses[DRAM].sum()),
-            "energy_MAC": result.total_MAC,
-            **{f"{level}_MAC": by_level[axis]
-               for axis, level in enumerate(PRICED_LEVELS)},
-            "alu_MAC": result.alu_MAC,
-            **{f"{kind}_MAC": by_kind[axis] for axis, kind in enumerate(KINDS)},
-            "energy_uJ": chip_uJ,
-            "dram_uJ": float(result.energy_pJ[DRAM].sum()) * 1e-6,
-            "clock_uJ": (result.clock_pJ + result.static_pJ) * 1e-6,
-            "power_mW": chip_uJ / total_ms,
-            "utilization": layer.macs / (cycles.total * self.hardware.pes),
-            **{f"{cause}_cycles": getattr(cycles, cause) for cause in CAUSES},
-            "ifmap_density": result.densities.ifmap,
-            "filter_density": result.densities.filter,
-            "ofmap_density": result.densities.ofmap,
-            "ifmap_bits": result.bits.ifmap,
-            "filter_bits": result.bits.filter,
-            "ofmap_bits": result.bits.ofmap,
-            "mapping_source": result.mapping_source,
-            **self.provenance,
-        }
+
+def layer_row(result, hardware):
+    """One layer of ``SimulationResult.table``, without the provenance.
+
+    Parameters
+    ----------
+    result : LayerResult
+    hardware : Hardware
+
+    Returns
+    -------
+    dict
+    """
+    layer, mapping, cycles = result.layer, result.mapping, result.cycles
+    per_ms = hardware.clock_MHz * 1e3
+    total_ms = cycles.total / per_ms
+    glb = result.accesses[GLB]
+    by_level = result.energy_MAC.sum(axis=1)
+    by_kind = result.energy_MAC.sum(axis=0)
+    chip_uJ = result.chip_pJ * 1e-6
+    return {
+        "layer": layer.name,
+        "macs": layer.macs,
+        **{key: getattr(mapping, key) for key in "mnepqrt"},
+        "row_segments": row_segments_of(layer, hardware, mapping),
+        "passes": result.counts.passes,
+        "active_pes": result.counts.active_pes,
+        "cycles": cycles.total,
+        "processing_ms": cycles.processing / per_ms,
+        "total_ms": total_ms,
+        "glb_MB": megabytes(glb[IFMAP, READ] + glb[PSUM, READ] + glb[PSUM, WRITE]),
+        "glb_dram_side_MB": megabytes(glb[IFMAP, FILL] + glb[PSUM, DRAIN]),
+        "glb_filter_MB": megabytes(glb[FILTER, FILL] + glb[FILTER, READ]),
+        "dram_MB": megabytes(result.accesses[DRAM].sum()),
+        "energy_MAC": result.total_MAC,
+        **{f"{level}_MAC": by_level[axis]
+           for axis, level in enumerate(PRICED_LEVELS)},
+        "alu_MAC": result.alu_MAC,
+        **{f"{kind}_MAC": by_kind[axis] for axis, kind in enumerate(KINDS)},
+        "energy_uJ": chip_uJ,
+        "dram_uJ": float(result.energy_pJ[DRAM].sum()) * 1e-6,
+        "clock_uJ": (result.clock_pJ + result.static_pJ) * 1e-6,
+        "power_mW": chip_uJ / total_ms,
+        "utilization": layer.macs / (cycles.total * hardware.pes),
+        **{f"{cause}_cycles": getattr(cycles, cause) for cause in CAUSES},
+        "ifmap_density": result.densities.ifmap,
+        "filter_density": result.densities.filter,
+        "ofmap_density": result.densities.ofmap,
+        "ifmap_bits": result.bits.ifmap,
+        "filter_bits": result.bits.filter,
+        "ofmap_bits": result.bits.ofmap,
+        "mapping_source": result.mapping_source,
+    }
 
 
 def megabytes(words):
@@ -318,11 +330,11 @@ def simulate_layer(layer, hardware, mapping, mapping_source, densities, first_la
         zeros = zeros_of(hardware, densities, first_layer, bits)
     return LayerResult(
         layer, mapping, mapping_source, densities, zeros, bits,
-        *_evaluate(shape_key(layer), hardware, mapping, zeros, bits))
+        *evaluate_shape(shape_key(layer), hardware, mapping, zeros, bits))
 
 
 @lru_cache(maxsize=16384)
-def _evaluate(key, hardware, mapping, zeros, bits):
+def evaluate_shape(key, hardware, mapping, zeros, bits):
     """All that doesn't depend on a layer's name: layers of one shape share it."""
     layer = layer_of(key)
     counts = count(layer, hardware, mapping)
@@ -346,7 +358,7 @@ def cost_table(hardware):
     Examples
     --------
     >>> cost_table(load_hardware("eyeriss_chip"))
-    'alu 1 rf 1 noc 2 glb 6 dram 200; 1 MAC = 1.44 pJ; clock 5.25 pJ a PE and cycle'
+    'alu 1 rf 1 noc 2 glb 6 dram 200; 1 MAC = 1.44 pJ; clock 5.26 pJ a PE and cycle'
     """
     levels = ("alu", *PRICED_LEVELS)
     ratios = " ".join(f"{level} {hardware.cost_MAC(level):g}" for level in levels)

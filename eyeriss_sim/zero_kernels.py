@@ -122,7 +122,7 @@ def decode(words, stream):
 
 
 @njit(cache=True)
-def count_strip_words(fmap, first_rows, last_rows):
+def count_strip_words(fmap, rows, starts):
     """64-bit words of an fmap that is coded strip by strip.
 
     A strip of one channel of one image is a stream of its own, row after row, because
@@ -131,8 +131,10 @@ def count_strip_words(fmap, first_rows, last_rows):
     Parameters
     ----------
     fmap : ndarray, shape (N, channels, H, W)
-    first_rows, last_rows : int64 ndarray, shape (strips,), rows
-        Each strip's first row, and the row after its last.
+    rows : int64 ndarray, 1-D
+        Rows of the strips, one strip after the other.
+    starts : int64 ndarray, shape (strips + 1,)
+        Where each strip begins in ``rows``, and where the last one ends.
 
     Returns
     -------
@@ -142,11 +144,12 @@ def count_strip_words(fmap, first_rows, last_rows):
     images, channels, _, width = fmap.shape
     for image in range(images):
         for channel in range(channels):
-            for strip in range(first_rows.shape[0]):
+            for strip in range(starts.shape[0] - 1):
                 pairs = run = 0
-                for row in range(first_rows[strip], last_rows[strip]):
+                for place in range(starts[strip], starts[strip + 1]):
+                    values = fmap[image, channel, rows[place]]
                     for column in range(width):
-                        if fmap[image, channel, row, column] == 0 and run < LONGEST_RUN:
+                        if values[column] == 0 and run < LONGEST_RUN:
                             run += 1
                         else:
                             pairs += 1

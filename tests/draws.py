@@ -44,6 +44,8 @@ def machines(draw):
         psum_in_net_words=draw(st.sampled_from([1, 2, 4])),
         psum_out_net_words=draw(st.sampled_from([1, 2, 4])),
         hop_cycles=draw(st.integers(0, 9)),
+        glb_ports=draw(st.sampled_from([0, 1, 1])),
+        pass_overlap=draw(st.sampled_from([0, 0, 1])),
         **draw(st.sampled_from([
             {}, {}, dict(accumulate_bubbles=1, stride_bubbles=1, image_gap_cycles=2,
                          filters_first=0, window_first=0)])),

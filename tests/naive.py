@@ -3,6 +3,8 @@
 Nothing here is shared with the model but the data classes and the axis numbers.
 """
 
+import math
+from fractions import Fraction
 from itertools import product
 
 import numpy as np
@@ -119,46 +121,151 @@ def count_accesses(layer, hardware, mapping):
 def count_cycles(layer, hardware, mapping):
     """Processing cycles of all passes: mac, ramp, psum, ifmap, filter wait."""
     causes = np.zeros(5)
+    sweep = []
     for what, work in walk_passes(layer, hardware, mapping):
-        if what != "pass":
-            continue
-        channel_sets = chunks(work["channels"], mapping.q)
-        filter_sets = chunks(work["filters"], mapping.p)
-        rows = len(ifmap_rows(layer, work["strip"], work["rows"]))
-        taps, e, images = len(work["cols"]), len(work["strip"]), len(work["images"])
-        windows = images * layer.F
-
-        def lanes(width):
-            return sum(-(-len(one) // width) for one in filter_sets)
-
-        p, q = len(filter_sets[0]), len(channel_sets[0])
-        macs = windows * p * q * taps
-        psums = p * q * taps + windows * e * max(
-            lanes(hardware.psum_in_net_words), lanes(hardware.psum_out_net_words))
-        span = (taps - 1) * layer.dilation[1] + 1
-        channels = len(work["channels"])
-        fill = -(-rows * span * channels // hardware.ifmap_net_words)
-        stream = -(-images * rows * ifmap_columns(layer, work["cols"]) * channels
-                   // hardware.ifmap_net_words) - fill
-        taps_of_pass = len(work["rows"]) * taps * channels
-        load = taps_of_pass * lanes(hardware.filter_net_words)
-        start = load + fill if hardware.filters_first else max(
-            0, max(load, fill) - p * q * taps)
-        group = min(p, hardware.psum_out_net_words)
-        hop = max(1, hardware.hop_cycles - hardware.psum_out_net_words - 1) + 1 + group
-        climb = hop * (len(work["rows"]) * len(channel_sets) - 1)
-        waits = windows * p * hardware.accumulate_bubbles
-        waits += (images - 1) * (hardware.image_gap_cycles
-                                 + hardware.window_first * span * q)
-        if hardware.window_first or hardware.stride_bubbles:
-            waits += images * (layer.F - 1) * layer.V * q
-        pace = max(macs + waits, psums)
-        stream += p * q * taps
-        array = max(pace, stream) + start + climb
-        fetch = taps_of_pass * len(work["filters"]) * hardware.cycles_per_dram_word
-        causes += (macs, start + climb + waits, pace - macs - waits,
-                   max(0, stream - pace), max(0.0, fetch - array))
+        if what == "pass":
+            if sweep and sweep[-1]["rows"] + sweep[-1]["cols"] != (
+                    work["rows"] + work["cols"]):
+                causes += sweep_cycles(layer, hardware, mapping, sweep)
+                sweep = []
+            sweep.append(work)
+        elif sweep:
+            causes += sweep_cycles(layer, hardware, mapping, sweep)
+            sweep = []
     return causes
+
+
+def sweep_cycles(layer, hardware, mapping, sweep):
+    """The passes over all filters that are kept; a sweep like it comes before."""
+    causes = np.zeros(5)
+    ends = [pass_ends(layer, hardware, mapping, work, hardware.pass_overlap and place)
+            for place, work in enumerate(sweep)]
+    for place, work in enumerate(sweep):
+        words = (len(work["rows"]) * len(work["cols"]) * len(work["channels"])
+                 * len(work["filters"]))
+        fetch = math.ceil(Fraction(words) * 16 * Fraction(hardware.clock_MHz)
+                          / hardware.dram_link_bits / Fraction(hardware.dram_link_MHz))
+        causes += (*np.diff(ends[place], prepend=0),
+                   max(0, fetch - ends[place - 1][-1]))
+    return causes
+
+
+def pass_ends(layer, hardware, mapping, work, follows):
+    """MACs of a PE, then when MACs, psums, and ifmaps too would be done."""
+    channel_sets = chunks(work["channels"], mapping.q)
+    filter_sets = chunks(work["filters"], mapping.p)
+    rows = sorted(ifmap_rows(layer, work["strip"], work["rows"]))
+    taps, e, images = len(work["cols"]), len(work["strip"]), len(work["images"])
+    R, F, V, span = (len(work["rows"]), layer.F, layer.V,
+                     (len(work["cols"]) - 1) * layer.dilation[1] + 1)
+    p, q = len(filter_sets[0]), len(channel_sets[0])
+    wide_f, wide_i = hardware.filter_net_words, hardware.ifmap_net_words
+    wide_out = hardware.psum_out_net_words
+    bubble = p * hardware.accumulate_bubbles
+
+    def steps(width):
+        return sum(-(-len(one) // width) for one in filter_sets)
+
+    def turns(sent, width):
+        return -(-sent // width)
+
+    # The order of words on the networks, of the first window and of all filters.
+    words = [(c, row, number) for _ in range(span) for c in range(q) for row in rows
+             for number, own in enumerate(channel_sets) if c < len(own)]
+    last_word = {(row, number): at for at, (c, row, number) in enumerate(words)}
+    first_word = {}
+    for at, (_, row, number) in enumerate(words):
+        first_word.setdefault((row, number), at)
+    last_filter = {}
+    loads = [(k, number, of_set) for _ in range(taps) for c in range(q)
+             for first in range(0, p, wide_f) for k in range(R)
+             for number, own in enumerate(channel_sets) if c < len(own)
+             for of_set, held in enumerate(filter_sets) if first < len(held)]
+    for at, (k, number, of_set) in enumerate(loads):
+        last_filter[k, number, of_set] = at
+    window, group = p * q * taps, min(p, wide_out)
+    hop = group + 2 + max(1, hardware.hop_cycles - wide_out - 2)
+    last_groups = sum(-(-len(held) // wide_out) == -(-p // wide_out)
+                      for held in filter_sets)
+    columns = ifmap_columns(layer, work["cols"])
+    column_words = len(rows) * len(work["channels"])
+    # First window; first window of the last image, last window, never short of MACs.
+    ends = [0, 0, 0]
+    for when, gone in enumerate((0, (images - 1) * columns, images * columns - span)):
+        for column, i in enumerate(work["strip"]):
+            tail = group + 2 + max(
+                p - group + (e - column) * last_groups,
+                e * steps(wide_out) - column * len(filter_sets))
+            if column not in (0, e - 1):
+                continue
+            for k, tap_row in enumerate(work["rows"]):
+                if k not in (0, R - 1):
+                    continue
+                row = i * layer.U + tap_row * layer.dilation[0]
+                full = (last_word[row, 0] + gone * column_words) // wide_i + 1
+                some = (first_word[row, 0] + gone * column_words) // wide_i + 1
+                full = max(full, (gone + span) * q)
+                if hardware.filters_first:
+                    start = len(loads) - 1 + full + window - p
+                elif hardware.window_first:
+                    start = full + window - p
+                else:
+                    start = max(some + window - p, full)
+                if not hardware.filters_first and when == 0:
+                    last = p - (turns(p, wide_f) - 1) * wide_f
+                    start = max(start, last_filter[k, 0, 0] + 1 + last - p)
+                climb = hop * (R * len(channel_sets) - 1 - k)
+                ends[when] = max(ends[when], start + bubble + climb + tail)
+    begun, image_begun, streamed = ends
+    shift, anew = V * q if hardware.stride_bubbles else 0, hardware.image_gap_cycles
+    if hardware.window_first:
+        over = (V * q - hardware.ifmap_fifo_words - 1) * (column_words // q) // wide_i
+        shift, anew = max(V * q - 1, over), anew + span * q - 1
+    pace, sent = e * steps(wide_out), e * steps(hardware.psum_in_net_words)
+    if follows:
+        pace = max(pace, sent)
+    if hardware.glb_ports:
+        pace = max(pace, 2 * len(work["filters"]) * e // (
+            min(4, hardware.glb_bank_words) * hardware.glb_ports
+            * psum_banks(layer, hardware, mapping)))
+    macs = images * F * window
+    if follows:
+        # What finds no room in FIFOs before the pass begins.
+        load = len(loads) * max(0, window - hardware.filter_fifo_words) // window
+        if not hardware.filters_first:
+            load = max(0, load - window)
+        elif load:
+            load += span * column_words // wide_i
+        else:
+            first = anew - hardware.image_gap_cycles
+            load = max((span * q - hardware.ifmap_fifo_words)
+                       * (column_words // q) // wide_i,
+                       turns(window, wide_f) - 1 - first, 0)
+        mac_end = load + macs + images * (F * bubble + (F - 1) * shift + anew)
+        psum_end = max(mac_end, images * F * pace)
+        return macs, mac_end, psum_end, max(
+            psum_end, turns(images * columns * column_words, wide_i))
+    step = window + bubble
+    mac_end = begun + (images * F - 1) * step + images * (F - 1) * shift + (
+        images - 1) * anew
+    # Psums from the GLB run ahead while there is room; the last still has to climb.
+    to_top = hop * (R * len(channel_sets) - 1)
+    tail = group + 2 + max(p - group + e * last_groups, e * steps(wide_out))
+    ahead = max(1, hardware.psum_in_fifo_words // p) * sent
+    fed = images * F * sent + max(0, begun - to_top - tail - ahead)
+    psum_end = max(mac_end, begun + (images * F - 1) * pace, fed + to_top + group + 2)
+    held = (span * q + hardware.ifmap_fifo_words) // q
+    end = max(
+        psum_end, streamed, image_begun + (F - 1) * max(step + shift, pace),
+        begun + turns(max(0, images * columns - held) * column_words, wide_i))
+    return macs, mac_end, psum_end, end
+
+
+def psum_banks(layer, hardware, mapping):
+    """Banks that the ifmaps of full strips leave."""
+    rows = len(ifmap_rows(layer, range(mapping.e), range(layer.R)))
+    words = mapping.n * min(mapping.q * mapping.r, layer.C) * rows * layer.W
+    return max(1, hardware.glb_banks - -(-words // hardware.glb_bank_words))
 
 
 def isca16_scores(layer, hardware):

@@ -66,7 +66,7 @@ def test_measured_energies_are_among_the_prices_that_a_table_carries(tmp_path):
     table = simulate("alexnet", str(hardware)).table
     assert set(table.cost_table) == {
         "alu 1 rf 1 noc 2 glb 6 dram 200; 1 MAC = 1.44 pJ; glb 12.5 pJ; "
-        "clock 5.25 pJ a PE and cycle"}
+        "clock 5.26 pJ a PE and cycle"}
 
 
 def test_simulate_takes_a_torch_module_from_a_file(capsys, tmp_path):
@@ -271,21 +271,54 @@ def test_machine_times_a_layer_of_ones_own_table_and_writes_json(capsys, tmp_pat
     assert code == 0 and len(json.loads(path.read_text())["passes"]) == 1
 
 
-def test_functional_machine_shows_no_difference_to_the_counting_model(capsys):
+@pytest.mark.parametrize("mode", ["timing", "functional"])
+def test_machine_shows_no_difference_to_the_counting_model(capsys, tmp_path, mode):
+    path = tmp_path / "out.json"
     code, out, _ = run(capsys, "machine", "resnet20_cifar", "layer3.0.conv1", "--mode",
-                       "functional")
+                       mode, "--out", path)
     assert code == 0
+    assert max(map(len, out.replace(str(path), "").splitlines())) <= 100
     rows = [line.split() for line in out.splitlines()
             if line.startswith(("RF", "NOC", "GLB", "DRAM"))]
     assert len(rows) == 25 and all(row[-1] == "0" for row in rows)
+    content = json.loads(path.read_text())
+    assert content["mode"] == mode
+    for one, row in zip(content["accesses"], rows, strict=True):
+        assert [one["level"], one["kind"], one["direction"]] == row[:3]
+        assert f"{one['machine']:,}" == row[3] and one["difference"] == 0
+    first = content["passes"][0]
+    assert first["isolated_cycles"] >= first["streaming_cycles"] > 0
+    if mode == "functional":
+        cycles = content["cycles_of_each_pass"]
+        assert len(cycles) == sum(one["times"] for one in content["passes"])
+        assert sum(cycles) == content["processing_cycles"]
+
+
+@pytest.mark.parametrize("mode", ["timing", "functional"])
+def test_machine_draws_a_timeline_and_writes_a_waveform(capsys, tmp_path, mode):
+    (tmp_path / "net.csv").write_text("layer,M,C,H,W,R,S,U\nCONV,8,3,9,9,3,3,1\n")
+    paths = [tmp_path / name for name in ("line.png", "wave.vcd")]
+    code, out, err = run(
+        capsys, "machine", tmp_path / "net.csv", "CONV", "--mode", mode, "--timeline",
+        paths[0], "--vcd", paths[1], "--trace-passes", 2)
+    assert code == 0, err
+    assert f"written: {paths[0]}, {paths[1]}" in out
+    assert paths[0].read_bytes().startswith(b"\x89PNG")
+    assert "$enddefinitions $end" in paths[1].read_text("ascii")
 
 
 @pytest.mark.parametrize("options, words", [
     (["CONV9"], "its layers are CONV1"),
     (["CONV3", "--hardware", "isca16_256"], "only hardware with accounting"),
-    (["CONV3", "--out", "t.csv"], "t.csv: the machine's output is a .json file"),
-    (["CONV3", "--mode", "functional", "--out", "t.json"], "go with --mode timing"),
+    (["CONV3", "--out", "t.csv"], "t.csv: no format for '.csv'; use .json"),
+    (["CONV3", "--mode", "functional", "--passes", "2"], "goes with --mode timing"),
     (["CONV3", "--out", "no/such/t.json"], "no/such"),
+    (["CONV3", "--timeline", "t.vcd"], "t.vcd: no format for '.vcd'; use .png"),
+    (["CONV3", "--timeline", "no/such/t.png"], "there is no folder no/such"),
+    (["CONV3", "--vcd", "t.png"], "t.png: no format for '.png'; use .vcd"),
+    (["CONV3", "--vcd", "."], "is a folder"),
+    (["CONV3", "--trace-passes", "2"], "goes with --timeline or --vcd"),
+    (["CONV3", "--vcd", "t.vcd", "--trace-passes", "0"], "at least 1"),
 ])
 def test_wrong_orders_to_the_machine_are_one_line(
         capsys, tmp_path, monkeypatch, options, words):

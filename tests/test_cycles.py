@@ -58,9 +58,15 @@ def test_mac_cycles_of_a_full_pass_by_hand():
     layer = ConvLayer(name="one pass", N=2, M=4, C=2, H=5, W=5, R=3, S=3)
     cycles = cycles_of(layer, CHIP, Mapping(4, 2, 3, 4, 2, 1, 1))
     assert cycles.mac == 2 * 3 * 4 * 2 * 3
-    # Spads: 9 taps x 2 channels, four filters at once; window: 5 rows x 3 x 2 words;
-    # two hops of 9; 2 shifts of 2 words in each of 2 images, one new window of 6.
-    assert cycles.ramp == 18 + 30 + 18 + 2 * 2 * 2 + 6
+    # Spads: 9 taps x 2 channels, four filters at once. The lowest PE of the third
+    # column has its window after two columns of 5 rows x 2 channels, five rows of the
+    # third and its own third row; of its first window all but 4 MACs go before a psum.
+    # Two hops of 9, four psums collected and two stages of the pipeline, and out. Two
+    # shifts in each of two images, of 2 words; one new window of 6; the last of these
+    # words is used at once.
+    start = 18 + (2 * 10 + 5 + 3) - 1 + (24 - 4)
+    assert cycles.mac + cycles.ramp == (
+        start + 2 * 9 + (4 + 2) + 1 + 5 * 24 + 4 * (2 - 1) + (6 - 1))
     assert cycles.psum_net == cycles.glb == 0
 
 
@@ -68,9 +74,9 @@ def test_one_filter_a_pe_wastes_three_lanes_of_the_psum_network():
     layer = ConvLayer(name="1x1", M=4, C=1, H=14, W=14, R=1, S=1)
     narrow = cycles_of(layer, CHIP, Mapping(4, 1, 14, 1, 1, 1, 4))
     wide = cycles_of(layer, CHIP, Mapping(4, 1, 14, 4, 1, 1, 1))
-    # Beside the psums: the first window's MACs, and 13 shifts that are ramp anyway.
-    assert narrow.mac + 13 + narrow.psum_net == 14 * 14 * 4 + 1
-    assert wide.mac + 13 + wide.psum_net == 14 * 14 + 4
+    # Filters, a first pixel, the psum's pipeline; then the network never rests.
+    assert narrow.processing == 4 + (1 + 2) + 14 * 14 * 4
+    assert wide.processing == 1 + (4 + 2) + 14 * 14
 
 
 def test_a_slow_link_makes_the_array_wait_for_filters_and_nothing_else_changes():
@@ -88,7 +94,8 @@ def test_fmap_loads_and_dumps_add_to_the_total_only_and_shrink_with_the_code():
     mapping = Mapping(4, 1, 6, 4, 2, 1, 1)
     dense = cycles_of(layer, CHIP, mapping)
     coded = cycles_of(layer, CHIP, mapping, Zeros(1.0, 0.5, 1.0, 0.5))
-    words = 2 * 8 * 8 + 4 * 6 * 6
-    assert dense.dram_fmap == -(-words * 5 // 6)
-    assert coded.dram_fmap == -(-words * 5 // 12)
+    # Ifmaps and ofmaps, each to the end of a core cycle.
+    words = 2 * 8 * 8, 4 * 6 * 6
+    assert dense.dram_fmap == sum(-(-one * 5 // 6) for one in words)
+    assert coded.dram_fmap == sum(-(-one * 5 // 12) for one in words)
     assert coded.processing == dense.processing

@@ -125,7 +125,7 @@ def test_the_cost_table_of_a_result_names_all_that_its_energy_is_made_of():
         other = simulate("alexnet", replace(CHIP, **change)).table.cost_table[0]
         assert other != plain
     assert plain == ("alu 1 rf 1 noc 2 glb 6 dram 200; 1 MAC = 1.44 pJ; "
-                     "clock 5.25 pJ a PE and cycle")
+                     "clock 5.26 pJ a PE and cycle")
 
 
 @pytest.mark.parametrize("hardware", ["eyeriss_chip", "isca16_256"])

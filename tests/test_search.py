@@ -13,8 +13,8 @@ from eyeriss_sim.cycles import count_cycles
 from eyeriss_sim.energy import level_energy
 from eyeriss_sim.hardware import load_hardware
 from eyeriss_sim.layer import ConvLayer
-from eyeriss_sim.mapping import Mapping, check_mapping, ways_to_cut_rows
-from eyeriss_sim.search import OBJECTIVES, SKIPS, search
+from eyeriss_sim.mapping import Mapping, check_mapping, shape_key, ways_to_cut_rows
+from eyeriss_sim.search import OBJECTIVES, SKIPS, search, search_shape
 from eyeriss_sim.zeros import NO_ZEROS, Zeros
 
 ISCA16 = load_hardware("isca16_256")
@@ -232,3 +232,31 @@ def test_more_rows_than_can_be_laid_out_are_refused_with_the_layer():
     layer = ConvLayer(name="tall", M=1, C=1, H=10**9, W=1, R=1, S=1)
     with pytest.raises(ValueError, match="tall: H = 1000000000 rows exceed"):
         search(layer, CHIP)
+
+
+def test_what_the_search_does_not_see_shares_its_mapping():
+    conv = ConvLayer(name="conv", M=24, C=10, H=15, W=15, R=3, S=3)
+    search_shape.cache_clear()
+    best = search(conv, CHIP)
+    for change in (dict(mac_pJ=9.0), dict(clock_pJ_per_PE_cycle=0), dict(zeros="dense"),
+                   dict(clock_MHz=400, dram_link_MHz=120), dict(dram_pJ=1.0),
+                   dict(glb_ifmap_psum_B=CHIP.glb_ifmap_psum_B + 2)):
+        assert search(conv, replace(CHIP, **change)) is best
+    for change in (dict(clock_MHz=400), dict(dram_MAC=100), dict(hop_cycles=3),
+                   dict(glb_ifmap_psum_B=CHIP.glb_ifmap_psum_B + 4096)):
+        assert search(conv, replace(CHIP, **change)) is not best
+
+
+@settings(max_examples=60, deadline=None)
+@given(layers(), machines(), st.sampled_from(list(OBJECTIVES)))
+def test_a_search_for_the_shared_machine_finds_what_one_for_the_machine_itself_finds(
+        layer, machine, objective):
+    machine = replace(machine, clock_MHz=137.0, psum_in_fifo_words=2,
+                      psum_out_fifo_words=3, ifmap_fifo_words=1, filter_fifo_words=2)
+    try:
+        found = search(layer, machine, objective)
+    except ValueError:
+        return
+    own = search_shape.__wrapped__(
+        shape_key(layer), machine, objective, 1, "hopeless", NO_ZEROS)
+    assert found == own

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from draws import layers
 from eyeriss_sim import zero_kernels
 from eyeriss_sim.codes import (
-    FILTER_CODES, expected_ratio, filter_ratio, fmap_strips_ratio, period, rlc_decode,
-    rlc_encode)
+    FILTER_CODES, expected_ratio, filter_ratio, fmap_strips_ratio, fmap_strips_words,
+    period, rlc_decode, rlc_encode)
 from eyeriss_sim.hardware import load_hardware
 from eyeriss_sim.layer import ConvLayer
 from eyeriss_sim.mapping import Mapping
@@ -133,11 +133,15 @@ def test_dense_tensors_leave_every_mac():
 @given(drawn=layer_with_tensors(), e=st.integers(1, 4))
 def test_words_of_coded_strips_equal_a_code_of_each_strip(drawn, e):
     fmap = drawn[1].astype(np.int16)
-    strips = [(top, min(top + e, fmap.shape[2])) for top in range(0, fmap.shape[2], e)]
-    words = sum(len(rlc_encode(fmap[n, c, top:end]))
-                for n, c, (top, end) in product(
+    # Every other row, as under a dilated filter.
+    strips = [np.arange(top, min(top + e, fmap.shape[2]), 2)
+              for top in range(0, fmap.shape[2], e)]
+    words = sum(len(rlc_encode(fmap[n, c, rows]))
+                for n, c, rows in product(
                     range(fmap.shape[0]), range(fmap.shape[1]), strips))
-    assert fmap_strips_ratio(fmap, strips) == min(1.0, words * 4 / fmap.size)
+    moved = fmap[:, :, np.concatenate(strips)].size
+    assert fmap_strips_words(fmap, strips) == (words * 4, moved)
+    assert fmap_strips_ratio(fmap, strips) == min(1.0, words * 4 / moved)
 
 
 @settings(max_examples=60, deadline=None)

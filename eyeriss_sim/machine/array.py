@@ -1,31 +1,88 @@
-"""The PE array of the machine, stepped cycle by cycle through one processing pass.
+"""The PE array of the machine, stepped cycle by cycle through processing passes.
 
-Real 16-bit words move: over the three input networks into FIFOs, through spads and the
-datapath, up the columns of PEs, and out. Everything that happens in a cycle sees what
-the cycle before left, so the order in which PEs are visited does not matter.
+Real 16-bit words move: out of the banks of the GLB, over the three input networks into
+FIFOs, through spads and the datapath, up the columns of PEs, and out. Everything that
+happens in a cycle sees what the cycle before left, so the order in which PEs are
+visited does not matter.
+
+A bank of the GLB has one port (or as many as the hardware says): in one cycle it reads
+or writes one row of 64 bits. Words lie in the order in which the networks move them, so
+that a row holds what one PE takes or gives in a cycle, and rows go round the banks, so
+that a psum read and a psum write, a column's latency apart in the same order, meet in
+one bank for a single cycle only: whoever waits is out of step with the other then.
+Blocks of rows in one bank instead would hold both in the same bank nearly always, and
+halve the networks' rate: passes of CONV4 would take 37 % longer than the chip's do and
+those of a layer that is bound by psums twice as long (JSSC 2017, Table V). With two
+banks or more no AlexNet layer loses a cycle; that the chip's passes are longer than
+their psums alone comes of loading filters and first windows. Ifmaps and psums
+never meet, as a bank holds one kind; psums have all banks that ifmaps leave. Psum
+writes go first, since only they make room in the array; then psum reads, then ifmaps.
 """
 
 import numpy as np
 from numba import njit
 
+from eyeriss_sim.kernels import PIPELINE
+
 # Axes of ``micro``: the micro-architecture's choices.
 (IFMAP_FIFO, FILTER_FIFO, PSUM_IN_FIFO, PSUM_OUT_FIFO, NET_I, NET_F, NET_P_IN,
  NET_P_OUT, HOP, BUBBLES, STRIDE_CYCLES, IMAGE_GAP, FILTERS_FIRST, WINDOW_FIRST, GATING,
- SHIFT, SATURATE, PATIENCE) = range(18)
-MICRO_AXES = 18
+ SHIFT, SATURATE, PATIENCE, GLB_PORTS, ROW_WORDS, IFMAP_BANKS, PSUM_BANKS) = range(22)
+MICRO_AXES = 22
 
-# Axes of ``events``: words and operations of a pass.
+# Axes of ``events``: words and operations of the passes.
 (IFMAP_SENT, IFMAP_TAKEN, FILTER_SENT, FILTER_TAKEN, PSUM_SENT, PSUM_HOPS, PSUM_OUT,
- IFMAP_READS, FILTER_READS, PSUM_READS, PSUM_WRITES, MACS, LEFT_OVER) = range(13)
-EVENT_AXES = 13
+ IFMAP_READS, FILTER_READS, PSUM_READS, PSUM_WRITES, MACS, BANK_WAITS,
+ LEFT_OVER) = range(14)
+EVENT_AXES = 14
 
 # Axes of ``spent``: what the PEs do in each cycle, summed over them.
 (MAC_CYCLE, WAIT_FILTER, WAIT_IFMAP, WAIT_PSUM_IN, WAIT_PSUM_OUT, ACCUMULATING,
  SHIFTING, FINISHED) = range(8)
 SPENT_AXES = 8
 
+# Networks, and axes of where each stands.
+FILTER_NET, IFMAP_NET, PSUM_IN_NET, PSUM_OUT_NET = range(4)
+NETWORKS = 4
+STEP, TURN, IMAGE, PASS = range(4)
+
+# Axes of how a network was used: first and last cycle with a word on it, words or
+# groups of words that it carried.
+FIRST_USE, LAST_USE, USES = range(3)
+
+# Axes of what is known of a PE at the end: an axis of ``spent``, words in its FIFOs,
+# and cycles that it waited after its first psum.
+(DOING, IN_FILTER_FIFO, IN_IFMAP_FIFO, IN_PSUM_IN_FIFO, IN_PSUM_OUT_FIFO,
+ LATE_WAITS) = range(6)
+PE_AXES = 6
+
+# Axes of a trace of the PEs: those above up to the FIFOs, at the end of each cycle, and
+# the psum that the datapath made in it, if it made one.
+PSUM_VALUE = 5
+PE_TRACE_AXES = 6
+
+# A trace has the local network as well. Its axes: links with words to carry at the
+# start of a cycle, links that carried them, words carried, where these go or come from
+# (ifmaps: row of the ifmap; filters: row of PEs; psums: column of PEs), and the words.
+LOCAL_NET = 4
+TRACED_NETWORKS = 5
+OFFERED, CARRIED, WORDS, PLACE, DATA = range(5)
+
 # States of a PE.
 PROCESS, ACCUMULATE, STRIDE, GAP, DONE = 0, 1, 2, 3, 4
+
+
+def trace_arrays(cycles, pes, micro):
+    """Arrays in which ``run_pass`` records its first ``cycles`` cycles.
+
+    Returns
+    -------
+    pe_trace : int16 ndarray, shape (cycles, PEs, 6)
+    net_trace : int32 ndarray, shape (cycles, 5, 4 + words of the widest network)
+    """
+    lanes = int(max(micro[NET_I], micro[NET_F], micro[NET_P_IN], micro[NET_P_OUT]))
+    return (np.zeros((cycles, pes, PE_TRACE_AXES), np.int16),
+            np.zeros((cycles, TRACED_NETWORKS, DATA + lanes), np.int32))
 
 
 @njit(cache=True)
@@ -43,30 +100,124 @@ def cut16(product, shift):
     return (((product >> shift) + 32768) & 65535) - 32768
 
 
+@njit(cache=True)
+def ring(depth):
+    """Places of a FIFO's storage less one: a power of two, so that a mask wraps it."""
+    places = 1
+    while places < depth:
+        places *= 2
+    return places - 1
+
+
+@njit(cache=True)
+def advance_network(at, steps, turns, images):
+    """The next step of a network: steps of a column or window, turns, images, passes.
+
+    Parameters
+    ----------
+    at : int64 ndarray, shape (4,), changed
+        STEP, TURN, IMAGE, PASS.
+    steps, turns, images : int
+        Of this pass.
+    """
+    at[STEP] += 1
+    if at[STEP] < steps:
+        return
+    at[STEP] = 0
+    at[TURN] += 1
+    if at[TURN] < turns:
+        return
+    at[TURN] = 0
+    at[IMAGE] += 1
+    if at[IMAGE] < images:
+        return
+    at[IMAGE] = 0
+    at[PASS] += 1
+
+
+@njit(cache=True)
+def rows_at_hand(words, count, micro, first_bank, banks, held, used, cycle):
+    """Whether the GLB rows of some words are in a network's row register.
+
+    Rows that are not are asked of their banks, each of which serves so many a cycle as
+    it has ports.
+
+    Parameters
+    ----------
+    words : int64 ndarray
+        Places of the words in their part of the GLB.
+    count : int
+        Of these words.
+    first_bank, banks : int
+        Banks of that part.
+    held : int64 ndarray, changed
+        How many rows are at hand, and which.
+    used : int64 ndarray, shape (2, banks), changed
+        Last cycle in which a bank was used, and its ports that were.
+    """
+    ready = True
+    for word in range(count):
+        row = words[word] // micro[ROW_WORDS]
+        found = False
+        for place in range(1, held[0] + 1):
+            found = found or held[place] == row
+        if found:
+            continue
+        bank = first_bank + row % banks
+        if used[0, bank] != cycle:
+            used[0, bank] = cycle
+            used[1, bank] = 0
+        if used[1, bank] == micro[GLB_PORTS]:
+            ready = False
+            continue
+        used[1, bank] += 1
+        held[0] += 1
+        held[held[0]] = row
+    if ready:
+        held[0] = 0
+        for word in range(count):
+            row = words[word] // micro[ROW_WORDS]
+            if held[0] == 0 or held[held[0]] != row:
+                held[0] += 1
+                held[held[0]] = row
+    return ready
+
+
 @njit(cache=True, error_model="numpy")
-def run_pass(ifmap, filt, psums, row_of, p, q, V, dilation, F, repeats, micro,
-             events, spent):
-    """Step one pass until its last psum is out.
+def run_pass(ifmap, filt, psums, plan, p, q, in_pass, V, dilation, F, micro, events,
+             spent, ends, at, use, pes_at_end, pe_trace=None, net_trace=None):
+    """Step passes that differ in their filters only until the last psum is out.
+
+    The networks feed on from each pass into the next: filters as soon as a PE has room
+    for them, which its spad has when it has finished the pass before.
 
     Parameters
     ----------
     ifmap : int16 ndarray, shape (images, channels, rows, columns)
         Rows that some PE needs.
     filt : int16 ndarray, shape (filters, channels, R, S)
+        Of all passes; each works on ``in_pass`` of them, the last on what is left.
     psums : int16 ndarray, shape (images, filters, e, F), written
         What the GLB sends in, and what comes out.
-    row_of : int64 ndarray, shape (R, e)
-        Row of ``ifmap`` that the PE of a filter row and an ofmap row works on.
-    p, q : int
-        Filters and channels of a full PE; PE sets are filled in order.
+    plan : Schedule
+    p, q, in_pass : int
+        Filters and channels of a full PE, filters of a pass; PE sets are filled in
+        order.
     V, dilation, F : int
         Horizontal stride and dilation; windows of a row.
-    repeats : int
-        Run the pass so often, the networks feeding on into the next; the psums are
-        right after one.
-    micro : int64 ndarray, shape (18,)
-    events : int64 ndarray, shape (13,), written
+    micro : int64 ndarray, shape (22,)
+    events : int64 ndarray, shape (14,), written
     spent : int64 ndarray, shape (8,), PE-cycles, written
+    ends : int64 ndarray, shape (passes,), cycles, written
+        When the last psum of each pass was out.
+    at : int64 ndarray, shape (4, 4), written
+        Where each network stands at the end.
+    use : int64 ndarray, shape (4, 3), written
+        How each network was used.
+    pes_at_end : int64 ndarray, shape (PEs, 6), written
+    pe_trace, net_trace : ndarray, written, or None
+        As ``trace_arrays`` makes them; as many cycles are recorded as they have. With
+        None the recorder is not compiled in and costs nothing.
 
     Returns
     -------
@@ -76,104 +227,176 @@ def run_pass(ifmap, filt, psums, row_of, p, q, V, dilation, F, repeats, micro,
     """
     events[:] = 0
     spent[:] = 0
-    images, channels, rows, columns = ifmap.shape
-    filters, _, R, S = filt.shape
-    e = row_of.shape[1]
-    r = (channels + q - 1) // q
-    t = (filters + p - 1) // p
-    height, width = r * R, t * e
+    at[:] = 0
+    use[:] = 0
+    pes_at_end[:] = 0
+    images, _, _, columns = ifmap.shape
+    S = filt.shape[3]
+    passes = ends.shape[0]
+    height, width = plan.own_q.shape[0], plan.own_p.shape[1]
+    e = plan.place.shape[2]
     pes = height * width
     span = (S - 1) * dilation + 1
-    last_q, last_p = channels - (r - 1) * q, filters - (t - 1) * p
-    hop, bubbles = micro[HOP], micro[BUBBLES]
-    # What a PE owns.
+    bubbles, filters_first = micro[BUBBLES], micro[FILTERS_FIRST]
+    net_f, net_out = micro[NET_F], micro[NET_P_OUT]
+    # What a PE works on, and what of its psums is on the way out.
     own_p, own_q = np.empty(pes, np.int64), np.empty(pes, np.int64)
+    first_kind = np.int64(passes == 1)
     for pe in range(pes):
-        own_q[pe] = last_q if pe // width // R == r - 1 else q
-        own_p[pe] = last_p if pe % width // e == t - 1 else p
+        own_q[pe] = plan.own_q[pe // width]
+        own_p[pe] = plan.own_p[first_kind, pe % width]
+    out_p, out_f = own_p.copy(), np.zeros(pes, np.int64)
+    out_windows, out_pass = np.zeros(pes, np.int64), np.zeros(pes, np.int64)
     filter_spad = np.zeros((pes, S * q * p), np.int16)
     ifmap_spad = np.zeros((pes, q * span), np.int16)
     psum_spad = np.zeros((pes, p), np.int16)
     valid = np.zeros((pes, p), np.bool_)
-    depth_i, depth_in = micro[IFMAP_FIFO], micro[PSUM_IN_FIFO]
-    depth_out = micro[PSUM_OUT_FIFO]
-    depth_f = micro[FILTER_FIFO]
-    ififo = np.zeros((pes, depth_i), np.int16)
-    ffifo = np.zeros((pes, depth_f), np.int16)
-    fput, ftake = np.zeros(pes, np.int64), np.zeros(pes, np.int64)
-    again = np.zeros(pes, np.int64)         # passes that a PE has finished
-    infifo = np.zeros((pes, depth_in), np.int16)
-    inready = np.zeros((pes, depth_in), np.int64)
-    outfifo = np.zeros((pes, depth_out), np.int16)
+    # FIFOs of a PE: words, and how many were put into each and taken from it.
+    depth_i, depth_f = micro[IFMAP_FIFO], micro[FILTER_FIFO]
+    depth_in, depth_out = micro[PSUM_IN_FIFO], micro[PSUM_OUT_FIFO]
+    mask_i, mask_f = ring(depth_i), ring(depth_f)
+    mask_in, mask_out = ring(depth_in), ring(depth_out)
+    ififo = np.zeros((pes, mask_i + 1), np.int16)
+    ffifo = np.zeros((pes, mask_f + 1), np.int16)
+    infifo = np.zeros((pes, mask_in + 1), np.int16)
+    outfifo = np.zeros((pes, mask_out + 1), np.int16)
+    inready = np.zeros((pes, mask_in + 1), np.int64)
+    outready = np.zeros((pes, mask_out + 1), np.int64)
     iput, itake = np.zeros(pes, np.int64), np.zeros(pes, np.int64)
+    fput, ftake = np.zeros(pes, np.int64), np.zeros(pes, np.int64)
     input_, intake = np.zeros(pes, np.int64), np.zeros(pes, np.int64)
     output_, outtake = np.zeros(pes, np.int64), np.zeros(pes, np.int64)
     loaded = np.zeros(pes, np.int64)        # filter words in the spad
+    done = np.zeros(pes, np.int64)          # passes that a PE has finished
     image = np.zeros(pes, np.int64)
     window = np.zeros(pes, np.int64)
     stage = np.zeros(pes, np.int64)         # place inside the state
     state = np.zeros(pes, np.int64)
     seen = np.zeros(pes, np.int64)          # ifmap words of this image that were taken
-    # Where each network stands.
-    f_tap = f_c = f_p = f_row = f_r = f_t = 0
-    f_pass = i_pass = s_pass = o_pass = 0
-    filters_left = True
-    i_image = i_col = i_q = i_row = i_r = 0
-    ifmaps_left = True
-    s_image = s_window = s_p = s_e = s_t = 0
-    sends_left = True
-    o_image = o_window = o_p = o_e = o_t = 0
-    outs_left = True
+    doing = np.zeros(pes, np.int64)         # in this cycle, an axis of ``spent``
+    # The GLB: places of the words to move, rows at hand, ports used.
+    banked = micro[GLB_PORTS] > 0
+    word_at = np.zeros(max(net_out, micro[NET_P_IN], 1), np.int64)
+    held = np.full((NETWORKS, 2 * word_at.shape[0] + 3), -1)
+    held[:, 0] = 0
+    used = np.full((2, micro[IFMAP_BANKS] + micro[PSUM_BANKS]), -1)
+    window_words = plan.own_p.sum(axis=1)
     cycle = idle = 0
-    while outs_left:
+    while at[PSUM_OUT_NET, PASS] < passes:
         moved = False
+        if pe_trace is not None and cycle < len(pe_trace):
+            # What each network would carry now; what it carried is known at the end.
+            now = net_trace[cycle]
+            now[IFMAP_NET, WORDS] = -events[IFMAP_SENT]
+            now[FILTER_NET, WORDS] = -events[FILTER_SENT]
+            now[PSUM_IN_NET, WORDS] = -events[PSUM_SENT]
+            now[LOCAL_NET, WORDS] = -events[PSUM_HOPS]
+            now[PSUM_OUT_NET, WORDS] = -events[PSUM_OUT]
+            here = at[IFMAP_NET]
+            if here[PASS] < passes:
+                c, row, first = plan.ifmaps[here[STEP]]
+                now[IFMAP_NET, OFFERED] = (
+                    not filters_first or at[FILTER_NET, PASS] > here[PASS])
+                now[IFMAP_NET, PLACE] = row
+                now[IFMAP_NET, DATA] = ifmap[here[IMAGE], c, row, here[TURN]]
+            here = at[FILTER_NET]
+            if here[PASS] < passes:
+                first, count, f, c, row, tap = plan.filters[
+                    np.int64(here[PASS] == passes - 1), here[STEP]]
+                now[FILTER_NET, OFFERED] = 1
+                now[FILTER_NET, PLACE] = first // width
+                for word in range(count):
+                    now[FILTER_NET, DATA + word] = filt[
+                        here[PASS] * in_pass + f + word, c, row, tap]
+            here = at[PSUM_IN_NET]
+            if here[PASS] < passes:
+                column, count, f, row = plan.psums_in[
+                    np.int64(here[PASS] == passes - 1), here[STEP]]
+                now[PSUM_IN_NET, OFFERED] = 1
+                now[PSUM_IN_NET, PLACE] = column
+                for word in range(count):
+                    now[PSUM_IN_NET, DATA + word] = psums[
+                        here[IMAGE], here[PASS] * in_pass + f + word, row, here[TURN]]
+            for pe in range(pes):
+                waiting = output_[pe] - outtake[pe]
+                group = 1
+                if pe < pes - width:
+                    group = min(net_out, out_p[pe] - out_f[pe])
+                if waiting > 0 and waiting >= group and outready[
+                        pe, (outtake[pe] + group - 1) & mask_out] <= cycle:
+                    if pe < pes - width:
+                        now[LOCAL_NET, OFFERED] += 1
+                    else:
+                        now[PSUM_OUT_NET, OFFERED] = 1
+            here = at[PSUM_OUT_NET]
+            column, count, f, row = plan.psums_out[
+                np.int64(here[PASS] == passes - 1), here[STEP]]
+            now[PSUM_OUT_NET, PLACE] = column
+            pe = (height - 1) * width + column
+            for word in range(min(count, output_[pe] - outtake[pe])):
+                now[PSUM_OUT_NET, DATA + word] = outfifo[
+                    pe, (outtake[pe] + word) & mask_out]
         # Output network: the top of one column, up to four words.
-        pe = (height - 1) * width + o_t * e + o_e
-        count = min(micro[NET_P_OUT], own_p[pe] - o_p)
-        if output_[pe] - outtake[pe] >= count:
-            for word in range(count):
-                psums[o_image, o_t * p + o_p + word, o_e, o_window] = outfifo[
-                    pe, outtake[pe] % depth_out]
-                outtake[pe] += 1
-            events[PSUM_OUT] += count
-            moved = True
-            while outs_left:
-                o_t += 1
-                if o_t == t:
-                    o_t = 0
-                    o_e += 1
-                    if o_e == e:
-                        o_e = 0
-                        o_p += micro[NET_P_OUT]
-                        if o_p >= p:
-                            o_p = 0
-                            o_window += 1
-                            if o_window == F:
-                                o_window = 0
-                                o_image += 1
-                                if o_image == images:
-                                    o_image = 0
-                                    o_pass += 1
-                                    outs_left = o_pass < repeats
-                if o_t < t - 1 or o_p < last_p:
-                    break
+        here = at[PSUM_OUT_NET]
+        kind = np.int64(here[PASS] == passes - 1)
+        column, count, f, row = plan.psums_out[kind, here[STEP]]
+        pe = (height - 1) * width + column
+        if output_[pe] - outtake[pe] >= count and outready[
+                pe, (outtake[pe] + count - 1) & mask_out] <= cycle:
+            free = True
+            if banked:
+                first = here[PASS] * images * F * window_words[0] + (
+                    here[IMAGE] * F + here[TURN]) * window_words[kind]
+                for word in range(count):
+                    word_at[word] = first + plan.place[kind, f + word, row]
+                free = rows_at_hand(word_at, count, micro, micro[IFMAP_BANKS],
+                                    micro[PSUM_BANKS], held[PSUM_OUT_NET], used, cycle)
+                events[BANK_WAITS] += not free
+                moved = True
+            if free:
+                moved = True
+                for word in range(count):
+                    psums[here[IMAGE], here[PASS] * in_pass + f + word, row,
+                          here[TURN]] = outfifo[pe, outtake[pe] & mask_out]
+                    outtake[pe] += 1
+                events[PSUM_OUT] += count
+                before = here[PASS]
+                note_use(use[PSUM_OUT_NET], cycle)
+                advance_network(here, plan.psum_steps[kind, 1], F, images)
+                if here[PASS] > before:
+                    ends[before] = cycle + 1
         # Local network: a PE's psums to the one above, up to four words.
         for pe in range(pes - width):
             waiting = output_[pe] - outtake[pe]
-            group = min(micro[NET_P_OUT], own_p[pe] - outtake[pe] % own_p[pe])
+            if waiting == 0:
+                continue
+            group = min(net_out, out_p[pe] - out_f[pe])
             above = pe + width
-            if waiting >= group and input_[above] - intake[above] + group <= depth_in:
+            if (waiting >= group and input_[above] - intake[above] + group <= depth_in
+                    and outready[pe, (outtake[pe] + group - 1) & mask_out] <= cycle):
                 for word in range(group):
-                    place = input_[above] % depth_in
-                    infifo[above, place] = outfifo[pe, outtake[pe] % depth_out]
-                    inready[above, place] = cycle + hop
+                    place = input_[above] & mask_in
+                    infifo[above, place] = outfifo[pe, outtake[pe] & mask_out]
+                    inready[above, place] = cycle + micro[HOP]
                     input_[above] += 1
                     outtake[pe] += 1
                 events[PSUM_HOPS] += group
                 moved = True
+                if pe_trace is not None and cycle < len(pe_trace):
+                    net_trace[cycle, LOCAL_NET, CARRIED] += 1
+                out_f[pe] += group
+                if out_f[pe] == out_p[pe]:
+                    out_f[pe] = 0
+                    out_windows[pe] += 1
+                    if out_windows[pe] == images * F:
+                        out_windows[pe] = 0
+                        out_pass[pe] += 1
+                        out_p[pe] = plan.own_p[np.int64(out_pass[pe] >= passes - 1),
+                                               pe % width]
         # PEs.
         for pe in range(pes):
             if state[pe] == DONE:
+                doing[pe] = FINISHED
                 spent[FINISHED] += 1
                 continue
             P, Q = own_p[pe], own_q[pe]
@@ -182,16 +405,16 @@ def run_pass(ifmap, filt, psums, row_of, p, q, V, dilation, F, repeats, micro,
             if iput[pe] > itake[pe] and state[pe] != GAP and seen[pe] < base + Q * span:
                 if seen[pe] >= base:
                     ifmap_spad[pe, seen[pe] % (Q * span)] = ififo[
-                        pe, itake[pe] % depth_i]
+                        pe, itake[pe] & mask_i]
                 itake[pe] += 1
                 seen[pe] += 1
                 events[IFMAP_TAKEN] += 1
                 moved = True
             # Filter words of this pass into their spad.
-            for _ in range(micro[NET_F]):
+            for _ in range(net_f):
                 if fput[pe] == ftake[pe] or loaded[pe] == S * Q * P:
                     break
-                filter_spad[pe, loaded[pe]] = ffifo[pe, ftake[pe] % depth_f]
+                filter_spad[pe, loaded[pe]] = ffifo[pe, ftake[pe] & mask_f]
                 ftake[pe] += 1
                 loaded[pe] += 1
                 events[FILTER_TAKEN] += 1
@@ -202,21 +425,20 @@ def run_pass(ifmap, filt, psums, row_of, p, q, V, dilation, F, repeats, micro,
                 place = base + tap * dilation * Q + c
                 last = element == S * Q - 1
                 # With one port to the filter spad, all filters come first.
-                need = S * Q * P if micro[FILTERS_FIRST] else stage[pe] + 1
+                need = S * Q * P if filters_first else stage[pe] + 1
                 fused = last and not bubbles
-                slot = intake[pe] % depth_in
+                slot = intake[pe] & mask_in
                 if loaded[pe] < need:
-                    spent[WAIT_FILTER] += 1
+                    did = WAIT_FILTER
                 elif seen[pe] <= place or (
                         micro[WINDOW_FIRST] and seen[pe] < base + Q * span):
-                    spent[WAIT_IFMAP] += 1
+                    did = WAIT_IFMAP
                 elif fused and (input_[pe] == intake[pe] or inready[pe, slot] > cycle):
-                    spent[WAIT_PSUM_IN] += 1
+                    did = WAIT_PSUM_IN
                 elif fused and output_[pe] - outtake[pe] == depth_out:
-                    spent[WAIT_PSUM_OUT] += 1
+                    did = WAIT_PSUM_OUT
                 else:
-                    moved = True
-                    spent[MAC_CYCLE] += 1
+                    did = MAC_CYCLE
                     value = np.int64(ifmap_spad[pe, place % (Q * span)])
                     events[MACS] += 1
                     if value != 0 or not micro[GATING]:
@@ -229,182 +451,181 @@ def run_pass(ifmap, filt, psums, row_of, p, q, V, dilation, F, repeats, micro,
                         events[PSUM_WRITES] += 1
                         psum_spad[pe, f] = add16(before, product, micro[SATURATE])
                         valid[pe, f] = True
-                    if fused:
-                        own = np.int64(psum_spad[pe, f]) if valid[pe, f] else 0
-                        outfifo[pe, output_[pe] % depth_out] = add16(
-                            own, np.int64(infifo[pe, intake[pe] % depth_in]),
-                            micro[SATURATE])
-                        valid[pe, f] = False
-                        intake[pe] += 1
-                        output_[pe] += 1
                     stage[pe] += 1
                     if stage[pe] == P * Q * S:
                         stage[pe] = 0
                         state[pe] = ACCUMULATE
-                        if not bubbles:
-                            advance(pe, window, image, again, loaded, state, stage,
-                                    seen, F, images, repeats, V, Q, micro)
             elif state[pe] == ACCUMULATE:
-                slot = intake[pe] % depth_in
+                f, fused = stage[pe], True
+                slot = intake[pe] & mask_in
                 if input_[pe] == intake[pe] or inready[pe, slot] > cycle:
-                    spent[WAIT_PSUM_IN] += 1
+                    did = WAIT_PSUM_IN
                 elif output_[pe] - outtake[pe] == depth_out:
-                    spent[WAIT_PSUM_OUT] += 1
+                    did = WAIT_PSUM_OUT
                 else:
-                    moved = True
-                    spent[ACCUMULATING] += 1
-                    f = stage[pe]
-                    own = np.int64(psum_spad[pe, f]) if valid[pe, f] else 0
-                    outfifo[pe, output_[pe] % depth_out] = add16(
-                        own, np.int64(infifo[pe, slot]), micro[SATURATE])
-                    valid[pe, f] = False
-                    intake[pe] += 1
-                    output_[pe] += 1
+                    did = ACCUMULATING
                     stage[pe] += 1
-                    if stage[pe] == P:
-                        stage[pe] = 0
-                        advance(pe, window, image, again, loaded, state, stage, seen,
-                                F, images, repeats, V, Q, micro)
             else:
-                moved = True
-                spent[SHIFTING] += 1
+                fused = False
+                did = SHIFTING
                 stage[pe] -= 1
                 if stage[pe] <= 0:
                     stage[pe] = 0
                     if state[pe] == GAP:
                         seen[pe] = 0
                     state[pe] = PROCESS
-        # Filter network: up to four filters' words of one tap to a PE row's columns.
-        first = (f_r * R + f_row) * width + f_t * e
-        count = min(micro[NET_F], own_p[first] - f_p)
-        free = filters_left
-        for pe in range(first, first + e):
-            if fput[pe] - ftake[pe] + count > depth_f:
-                free = False
-        if free:
-            for pe in range(first, first + e):
-                for word in range(count):
-                    ffifo[pe, fput[pe] % depth_f] = filt[
-                        f_t * p + f_p + word, f_r * q + f_c, f_row, f_tap]
-                    fput[pe] += 1
-            events[FILTER_SENT] += count
+            doing[pe] = did
+            spent[did] += 1
+            if did == WAIT_FILTER or did == WAIT_IFMAP or did == WAIT_PSUM_IN or (
+                    did == WAIT_PSUM_OUT):
+                pes_at_end[pe, LATE_WAITS] += output_[pe] > 0
+                continue
             moved = True
-            while filters_left:
-                f_t += 1
-                if f_t == t:
-                    f_t = 0
-                    f_r += 1
-                    if f_r == r:
-                        f_r = 0
-                        f_row += 1
-                        if f_row == R:
-                            f_row = 0
-                            f_p += micro[NET_F]
-                            if f_p >= p:
-                                f_p = 0
-                                f_c += 1
-                                if f_c == q:
-                                    f_c = 0
-                                    f_tap += 1
-                                    if f_tap == S:
-                                        f_tap = 0
-                                        f_pass += 1
-                                        filters_left = f_pass < repeats
-                if (f_t < t - 1 or f_p < last_p) and (f_r < r - 1 or f_c < last_q):
-                    break
-        # Ifmap network: one word a step, to every PE that works on its row.
-        for _ in range(micro[NET_I]):
-            if not ifmaps_left or (micro[FILTERS_FIRST] and f_pass <= i_pass):
-                break
+            if pe_trace is not None and cycle < len(pe_trace) and (
+                    did == MAC_CYCLE and valid[pe, f]):
+                pe_trace[cycle, pe, PSUM_VALUE] = psum_spad[pe, f]
+            if fused:
+                # A filter's window is done: its psum meets the one from below.
+                own = np.int64(psum_spad[pe, f]) if valid[pe, f] else 0
+                place = output_[pe] & mask_out
+                outfifo[pe, place] = add16(own, np.int64(infifo[pe, slot]),
+                                           micro[SATURATE])
+                outready[pe, place] = cycle + 1 + PIPELINE
+                if pe_trace is not None and cycle < len(pe_trace):
+                    pe_trace[cycle, pe, PSUM_VALUE] = outfifo[pe, place]
+                valid[pe, f] = False
+                intake[pe] += 1
+                output_[pe] += 1
+                if f == P - 1:
+                    stage[pe] = 0
+                    next_window(pe, window, image, done, loaded, state, stage, seen, F,
+                                images, V, Q, micro)
+                    if state[pe] == DONE and done[pe] < passes:
+                        # The next pass, unless it has no filters for this PE.
+                        own_p[pe] = plan.own_p[np.int64(done[pe] == passes - 1),
+                                               pe % width]
+                        if own_p[pe] > 0:
+                            begin_image(pe, state, stage, seen, micro)
+        # Filter network: up to four filters' words of one tap to a PE row's columns.
+        here = at[FILTER_NET]
+        if here[PASS] < passes:
+            kind = np.int64(here[PASS] == passes - 1)
+            first, count, f, c, row, tap = plan.filters[kind, here[STEP]]
             free = True
-            for k in range(R):
-                for col in range(e):
-                    if row_of[k, col] == i_row:
-                        for set_t in range(t):
-                            pe = (i_r * R + k) * width + set_t * e + col
-                            if iput[pe] - itake[pe] >= depth_i:
-                                free = False
+            for pe in range(first, first + e):
+                if fput[pe] - ftake[pe] + count > depth_f:
+                    free = False
+            if free:
+                for pe in range(first, first + e):
+                    for word in range(count):
+                        ffifo[pe, fput[pe] & mask_f] = filt[
+                            here[PASS] * in_pass + f + word, c, row, tap]
+                        fput[pe] += 1
+                events[FILTER_SENT] += count
+                moved = True
+                note_use(use[FILTER_NET], cycle)
+                advance_network(here, plan.filter_steps[kind], 1, 1)
+        # Ifmap network: one word a step, to every PE that works on its row.
+        here = at[IFMAP_NET]
+        for _ in range(micro[NET_I]):
+            if here[PASS] == passes or (
+                    filters_first and at[FILTER_NET, PASS] <= here[PASS]):
+                break
+            kind = np.int64(here[PASS] == passes - 1)
+            c, row, first = plan.ifmaps[here[STEP]]
+            free = True
+            for place in range(plan.target_counts[kind, row]):
+                pe = first + plan.targets[row, place]
+                if iput[pe] - itake[pe] >= depth_i:
+                    free = False
             if not free:
                 break
+            if banked:
+                word_at[0] = ((here[IMAGE] * columns + here[TURN])
+                              * plan.ifmaps.shape[0] + here[STEP])
+                moved = True
+                if not rows_at_hand(word_at, 1, micro, 0, micro[IFMAP_BANKS],
+                                    held[IFMAP_NET], used, cycle):
+                    events[BANK_WAITS] += 1
+                    break
             moved = True
             events[IFMAP_SENT] += 1
-            for k in range(R):
-                for col in range(e):
-                    if row_of[k, col] == i_row:
-                        for set_t in range(t):
-                            pe = (i_r * R + k) * width + set_t * e + col
-                            ififo[pe, iput[pe] % depth_i] = ifmap[
-                                i_image, i_r * q + i_q, i_row, i_col]
-                            iput[pe] += 1
-            while ifmaps_left:
-                i_r += 1
-                if i_r == r:
-                    i_r = 0
-                    i_row += 1
-                    if i_row == rows:
-                        i_row = 0
-                        i_q += 1
-                        if i_q == q:
-                            i_q = 0
-                            i_col += 1
-                            if i_col == columns:
-                                i_col = 0
-                                i_image += 1
-                                if i_image == images:
-                                    i_image = 0
-                                    i_pass += 1
-                                    ifmaps_left = i_pass < repeats
-                if i_r < r - 1 or i_q < last_q:
-                    break
+            for place in range(plan.target_counts[kind, row]):
+                pe = first + plan.targets[row, place]
+                ififo[pe, iput[pe] & mask_i] = ifmap[here[IMAGE], c, row, here[TURN]]
+                iput[pe] += 1
+            note_use(use[IFMAP_NET], cycle)
+            advance_network(here, plan.ifmaps.shape[0], columns, images)
         # Psum network: up to four words to the bottom PE of one column.
-        if sends_left:
-            col = s_t * e + s_e
-            count = min(micro[NET_P_IN], own_p[col] - s_p)
-            if input_[col] - intake[col] + count <= depth_in:
+        here = at[PSUM_IN_NET]
+        if here[PASS] < passes:
+            kind = np.int64(here[PASS] == passes - 1)
+            pe, count, f, row = plan.psums_in[kind, here[STEP]]
+            free = input_[pe] - intake[pe] + count <= depth_in
+            if free and banked:
+                first = here[PASS] * images * F * window_words[0] + (
+                    here[IMAGE] * F + here[TURN]) * window_words[kind]
                 for word in range(count):
-                    place = input_[col] % depth_in
-                    infifo[col, place] = psums[s_image, s_t * p + s_p + word, s_e,
-                                               s_window]
-                    inready[col, place] = cycle + 1
-                    input_[col] += 1
+                    word_at[word] = first + plan.place[kind, f + word, row]
+                free = rows_at_hand(word_at, count, micro, micro[IFMAP_BANKS],
+                                    micro[PSUM_BANKS], held[PSUM_IN_NET], used, cycle)
+                events[BANK_WAITS] += not free
+                moved = True
+            if free:
+                for word in range(count):
+                    place = input_[pe] & mask_in
+                    infifo[pe, place] = psums[
+                        here[IMAGE], here[PASS] * in_pass + f + word, row, here[TURN]]
+                    inready[pe, place] = cycle + 1
+                    input_[pe] += 1
                 events[PSUM_SENT] += count
                 moved = True
-                while sends_left:
-                    s_t += 1
-                    if s_t == t:
-                        s_t = 0
-                        s_e += 1
-                        if s_e == e:
-                            s_e = 0
-                            s_p += micro[NET_P_IN]
-                            if s_p >= p:
-                                s_p = 0
-                                s_window += 1
-                                if s_window == F:
-                                    s_window = 0
-                                    s_image += 1
-                                    if s_image == images:
-                                        s_image = 0
-                                        s_pass += 1
-                                        sends_left = s_pass < repeats
-                    if s_t < t - 1 or s_p < last_p:
-                        break
+                note_use(use[PSUM_IN_NET], cycle)
+                advance_network(here, plan.psum_steps[kind, 0], F, images)
+        if pe_trace is not None and cycle < len(pe_trace):
+            for net, sent in ((IFMAP_NET, IFMAP_SENT), (FILTER_NET, FILTER_SENT),
+                              (PSUM_IN_NET, PSUM_SENT), (LOCAL_NET, PSUM_HOPS),
+                              (PSUM_OUT_NET, PSUM_OUT)):
+                net_trace[cycle, net, WORDS] += events[sent]
+                if net != LOCAL_NET and net_trace[cycle, net, WORDS] > 0:
+                    # Ifmaps may be let go by a filter of the same cycle.
+                    net_trace[cycle, net, OFFERED] = 1
+                    net_trace[cycle, net, CARRIED] = 1
+            for pe in range(pes):
+                now_pe = pe_trace[cycle, pe]
+                now_pe[DOING] = doing[pe]
+                now_pe[IN_FILTER_FIFO] = fput[pe] - ftake[pe]
+                now_pe[IN_IFMAP_FIFO] = iput[pe] - itake[pe]
+                now_pe[IN_PSUM_IN_FIFO] = input_[pe] - intake[pe]
+                now_pe[IN_PSUM_OUT_FIFO] = output_[pe] - outtake[pe]
         cycle += 1
         idle = 0 if moved else idle + 1
         if idle > micro[PATIENCE]:
-            return -1
-    left = 0
+            cycle = -1
+            break
     for pe in range(pes):
-        left += (iput[pe] - itake[pe] + fput[pe] - ftake[pe] + input_[pe] - intake[pe]
-                 + output_[pe] - outtake[pe])
-    events[LEFT_OVER] = left
+        pes_at_end[pe, DOING] = doing[pe]
+        pes_at_end[pe, IN_FILTER_FIFO] = fput[pe] - ftake[pe]
+        pes_at_end[pe, IN_IFMAP_FIFO] = iput[pe] - itake[pe]
+        pes_at_end[pe, IN_PSUM_IN_FIFO] = input_[pe] - intake[pe]
+        pes_at_end[pe, IN_PSUM_OUT_FIFO] = output_[pe] - outtake[pe]
+    events[LEFT_OVER] = pes_at_end[:, IN_FILTER_FIFO:LATE_WAITS].sum()
     return cycle
 
 
 @njit(cache=True)
-def advance(pe, window, image, again, loaded, state, stage, seen, F, images, repeats, V,
-            Q, micro):
-    """What follows a window's last psum: the shift, the next image or pass, the end."""
+def note_use(use, cycle):
+    """A network carried something in this cycle."""
+    if use[USES] == 0:
+        use[FIRST_USE] = cycle
+    use[LAST_USE] = cycle
+    use[USES] += 1
+
+
+@njit(cache=True)
+def next_window(pe, window, image, done, loaded, state, stage, seen, F, images, V, Q,
+                micro):
+    """What follows a window's last psum: the shift, the next image, or the end."""
     window[pe] += 1
     if window[pe] < F:
         state[pe] = STRIDE if micro[STRIDE_CYCLES] else PROCESS
@@ -412,13 +633,18 @@ def advance(pe, window, image, again, loaded, state, stage, seen, F, images, rep
         return
     window[pe] = 0
     image[pe] += 1
-    if image[pe] == images:
-        image[pe] = 0
-        again[pe] += 1
-        loaded[pe] = 0          # the spad's filters are used up
-        if again[pe] == repeats:
-            state[pe] = DONE
-            return
+    if image[pe] < images:
+        begin_image(pe, state, stage, seen, micro)
+        return
+    image[pe] = 0
+    done[pe] += 1
+    loaded[pe] = 0          # the spad's filters are used up
+    state[pe] = DONE
+
+
+@njit(cache=True)
+def begin_image(pe, state, stage, seen, micro):
+    """A row of another image: after a gap, if the machine has one."""
     state[pe] = GAP if micro[IMAGE_GAP] else PROCESS
     stage[pe] = micro[IMAGE_GAP]
     if not micro[IMAGE_GAP]:

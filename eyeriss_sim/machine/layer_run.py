@@ -1,6 +1,7 @@
 """A whole layer on the machine: pass after pass, real words in, the real ofmap out."""
 
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 
@@ -9,10 +10,11 @@ from eyeriss_sim.kernels import (
     DRAIN, DRAM, FILL, FILTER, GLB, HOP, IFMAP, NOC, PSUM, R_FULL, READ, RF, S_FULL,
     WRITE)
 from eyeriss_sim.machine import array
+from eyeriss_sim.machine.dram import FmapStream, Phases, phases_of
+from eyeriss_sim.machine.micro import check_machine, micro_architecture
+from eyeriss_sim.machine.passes import step_passes
 from eyeriss_sim.mapping import check_mapping, cut
-
-# Cycles without any movement after which a pass is given up.
-PATIENCE = 10_000
+from eyeriss_sim.strips import ifmap_strips
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,9 +25,14 @@ class LayerRun:
     ----------
     ofmap : int16 ndarray, shape (N, M, E, F)
     accesses : int64 ndarray, shape (4, 3, 5), words
-        [level, kind, direction], as ``counts.py`` defines them, after gating.
+        [level, kind, direction], as ``counts.py`` defines them, after gating and before
+        coding.
     pass_cycles : int64 ndarray, shape (passes,), cycles
-        Of each pass on its own, in the order in which they ran.
+        Of each pass, in the order in which they ran.
+    phases : Phases
+        Cycles by what the chip was doing.
+    ifmap_dram_words, ofmap_dram_words : int
+        16-bit words that crossed the DRAM link, coded as the hardware says.
     macs : int
         Multiply-accumulates, gated ones included.
     """
@@ -33,46 +40,22 @@ class LayerRun:
     ofmap: np.ndarray
     accesses: np.ndarray
     pass_cycles: np.ndarray
+    phases: Phases
+    ifmap_dram_words: int
+    ofmap_dram_words: int
     macs: int
 
 
-def micro_architecture(hardware, shift=0, saturate=False):
-    """The machine's choices as its kernel reads them.
-
-    A psum group collects in the lower PE and is taken up in the upper one; what
-    ``hop_cycles`` has beyond that is latency on the way.
-    """
-    micro = np.zeros(array.MICRO_AXES, np.int64)
-    micro[array.IFMAP_FIFO] = hardware.ifmap_fifo_words
-    micro[array.FILTER_FIFO] = hardware.filter_fifo_words
-    micro[array.PSUM_IN_FIFO] = hardware.psum_in_fifo_words
-    micro[array.PSUM_OUT_FIFO] = hardware.psum_out_fifo_words
-    micro[array.NET_I] = hardware.ifmap_net_words
-    micro[array.NET_F] = hardware.filter_net_words
-    micro[array.NET_P_IN] = hardware.psum_in_net_words
-    micro[array.NET_P_OUT] = hardware.psum_out_net_words
-    micro[array.HOP] = max(1, hardware.hop_cycles - hardware.psum_out_net_words - 1)
-    micro[array.BUBBLES] = hardware.accumulate_bubbles
-    micro[array.STRIDE_CYCLES] = hardware.stride_bubbles
-    micro[array.IMAGE_GAP] = hardware.image_gap_cycles
-    micro[array.FILTERS_FIRST] = hardware.filters_first
-    micro[array.WINDOW_FIRST] = hardware.window_first
-    micro[array.GATING] = hardware.zeros != "dense"
-    micro[array.SHIFT] = shift
-    micro[array.SATURATE] = saturate
-    micro[array.PATIENCE] = PATIENCE
-    return micro
-
-
 def run_layer(layer, hardware, mapping, ifmap, filt, bias=None, shift=0,
-              saturate=False, progress=None):
+              saturate=False, relu=False, first_layer=False, progress=None,
+              on_run=None):
     """Run a layer on real 16-bit words, every pass stepped.
 
     Parameters
     ----------
     layer : ConvLayer
     hardware : Hardware
-        With ``chip`` accounting.
+        With ``chip`` accounting, ``dense`` or ``gate_ifmap``.
     mapping : Mapping
         Legal.
     ifmap : int16 ndarray, shape (N, groups * C, H, W), padding included
@@ -82,8 +65,15 @@ def run_layer(layer, hardware, mapping, ifmap, filt, bias=None, shift=0,
         Lowest bit of the 32-bit product that a psum keeps.
     saturate : bool
         Psums stay at the ends of the 16-bit range instead of wrapping.
+    relu : bool
+        Negative ofmap values leave for DRAM as zeros.
+    first_layer : bool
+        The network's input is not run-length coded (JSSC 2017).
     progress : callable, optional
         Called with the passes done.
+    on_run : callable, optional
+        Called before each run of passes with its ifmap, filters, psums and the row that
+        each PE works on, as ``step_passes`` takes them.
 
     Returns
     -------
@@ -96,6 +86,7 @@ def run_layer(layer, hardware, mapping, ifmap, filt, bias=None, shift=0,
         run no passes, or one that stands still.
     """
     check_machine(hardware)
+    check_zeros(hardware)
     check_mapping(layer, hardware, mapping)
     for kind, tensor, shape in (
             ("ifmap", ifmap, (layer.N, layer.groups * layer.C, layer.H, layer.W)),
@@ -103,108 +94,108 @@ def run_layer(layer, hardware, mapping, ifmap, filt, bias=None, shift=0,
         if tensor.shape != shape or tensor.dtype != np.int16:
             raise ValueError(f"{layer.name}: {kind} must be int16 of shape {shape}, "
                              f"got {tensor.dtype} of shape {tensor.shape}")
-    micro = micro_architecture(hardware, shift, saturate)
-    shape = cut(layer, hardware, mapping.row_segments).shape
-    row_segments = pieces(layer.R, int(shape[R_FULL]))
-    col_segments = pieces(layer.S, int(shape[S_FULL]))
+    micro = micro_architecture(layer, hardware, mapping, shift, saturate)
+    coded = hardware.zeros != "dense" and hardware.fmap_code == "rlc"
+    ifmaps, ofmaps = FmapStream(coded and not first_layer), FmapStream(coded)
     accesses = np.zeros(COUNTS_SHAPE, np.int64)
     ofmap = np.zeros((layer.N, layer.M, layer.E, layer.F), np.int16)
-    cycles, macs = [], 0
-    for group in range(layer.groups):
-        for images in pieces(layer.N, mapping.n):
-            for strip in pieces(layer.E, mapping.e):
-                for loaded in pieces(layer.M_group, mapping.m):
-                    kept = slice(group * layer.M_group + loaded.start,
-                                 group * layer.M_group + loaded.stop)
-                    psums = np.zeros((
-                        images.stop - images.start, kept.stop - kept.start,
-                        strip.stop - strip.start, layer.F), np.int16)
-                    if bias is not None:
-                        psums += bias[None, kept, None, None]
-                    for channels in pieces(layer.C, mapping.q * mapping.r):
-                        glb = load_strip(layer, ifmap, group, images, channels, strip,
-                                         accesses)
-                        for rows in row_segments:
-                            for cols in col_segments:
-                                for filters in pieces(psums.shape[1],
-                                                      mapping.p * mapping.t):
-                                    events = np.zeros(array.EVENT_AXES, np.int64)
-                                    weights = np.ascontiguousarray(
-                                        filt[kept][filters, channels, rows, cols])
-                                    took = run_pass(layer, mapping, glb, weights, psums,
-                                                    filters, strip, rows, cols, micro,
-                                                    events)
-                                    book_pass(accesses, events, weights)
-                                    cycles.append(took)
-                                    macs += int(events[array.MACS])
-                                    if progress is not None:
-                                        progress(len(cycles))
-                    ofmap[images, kept, strip] = psums
-                    accesses[GLB, PSUM, DRAIN] += psums.size
-                    accesses[DRAM, PSUM, WRITE] += psums.size
-    return LayerRun(ofmap, accesses, np.array(cycles, np.int64), macs)
+    cycles, filter_words, macs = [], [], 0
+    for group, images, strip, loaded in blocks(layer, mapping):
+        kept = slice(group * layer.M_group + loaded.start,
+                     group * layer.M_group + loaded.stop)
+        psums = np.zeros((size(images), size(kept), size(strip), layer.F), np.int16)
+        if bias is not None:
+            psums += bias[None, kept, None, None]
+        strip_rows = ifmap_strips(layer, hardware, mapping)[strip.start // mapping.e]
+        for channels in pieces(layer.C, mapping.q * mapping.r):
+            first = group * layer.C
+            glb = ifmaps.carry(ifmap[images, first + channels.start:
+                                     first + channels.stop][:, :, strip_rows])
+            accesses[[DRAM, GLB], IFMAP, [READ, FILL]] += glb.size
+            for rows, cols, filters in sweep(layer, hardware, mapping, size(loaded)):
+                weights = np.ascontiguousarray(
+                    filt[kept][filters, channels, rows, cols])
+                out = np.ascontiguousarray(psums[:, filters])
+                stream, row_of = send(layer, glb, strip_rows, strip, rows, cols)
+                if on_run is not None:
+                    on_run(stream, weights, out, row_of)
+                stepped = step_passes(layer, mapping, stream, weights, out, row_of,
+                                      micro)
+                psums[:, filters] = out
+                book_passes(accesses, stepped.events, weights)
+                cycles.append(stepped.cycles)
+                filter_words += [part.size for part in np.split(
+                    weights, range(mapping.p * mapping.t, len(weights),
+                                   mapping.p * mapping.t))]
+                macs += int(stepped.events[array.MACS])
+                if progress is not None:
+                    progress(len(filter_words))
+        accesses[GLB, PSUM, DRAIN] += psums.size
+        accesses[DRAM, PSUM, WRITE] += psums.size
+        ofmap[images, kept, strip] = ofmaps.carry(
+            np.maximum(psums, 0) if relu else psums)
+    pass_cycles = np.concatenate(cycles)
+    return LayerRun(
+        ofmap, accesses, pass_cycles,
+        phases_of(hardware, pass_cycles, np.array(filter_words), ifmaps.words,
+                  ofmaps.words),
+        ifmaps.words, ofmaps.words, macs)
 
 
-def check_machine(hardware):
-    """Refuse hardware that is only an analysis."""
-    if hardware.accounting != "chip":
-        raise ValueError(f"{hardware.name}: only hardware with accounting = \"chip\" "
-                         f"can be stepped")
+def check_zeros(hardware):
+    """Refuse a handling of zeros that the chip's datapath does not have."""
+    if hardware.zeros == "skip_either":
+        raise ValueError(f"{hardware.name}: the machine has no datapath for zeros = "
+                         f"\"skip_either\"; give dense or gate_ifmap")
+    if hardware.zeros != "dense" and hardware.fmap_code not in ("none", "rlc"):
+        raise ValueError(f"{hardware.name}: the machine has no codec for [zeros] "
+                         f"fmap_code = \"{hardware.fmap_code}\"; give none or rlc")
 
 
-def no_progress(layer, mapping):
-    """Why the machine gave a pass up, in one line."""
-    return (f"{layer.name}: nothing moved for {PATIENCE} cycles of a pass; the FIFOs "
-            f"of [machine] are too shallow for {mapping}")
+def pieces(length, part):
+    """Consecutive slices of ``part``, the last one maybe shorter."""
+    return [slice(start, min(start + part, length)) for start in range(0, length, part)]
 
 
-def pieces(length, size):
-    """Consecutive slices of ``size``, the last one maybe shorter."""
-    return [slice(start, min(start + size, length)) for start in range(0, length, size)]
+def size(piece):
+    """Length of a slice."""
+    return piece.stop - piece.start
 
 
-def load_strip(layer, ifmap, group, images, channels, strip, accesses):
-    """Move a strip from DRAM into the GLB: its rows by their number in the ifmap."""
-    rows = sorted({e * layer.U + k * layer.dilation[0]
-                   for e in range(strip.start, strip.stop) for k in range(layer.R)})
-    first = group * layer.C
-    words = ifmap[images, first + channels.start:first + channels.stop][:, :, rows]
-    accesses[DRAM, IFMAP, READ] += words.size
-    accesses[GLB, IFMAP, FILL] += words.size
-    return dict(zip(rows, range(len(rows)))), words
+def blocks(layer, mapping):
+    """(group, images, strip, filters of the group) of each stay of psums in the GLB."""
+    return product(range(layer.groups), pieces(layer.N, mapping.n),
+                   pieces(layer.E, mapping.e), pieces(layer.M_group, mapping.m))
 
 
-def run_pass(layer, mapping, glb, weights, psums, filters, strip, rows, cols, micro,
-             events):
-    """Set up the array for one pass and step it; returns its cycles."""
-    place_of, words = glb
+def sweep(layer, hardware, mapping, filters):
+    """(filter rows, columns, filters) of the passes over loaded ifmaps.
+
+    Where passes overlap, those that share a piece of the filters' rows and columns are
+    one run: the array is set up for it once.
+    """
+    shape = cut(layer, hardware, mapping.row_segments).shape
+    run = filters if hardware.pass_overlap else mapping.p * mapping.t
+    return product(pieces(layer.R, int(shape[R_FULL])),
+                   pieces(layer.S, int(shape[S_FULL])), pieces(filters, run))
+
+
+def send(layer, glb, strip_rows, strip, rows, cols):
+    """What a pass sends of the ifmaps in the GLB, and the row that each PE works on."""
     needed = np.array([[e * layer.U + k * layer.dilation[0]
                         for e in range(strip.start, strip.stop)]
                        for k in range(rows.start, rows.stop)])
     sent, row_of = np.unique(needed, return_inverse=True)
     first = cols.start * layer.dilation[1]
-    span = (cols.stop - cols.start - 1) * layer.dilation[1] + 1
-    streams = np.ascontiguousarray(
-        words[:, :, [place_of[row] for row in sent.tolist()],
-              first:first + (layer.F - 1) * layer.V + span])
-    out = np.ascontiguousarray(psums[:, filters])
-    cycles = array.run_pass(
-        streams, weights, out, row_of.reshape(needed.shape).astype(np.int64), mapping.p,
-        mapping.q, layer.V, layer.dilation[1], layer.F, 1, micro, events,
-        np.zeros(array.SPENT_AXES, np.int64))
-    if cycles < 0:
-        raise ValueError(no_progress(layer, mapping))
-    if events[array.LEFT_OVER]:
-        raise ValueError(f"{layer.name}: {events[array.LEFT_OVER]} words were left in "
-                         f"FIFOs at the end of a pass")
-    psums[:, filters] = out
-    return cycles
+    span = (size(cols) - 1) * layer.dilation[1] + 1
+    return (np.ascontiguousarray(glb[:, :, np.searchsorted(strip_rows, sent),
+                                     first:first + (layer.F - 1) * layer.V + span]),
+            row_of.reshape(needed.shape))
 
 
-def book_pass(accesses, events, weights):
-    """Add what a pass moved to the accesses of the layer."""
-    accesses[DRAM, FILTER, READ] += weights.size
-    accesses[GLB, FILTER, FILL] += weights.size
+def book_passes(accesses, events, weights):
+    """Add what passes moved to the accesses of the layer."""
+    accesses[[DRAM, GLB], FILTER, [READ, FILL]] += weights.size
     accesses[GLB, FILTER, READ] += events[array.FILTER_SENT]
     accesses[NOC, FILTER, FILL] += events[array.FILTER_SENT]
     accesses[[NOC, RF], FILTER, [READ, FILL]] += events[array.FILTER_TAKEN]

@@ -54,18 +54,31 @@ def access_table(machine, model):
         table.add_column(heading)
     for heading in ("machine", "counting model", "difference"):
         table.add_column(heading, justify="right")
-    for place in np.argwhere((machine != 0) | (model != 0)):
-        level, kind, direction = place
-        ours, theirs = machine[tuple(place)], model[tuple(place)]
-        table.add_row(LEVELS[level], KINDS[kind], DIRECTIONS[direction], f"{ours:,.0f}",
-                      f"{theirs:,.0f}", f"{ours - theirs:,.0f}")
+    for row in access_rows(machine, model):
+        table.add_row(*(f"{value:,}" if isinstance(value, int) else value
+                        for value in row.values()))
     return table
 
 
-def write_json(path, layer, hardware, mapping, timing, cycles):
-    """Timing of a layer: ``{"passes": [{"isolated_cycles": ...}, ...], ...}``."""
+def write_json(path, layer, hardware, mapping, timing, model, run=None):
+    """Write ``{"passes": [{"isolated_cycles": ..., ...}, ...], ...}``.
+
+    Parameters
+    ----------
+    path : str or Path
+        An old file is replaced whole.
+    layer, hardware, mapping
+    timing : LayerTiming
+        Each kind of pass becomes an entry of ``passes``.
+    model : tuple of (Counts, Cycles)
+        The counting model's.
+    run : LayerRun, optional
+        Of functional mode: its accesses, and the cycles of each of its passes.
+    """
+    counts, cycles = model
     content = {
         "layer": layer.name, "hardware": hardware.name, "mapping": asdict(mapping),
+        "mode": "timing" if run is None else "functional",
         "passes": [{**asdict(one.kind), "times": one.times,
                     "isolated_cycles": one.isolated_cycles,
                     "streaming_cycles": one.streaming_cycles,
@@ -73,8 +86,39 @@ def write_json(path, layer, hardware, mapping, timing, cycles):
                     "cycles_by_cause": one.causes} for one in timing.passes],
         "processing_cycles": timing.processing_cycles,
         "fmap_cycles": timing.fmap_cycles,
+        "phases": asdict((timing if run is None else run).phases),
         "counting_model": asdict(cycles),
     }
+    if run is not None:
+        content["cycles_of_each_pass"] = run.pass_cycles.tolist()
+        content["ifmap_dram_words"] = run.ifmap_dram_words
+        content["ofmap_dram_words"] = run.ofmap_dram_words
+        content["macs"] = run.macs
+    if timing.complete:
+        machine = timing.accesses if run is None else run.accesses
+        content["accesses"] = access_rows(machine, counts.accesses)
     with replacing(path) as fresh:
         fresh.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n",
                          encoding="utf-8")
+
+
+def access_rows(machine, model):
+    """Accesses of both that occur, and machine less model, in words.
+
+    Parameters
+    ----------
+    machine, model : int64 ndarray, shape (4, 3, 5)
+
+    Returns
+    -------
+    list of dict
+        level, kind, direction, machine, counting_model, difference.
+    """
+    rows = []
+    for place in np.argwhere((machine != 0) | (model != 0)).tolist():
+        level, kind, direction = place
+        ours, theirs = int(machine[tuple(place)]), int(model[tuple(place)])
+        rows.append({"level": LEVELS[level], "kind": KINDS[kind],
+                     "direction": DIRECTIONS[direction], "machine": ours,
+                     "counting_model": theirs, "difference": ours - theirs})
+    return rows

@@ -3,27 +3,33 @@
 Zeros save no cycle on the chip, so dense random words stand for any.
 """
 
-from collections import Counter
 from dataclasses import dataclass
-from itertools import product
-from math import ceil
 
 import numpy as np
 
-from eyeriss_sim.counts import count
-from eyeriss_sim.kernels import DRAM, IFMAP, PSUM, R_FULL, READ, S_FULL, WRITE
-from eyeriss_sim.machine import array
-from eyeriss_sim.machine.layer_run import (
-    check_machine, micro_architecture, no_progress, pieces)
+from eyeriss_sim.counts import COUNTS_SHAPE, count
+from eyeriss_sim.kernels import (
+    DRAIN, DRAM, FILL, GLB, IFMAP, PSUM, R_FULL, READ, S_FULL, WRITE)
+from eyeriss_sim.machine.dram import Phases, phases_of
+from eyeriss_sim.machine.layer_run import book_passes, pieces, size
+from eyeriss_sim.machine.micro import check_machine, micro_architecture
+from eyeriss_sim.machine.passes import step_passes
 from eyeriss_sim.mapping import check_mapping, cut
 
 CAUSES = ("mac", "wait_filter", "wait_ifmap", "wait_psum_in", "wait_psum_out",
           "accumulate", "shift", "finished")
+# Passes of a run after which one more takes as long as the last: what a pass finds in
+# FIFOs and spads is what the pass before it left there.
+STEADY = 3
 
 
 @dataclass(frozen=True)
 class PassKind:
-    """Passes that are alike: how much of each dimension one works on."""
+    """Passes that are alike: how much of each dimension one works on.
+
+    ``after`` counts the passes, up to three, that run on into it: none but where passes
+    overlap.
+    """
 
     images: int
     rows_out: int
@@ -31,6 +37,7 @@ class PassKind:
     channels: int
     R: int
     S: int
+    after: int
 
 
 @dataclass(frozen=True)
@@ -42,22 +49,28 @@ class PassTiming:
     kind : PassKind
     times : int
         Passes of this kind in the layer.
+    cycles : int
+        That one adds to the layer: isolated, or the increment to those before it.
     isolated_cycles : int
         From its first word on a network to its last psum out.
     streaming_cycles : int
         Steady increment from one such pass to the next when the networks feed on.
     filter_fetch_cycles : int
-        In which the DRAM link brings as many filters for the next pass.
+        In which the DRAM link brings its filters.
     causes : dict
         Share of the isolated cycles, in cycles of an average PE.
+    accesses : int64 ndarray, shape (4, 3, 5), words
+        [level, kind, direction] of one such pass, as ``counts.py`` defines them.
     """
 
     kind: PassKind
     times: int
+    cycles: int
     isolated_cycles: int
     streaming_cycles: int
     filter_fetch_cycles: int
     causes: dict
+    accesses: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -67,46 +80,83 @@ class LayerTiming:
     Parameters
     ----------
     passes : tuple of PassTiming
-    processing_cycles : int
-        Passes one after the other, none before its filters have come from DRAM.
-    fmap_cycles : int
-        Loads of uncoded ifmaps and dumps of uncoded ofmaps; the array stands still.
+    phases : Phases
+        Cycles by what the chip is doing; of the stepped kinds of pass.
     complete : bool
         Whether every kind of pass was stepped.
+    accesses : int64 ndarray, shape (4, 3, 5), words
+        Of the passes stepped, times their number, and of the loads between them.
     """
 
     passes: tuple[PassTiming, ...]
-    processing_cycles: int
-    fmap_cycles: int
+    phases: Phases
     complete: bool
+    accesses: np.ndarray
+
+    @property
+    def processing_cycles(self):
+        """Passes one after the other, none before its filters have come from DRAM."""
+        return self.phases.processing
+
+    @property
+    def fmap_cycles(self):
+        """Loads of ifmaps and dumps of ofmaps; the array stands still."""
+        return self.phases.ifmap_load + self.phases.ofmap_dump
 
 
-def pass_kinds(layer, hardware, mapping):
-    """How many passes of each kind a layer has; a Counter of PassKind."""
+def pass_order(layer, hardware, mapping):
+    """Every pass of one group, in the order in which they run.
+
+    Returns
+    -------
+    kinds : list of PassKind
+    order : int64 ndarray, shape (passes,)
+        Place in ``kinds`` of each pass.
+    """
     shape = cut(layer, hardware, mapping.row_segments).shape
-    sizes = [
-        Counter(size(piece) for piece in pieces(layer.N, mapping.n)),
-        Counter(size(piece) for piece in pieces(layer.E, mapping.e)),
-        Counter(size(piece) for loaded in pieces(layer.M_group, mapping.m)
-                for piece in pieces(size(loaded), mapping.p * mapping.t)),
-        Counter(size(piece) for piece in pieces(layer.C, mapping.q * mapping.r)),
-        Counter(size(piece) for piece in pieces(layer.R, int(shape[R_FULL]))),
-        Counter(size(piece) for piece in pieces(layer.S, int(shape[S_FULL])))]
-    kinds = Counter()
-    for chosen in product(*(counter.items() for counter in sizes)):
-        times = layer.groups
-        for _, number in chosen:
-            times *= number
-        kinds[PassKind(*(length for length, _ in chosen))] += times
-    return kinds
+
+    def sizes(length, part):
+        return [size(piece) for piece in pieces(length, part)]
+
+    def numbered(values):
+        known = list(dict.fromkeys(values))
+        return known, np.array([known.index(value) for value in values])
+
+    def sweep(filters):
+        return [(part, min(place, STEADY) if hardware.pass_overlap else 0)
+                for place, part in enumerate(sizes(filters, mapping.p * mapping.t))]
+
+    images, images_at = numbered(sizes(layer.N, mapping.n))
+    rows_out, rows_out_at = numbered(sizes(layer.E, mapping.e))
+    channels, channels_at = numbered(sizes(layer.C, mapping.q * mapping.r))
+    rows, rows_at = numbered(sizes(layer.R, int(shape[R_FULL])))
+    cols, cols_at = numbered(sizes(layer.S, int(shape[S_FULL])))
+    loads = sizes(layer.M_group, mapping.m)
+    filters = list(dict.fromkeys(one for load in dict.fromkeys(loads)
+                                 for one in sweep(load)))
+    dimensions = (images, rows_out, channels, rows, cols, filters)
+    radix = [len(one) for one in dimensions]
+
+    def of_load(load):
+        filters_at = np.array([filters.index(one) for one in sweep(load)])
+        parts = np.ix_(channels_at, rows_at, cols_at, filters_at)
+        return np.ravel_multi_index(np.broadcast_arrays(*parts), radix[2:]).ravel()
+
+    stay = np.concatenate([np.tile(of_load(loads[0]), len(loads) - 1),
+                           of_load(loads[-1])])
+    parts = np.broadcast_arrays(*np.ix_(images_at, rows_out_at, stay))
+    codes = (parts[0] * radix[1] + parts[1]) * np.prod(radix[2:]) + parts[2]
+    distinct, order = np.unique(codes.ravel(), return_inverse=True)
+    kinds = []
+    for places in zip(*(one.tolist() for one in np.unravel_index(distinct, radix))):
+        i, e, c, R, S, (f, after) = (
+            one[place] for one, place in zip(dimensions, places))
+        kinds.append(PassKind(i, e, f, c, R, S, after))
+    return kinds, order
 
 
-def size(piece):
-    """Length of a slice."""
-    return piece.stop - piece.start
-
-
-def time_layer(layer, hardware, mapping, most_kinds=None):
+def time_layer(layer, hardware, mapping, most_kinds=None, ifmap_words=None,
+               ofmap_words=None, progress=None):
     """Step one pass of each kind.
 
     Parameters
@@ -115,6 +165,10 @@ def time_layer(layer, hardware, mapping, most_kinds=None):
         Legal, on ``chip`` hardware.
     most_kinds : int, optional
         Step only so many kinds, full passes first; the sums are of those.
+    ifmap_words, ofmap_words : int, optional
+        16-bit words that cross the DRAM link; without them those of uncoded fmaps.
+    progress : callable, optional
+        Called with the kinds done and the kinds in all.
 
     Returns
     -------
@@ -127,44 +181,95 @@ def time_layer(layer, hardware, mapping, most_kinds=None):
     """
     check_machine(hardware)
     check_mapping(layer, hardware, mapping)
-    kinds = list(pass_kinds(layer, hardware, mapping).items())
-    timings = tuple(time_pass(layer, hardware, mapping, kind, times)
-                    for kind, times in kinds[:most_kinds])
+    kinds, order = pass_order(layer, hardware, mapping)
+    times = layer.groups * np.bincount(order)
+    stepped = len(kinds[:most_kinds])
+    timings = []
+    for kind, number in zip(kinds[:most_kinds], times):
+        timings.append(time_pass(layer, hardware, mapping, kind, int(number)))
+        if progress is not None:
+            progress(len(timings), stepped)
+    order = np.tile(order[order < stepped], layer.groups)
     dram = count(layer, hardware, mapping).accesses[DRAM]
-    words = int(dram[IFMAP, READ] + dram[PSUM, WRITE])
-    return LayerTiming(
-        timings,
-        sum(one.times * max(one.isolated_cycles, one.filter_fetch_cycles)
-            for one in timings),
-        ceil(words * hardware.cycles_per_dram_word), len(timings) == len(kinds))
+    if ifmap_words is None:
+        ifmap_words = int(dram[IFMAP, READ])
+    if ofmap_words is None:
+        ofmap_words = int(dram[PSUM, WRITE])
+    phases = phases_of(
+        hardware, np.array([one.cycles for one in timings])[order],
+        np.array([filter_words(one.kind) for one in timings])[order], ifmap_words,
+        ofmap_words)
+    accesses = sum((one.times * one.accesses for one in timings),
+                   load_accesses(layer, mapping))
+    return LayerTiming(tuple(timings), phases, stepped == len(kinds), accesses)
+
+
+def filter_words(kind):
+    """Filter words that a pass takes."""
+    return kind.filters * kind.channels * kind.R * kind.S
 
 
 def time_pass(layer, hardware, mapping, kind, times):
-    """One kind of pass alone, and its increment when it follows itself."""
+    """One kind of pass alone, behind those before it, and behind itself."""
+    micro = micro_architecture(layer, hardware, mapping)
+
+    def step(passes, in_pass):
+        words = random_words(
+            layer, kind.images, kind.rows_out, (passes - 1) * in_pass + kind.filters,
+            kind.channels, kind.R, kind.S)
+        return step_passes(layer, mapping, *words, micro, in_pass), words[1]
+
+    alone, filt = step(1, kind.filters)
+    cycles = isolated = int(alone.cycles[0])
+    streaming = int(step(3, kind.filters)[0].cycles[2])
+    if kind.after:
+        cycles = int(step(kind.after + 1, mapping.p * mapping.t)[0].cycles[-1])
+    fetch = phases_of(hardware, np.array([0]), np.array([filter_words(kind)]), 0, 0)
+    shares = {cause: isolated * int(part) / int(alone.spent.sum())
+              for cause, part in zip(CAUSES, alone.spent)}
+    accesses = np.zeros(COUNTS_SHAPE, np.int64)
+    book_passes(accesses, alone.events, filt)
+    return PassTiming(kind, times, cycles, isolated, streaming, fetch.filter_wait,
+                      shares, accesses)
+
+
+def random_words(layer, images, rows_out, filters, channels, R, S):
+    """Dense random words of passes, and which row of the ifmap each PE works on.
+
+    Returns
+    -------
+    ifmap, filt, psums : int16 ndarray
+    row_of : int64 ndarray
+        As ``step_passes`` takes them.
+    """
     rng = np.random.default_rng(0)
 
     def words(*shape):
-        return rng.integers(1, 2**15, shape).astype(np.int16)
+        return rng.integers(1, 2**15, shape, dtype=np.int16)
 
-    needed = np.array([[e * layer.U + k * layer.dilation[0]
-                        for e in range(kind.rows_out)] for k in range(kind.R)])
+    needed = np.array([[e * layer.U + k * layer.dilation[0] for e in range(rows_out)]
+                       for k in range(R)])
     rows, row_of = np.unique(needed, return_inverse=True)
-    columns = (layer.F - 1) * layer.V + (kind.S - 1) * layer.dilation[1] + 1
-    ifmap = words(kind.images, kind.channels, len(rows), columns)
-    filt = words(kind.filters, kind.channels, kind.R, kind.S)
-    psums = np.zeros((kind.images, kind.filters, kind.rows_out, layer.F), np.int16)
-    spent = np.zeros(array.SPENT_AXES, np.int64)
-    cycles = []
-    # Longest first, so that ``spent`` is left as the single pass has it.
-    for repeats in (3, 2, 1):
-        cycles.append(array.run_pass(
-            ifmap, filt, psums, row_of.reshape(needed.shape).astype(np.int64),
-            mapping.p, mapping.q, layer.V, layer.dilation[1], layer.F, repeats,
-            micro_architecture(hardware), np.zeros(array.EVENT_AXES, np.int64), spent))
-        if cycles[-1] < 0:
-            raise ValueError(no_progress(layer, mapping))
-    three, two, one = cycles
-    fetch = filt.size * hardware.cycles_per_dram_word
-    shares = {cause: one * int(part) / int(spent.sum())
-              for cause, part in zip(CAUSES, spent)}
-    return PassTiming(kind, times, int(one), int(three - two), ceil(fetch), shares)
+    columns = (layer.F - 1) * layer.V + (S - 1) * layer.dilation[1] + 1
+    return (words(images, channels, len(rows), columns),
+            words(filters, channels, R, S),
+            np.zeros((images, filters, rows_out, layer.F), np.int16),
+            row_of.reshape(needed.shape))
+
+
+def load_accesses(layer, mapping):
+    """Words that the control moves between passes: strips in, finished ofmaps out.
+
+    Returns
+    -------
+    int64 ndarray, shape (4, 3, 5)
+    """
+    accesses = np.zeros(COUNTS_SHAPE, np.int64)
+    loads = layer.groups * len(pieces(layer.M_group, mapping.m))
+    for strip in pieces(layer.E, mapping.e):
+        rows = {e * layer.U + k * layer.dilation[0]
+                for e in range(strip.start, strip.stop) for k in range(layer.R)}
+        words = loads * layer.N * layer.C * len(rows) * layer.W
+        accesses[[DRAM, GLB], IFMAP, [READ, FILL]] += words
+    accesses[[GLB, DRAM], PSUM, [DRAIN, WRITE]] = layer.ofmap_words
+    return accesses

@@ -1,0 +1,183 @@
+"""The counting model beside the stepped machine, layer by layer, at batch 1.
+
+    python -m benchmarks.machine_vs_model [--hardware H] [--out DIR]
+
+Every layer of AlexNet, VGG-16, ResNet-18 and MobileNetV1 under the mapping that the
+search finds for energy. The machine steps each kind of pass once; cycles are processing
+cycles, fmap loads and dumps left out. Access counts must be equal, word for word.
+"""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from benchmarks.silicon import PALETTE
+from eyeriss_sim import load_hardware
+from eyeriss_sim.atomic import replacing
+from eyeriss_sim.counts import count
+from eyeriss_sim.cycles import count_cycles
+from eyeriss_sim.labels import clip_middle
+from eyeriss_sim.machine.layer_run import check_machine
+from eyeriss_sim.machine.timing import time_layer
+from eyeriss_sim.mapping import shape_key
+from eyeriss_sim.networks import load_zoo
+from eyeriss_sim.search import search
+from eyeriss_sim.zeros import NO_ZEROS
+
+NETWORKS = ("alexnet", "vgg16", "resnet18", "mobilenet_v1")
+
+
+def compare_layer(layer, hardware):
+    """Cycles and accesses of one layer by both.
+
+    Returns
+    -------
+    dict
+        Mapping, passes, kinds of pass, cycles of both and their error, words that all
+        levels move and the sum of their differences.
+    """
+    mapping = search(layer, hardware).mappings[0]
+    counts = count(layer, hardware, mapping)
+    model = count_cycles(layer, hardware, mapping, counts, NO_ZEROS).processing
+    timing = time_layer(layer, hardware, mapping)
+    machine = timing.processing_cycles
+    return {
+        "mapping": " ".join(str(getattr(mapping, letter)) for letter in "mnepqrt"),
+        "passes": counts.passes,
+        "pass_kinds": len(timing.passes),
+        "machine_cycles": machine,
+        "model_cycles": model,
+        "error_percent": 100 * (model / machine - 1),
+        "machine_words": int(timing.accesses.sum()),
+        "model_words": int(counts.accesses.sum()),
+        "words_that_differ": int(np.abs(timing.accesses - counts.accesses).sum()),
+    }
+
+
+def compare(hardware, networks=NETWORKS, progress=lambda layers: layers):
+    """All layers of all networks; layers of one shape are stepped once.
+
+    Returns
+    -------
+    pandas.DataFrame
+        network, layer and the columns of ``compare_layer``.
+    """
+    layers = [(name, layer) for name in networks for layer in load_zoo(name, 1).layers]
+    known = {}
+    rows = []
+    for name, layer in progress(layers):
+        key = shape_key(layer)
+        if key not in known:
+            known[key] = compare_layer(layer, hardware)
+        rows.append({"network": name, "layer": layer.name, **known[key]})
+    return pd.DataFrame(rows)
+
+
+def summarise(table):
+    """Mean and worst absolute error of each network and of all, and of their sums.
+
+    Returns
+    -------
+    pandas.DataFrame
+        layers, mean_percent, worst_percent, worst_layer, sum_percent,
+        layers_of_other_counts; one row a network, the last one of all.
+    """
+    rows = {}
+    groups = [*table.groupby("network", sort=False), ("all", table)]
+    for name, layers in groups:
+        errors = layers.error_percent.abs()
+        total = layers.model_cycles.sum() / layers.machine_cycles.sum()
+        rows[name] = {
+            "layers": len(layers), "mean_percent": errors.mean(),
+            "worst_percent": errors.max(),
+            "worst_layer": layers.layer[errors.idxmax()],
+            "sum_percent": 100 * (total - 1),
+            "layers_of_other_counts": int((layers.words_that_differ > 0).sum())}
+    return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def layer_table(name, table):
+    """The layers of a network, one line each."""
+    out = Table(title=f"{name}: processing cycles, and words that all levels move",
+                title_justify="left", box=None, pad_edge=False)
+    for heading in ("layer", "m n e p q r t", "passes", "machine k", "model k",
+                    "error %", "M words", "differ"):
+        text = heading in ("layer", "m n e p q r t")
+        out.add_column(heading, justify="left" if text else "right", no_wrap=True)
+    for row in table.itertuples():
+        out.add_row(
+            clip_middle(row.layer, 21), row.mapping, f"{row.passes:,}",
+            f"{row.machine_cycles / 1e3:,.1f}", f"{row.model_cycles / 1e3:,.1f}",
+            f"{row.error_percent:+.2f}", f"{row.machine_words / 1e6:,.1f}",
+            f"{row.words_that_differ:,}")
+    return out
+
+
+def summary_table(summary):
+    """One line a network."""
+    out = Table(title="Error of the counting model's cycles, percent of the machine's",
+                title_justify="left", box=None, pad_edge=False)
+    for heading in ("network", "layers", "mean of |error|", "worst", "of the sum",
+                    "other counts"):
+        out.add_column(heading, justify="left" if heading == "network" else "right",
+                       no_wrap=heading == "worst")
+    for name, row in summary.iterrows():
+        out.add_row(name, f"{row.layers}", f"{row.mean_percent:.2f}",
+                    f"{row.worst_percent:.2f} ({row.worst_layer})",
+                    f"{row.sum_percent:+.2f}", f"{row.layers_of_other_counts}")
+    return out
+
+
+def draw(table, hardware):
+    """Error of each layer over the machine's cycles a pass, a mark a network."""
+    from matplotlib.figure import Figure
+    figure = Figure(figsize=(9, 4.5), layout="constrained")
+    panel = figure.subplots()
+    for (name, rows), colour, mark in zip(
+            table.groupby("network", sort=False), PALETTE, "os^D"):
+        panel.scatter(rows.machine_cycles / rows.passes, rows.error_percent, 28,
+                      color=colour, marker=mark, label=name, alpha=0.85)
+    panel.axhline(0, color="black", linewidth=0.8)
+    panel.set_xscale("log")
+    panel.set_xlabel("machine cycles a pass")
+    panel.set_ylabel("model over machine - 1, %")
+    panel.set_title(f"Processing cycles of every layer on {hardware.name}, batch 1: "
+                    f"counting model beside the stepped machine", loc="left",
+                    fontsize=10)
+    panel.spines[["top", "right"]].set_visible(False)
+    panel.legend(frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    return figure
+
+
+def main():
+    """Print the tables, write csv and figure."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--hardware", default="eyeriss_chip", metavar="H")
+    parser.add_argument("--out", default="out", metavar="DIR")
+    args = parser.parse_args()
+    hardware = load_hardware(args.hardware)
+    check_machine(hardware)
+    folder = Path(args.out)
+    folder.mkdir(parents=True, exist_ok=True)
+    console = Console(width=100)
+    table = compare(hardware, progress=lambda layers: track(
+        layers, "layers", console=Console(stderr=True), transient=True))
+    for name, layers in table.groupby("network", sort=False):
+        console.print(layer_table(name, layers))
+        console.print()
+    console.print(summary_table(summarise(table)))
+    name = "machine_vs_model"
+    with replacing(folder / f"{name}.csv") as path:
+        table.assign(hardware=hardware.name).to_csv(path, index=False)
+    with replacing(folder / f"{name}.png") as path:
+        draw(table, hardware).savefig(path, format="png", dpi=130)
+    console.print(f"written: {folder}/{name}.csv and .png")
+
+
+if __name__ == "__main__":
+    main()

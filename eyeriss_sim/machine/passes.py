@@ -1,0 +1,89 @@
+"""Processing passes on the array: set up, stepped, refused when they stand still."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from eyeriss_sim.machine import array
+from eyeriss_sim.machine.schedule import schedule
+from eyeriss_sim.machine.standstill import explain_standstill
+
+
+@dataclass(frozen=True, eq=False)
+class Stepped:
+    """What passes did that ran on into each other.
+
+    Parameters
+    ----------
+    cycles : int64 ndarray, shape (passes,)
+        From the last psum of the pass before, or the start, to the last of its own.
+    events : int64 ndarray, shape (14,)
+        Words and operations, axes as in ``array``.
+    spent : int64 ndarray, shape (8,), PE-cycles
+    use : int64 ndarray, shape (4, 3)
+        First cycle, last cycle and uses of each network.
+    pes : int64 ndarray, shape (PEs, 6)
+        Each PE at the end, axes as in ``array``.
+    """
+
+    cycles: np.ndarray
+    events: np.ndarray
+    spent: np.ndarray
+    use: np.ndarray
+    pes: np.ndarray
+
+
+def step_passes(layer, mapping, ifmap, filt, psums, row_of, micro, in_pass=None,
+                trace=(None, None)):
+    """Step passes over the same ifmaps, each with its share of the filters.
+
+    Parameters
+    ----------
+    layer : ConvLayer
+    mapping : Mapping
+    ifmap : int16 ndarray, shape (images, channels, rows, columns)
+        Rows that some PE needs.
+    filt : int16 ndarray, shape (filters, channels, R, S)
+    psums : int16 ndarray, shape (images, filters, e, F), C order, written
+    row_of : int ndarray, shape (R, e)
+        Row of ``ifmap`` that the PE of a filter row and an ofmap row works on.
+    micro : int64 ndarray, shape (22,)
+    in_pass : int, optional
+        Filters of a pass, p t if not given; the last has what is left.
+    trace : tuple of ndarray, optional
+        As ``array.trace_arrays`` makes them, written.
+
+    Returns
+    -------
+    Stepped
+
+    Raises
+    ------
+    ValueError
+        Nothing moves any more, or words are left in FIFOs.
+    """
+    filters, channels, _, S = filt.shape
+    if in_pass is None:
+        in_pass = mapping.p * mapping.t
+    plan = schedule(tuple(map(tuple, np.asarray(row_of).tolist())), channels, filters,
+                    mapping.p, mapping.q, in_pass, S,
+                    tuple(micro[[array.NET_F, array.NET_P_IN,
+                                 array.NET_P_OUT]].tolist()))
+    passes = -(-filters // in_pass)
+    ends = np.zeros(passes, np.int64)
+    events = np.zeros(array.EVENT_AXES, np.int64)
+    spent = np.zeros(array.SPENT_AXES, np.int64)
+    at = np.zeros((array.NETWORKS, 4), np.int64)
+    use = np.zeros((array.NETWORKS, 3), np.int64)
+    pes = np.zeros((plan.own_q.size * plan.own_p.shape[1], array.PE_AXES), np.int64)
+    cycles = array.run_pass(
+        ifmap, filt, psums, plan, mapping.p, mapping.q, in_pass, layer.V,
+        layer.dilation[1], layer.F, micro, events, spent, ends, at, use,
+        pes, *trace)
+    if cycles < 0:
+        raise ValueError(explain_standstill(layer, mapping, micro, plan, passes, at,
+                                            pes))
+    if events[array.LEFT_OVER]:
+        raise ValueError(f"{layer.name}: {events[array.LEFT_OVER]} words were left in "
+                         f"FIFOs at the end of a pass")
+    return Stepped(np.diff(ends, prepend=0), events, spent, use, pes)

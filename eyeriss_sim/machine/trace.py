@@ -1,0 +1,118 @@
+"""What every PE and network does in each cycle of a layer's first passes."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from eyeriss_sim.machine import array
+from eyeriss_sim.machine.layer_run import blocks, pieces, size, sweep
+from eyeriss_sim.machine.micro import micro_architecture
+from eyeriss_sim.machine.passes import step_passes
+from eyeriss_sim.machine.timing import random_words
+
+# Some 12 bytes each: what is recorded of a run of passes stays within 240 MB.
+MOST_PE_CYCLES = 20_000_000
+
+
+@dataclass(frozen=True, eq=False)
+class PassTrace:
+    """One pass, cycle by cycle: from the last psum of the pass before to its own.
+
+    Parameters
+    ----------
+    pes : int16 ndarray, shape (recorded cycles, rows, columns, 6)
+        PEs as the mapping sets them up, not where the array folds them; the bottom row
+        first. The last axis is that of ``array.DOING`` and its like.
+    networks : int32 ndarray, shape (recorded cycles, 5, 4 + words)
+        Axes as ``array.IFMAP_NET`` and ``array.OFFERED`` and their like.
+    cycles : int
+        Of the whole pass.
+    micro : int64 ndarray, shape (22,)
+        The machine's choices, FIFO depths and network widths among them.
+    """
+
+    pes: np.ndarray
+    networks: np.ndarray
+    cycles: int
+    micro: np.ndarray
+
+
+class PassRecorder:
+    """Records the first passes of a layer; ``run_layer`` takes it as ``on_run``.
+
+    Parameters
+    ----------
+    layer, hardware, mapping
+        Legal, on ``chip`` hardware.
+    most_passes : int
+
+    Attributes
+    ----------
+    passes : list of PassTrace
+    """
+
+    def __init__(self, layer, hardware, mapping, most_passes):
+        self.layer, self.mapping = layer, mapping
+        self.micro = micro_architecture(layer, hardware, mapping)
+        self.most_passes = most_passes
+        self.passes = []
+
+    def __call__(self, ifmap, filt, psums, row_of):
+        """Record the passes of one more run, unless there are enough."""
+        wanted = self.most_passes - len(self.passes)
+        if wanted == 0:
+            return
+        # Stepped twice: the first time tells how long the passes are.
+        stepped = self._step(ifmap, filt, psums, row_of)
+        ends = np.cumsum(stepped.cycles)[:wanted].tolist()
+        R, e = row_of.shape
+        filters = min(len(filt), self.mapping.p * self.mapping.t)
+        height = -(-filt.shape[1] // self.mapping.q) * R
+        width = -(-filters // self.mapping.p) * e
+        recorded = min(ends[-1], max(1, MOST_PE_CYCLES // (height * width)))
+        pes, networks = array.trace_arrays(recorded, height * width, self.micro)
+        self._step(ifmap, filt, psums, row_of, (pes, networks))
+        pes = pes.reshape(recorded, height, width, array.PE_TRACE_AXES)
+        start = 0
+        for end in ends:
+            if start < recorded:
+                part = slice(start, end)
+                self.passes.append(PassTrace(pes[part], networks[part], end - start,
+                                             self.micro))
+            start = end
+        if recorded < ends[-1]:
+            self.most_passes = len(self.passes)     # what follows would leave a gap
+
+    def _step(self, ifmap, filt, psums, row_of, trace=(None, None)):
+        # A copy: the run itself is yet to come.
+        return step_passes(self.layer, self.mapping, ifmap, filt, psums.copy(), row_of,
+                           self.micro, trace=trace)
+
+
+def record_passes(layer, hardware, mapping, most_passes):
+    """The first passes of a layer on dense random words, as timing mode steps them.
+
+    Returns
+    -------
+    list of PassTrace
+    """
+    recorder = PassRecorder(layer, hardware, mapping, most_passes)
+    for sizes in runs(layer, hardware, mapping):
+        recorder(*random_words(layer, *sizes))
+        if len(recorder.passes) == recorder.most_passes:
+            break
+    return recorder.passes
+
+
+def runs(layer, hardware, mapping):
+    """Sizes of each run of passes, in the order in which they are stepped.
+
+    Yields
+    ------
+    tuple of int
+        Images, ofmap rows, filters, channels, R, S.
+    """
+    for _, images, strip, loaded in blocks(layer, mapping):
+        for channels in pieces(layer.C, mapping.q * mapping.r):
+            for rows, cols, filters in sweep(layer, hardware, mapping, size(loaded)):
+                yield tuple(map(size, (images, strip, filters, channels, rows, cols)))

@@ -1,0 +1,287 @@
+"""The commands of sweeps: ``sweep``, ``pareto`` and ``heatmap``."""
+
+import argparse
+import time
+from pathlib import Path
+
+from eyeriss_sim.search import OBJECTIVES
+from eyeriss_sim.sweep.axes import BATCH
+from eyeriss_sim.terminal import (
+    announced_compilation, progress, shape, whole_number)
+
+MOST_LISTED = 40
+FIGURE_FORMATS = (".png", ".svg", ".pdf")
+# Rows named at the end of a sweep: the least of each.
+OF_INTEREST = ("total_uJ", "total_ms", "area_mm2")
+
+
+def setting(text):
+    """An option that varies a field: rows=8:32:4."""
+    name, equals, values = text.partition("=")
+    if not equals or not name.strip():
+        raise argparse.ArgumentTypeError(
+            f"must be FIELD=VALUES, as in rows=8:32:4, got {text!r}")
+    return name.strip(), values
+
+
+def add_sweep(commands):
+    """``sweep [SPEC.toml]``: many machines x networks."""
+    cmd = commands.add_parser(
+        "sweep", help="many machines x networks, into one Parquet dataset",
+        epilog="options add to what SPEC.toml says, or replace it")
+    cmd.add_argument("spec", nargs="?", metavar="SPEC.toml",
+                     help="hardware, networks, [set], [sample], [constraints]")
+    cmd.add_argument("--set", type=setting, action="append", default=[],
+                     metavar="FIELD=VALUES", dest="axes",
+                     help="vary a hardware field or the batch: rows=8:32:4, "
+                          "cols=8:64:x2, glb_KB=32,64,108")
+    cmd.add_argument("--network", action="append", default=[], dest="networks",
+                     metavar="NETWORK",
+                     help="run this one; may be repeated")
+    cmd.add_argument("--batch", metavar="N,...", help="short for --set batch=N,...")
+    cmd.add_argument("--input", type=shape, metavar="N,C,H,W",
+                     help="input shape of torch modules")
+    cmd.add_argument("--hardware", metavar="H",
+                     help="start from this preset or .toml (default: eyeriss_chip)")
+    cmd.add_argument("--objective", choices=OBJECTIVES,
+                     help="what each search minimises (default: energy)")
+    cmd.add_argument("--sample", type=whole_number, metavar="K",
+                     help="draw K points of the cross product")
+    cmd.add_argument("--sampling", choices=("sobol", "random"),
+                     help="how to draw them (default: sobol)")
+    cmd.add_argument("--seed", type=int, metavar="S", help="of the sample (default: 0)")
+    cmd.add_argument("--equal-storage-area", metavar="H|MM2",
+                     help="the GLB gets what the RFs leave of a hardware's storage "
+                          "area (ISCA 2016, Eq. 2), or of so many mm2")
+    cmd.add_argument("--equal-area", metavar="H|MM2",
+                     help="the same with the area of the PEs")
+    cmd.add_argument("--max-area", metavar="MM2", help="refuse larger machines")
+    cmd.add_argument("--max-power", metavar="MW",
+                     help="refuse machines whose chip takes more")
+    cmd.add_argument("--layers", action="store_true", default=None,
+                     help="a row for each layer as well")
+    cmd.add_argument("--out", metavar="RESULTS",
+                     help="folder of the dataset (default: SPEC-sweep, or sweep)")
+    cmd.add_argument("--jobs", type=whole_number, metavar="J",
+                     help="processes (default: one for each core)")
+    cmd.add_argument("--scheduler", metavar="tcp://HOST:PORT",
+                     help="run on the workers of this Dask scheduler")
+    cmd.add_argument("--resume", action=argparse.BooleanOptionalAction, default=True,
+                     help="go on with results that are there (default: yes)")
+    cmd.set_defaults(action=run_sweep_command)
+
+
+def run_sweep_command(args):
+    from eyeriss_sim.report import make_console
+    from eyeriss_sim.sweep.evaluate import evaluate_base
+    from eyeriss_sim.sweep.run import run_sweep
+    spec = spec_of(args)
+    folder = args.out or (f"{Path(args.spec).stem}-sweep" if args.spec else "sweep")
+    with announced_compilation():
+        evaluate_base(spec)
+    start = time.monotonic()
+    with progress("points") as show:
+        ran = run_sweep(spec, folder, args.jobs, args.scheduler, args.resume, show)
+    took = time.monotonic() - start
+    networks = ", ".join(spec.names)
+    console = make_console()
+    said = f"{spec.points:,} points x {networks} in {folder}"
+    if ran:
+        said += f"; {ran:,} run now in {took:.1f} s, {ran / took:,.0f} a second"
+    else:
+        said += "; nothing was left to run"
+    console.print(said)
+    print_best(folder, spec, console)
+
+
+def spec_of(args):
+    """The Spec that file and options ask for."""
+    from eyeriss_sim.sweep.spec import make_spec, read_spec
+    tables = read_spec(args.spec) if args.spec else {}
+    axes = dict(tables.get("set", {}))
+    axes.update(args.axes)
+    if args.batch is not None:
+        axes[BATCH] = args.batch
+    sample = dict(tables.get("sample", {}))
+    for key, value in (("points", args.sample), ("method", args.sampling),
+                       ("seed", args.seed)):
+        if value is not None:
+            sample[key] = value
+    constraints = dict(tables.get("constraints", {}))
+    for key, value in (("equal_storage_area", args.equal_storage_area),
+                       ("equal_area", args.equal_area),
+                       ("max_area_mm2", args.max_area),
+                       ("max_power_mW", args.max_power)):
+        if value is not None:
+            constraints[key] = value
+    return make_spec(
+        args.networks or tables.get("networks"), axes,
+        args.hardware or tables.get("hardware", "eyeriss_chip"),
+        objective=args.objective or tables.get("objective", "energy"),
+        sample=sample, constraints=constraints,
+        layers=tables.get("layers", False) if args.layers is None else args.layers,
+        input_shape=args.input or tables.get("input_shape"))
+
+
+def print_best(folder, spec, console):
+    """The points with the least energy, time and area, beside the chip's own."""
+    from eyeriss_sim.sweep.front import read_points
+    batch = min(batch for _, batch in spec.networks)
+    try:
+        points = read_points(folder, OF_INTEREST, batch=batch)
+    except ValueError as problem:
+        console.print(str(problem))
+        return
+    rows = [(f"least {column}", points.table.loc[points.table[column].idxmin()])
+            for column in OF_INTEREST]
+    if points.base is not None:
+        rows.append((points.hardware, points.base))
+    console.print(f"{' + '.join(points.networks)}, batch {batch}:")
+    print_rows(points, rows, OF_INTEREST, console)
+    print_refused(points, console)
+
+
+def print_refused(points, console):
+    """How many points have a reason instead of figures, and the first reason."""
+    if len(points.refused):
+        console.print(f"{len(points.refused):,} points have a reason instead; the "
+                      f"first: {points.refused.reason.iloc[0]}")
+
+
+def print_rows(points, rows, figures, console):
+    """A table of (name, point): fields, then figures in four digits."""
+    from rich import box
+    from rich.table import Table
+    table = Table(box=box.SIMPLE, padding=(0, 1), pad_edge=False, show_edge=False)
+    named = any(name for name, _ in rows)
+    if named:
+        table.add_column("")
+    for column in (*points.fields, *figures):
+        table.add_column(column.replace(".", ".\n"), justify="right", overflow="fold")
+    for name, row in rows:
+        cells = [str(row[field]) if isinstance(row[field], str) or row[field] is None
+                 else f"{row[field]:g}" for field in points.fields]
+        cells += [f"{row[column]:,.4g}" if abs(row[column]) < 1e4
+                  else f"{row[column]:,.0f}" for column in figures]
+        table.add_row(*([name] if named else []), *cells)
+    console.print(table)
+
+
+def add_reading_options(cmd, default):
+    """What commands that read a sweep have in common."""
+    cmd.add_argument("results", metavar="RESULTS", help="folder of a sweep")
+    cmd.add_argument("--network", help="one of the sweep's (default: all, added up)")
+    cmd.add_argument("--batch", type=whole_number, metavar="N",
+                     help="one of the sweep's batches")
+    cmd.add_argument("--out", metavar="FILE", action="append", default=[],
+                     help=f"figure, .png .svg .pdf, or .csv (default: {default})")
+
+
+def add_pareto(commands):
+    """``pareto RESULTS``: the points that nobody beats."""
+    cmd = commands.add_parser(
+        "pareto", help="the Pareto front of a sweep as table and figure")
+    add_reading_options(cmd, "RESULTS-pareto.png")
+    cmd.add_argument("--x", default="total_uJ", metavar="COLUMN",
+                     help="a figure (default: total_uJ)")
+    cmd.add_argument("--y", default="total_ms", metavar="COLUMN",
+                     help="another (default: total_ms)")
+    cmd.add_argument("--area", action="store_true",
+                     help="area_mm2 counts too: a front of three figures")
+    cmd.set_defaults(action=run_pareto)
+
+
+def run_pareto(args):
+    from eyeriss_sim.report import make_console
+    from eyeriss_sim.sweep.front import pareto_front, read_points
+    outs = outputs(args, "pareto")
+    figures = [args.x, args.y, *(["area_mm2"] if args.area else [])]
+    if len(set(figures)) < len(figures):
+        raise ValueError(f"a front has different figures, got {', '.join(figures)}")
+    points = read_points(args.results, figures, args.network, args.batch)
+    front = pareto_front(points.table, figures)
+    for path in outs:
+        if path.suffix == ".csv":
+            write_csv(front, path)
+        else:
+            from eyeriss_sim.plots import save_figure
+            from eyeriss_sim.sweep.figures import front_figure
+            save_figure(front_figure(points, front, args.x, args.y, args.area), path)
+    console = make_console()
+    console.print(f"{points.title}: {len(front):,} of {len(points.table):,} points "
+                  f"are on the front")
+    rows = [("", row) for _, row in front.head(MOST_LISTED).iterrows()]
+    if points.base is not None:
+        rows.append((points.hardware, points.base))
+    print_rows(points, rows, figures, console)
+    if len(front) > MOST_LISTED:
+        console.print(f"{len(front) - MOST_LISTED} more; all with --out front.csv")
+    close_reading(points, outs, console)
+
+
+def add_heatmap(commands):
+    """``heatmap RESULTS``: one figure over two fields."""
+    cmd = commands.add_parser(
+        "heatmap", help="a figure of a sweep over two of its fields")
+    add_reading_options(cmd, "RESULTS-heatmap.png")
+    cmd.add_argument("--x", default="cols", metavar="FIELD", help="(default: cols)")
+    cmd.add_argument("--y", default="rows", metavar="FIELD", help="(default: rows)")
+    cmd.add_argument("--value", default="total_uJ", metavar="COLUMN",
+                     help="a figure (default: total_uJ)")
+    cmd.set_defaults(action=run_heatmap)
+
+
+def run_heatmap(args):
+    from eyeriss_sim.report import make_console
+    from eyeriss_sim.sweep.front import BETTER_LARGE, best_over, read_points
+    outs = outputs(args, "heatmap")
+    points = read_points(args.results, [args.value], args.network, args.batch)
+    best, asked = best_over(points, args.x, args.y, args.value)
+    for path in outs:
+        if path.suffix == ".csv":
+            write_csv(best.reset_index(), path)
+        else:
+            from eyeriss_sim.plots import save_figure
+            from eyeriss_sim.sweep.figures import heatmap_figure
+            save_figure(heatmap_figure(points, best, asked, args.value), path)
+    console = make_console()
+    console.print(f"{points.title}: {args.value} over {args.x} and {args.y}")
+    column = points.table[args.value]
+    large = args.value in BETTER_LARGE
+    rows = [("best", points.table.loc[column.idxmax() if large else column.idxmin()]),
+            ("worst", points.table.loc[column.idxmin() if large else column.idxmax()])]
+    if points.base is not None:
+        rows.append((points.hardware, points.base))
+    print_rows(points, rows, [args.value], console)
+    close_reading(points, outs, console)
+
+
+def close_reading(points, outs, console):
+    """What every reader of a figure should know, and where it is."""
+    print_refused(points, console)
+    if not points.complete:
+        console.print("the sweep is not complete; run its command again to go on")
+    console.print(f"written: {', '.join(map(str, outs))}", soft_wrap=True)
+
+
+def outputs(args, kind):
+    """Checked paths to write to, before any work is done."""
+    folder = Path(args.results)
+    paths = [Path(path) for path in args.out] or [
+        folder.with_name(f"{folder.resolve().name}-{kind}.png")]
+    for path in paths:
+        if path.suffix.lower() not in (*FIGURE_FORMATS, ".csv"):
+            raise ValueError(f"{path}: no format for {path.suffix!r}; use "
+                             + ", ".join((*FIGURE_FORMATS, ".csv")))
+        if path.is_dir() or not path.parent.is_dir():
+            raise ValueError(f"{path}: there is no folder {path.parent}; create it "
+                             f"first" if not path.parent.is_dir() else
+                             f"{path} is a folder; name a file in it")
+    return paths
+
+
+def write_csv(table, path):
+    """Write a table; an old file is replaced whole."""
+    from eyeriss_sim.atomic import replacing
+    with replacing(path) as fresh:
+        table.to_csv(fresh, index=False, lineterminator="\n")

@@ -1,0 +1,190 @@
+"""The folder of a sweep: one Parquet file a chunk, each there whole or not at all.
+
+    RESULTS/part-000000.parquet     rows of the first chunk, and so on: the dataset
+    RESULTS/_sweep.json             what the sweep is; readers of Parquet skip _ and .
+    RESULTS/_base.parquet           rows of the hardware that the sweep starts from
+    RESULTS/_lock                   held while a sweep writes
+
+A chunk is done if its file is there: files come into being by a rename, so that a kill
+at any moment costs the chunks in flight and nothing else.
+"""
+
+import json
+from contextlib import contextmanager
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.dataset
+import pyarrow.parquet
+from filelock import FileLock, Timeout
+
+from eyeriss_sim.atomic import TEMPORARY, replacing
+
+SPEC, BASE, LOCK = "_sweep.json", "_base.parquet", "_lock"
+MOST_SHOWN = 60
+
+
+@contextmanager
+def opened(folder, spec, resume=True):
+    """The results of a sweep, new or to be gone on with; nobody else writes meanwhile.
+
+    Parameters
+    ----------
+    folder : str or Path
+        Made if it isn't there.
+    spec : Spec
+    resume : bool
+        False refuses a folder that has results.
+
+    Yields
+    ------
+    Results
+
+    Raises
+    ------
+    ValueError
+        The folder is of another sweep (the difference is named), holds something else,
+        or is being written to.
+    OSError
+    """
+    folder = Path(folder)
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"{folder} is a file; name a folder for the results")
+    described = spec.described()
+    if folder.exists() and not (folder / SPEC).exists():
+        others = [entry.name for entry in folder.iterdir()
+                  if entry.name != LOCK and not entry.match(TEMPORARY)]
+        if others:
+            raise ValueError(f"{folder} holds no sweep, but {min(others)}; name a new "
+                             f"folder for the results")
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / LOCK)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise ValueError(f"{folder}: another sweep is writing there; wait for it, or "
+                         f"name another folder") from None
+    try:
+        # What a killed sweep was writing; its lock is gone, so nobody is.
+        for left in folder.glob(TEMPORARY):
+            left.unlink(missing_ok=True)
+        if (folder / SPEC).exists():
+            if not resume:
+                raise ValueError(f"{folder} has results; name another folder, or leave "
+                                 f"--no-resume out to go on with them")
+            _check_same(folder, described)
+        else:
+            with replacing(folder / SPEC) as fresh:
+                fresh.write_text(json.dumps(described, indent=1) + "\n", "utf-8")
+        yield Results(folder, spec)
+    finally:
+        lock.release()
+
+
+class Results:
+    """The dataset of one sweep, chunk by chunk.
+
+    Parameters
+    ----------
+    folder : Path
+    spec : Spec
+    """
+
+    def __init__(self, folder, spec):
+        self.folder, self.spec = folder, spec
+
+    def path(self, chunk):
+        """The file of a chunk."""
+        return self.folder / f"part-{chunk:06d}.parquet"
+
+    def missing(self):
+        """Chunks that are still to be run, ascending; what can't be read is one."""
+        present = {entry.name for entry in self.folder.iterdir()}
+        return [chunk for chunk in range(self.spec.chunks)
+                if self.path(chunk).name not in present or not self._whole(chunk)]
+
+    def _whole(self, chunk):
+        """Whether a chunk's file can be read and has all rows: disks fail."""
+        try:
+            rows = pa.parquet.read_metadata(self.path(chunk)).num_rows
+        except (pa.ArrowInvalid, OSError):
+            return False
+        return rows == self.spec.rows_of(chunk)
+
+    def write(self, chunk, table):
+        """Add the rows of a chunk."""
+        self._write(self.path(chunk), table)
+
+    def write_base(self, table):
+        """Note the rows of the hardware that the sweep starts from."""
+        self._write(self.folder / BASE, table)
+
+    def _write(self, path, table):
+        with replacing(path) as fresh:
+            pa.parquet.write_table(table, fresh)
+
+
+def _check_same(folder, described):
+    """Refuse to mix two sweeps; names the first difference."""
+    there = read_description(folder)
+    here = json.loads(json.dumps(described))
+    for key in {**there, **here}:
+        if there.get(key) != here.get(key):
+            raise ValueError(
+                f"{folder} is of another sweep: {key} is {_short(there.get(key))} "
+                f"there and {_short(here.get(key))} here; name another folder")
+
+
+def _short(value):
+    text = json.dumps(value)
+    return text if len(text) <= MOST_SHOWN else text[:MOST_SHOWN - 4] + " ..."
+
+
+def read_description(folder):
+    """What the sweep in a folder is: ``Spec.described()``.
+
+    Raises
+    ------
+    ValueError
+        There is no sweep.
+    """
+    path = Path(folder) / SPEC
+    if not path.is_file():
+        raise ValueError(f"{folder} holds no results of a sweep; make them with "
+                         f"eyeriss-sim sweep")
+    try:
+        return json.loads(path.read_text("utf-8"))
+    except ValueError as problem:
+        raise ValueError(f"{path}: can't be read: {problem}") from None
+
+
+def read_results(folder, columns=None, where=None):
+    """Rows of a sweep, in the order of its points.
+
+    Parameters
+    ----------
+    folder : str or Path
+    columns : list of str, optional
+        All unless given.
+    where : pyarrow.dataset.Expression, optional
+        Rows to read; all unless given.
+
+    Returns
+    -------
+    pandas.DataFrame
+
+    Raises
+    ------
+    ValueError
+        No sweep is there, or it has no rows yet.
+    """
+    read_description(folder)
+    parts = sorted(Path(folder).glob("part-*.parquet"))
+    if not parts:
+        raise ValueError(f"{folder} has no rows yet; run its sweep first")
+    return pa.dataset.dataset(parts).to_table(columns, where).to_pandas()
+
+
+def read_base(folder):
+    """Rows of the hardware that a sweep started from, as a DataFrame."""
+    return pa.parquet.read_table(Path(folder) / BASE).to_pandas()

@@ -1,0 +1,249 @@
+"""The rows of a chunk of points: variant, limits, mappings, energy, cycles, area."""
+
+from collections import Counter
+from dataclasses import replace
+
+import pyarrow as pa
+
+from eyeriss_sim.area import PE_UM2, UM2_PER_MM2, area_mm2, glb_that_fits, storage_mm2
+from eyeriss_sim.cycles import CAUSES
+from eyeriss_sim.energy import PRICED_LEVELS
+from eyeriss_sim.hardware import Hardware
+from eyeriss_sim.mapping import shape_key
+from eyeriss_sim.search import search, search_shape
+from eyeriss_sim.simulate import (
+    evaluate_shape, layer_row, provenance_of, simulate_layer)
+from eyeriss_sim.sweep.axes import BATCH, changes_to
+from eyeriss_sim.zeros import Densities
+
+# What layers add up to a network's, of the columns of ``SimulationResult.table``.
+SUMS = {"macs": pa.int64(), "cycles": pa.int64(), **dict.fromkeys((
+    "processing_ms", "total_ms", "glb_MB", "dram_MB", "energy_MAC",
+    *(f"{level}_MAC" for level in ("alu", *PRICED_LEVELS)), "energy_uJ", "dram_uJ",
+    "clock_uJ", "total_uJ"), pa.float64())}
+RATIOS = {"power_mW": pa.float64(), "utilization": pa.float64()}
+OF_LAYERS = {
+    **dict.fromkeys((*"mnepqrt", "row_segments", "passes", "active_pes"), pa.int64()),
+    **dict.fromkeys(("glb_dram_side_MB", "glb_filter_MB", "ifmap_MAC", "filter_MAC",
+                     "psum_MAC"), pa.float64()),
+    **dict.fromkeys((f"{cause}_cycles" for cause in CAUSES), pa.int64())}
+AREAS = {"area_mm2": pa.float64(), "storage_mm2": pa.float64()}
+PROVENANCE = ("hardware", "accounting", "zeros", "cost_table", "version")
+DENSE = Densities()
+MOST_REMEMBERED = 4096
+SOLVED_GLB = "glb_KB"
+
+
+def schema_of(spec):
+    """Columns and types of the results, the same whatever is in a chunk.
+
+    Returns
+    -------
+    pyarrow.Schema
+    """
+    columns = {"point": pa.int64()}
+    for axis in spec.axes:
+        columns[axis.column] = _type_of(axis)
+    if spec.constraints.sets_glb:
+        columns[SOLVED_GLB] = pa.float64()
+    columns |= {"pes": pa.int64(), "network": pa.string(), "batch": pa.int64()}
+    if spec.layers:
+        columns["layer"] = pa.string()
+    columns |= SUMS | RATIOS | AREAS
+    if spec.layers:
+        columns |= OF_LAYERS
+    columns |= {"reason": pa.string(), "objective": pa.string()}
+    columns |= {key: pa.string() for key in PROVENANCE if key not in columns}
+    return pa.schema(list(columns.items()))
+
+
+def _type_of(axis):
+    if isinstance(axis.values[0], str):
+        return pa.string()
+    fields = Hardware.__dataclass_fields__
+    whole = axis.field == BATCH or fields[axis.field].type is int
+    if whole and all(isinstance(value, int) for value in axis.values):
+        return pa.int64()
+    return pa.float64()
+
+
+def evaluate_chunk(spec, chunk):
+    """All rows of a chunk.
+
+    Parameters
+    ----------
+    spec : Spec
+    chunk : int
+
+    Returns
+    -------
+    pyarrow.Table
+        Of ``schema_of(spec)``; a row for each network at each point and, if asked for,
+        one for each of its layers, whose ``layer`` is not null.
+    """
+    # What one chunk was told is of no use to most others: memory stays flat.
+    for remembered in (search_shape, evaluate_shape):
+        if remembered.cache_info().currsize > MOST_REMEMBERED:
+            remembered.cache_clear()
+    rows = []
+    for point in spec.points_of(chunk):
+        rows += point_rows(spec, point, spec.picks(point))
+    return pa.Table.from_pylist(rows, schema_of(spec))
+
+
+def evaluate_base(spec):
+    """The rows of the hardware that the sweep starts from, for every network and batch.
+
+    They are what figures mark as the chip's own point; ``point`` is -1.
+
+    Returns
+    -------
+    pyarrow.Table
+    """
+    schema = schema_of(spec)
+    own = {"point": -1, "objective": spec.objective,
+           SOLVED_GLB: spec.hardware.glb_ifmap_psum_B / 1024}
+    for axis in spec.axes:
+        if axis.field != BATCH:
+            own[axis.column] = _in_unit_of(axis, spec.hardware)
+    rows = []
+    for network in spec.networks.values():
+        rows += network_rows(spec, spec.hardware, network, own, spec.hardware.name)
+    return pa.Table.from_pylist(rows, schema)
+
+
+def _in_unit_of(axis, hardware):
+    """The hardware's own value in the unit of an axis; None if it can't be said."""
+    value = getattr(hardware, axis.field)
+    if value is None or isinstance(value, str):
+        return value
+    scale = next((said / setting for said, setting
+                  in zip(axis.values, axis.settings, strict=True) if setting), 1)
+    scaled = value * scale
+    if _type_of(axis) == pa.int64():
+        return int(scaled) if scaled == int(scaled) else None
+    return float(scaled)
+
+
+def point_rows(spec, point, picks):
+    """Rows of one point, every network in turn."""
+    settings, own = {}, {"point": point, "objective": spec.objective}
+    for axis, pick in zip(spec.axes, picks, strict=True):
+        settings[axis.field] = axis.settings[pick]
+        own[axis.column] = axis.values[pick]
+    batch = settings.pop(BATCH, None)
+    reason, hardware = "", None
+    try:
+        hardware = variant(spec, settings)
+        if spec.constraints.sets_glb:
+            own[SOLVED_GLB] = hardware.glb_ifmap_psum_B / 1024
+        reason = _too_large(spec.constraints, hardware)
+    except ValueError as problem:
+        reason = str(problem)
+    rows = []
+    for (name, its_batch), network in spec.networks.items():
+        if batch is not None and its_batch != batch:
+            continue
+        if reason:
+            rows += refused_rows(spec, hardware, network, own, reason)
+        else:
+            rows += network_rows(spec, hardware, network, own, spec.hardware.name)
+    return rows
+
+
+def variant(spec, settings):
+    """The hardware of a point; its GLB as large as an equal area leaves.
+
+    Raises
+    ------
+    ValueError
+        No such hardware: a bank larger than its buffer, PEs that leave no GLB.
+    """
+    base, limits = spec.hardware, spec.constraints
+    changes = changes_to(settings)
+    if not limits.sets_glb:
+        return replace(base, name=f"the variant of {base.name}", **changes)
+    # The PEs are what counts here; any GLB of one bank makes a machine of them.
+    glb = changes.get("glb_bank_B", base.glb_bank_B) or 2
+    unsized = replace(base, name=f"the variant of {base.name}",
+                      **changes | {"glb_ifmap_psum_B": glb})
+    storage = limits.equal_storage_mm2
+    what = "storage"
+    if storage is None:
+        what = "storage and PEs"
+        storage = limits.equal_area_mm2 - unsized.pes * PE_UM2 / UM2_PER_MM2
+    size_B = glb_that_fits(unsized, storage)
+    if not size_B:
+        limit = limits.equal_storage_mm2 or limits.equal_area_mm2
+        raise ValueError(f"{unsized.pes} PEs leave no GLB of {limit:.4g} mm2 of "
+                         f"{what}; give them smaller RFs, or take fewer")
+    return replace(unsized, glb_ifmap_psum_B=size_B)
+
+
+def _too_large(limits, hardware):
+    area = area_mm2(hardware)
+    if limits.max_area_mm2 is not None and area > limits.max_area_mm2:
+        return f"area of {area:.4g} mm2 exceeds {limits.max_area_mm2:g} mm2"
+    return ""
+
+
+def network_rows(spec, hardware, network, own, base_name):
+    """One network on one machine: its row, and those of its layers if asked for."""
+    common = common_columns(spec, hardware, network, own) | {"hardware": base_name}
+    by_key, problems = {}, {}
+    # The first layer apart: no code shortens the network's input.
+    keys = [(shape_key(layer), place == 0)
+            for place, layer in enumerate(network.layers)]
+    for layer, key in zip(network.layers, keys, strict=True):
+        if key in by_key or key in problems:
+            continue
+        try:
+            mapping = search(layer, hardware, spec.objective).mappings[0]
+        except ValueError as problem:
+            problems[key] = str(problem)
+            if not spec.layers:
+                break
+            continue
+        result = simulate_layer(layer, hardware, mapping, "", DENSE, key[1])
+        figures = by_key[key] = layer_row(result, hardware)
+        figures["total_uJ"] = figures["energy_uJ"] + figures["dram_uJ"]
+    row = dict(common)
+    if problems:
+        row["reason"] = next(iter(problems.values()))
+    else:
+        times = Counter(keys)
+        for column in SUMS:
+            row[column] = sum(by_key[key][column] * count
+                              for key, count in times.items())
+        row["power_mW"] = row["energy_uJ"] / row["total_ms"]
+        row["utilization"] = row["macs"] / (row["cycles"] * hardware.pes)
+        limit = spec.constraints.max_power_mW
+        if limit is not None and row["power_mW"] > limit:
+            row["reason"] = f"power of {row['power_mW']:.4g} mW exceeds {limit:g} mW"
+    rows = [row]
+    if spec.layers:
+        for layer, key in zip(network.layers, keys, strict=True):
+            figures = by_key.get(key) or {"reason": problems[key]}
+            rows.append({**figures, **common, "layer": layer.name,
+                         "reason": figures.get("reason")})
+    return rows
+
+
+def refused_rows(spec, hardware, network, own, reason):
+    """The same rows, without figures, for a machine that can't be or may not be."""
+    row = common_columns(spec, hardware, network, own) | {
+        "reason": reason, "hardware": spec.hardware.name}
+    rows = [row]
+    if spec.layers:
+        rows += [row | {"layer": layer.name} for layer in network.layers]
+    return rows
+
+
+def common_columns(spec, hardware, network, own):
+    """What all rows of one network on one machine share."""
+    if hardware is None:
+        return own | {"network": network.name, "batch": network.batch,
+                      "version": provenance_of(network, spec.hardware)["version"]}
+    return provenance_of(network, hardware) | own | {
+        "pes": hardware.pes, "area_mm2": area_mm2(hardware),
+        "storage_mm2": storage_mm2(hardware)}

@@ -1,0 +1,315 @@
+"""What a sweep is: machines, networks, points and limits; read, checked, described."""
+
+import hashlib
+import tomllib
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from math import isfinite, prod
+from pathlib import Path
+
+from eyeriss_sim.area import area_mm2, storage_mm2
+from eyeriss_sim.hardware import Hardware, load_hardware
+from eyeriss_sim.layer import Network
+from eyeriss_sim.mapping import shape_key
+from eyeriss_sim.search import OBJECTIVES
+from eyeriss_sim.simulate import as_network, own_version
+from eyeriss_sim.sweep.axes import BATCH, Axis, make_axis
+from eyeriss_sim.sweep.sample import Sample, check_keys, draw, make_sample
+
+MOST_POINTS = 10**7
+KEYS = ("hardware", "networks", "input_shape", "objective", "layers", "set", "sample",
+        "constraints")
+# A chunk is what a kill can cost: seconds. Nor should a folder hold more than some
+# thousand files.
+CHUNK_POINTS, CHUNKS = (16, 1000), 256
+
+
+@dataclass(frozen=True)
+class Constraints:
+    """Limits on the whole machine, in mm2 and mW.
+
+    Parameters
+    ----------
+    equal_storage_mm2 : float, optional
+        Storage area (ISCA 2016, Eq. 2): the GLB gets what the RFs leave of it.
+    equal_area_mm2 : float, optional
+        The same for the area of storage and PEs.
+    max_area_mm2 : float, optional
+    max_power_mW : float, optional
+        Of a network's average over its run, DRAM not included.
+    """
+
+    equal_storage_mm2: float | None = None
+    equal_area_mm2: float | None = None
+    max_area_mm2: float | None = None
+    max_power_mW: float | None = None
+
+    @property
+    def sets_glb(self):
+        """Whether the size of the GLB follows from the rest."""
+        return self.equal_storage_mm2 is not None or self.equal_area_mm2 is not None
+
+
+@dataclass(frozen=True, eq=False)
+class Spec:
+    """A checked sweep.
+
+    Parameters
+    ----------
+    hardware : Hardware
+        That every point starts from.
+    axes : tuple of Axis
+        What mappings don't depend on stands last, so that neighbours share them.
+    networks : dict of (str, int) to Network
+        By name and batch.
+    objective : str
+    constraints : Constraints
+    sample : Sample or None
+        None for the whole cross product.
+    layers : bool
+        Whether each layer is a row too.
+    """
+
+    hardware: Hardware
+    axes: tuple[Axis, ...]
+    networks: dict[tuple[str, int], Network]
+    objective: str = "energy"
+    constraints: Constraints = Constraints()
+    sample: Sample | None = None
+    layers: bool = False
+
+    @property
+    def names(self):
+        """Names of the networks, in the order of their rows."""
+        return tuple(dict.fromkeys(name for name, _ in self.networks))
+
+    @property
+    def points(self):
+        """Points of the sweep."""
+        if self.sample:
+            return self.sample.points
+        return prod(len(axis.values) for axis in self.axes)
+
+    @cached_property
+    def drawn(self):
+        """Places in the cross product that a sample drew, ascending."""
+        return draw(self.sample, [len(axis.values) for axis in self.axes])
+
+    @property
+    def chunk_points(self):
+        """Points of a chunk, the last may have fewer."""
+        least, most = CHUNK_POINTS
+        return min(max(least, -(-self.points // CHUNKS)), most)
+
+    @property
+    def chunks(self):
+        """Parts that the sweep is run and written in."""
+        return -(-self.points // self.chunk_points)
+
+    def points_of(self, chunk):
+        """The range of points in a chunk."""
+        start = chunk * self.chunk_points
+        return range(start, min(start + self.chunk_points, self.points))
+
+    def picks(self, point):
+        """Which value of each axis a point has."""
+        place = int(self.drawn[point]) if self.sample else point
+        picked = []
+        for axis in reversed(self.axes):
+            place, pick = divmod(place, len(axis.values))
+            picked.append(pick)
+        return picked[::-1]
+
+    def rows_of(self, chunk):
+        """Rows of a chunk."""
+        batch = next((axis for axis in self.axes if axis.field == BATCH), None)
+        any_batch = next(iter(self.networks))[1] if batch is None else batch.values[0]
+        rows = sum(1 + self.layers * len(self.networks[name, any_batch].layers)
+                   for name in self.names)
+        return rows * len(self.points_of(chunk))
+
+    def described(self):
+        """The sweep in plain values: two that differ give different rows.
+
+        Returns
+        -------
+        dict of str to JSON values
+        """
+        return {
+            "version": own_version(),
+            **{f"hardware {key}": value
+               for key, value in asdict(self.hardware).items()},
+            "fields": [axis.column for axis in self.axes],
+            **{f"values of {axis.column}": list(axis.values) for axis in self.axes},
+            "networks": list(self.names),
+            **{f"layers of {name}, batch {batch}": _digest(network)
+               for (name, batch), network in self.networks.items()},
+            "objective": self.objective,
+            "constraints": asdict(self.constraints),
+            "sample": asdict(self.sample) if self.sample else None,
+            "rows for layers": self.layers,
+            "points in a chunk": self.chunk_points,
+            "chunks": self.chunks,
+        }
+
+
+def _digest(network):
+    """Tells two networks apart that have the same name."""
+    shapes = [(layer.name, shape_key(layer)) for layer in network.layers]
+    return (f"{len(shapes)} layers, sha256 "
+            + hashlib.sha256(repr(shapes).encode()).hexdigest()[:16])
+
+
+def read_spec(path):
+    """The raw tables of a sweep's TOML file, for ``make_spec``.
+
+    Raises
+    ------
+    ValueError
+        No TOML, or an unknown key; the message lists the known ones.
+    OSError
+    """
+    content = Path(path).read_bytes()
+    try:
+        tables = tomllib.loads(content.decode("utf-8-sig"))
+    except (ValueError, RecursionError) as problem:
+        raise ValueError(f"{path}: not a TOML file: {problem}") from None
+    check_keys(path, tables, KEYS)
+    for key in ("set", "sample", "constraints"):
+        if not isinstance(tables.get(key, {}), dict):
+            raise ValueError(f"{path}: [{key}] must be a table, got {tables[key]!r}")
+    return tables
+
+
+def make_spec(networks, axes=None, hardware="eyeriss_chip", *, objective="energy",
+              sample=None, constraints=None, layers=False, input_shape=None):
+    """A checked sweep.
+
+    Parameters
+    ----------
+    networks : list of str or Network
+    axes : dict of str to values
+        See ``axes.make_axis``; nested tables as TOML makes them of dotted keys.
+    hardware : str or Hardware
+        That the points start from.
+    objective : str
+        Of the search for mappings.
+    sample : dict, optional
+        ``points``, and ``method`` and ``seed`` unless the first Sobol sequence will do.
+    constraints : dict, optional
+        ``equal_storage_area`` and ``equal_area``, each a hardware or mm2;
+        ``max_area_mm2``, ``max_power_mW``.
+    layers : bool
+        A row for each layer too.
+    input_shape : list of int, optional
+        Input shape of torch modules, batch first.
+
+    Raises
+    ------
+    ValueError
+        One line with the cure.
+    """
+    hardware = load_hardware(hardware)
+    if objective not in OBJECTIVES:
+        raise ValueError(f"unknown objective {objective!r}; known: "
+                         + ", ".join(OBJECTIVES))
+    if not isinstance(layers, bool):
+        raise ValueError(f"layers must be true or false, got {layers!r}")
+    made = [make_axis(name, values, hardware)
+            for name, values in _flat(axes or {}).items()]
+    for place, axis in enumerate(made):
+        for other in made[:place]:
+            if axis.field == other.field:
+                raise ValueError(f"{other.name} and {axis.name} are the same field; "
+                                 f"drop one")
+    made.sort(key=lambda axis: not axis.searched)      # stable: the order of the user
+    constraints = make_constraints(constraints or {})
+    glb = next((axis for axis in made if axis.field == "glb_ifmap_psum_B"), None)
+    if glb and constraints.sets_glb:
+        raise ValueError(f"{glb.name} can't be varied under an equal area, which gives "
+                         f"the GLB what the PEs leave; drop one of both")
+    batches = next((axis.values for axis in made if axis.field == BATCH), (None,))
+    product = prod(len(axis.values) for axis in made)
+    sample = make_sample(sample, product) if sample else None
+    points = sample.points if sample else product
+    if points > MOST_POINTS:
+        raise ValueError(f"{points:,} points are more than the {MOST_POINTS:,} of one "
+                         f"sweep; draw a sample of them: --sample 10000")
+    return Spec(hardware, tuple(made), _load(networks, batches, input_shape), objective,
+                constraints, sample, layers)
+
+
+def make_constraints(given):
+    """Constraints from what a file says or options say."""
+    known = ("equal_storage_area", "equal_area", "max_area_mm2", "max_power_mW")
+    check_keys("[constraints]", given, known)
+    if "equal_storage_area" in given and "equal_area" in given:
+        raise ValueError("equal_storage_area and equal_area both set the GLB; drop one")
+    values = {}
+    for key, field, area in (
+            ("equal_storage_area", "equal_storage_mm2", storage_mm2),
+            ("equal_area", "equal_area_mm2", area_mm2)):
+        if key in given:
+            value = given[key]
+            if isinstance(value, str) and not _is_number(value):
+                value = area(load_hardware(value))
+            values[field] = _positive(key, value)
+    for key in known[2:]:
+        if key in given:
+            values[key] = _positive(key, given[key])
+    return Constraints(**values)
+
+
+def _is_number(text):
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _positive(key, value):
+    if isinstance(value, str) and _is_number(value):
+        value = float(value)
+    if (isinstance(value, bool) or not isinstance(value, (int, float))
+            or not isfinite(value) or value <= 0):
+        raise ValueError(f"{key} must be a positive number, got {value!r}")
+    return float(value)
+
+
+def _load(networks, batches, input_shape):
+    """Networks by name and batch."""
+    if isinstance(networks, (str, Network)):
+        networks = [networks]
+    if not isinstance(networks, (list, tuple)) or not networks:
+        raise ValueError("a sweep needs networks: --network resnet18, or networks = "
+                         "[\"resnet18\"] in its file")
+    loaded = {}
+    for given in networks:
+        if not isinstance(given, (str, Network)):
+            raise ValueError(f"networks are names, got {given!r}")
+        shape = None
+        if isinstance(given, str) and ".py:" in given and input_shape is not None:
+            shape = tuple(input_shape)
+        network = as_network(given, None, shape)
+        if any(name == network.name for name, _ in loaded):
+            raise ValueError(f"two networks are called {network.name}; drop one")
+        for batch in batches:
+            sized = network if batch is None else network.with_batch(batch)
+            loaded[network.name, sized.batch] = sized
+    if batches == (None,) and len({batch for _, batch in loaded}) > 1:
+        raise ValueError("the networks come with different batches: "
+                         + ", ".join(f"{name} {batch}" for name, batch in loaded)
+                         + "; give one, as in --set batch=1")
+    return loaded
+
+
+def _flat(tables, above=""):
+    """Nested tables as one, with dotted keys."""
+    flat = {}
+    for key, value in tables.items():
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{above}{key}.")
+        else:
+            flat[above + key] = value
+    return flat

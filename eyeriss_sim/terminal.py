@@ -1,0 +1,67 @@
+"""What commands share: types of options, and what is shown while one waits."""
+
+import argparse
+import sys
+import threading
+import time
+from contextlib import contextmanager
+
+
+@contextmanager
+def progress(what, patience_s=2.0):
+    """A bar on stderr, with rate and time left, for work longer than a glance."""
+    # rich's progress takes a while to import: only where something is waited for.
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn)
+    start = time.monotonic()
+    bar = Progress(
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"), TimeRemainingColumn(),
+        console=Console(stderr=True), transient=True)
+    task = bar.add_task(what, rate="")
+
+    def show(done, total):
+        # Not before: even an empty bar leaves an empty line behind.
+        if time.monotonic() - start > patience_s:
+            bar.start()
+        speed = bar.tasks[0].speed
+        bar.update(task, completed=done, total=total,
+                   rate=f"{speed:,.{0 if speed >= 10 else 2}f}/s" if speed else "")
+
+    try:
+        yield show
+    finally:
+        if bar.live.is_started:
+            bar.stop()
+
+
+@contextmanager
+def announced_compilation(patience_s=1.0):
+    """Say so on stderr if what runs inside takes long: only compiling does."""
+    notice = threading.Timer(patience_s, lambda: print(
+        "eyeriss-sim: first use, compiling the kernels (about 15 s, then cached) ...",
+        file=sys.stderr, flush=True))
+    notice.daemon = True
+    notice.start()
+    try:
+        yield
+    finally:
+        notice.cancel()
+
+
+def whole_number(text):
+    """An option that counts something."""
+    try:
+        value = int(text)
+    except ValueError:
+        value = 0
+    if value < 1:
+        raise argparse.ArgumentTypeError(
+            f"must be a whole number of at least 1, got {text!r}")
+    return value
+
+
+def shape(text):
+    """A tensor's shape: 1,3,224,224."""
+    return tuple(whole_number(part.strip()) for part in text.split(","))

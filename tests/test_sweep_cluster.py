@@ -1,0 +1,83 @@
+"""A sweep on a Dask cluster of one host, as the README starts it."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+
+import pytest
+
+from eyeriss_sim.sweep import run
+from eyeriss_sim.sweep.dataset import opened, read_results
+from eyeriss_sim.sweep.spec import make_spec
+
+distributed = pytest.importorskip("distributed")
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@pytest.fixture
+def dask(tmp_path):
+    """Starts a dask command; ends all that it started."""
+    processes = []
+
+    def start(*args):
+        with open(tmp_path / f"{len(processes)}.log", "w") as log:
+            processes.append(subprocess.Popen(
+                [sys.executable, "-m", "dask", *args], cwd=tmp_path, stdout=log,
+                stderr=log, env=dict(os.environ, PYTHONPATH=os.pathsep.join(sys.path)),
+                start_new_session=True))
+        return processes[-1]
+
+    yield start
+    for process in processes:
+        try:
+            os.killpg(process.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+        process.wait()
+
+
+def start_cluster(dask):
+    """A scheduler and two workers, the README's three commands; its address."""
+    address = f"tcp://127.0.0.1:{free_port()}"
+    dask("scheduler", "--host", "127.0.0.1", "--port", address.rpartition(":")[2],
+         "--no-dashboard")
+    workers = [dask("worker", address, "--nthreads", "1", "--no-dashboard")
+               for _ in range(2)]
+    with distributed.Client(address, timeout=60) as client:
+        client.wait_for_workers(2, timeout=60)
+    return address, workers
+
+
+def test_a_cluster_loses_a_worker_in_the_middle_and_no_row(dask, tmp_path):
+    spec = make_spec(["resnet20_cifar"], {"rows": "4:19", "cols": "4:23"})
+    address, workers = start_cluster(dask)
+    killed = []
+
+    def kill_one(done, points):
+        if done > points / 4 and not killed:
+            killed.append(done)
+            os.killpg(workers[0].pid, signal.SIGKILL)
+
+    run.run_sweep(spec, tmp_path / "cluster", scheduler=address, progress=kill_one)
+    assert killed and killed[0] < spec.points
+    run.run_sweep(spec, tmp_path / "alone", jobs=1)
+    alone, cluster = (read_results(tmp_path / name) for name in ("alone", "cluster"))
+    assert cluster.point.tolist() == list(range(spec.points))
+    assert cluster.equals(alone)
+    with opened(tmp_path / "cluster", spec) as results:
+        assert results.missing() == []
+
+
+def test_a_scheduler_that_nobody_runs_is_told_in_one_line(tmp_path, monkeypatch):
+    monkeypatch.setattr(run, "CONNECT_S", 1)
+    spec = make_spec(["resnet20_cifar"], {"rows": [8, 9]})
+    for address in (f"tcp://127.0.0.1:{free_port()}", "nonsense"):
+        with pytest.raises(ValueError, match=f"no Dask scheduler answers at {address}"):
+            run.run_sweep(spec, tmp_path / "out", scheduler=address)

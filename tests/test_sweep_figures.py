@@ -1,0 +1,187 @@
+"""What is read from a sweep: fronts, heatmaps, and the commands that show them."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from eyeriss_sim.layer import ConvLayer, Network
+from eyeriss_sim.sweep import run
+from eyeriss_sim.sweep.dataset import read_results
+from eyeriss_sim.sweep.figures import axis_label, front_figure, heatmap_figure
+from eyeriss_sim.sweep.front import best_over, pareto_front, read_points
+from eyeriss_sim.sweep.spec import make_spec
+from test_cli import run as run_command
+
+TINY = Network("tiny", (
+    ConvLayer(name="conv", M=8, C=3, H=10, W=10, R=3, S=3),
+    ConvLayer(name="fc", M=10, C=8, H=8, W=8, R=8, S=8)))
+OTHER = Network("other", (ConvLayer(name="conv", M=32, C=16, H=9, W=9, R=3, S=3),))
+COSTS = st.lists(st.tuples(*[st.integers(0, 6)] * 3), min_size=1, max_size=40)
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("results")
+    run.run_sweep(make_spec([TINY, OTHER], {
+        "rows": "4:14:2", "cols": [6, 10, 14], "glb_KB": [16, 100],
+        "spad_filter_words": [6, 224]}, layers=True), folder, jobs=1)
+    return folder
+
+
+@settings(max_examples=200)
+@given(COSTS, st.sampled_from([["energy_uJ", "total_ms"],
+                               ["energy_uJ", "total_ms", "area_mm2"],
+                               ["energy_uJ", "utilization"]]))
+def test_the_front_is_all_that_nothing_beats_once(costs, columns):
+    table = pd.DataFrame(costs, columns=["energy_uJ", "total_ms", "area_mm2"])
+    table["utilization"] = table.total_ms
+    signs = [-1 if column == "utilization" else 1 for column in columns]
+    values = [tuple(row) for row in (table[columns] * signs).to_numpy().tolist()]
+
+    def beaten(one):
+        return any(all(a <= b for a, b in zip(other, one)) and other != one
+                   for other in values)
+
+    front = pareto_front(table, columns)
+    found = [tuple(row) for row in (front[columns] * signs).to_numpy().tolist()]
+    assert sorted(found) == sorted({one for one in values if not beaten(one)})
+    assert found == sorted(found)
+
+
+def test_networks_are_added_up_at_each_point(results):
+    points = read_points(results, ["total_uJ", "total_ms", "area_mm2"])
+    rows = read_results(results)
+    rows = rows[rows.layer.isna() & (rows.point == points.table.point[3])]
+    assert len(rows) == 2
+    assert points.table.total_uJ[3] == pytest.approx(rows.total_uJ.sum())
+    assert points.table.area_mm2[3] == rows.area_mm2.iloc[0]
+    alone = read_points(results, ["total_uJ", "power_mW"], network="tiny")
+    assert alone.table.power_mW.notna().all()
+    assert alone.base.total_uJ < points.base.total_uJ
+
+
+def test_a_point_that_one_network_cannot_run_on_is_no_point_of_both(results):
+    both = read_points(results, ["total_uJ"])
+    assert set(both.table.spad_filter_words) == {224}
+    assert set(both.refused.spad_filter_words) == {6}
+    assert both.refused.reason.str.startswith("fc: ").all()
+    other = read_points(results, ["total_uJ"], network="other")
+    assert set(other.table.spad_filter_words) == {6, 224}
+
+
+@pytest.mark.parametrize("columns, options, message", [
+    (["energy"], {}, "no column is called 'energy'; figures: .*energy_uJ"),
+    (["power_mW"], {}, "can't be added up over tiny, other; choose one"),
+    (["total_uJ"], {"network": "third"}, "no network third; it has tiny, other"),
+    (["total_uJ"], {"batch": 2}, "no batch 2; it has 1"),
+])
+def test_what_cannot_be_read_is_told(results, columns, options, message):
+    with pytest.raises(ValueError, match=message):
+        read_points(results, columns, **options)
+
+
+def test_a_heatmap_has_the_best_of_each_cell_and_marks_what_cannot_be(results):
+    points = read_points(results, ["total_ms"])
+    best, asked = best_over(points, "spad_filter_words", "rows", "total_ms")
+    assert best[6].isna().all() and asked.all(axis=None)
+    cell = points.table[points.table["rows"] == 8]
+    assert best.loc[8, 224] == cell.total_ms.min()
+    figure = heatmap_figure(points, best, asked, "total_ms")
+    axes, bar = figure.axes
+    assert axes.get_xlabel() == "spad filter (words)"
+    assert axes.get_ylabel() == "array rows"
+    assert bar.get_ylabel() == "total latency (µs)\nbest over array columns, GLB (KB)"
+    legend = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert legend == ["can't be mapped, or beyond a limit", "eyeriss_chip"]
+    with pytest.raises(ValueError, match="'psum' was not varied; fields: rows, cols"):
+        best_over(points, "rows", "psum", "total_ms")
+
+
+@pytest.mark.parametrize("area", [False, True])
+def test_a_front_shows_units_and_the_chips_own_point(results, area):
+    columns = ["energy_uJ", "total_ms", *(["area_mm2"] if area else [])]
+    points = read_points(results, columns)
+    front = pareto_front(points.table, columns)
+    figure = front_figure(points, front, "energy_uJ", "total_ms", area)
+    axes = figure.axes[0]
+    assert axes.get_xlabel() == "energy of the chip (µJ)"
+    assert axes.get_ylabel() == "total latency (µs)"
+    assert "eyeriss_chip" in [text.get_text() for text in axes.get_legend().get_texts()]
+    spots = [spots.get_offsets() for spots in axes.collections]
+    own = (points.base.energy_uJ, points.base.total_ms * 1000)
+    assert any(np.allclose(spot, [own]) for spot in spots)
+
+
+@pytest.mark.parametrize("column, largest, label", [
+    ("energy_uJ", 5e4, "energy of the chip (mJ)"),
+    ("energy_MAC", 5e10, "normalised energy (10⁹ MAC)"),
+    ("cycles", 5e7, "cycles (10⁶)"),
+    ("area_mm2", 5, "area of storage and PEs (mm²)"),
+    ("utilization", 0.5, "utilisation of the array"),
+    ("glb_KB", 0, "GLB (KB)"),
+    ("clock_MHz", 0, "clock (MHz)"),
+    ("spad_words.filter", 0, "spad words: filter"),
+    ("glb.bank_B", 0, "GLB: bank (B)"),
+])
+def test_a_label_says_what_and_in_which_unit(column, largest, label):
+    assert axis_label(column, largest)[0] == label
+
+
+# ------------------------------------------------------------------------- commands
+
+
+SWEEP = ("sweep", "--set", "rows=4,8,12", "--set", "cols=7,14", "--network",
+         "resnet20_cifar", "--jobs", "1")
+
+
+def test_sweep_pareto_and_heatmap_from_the_command_line(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, out, _ = run_command(capsys, *SWEEP)
+    assert code == 0 and "6 points x resnet20_cifar in sweep; 6 run now" in out
+    assert "eyeriss_chip" in out and "least area_mm2" in out
+    assert max(map(len, out.splitlines())) <= 100
+    code, out, _ = run_command(capsys, *SWEEP)
+    assert code == 0 and "nothing was left to run" in out
+    code, out, _ = run_command(capsys, "pareto", "sweep", "--x", "energy_uJ", "--area",
+                               "--out", "front.svg", "--out", "front.csv")
+    assert code == 0 and "written: front.svg, front.csv" in out
+    front = pd.read_csv("front.csv")
+    assert {"rows", "cols", "energy_uJ", "total_ms", "area_mm2"} <= set(front)
+    assert "energy of the chip (" in (tmp_path / "front.svg").read_text()
+    code, out, _ = run_command(capsys, "heatmap", "sweep", "--value", "utilization")
+    assert code == 0 and (tmp_path / "sweep-heatmap.png").stat().st_size > 5000
+
+
+def test_options_go_before_what_the_file_says(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.toml").write_text(
+        'networks = ["resnet20_cifar"]\n[set]\nrows = [4, 8]\ncols = "7:14:7"\n')
+    code, out, _ = run_command(capsys, "sweep", "mine.toml", "--set", "rows=12",
+                               "--jobs", 1)
+    assert code == 0 and "2 points x resnet20_cifar in mine-sweep" in out
+    code, _, err = run_command(capsys, "sweep", "mine.toml", "--jobs", 1)
+    assert code == 2 and "values of rows is [12] there and [4, 8] here" in err
+
+
+@pytest.mark.parametrize("args, message", [
+    (("sweep",), "a sweep needs networks"),
+    (("sweep", "none.toml"), "none.toml: No such file"),
+    ((*SWEEP, "--set", "rowz=3"), "unknown field 'rowz'; fields: batch, glb_KB"),
+    ((*SWEEP, "--set", "rows"), "must be FIELD=VALUES"),
+    ((*SWEEP, "--set", "rows=9:4"), "rows=9:4 is empty"),
+    ((*SWEEP, "--set", "glb_KB=1:1000", "--set", "clock_MHz=1:1000", "--set",
+      "link_MHz=1:1000"), "draw a sample of them"),
+    ((*SWEEP, "--max-area", "much"), "max_area_mm2 must be a positive number"),
+    (("pareto", "nowhere"), "nowhere holds no results of a sweep"),
+    (("pareto", "nowhere", "--out", "x.doc"), "x.doc: no format for '.doc'"),
+    (("pareto", "nowhere", "--x", "total_ms"), "a front has different figures"),
+    (("heatmap", "nowhere", "--out", "no/x.png"), "there is no folder no"),
+])
+def test_wrong_commands_get_one_line(capsys, tmp_path, monkeypatch, args, message):
+    monkeypatch.chdir(tmp_path)
+    code, out, err = run_command(capsys, *args)
+    assert code == 2 and out == ""
+    assert message in err and err.count("\n") == 1
+    assert not list(tmp_path.iterdir())
