@@ -17,5 +17,5 @@ demo: .venv/installed
 	.venv/bin/eyeriss-sim simulate alexnet --batch 4 --mapping published
 
 test: .venv/installed
-	.venv/bin/python -m pytest -q
+	.venv/bin/python -m pytest -q -m 'not slow'
 	.venv/bin/flake8 eyeriss_sim pruning benchmarks tests

@@ -13,6 +13,8 @@ from eyeriss_sim.sweep.dataset import opened, read_results
 from eyeriss_sim.sweep.spec import make_spec
 
 distributed = pytest.importorskip("distributed")
+# Several processes that wait for each other's ports: for a machine with time to spare.
+pytestmark = pytest.mark.slow
 
 
 def free_port():
