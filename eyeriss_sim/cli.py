@@ -151,7 +151,9 @@ def run_machine(args):
                          shapes[0] if shapes and len(shapes) == 1 else shapes)
     layer = network.layer(args.layer)
     mappings, source = chosen_mappings(args.mapping, hardware)
-    check_names(network, mappings, source, "mapping")
+    if layer.name not in mappings:
+        # Perhaps a slip of the pen; a file that names this layer may name others too.
+        check_names(network, mappings, source, "mapping")
     traced = args.timeline or args.vcd
     with announced_compilation():
         warm_up()

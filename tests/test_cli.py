@@ -333,6 +333,13 @@ def test_machine_refuses_zeros_and_mappings_that_are_not_its_own_at_once(
              "mapping for layer 'CONV9', which alexnet has not")):
         code, out, err = run(capsys, "machine", "alexnet", "CONV3", *options)
         assert code == 2 and out == "" and err.count("\n") == 1 and words in err
+    # One table of mappings may serve several networks, as long as the layer is there.
+    (tmp_path / "net.csv").write_text("layer,M,C,H,W,R,S,U\nCONV9,8,3,9,9,3,3,1\n")
+    (tmp_path / "map.csv").write_text(
+        "layer,m,n,e,p,q,r,t\nCONV8,8,1,5,4,2,1,2\nCONV9,8,1,5,4,2,1,2\n")
+    code, out, _ = run(capsys, "machine", tmp_path / "net.csv", "CONV9", "--mapping",
+                       tmp_path / "map.csv")
+    assert code == 0 and "m=8 n=1 e=5 p=4 q=2 r=1 t=2" in out
 
 
 @pytest.mark.parametrize("mode", ["timing", "functional"])
