@@ -134,20 +134,26 @@ def run_machine(args):
     from eyeriss_sim.counts import count
     from eyeriss_sim.cycles import count_cycles
     from eyeriss_sim.machine import report
+    from eyeriss_sim.machine.layer_run import check_zeros
     from eyeriss_sim.machine.micro import check_machine
     from eyeriss_sim.machine.timing import time_layer
     from eyeriss_sim.mapping import check_mapping, chosen_mappings
     from eyeriss_sim.report import make_console
-    from eyeriss_sim.simulate import as_network, clip_to_batch
+    from eyeriss_sim.simulate import as_network, check_names, clip_to_batch
     from eyeriss_sim.zeros import NO_ZEROS
     hardware = load_hardware(args.hardware)
     check_machine(hardware)
+    if args.mode == "functional":
+        check_zeros(hardware)
     check_machine_outputs(args)
     shapes = args.input
     network = as_network(args.network, args.batch,
                          shapes[0] if shapes and len(shapes) == 1 else shapes)
     layer = network.layer(args.layer)
-    mappings, _ = chosen_mappings(args.mapping, hardware)
+    mappings, source = chosen_mappings(args.mapping, hardware)
+    if layer.name not in mappings:
+        # Perhaps a slip of the pen; a file that names this layer may name others too.
+        check_names(network, mappings, source, "mapping")
     traced = args.timeline or args.vcd
     with announced_compilation():
         warm_up()
@@ -164,22 +170,25 @@ def run_machine(args):
     with progress("kinds of pass") as show:
         timing = time_layer(layer, hardware, mapping, args.passes, progress=show)
     console.print(report.pass_table(timing))
-    run, traces = None, []
+    run, model_of_run, traces = None, None, []
     if args.mode == "functional":
-        run, traces = run_on_random_words(args, layer, hardware, mapping, counts.passes)
-    elif traced:
-        from eyeriss_sim.machine.trace import record_passes
-        traces = record_passes(layer, hardware, mapping, args.trace_passes or 1)
-    if timing.complete:
-        console.print(report.access_table(
-            timing.accesses if run is None else run.accesses, counts.accesses))
-    console.print(report.cycle_line(timing, cycles, hardware), highlight=False)
-    if run is not None:
-        console.print(f"{len(run.pass_cycles):,} passes stepped on random words, "
-                      f"{int(run.pass_cycles.sum()):,} cycles in all", highlight=False)
+        run, model_of_run, traces = run_every_pass(
+            args, layer, hardware, mapping, counts.passes,
+            first_layer=layer.name == network.layers[0].name)
+        console.print(report.access_table(run.accesses, model_of_run.accesses))
+        console.print(report.run_table(run, model_of_run))
+        console.print(report.cycle_lines(timing, model_of_run.cycles, hardware, run),
+                      highlight=False)
+    else:
+        if timing.complete:
+            console.print(report.access_table(timing.accesses, counts.accesses))
+        console.print(report.cycle_lines(timing, cycles, hardware), highlight=False)
+        if traced:
+            from eyeriss_sim.machine.trace import record_passes
+            traces = record_passes(layer, hardware, mapping, args.trace_passes or 1)
     if args.out:
         report.write_json(args.out, layer, hardware, mapping, timing, (counts, cycles),
-                          run)
+                          run, model_of_run)
     if args.timeline:
         from eyeriss_sim.machine.timeline import draw_timeline
         from eyeriss_sim.plots import save_figure
@@ -211,24 +220,18 @@ def check_machine_outputs(args):
             check_no_input(path, args, option)
 
 
-def run_on_random_words(args, layer, hardware, mapping, passes):
-    """Functional mode: every pass stepped; the LayerRun and the passes recorded."""
-    import numpy as np
-
-    from eyeriss_sim.machine.layer_run import run_layer
+def run_every_pass(args, layer, hardware, mapping, passes, first_layer):
+    """Functional mode: LayerRun, the counting model's of it, and passes recorded."""
+    from eyeriss_sim.machine.functional import run_on_random_words
     from eyeriss_sim.machine.trace import PassRecorder
-    rng = np.random.default_rng(0)
-    ifmap, filt = (
-        rng.integers(1, 2**15, shape_of, dtype=np.int16) for shape_of in (
-            (layer.N, layer.groups * layer.C, layer.H, layer.W),
-            (layer.M, layer.C, layer.R, layer.S)))
     recorder = None
     if args.timeline or args.vcd:
         recorder = PassRecorder(layer, hardware, mapping, args.trace_passes or 1)
     with progress("passes") as show:
-        run = run_layer(layer, hardware, mapping, ifmap, filt, on_run=recorder,
-                        progress=lambda done: show(done, passes))
-    return run, recorder.passes if recorder else []
+        run, model = run_on_random_words(
+            layer, hardware, mapping, first_layer, on_run=recorder,
+            progress=lambda done: show(done, passes))
+    return run, model, recorder.passes if recorder else []
 
 
 def add_validate(commands):

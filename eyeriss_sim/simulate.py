@@ -251,11 +251,11 @@ def simulate(network, hardware="eyeriss_chip", batch=None, *, mapping="search",
         densities_name = str(densities)
         densities = read_densities(densities)
     densities = densities or {}
-    _check_names(network, mapping, mapping_name, "mapping")
-    _check_names(network, densities, densities_name, "density")
+    check_names(network, mapping, mapping_name, "mapping")
+    check_names(network, densities, densities_name, "density")
     bits = bits or BITS_16
     if not isinstance(bits, Bits):
-        _check_names(network, bits, "bits", "bits")
+        check_names(network, bits, "bits", "bits")
     layers = []
     for place, layer in enumerate(network.layers):
         layer_densities = densities.get(layer.name, Densities())
@@ -372,7 +372,7 @@ def cost_table(hardware):
     return "; ".join(parts)
 
 
-def _check_names(network, given, source, what):
+def check_names(network, given, source, what):
     """Refuse data for layers that the network has not."""
     names = {layer.name for layer in network.layers}
     for name in given:

@@ -294,6 +294,54 @@ def test_machine_shows_no_difference_to_the_counting_model(capsys, tmp_path, mod
         assert sum(cycles) == content["processing_cycles"]
 
 
+def test_machine_shows_coded_words_and_phases_of_functional_mode(capsys, tmp_path):
+    (tmp_path / "net.csv").write_text(
+        "layer,M,C,H,W,R,S,U\nFIRST,8,3,9,9,3,3,1\nCONV,8,3,9,9,3,3,1\n")
+    path = tmp_path / "out.json"
+    for layer, coded in (("FIRST", False), ("CONV", True)):
+        code, out, err = run(capsys, "machine", tmp_path / "net.csv", layer, "--mode",
+                             "functional", "--out", path)
+        assert code == 0, err
+        content = json.loads(path.read_text())
+        read, = (one["machine"] for one in content["accesses"]
+                 if (one["level"], one["kind"]) == ("DRAM", "ifmap"))
+        # The network's input crosses as it is.
+        words = content["ifmap_dram_words"]
+        assert words == content["counting_model_ifmap_dram_words"]
+        assert words < read if coded else words == read
+        assert content["ofmap_dram_words"] == (
+            content["counting_model_ofmap_dram_words"]) < 8 * 7 * 7
+        rows = [line.split() for line in out.splitlines()]
+        assert ["ifmap", "words", "on", "the", "link,", "of", f"{read:,}",
+                f"{words:,}", f"{words:,}", "0"] in rows
+        in_all = f"{sum(content['phases'].values()):,}"
+        assert ["cycles", "in", "all", in_all, in_all, "0"] in rows
+        macs_left, = (one["machine"] for one in content["accesses"] if (
+            one["level"], one["kind"], one["direction"]) == ("RF", "ifmap", "read"))
+        assert 0.3 < macs_left / content["macs"] < 0.7
+
+
+def test_machine_refuses_zeros_and_mappings_that_are_not_its_own_at_once(
+        capsys, tmp_path):
+    (tmp_path / "skip.toml").write_text(
+        'name = "skip"\nextends = "eyeriss_chip"\n[zeros]\nhandling = "skip_either"\n')
+    (tmp_path / "map.csv").write_text("layer,m,n,e,p,q,r,t\nCONV9,8,1,5,4,2,1,2\n")
+    for options, words in (
+            (["--hardware", tmp_path / "skip.toml", "--mode", "functional"],
+             "skip: the machine has no datapath for zeros"),
+            (["--mapping", tmp_path / "map.csv"],
+             "mapping for layer 'CONV9', which alexnet has not")):
+        code, out, err = run(capsys, "machine", "alexnet", "CONV3", *options)
+        assert code == 2 and out == "" and err.count("\n") == 1 and words in err
+    # One table of mappings may serve several networks, as long as the layer is there.
+    (tmp_path / "net.csv").write_text("layer,M,C,H,W,R,S,U\nCONV9,8,3,9,9,3,3,1\n")
+    (tmp_path / "map.csv").write_text(
+        "layer,m,n,e,p,q,r,t\nCONV8,8,1,5,4,2,1,2\nCONV9,8,1,5,4,2,1,2\n")
+    code, out, _ = run(capsys, "machine", tmp_path / "net.csv", "CONV9", "--mapping",
+                       tmp_path / "map.csv")
+    assert code == 0 and "m=8 n=1 e=5 p=4 q=2 r=1 t=2" in out
+
+
 @pytest.mark.parametrize("mode", ["timing", "functional"])
 def test_machine_draws_a_timeline_and_writes_a_waveform(capsys, tmp_path, mode):
     (tmp_path / "net.csv").write_text("layer,M,C,H,W,R,S,U\nCONV,8,3,9,9,3,3,1\n")

@@ -16,6 +16,7 @@ from eyeriss_sim.hardware import load_hardware
 from eyeriss_sim.kernels import DRAM, IFMAP, PSUM, READ, RF, WRITE
 from eyeriss_sim.layer import ConvLayer
 from eyeriss_sim.machine import array
+from eyeriss_sim.machine.functional import run_on_random_words
 from eyeriss_sim.machine.layer_run import run_layer
 from eyeriss_sim.machine.micro import micro_architecture
 from eyeriss_sim.machine.passes import step_passes
@@ -379,6 +380,20 @@ def test_words_on_the_link_are_those_of_the_counting_models_strips(
     assert run.ofmap_dram_words == min(ofmap_words)
     assert run.phases.ofmap_dump == -(-run.ofmap_dram_words * hardware.clock_MHz
                                       // (hardware.dram_link_MHz * 4))
+
+
+@settings(max_examples=40, deadline=None)
+@given(triple=legal_triples(), first_layer=st.booleans(),
+       zeros=st.sampled_from(["dense", "gate_ifmap"]))
+def test_counting_model_told_of_the_zeros_moves_the_words_of_a_run_on_random_ones(
+        triple, first_layer, zeros):
+    layer, hardware, mapping = triple
+    hardware = hardware.with_zeros(zeros)
+    run, model = run_on_random_words(layer, hardware, mapping, first_layer)
+    assert (run.accesses == model.accesses).all()
+    assert (run.ifmap_dram_words, run.ofmap_dram_words) == (
+        model.ifmap_dram_words, model.ofmap_dram_words)
+    assert run.phases.ifmap_load + run.phases.ofmap_dump == model.cycles.dram_fmap
 
 
 def test_a_pass_waits_for_filters_that_the_link_brings_slower_than_it_works():

@@ -8,6 +8,7 @@ from rich.table import Table
 
 from eyeriss_sim.atomic import replacing
 from eyeriss_sim.counts import DIRECTIONS, KINDS, LEVELS
+from eyeriss_sim.kernels import DRAM, IFMAP, PSUM, READ, WRITE
 from eyeriss_sim.machine.timing import CAUSES
 
 
@@ -34,16 +35,46 @@ def pass_table(timing):
     return table
 
 
-def cycle_line(timing, cycles, hardware):
-    """Processing cycles of the machine beside the counting model's, in one line."""
+def cycle_lines(timing, cycles, hardware, run=None):
+    """Processing cycles of the machine beside the counting model's.
+
+    Timing mode has no zeros to code: a second line tells loads and dumps without code.
+    """
+    processing = (timing if run is None else run).phases.processing
     per_ms = hardware.clock_MHz * 1e3
-    line = (f"processing: machine {timing.processing_cycles:,} cycles "
-            f"({timing.processing_cycles / per_ms:.2f} ms)")
-    if not timing.complete:
+    line = (f"processing: machine {processing:,} cycles "
+            f"({processing / per_ms:.2f} ms)")
+    if run is None and not timing.complete:
         return line + ", of the kinds of pass above only"
-    difference = 100 * (cycles.processing / timing.processing_cycles - 1)
-    return (f"{line}, counting model {cycles.processing:,} ({difference:+.2f} %); fmap "
-            f"loads and dumps, uncoded: {timing.fmap_cycles:,}")
+    difference = 100 * (cycles.processing / processing - 1)
+    line += f", counting model {cycles.processing:,} ({difference:+.2f} %)"
+    if run is None:
+        line += f"\nfmap loads and dumps, uncoded: {timing.fmap_cycles:,}"
+    return line
+
+
+def run_table(run, model):
+    """Cycles and words on the DRAM link of functional mode, beside the model's."""
+    phases, cycles = run.phases, model.cycles
+    table = Table(title=f"{len(run.pass_cycles):,} passes on random words, half of the "
+                        "ifmap's zero, with a ReLU",
+                  title_justify="left", box=None, pad_edge=False)
+    table.add_column("")
+    for heading in ("machine", "counting model", "difference"):
+        table.add_column(heading, justify="right")
+    uncoded = run.accesses[DRAM]
+    for name, ours, theirs in (
+            ("cycles of passes", phases.array, cycles.processing - cycles.dram_filter),
+            ("cycles of waits for filters", phases.filter_wait, cycles.dram_filter),
+            ("cycles of ifmap loads and ofmap dumps",
+             phases.ifmap_load + phases.ofmap_dump, cycles.dram_fmap),
+            ("cycles in all", phases.total, cycles.total),
+            (f"ifmap words on the link, of {uncoded[IFMAP, READ]:,}",
+             run.ifmap_dram_words, model.ifmap_dram_words),
+            (f"ofmap words on the link, of {uncoded[PSUM, WRITE]:,}",
+             run.ofmap_dram_words, model.ofmap_dram_words)):
+        table.add_row(name, f"{ours:,}", f"{theirs:,}", f"{ours - theirs:,}")
+    return table
 
 
 def access_table(machine, model):
@@ -60,7 +91,8 @@ def access_table(machine, model):
     return table
 
 
-def write_json(path, layer, hardware, mapping, timing, model, run=None):
+def write_json(path, layer, hardware, mapping, timing, model, run=None,
+               model_of_run=None):
     """Write ``{"passes": [{"isolated_cycles": ..., ...}, ...], ...}``.
 
     Parameters
@@ -74,8 +106,13 @@ def write_json(path, layer, hardware, mapping, timing, model, run=None):
         The counting model's.
     run : LayerRun, optional
         Of functional mode: its accesses, and the cycles of each of its passes.
+    model_of_run : ModelOfRun, optional
+        Of functional mode: the counting model told of its zeros, in ``model``'s place.
     """
-    counts, cycles = model
+    accesses, cycles = model[0].accesses, model[1]
+    if run is not None:
+        accesses, cycles = model_of_run.accesses, model_of_run.cycles
+    phases = (timing if run is None else run).phases
     content = {
         "layer": layer.name, "hardware": hardware.name, "mapping": asdict(mapping),
         "mode": "timing" if run is None else "functional",
@@ -85,18 +122,20 @@ def write_json(path, layer, hardware, mapping, timing, model, run=None):
                     "filter_fetch_cycles": one.filter_fetch_cycles,
                     "cycles_by_cause": one.causes} for one in timing.passes],
         "processing_cycles": timing.processing_cycles,
-        "fmap_cycles": timing.fmap_cycles,
-        "phases": asdict((timing if run is None else run).phases),
+        "fmap_cycles": phases.ifmap_load + phases.ofmap_dump,
+        "phases": asdict(phases),
         "counting_model": asdict(cycles),
     }
     if run is not None:
         content["cycles_of_each_pass"] = run.pass_cycles.tolist()
         content["ifmap_dram_words"] = run.ifmap_dram_words
         content["ofmap_dram_words"] = run.ofmap_dram_words
+        content["counting_model_ifmap_dram_words"] = model_of_run.ifmap_dram_words
+        content["counting_model_ofmap_dram_words"] = model_of_run.ofmap_dram_words
         content["macs"] = run.macs
     if timing.complete:
         machine = timing.accesses if run is None else run.accesses
-        content["accesses"] = access_rows(machine, counts.accesses)
+        content["accesses"] = access_rows(machine, accesses)
     with replacing(path) as fresh:
         fresh.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n",
                          encoding="utf-8")

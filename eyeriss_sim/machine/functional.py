@@ -1,0 +1,100 @@
+"""Functional mode on random words, and the counting model told of their zeros."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from eyeriss_sim.codes import fmap_strips_words
+from eyeriss_sim.counts import count
+from eyeriss_sim.cycles import Cycles, count_cycles
+from eyeriss_sim.kernels import DRAM, IFMAP, PSUM, READ, RF, WRITE
+from eyeriss_sim.machine.layer_run import LayerRun, run_layer
+from eyeriss_sim.strips import ifmap_strips, ofmap_strips
+from eyeriss_sim.zeros import Zeros, count_zeros
+
+# Share of the ifmap's words that are not zero, about what ReLUs leave.
+IFMAP_DENSITY = 0.5
+
+
+@dataclass(frozen=True, eq=False)
+class ModelOfRun:
+    """What the counting model expects of a run with those zeros.
+
+    Parameters
+    ----------
+    accesses : int64 ndarray, shape (4, 3, 5), words
+        After gating and before coding, as ``LayerRun.accesses``.
+    cycles : Cycles
+    ifmap_dram_words, ofmap_dram_words : int
+        16-bit words that cross the DRAM link, coded as the hardware says.
+    """
+
+    accesses: np.ndarray
+    cycles: Cycles
+    ifmap_dram_words: int
+    ofmap_dram_words: int
+
+
+def run_on_random_words(layer, hardware, mapping, first_layer, progress=None,
+                        on_run=None):
+    """Run a layer on random words, half of the ifmap's zero, with a ReLU behind it.
+
+    Parameters
+    ----------
+    layer, hardware, mapping, first_layer, progress, on_run
+        As ``run_layer`` takes them.
+
+    Returns
+    -------
+    LayerRun, ModelOfRun
+
+    Raises
+    ------
+    ValueError
+        As ``run_layer``.
+    """
+    rng = np.random.default_rng(0)
+    ifmap, filt = (
+        rng.integers(-2**15, 2**15, shape, dtype=np.int16) for shape in (
+            (layer.N, layer.groups * layer.C, layer.H, layer.W),
+            (layer.M, layer.C, layer.R, layer.S)))
+    ifmap[rng.random(ifmap.shape, np.float32) >= IFMAP_DENSITY] = 0
+    run = run_layer(layer, hardware, mapping, ifmap, filt, relu=True,
+                    first_layer=first_layer, progress=progress, on_run=on_run)
+    return run, model_of_run(layer, hardware, mapping, ifmap, filt, run, first_layer)
+
+
+def model_of_run(layer, hardware, mapping, ifmap, filt, run: LayerRun, first_layer):
+    """What the counting model expects of tensors, their zeros counted exactly.
+
+    Returns
+    -------
+    ModelOfRun
+    """
+    counts = count(layer, hardware, mapping)
+    accesses = counts.accesses.copy()
+    left = layer.macs
+    if hardware.zeros == "gate_ifmap":
+        left = count_zeros(layer, ifmap, filt, run.ofmap).macs_of_nonzero_ifmaps
+        accesses[RF, :, READ] = left
+        accesses[RF, PSUM, WRITE] = left
+    coded = hardware.zeros != "dense" and hardware.fmap_code == "rlc"
+    ifmap_words, ofmap_words = (
+        crossing(int(uncoded), fmap, strips, code) for uncoded, fmap, strips, code in (
+            (accesses[DRAM, IFMAP, READ], ifmap,
+             ifmap_strips(layer, hardware, mapping), coded and not first_layer),
+            (accesses[DRAM, PSUM, WRITE], run.ofmap,
+             ofmap_strips(layer, hardware, mapping), coded)))
+    zeros = Zeros(
+        left / layer.macs, ifmap_words / int(accesses[DRAM, IFMAP, READ]), 1.0,
+        ofmap_words / int(accesses[DRAM, PSUM, WRITE]))
+    return ModelOfRun(accesses, count_cycles(layer, hardware, mapping, counts, zeros),
+                      ifmap_words, ofmap_words)
+
+
+def crossing(words, fmap, strips, coded):
+    """16-bit words of an fmap on the link, where ``words`` uncoded ones would cross."""
+    if not coded:
+        return words
+    of_code, once = fmap_strips_words(fmap, strips)
+    return min(words, words // once * of_code)
