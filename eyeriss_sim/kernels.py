@@ -441,6 +441,77 @@ def following_cycles(timing, floor, R, S, span, V, F, images, rows_out, rows, fi
         psum_end, ceil_div(images * columns, net_i))
 
 
+# Kinds of sweep over the filters in the GLB: a full or the last load of filters, of
+# channels, of row and of column segments, as 8 l + 4 c + 2 r + s.
+SWEEP_KINDS = 16
+
+
+@njit(cache=True)
+def sweep_waits(need, last, loads, c_full, ragged_c, row_segments, col_segments):
+    """Cycles that the first passes of all sweeps of a stay wait for their filters.
+
+    A stay is what runs for one strip of one group of images. What its sweeps fetch does
+    not depend on the strip, so that, over all stays, it is as if each followed itself.
+
+    Parameters
+    ----------
+    need, last : float64 ndarray, shape (16,), cycles
+        By kind: the first filters on the link; the last pass.
+    loads, c_full, row_segments, col_segments : int
+        How many loads of filters, full loads of channels, segments.
+    ragged_c : bool
+        Whether one more load of channels is smaller.
+
+    Returns
+    -------
+    float
+    """
+    worst, least = 0.0, np.inf
+    c_first, c_end = 0 if c_full else 4, 4 if ragged_c else 0
+    first = c_first + (0 if row_segments > 1 else 2) + (0 if col_segments > 1 else 1)
+    end = c_end + 3
+    for l_kind in range(0 if loads > 1 else 1, 2):
+        for c_kind in range(0 if c_full else 1, 2 if ragged_c else 1):
+            for r_kind in range(0 if row_segments > 1 else 1, 2):
+                for s_kind in range(0 if col_segments > 1 else 1, 2):
+                    kind = 8 * l_kind + 4 * c_kind + 2 * r_kind + s_kind
+                    worst, least = max(worst, need[kind]), min(least, last[kind])
+    if worst <= least:
+        return 0.0
+    waits = 0.0
+    for l_kind in range(2):
+        l_times = 1 if l_kind else loads - 1
+        if l_times == 0:
+            continue
+        load = 8 * l_kind
+        for c_kind in range(2):
+            c_times = l_times * (ragged_c if c_kind else c_full)
+            if c_times == 0:
+                continue
+            part = load + 4 * c_kind
+            s_first = 0 if col_segments > 1 else 1
+            for r_kind in range(2):
+                r_times = c_times * (1 if r_kind else row_segments - 1)
+                if col_segments > 1 and r_times:
+                    row = part + 2 * r_kind
+                    waits += r_times * (
+                        (col_segments - 2) * max(0.0, need[row] - last[row])
+                        + max(0.0, need[row + 1] - last[row]))
+            if row_segments > 1:
+                waits += c_times * (
+                    (row_segments - 2) * max(0.0, need[part + s_first] - last[part + 1])
+                    + max(0.0, need[part + 2 + s_first] - last[part + 1]))
+        inner = first - c_first
+        if c_full:
+            waits += l_times * (
+                (c_full - 1) * max(0.0, need[load + inner] - last[load + 3])
+                + ragged_c * max(0.0, need[load + 4 + inner] - last[load + 3]))
+    if loads > 1:
+        waits += ((loads - 2) * max(0.0, need[first] - last[end])
+                  + max(0.0, need[8 + first] - last[end]))
+    return waits + max(0.0, need[(0 if loads > 1 else 8) + first] - last[8 + end])
+
+
 @njit(cache=True, error_model="numpy")
 def chip_cycles(shape, row_counts, timing, cycles_per_dram_word, filters_of_group, m, n,
                 e, p, q, r, t, floor, causes):
@@ -448,8 +519,8 @@ def chip_cycles(shape, row_counts, timing, cycles_per_dram_word, filters_of_grou
 
     A pass takes what ``pass_cycles`` says or, where passes overlap, those with other
     filters for the same ifmaps what ``following_cycles`` says. The filters of a pass
-    arrive from DRAM while the one before it runs, which it waits for. The first pass of
-    a sweep over the filters is taken to come after a sweep like its own.
+    arrive from DRAM while the one before it runs, which it waits for; the layer before
+    is taken to end as this one does.
 
     Parameters
     ----------
@@ -482,87 +553,87 @@ def chip_cycles(shape, row_counts, timing, cycles_per_dram_word, filters_of_grou
     psum_banks = max(1, timing[ALL_BANKS]
                      - ceil_div(ifmap_words, timing[WORDS_OF_BANK]))
     overlap = timing[PASS_OVERLAP]
+    # Of each kind of sweep over the filters: cycles that its first filters take on the
+    # link, and those of its last pass.
+    need, last = np.zeros(SWEEP_KINDS), np.zeros(SWEEP_KINDS)
     mac_sum = ramp_sum = psum_sum = ifmap_sum = 0
-    wait_sum = 0.0
-    for ragged_c in range(2):
-        channels, c_times = (c_last, 1) if ragged_c else (qr, c_full)
-        if channels == 0 or c_times == 0:
+    wait_sum = fetch_sum = 0.0
+    for stay in range(4):
+        ragged_e, ragged_n = stay // 2, stay % 2
+        rows_out, e_times = (last_e, 1) if ragged_e else (e, strips - 1)
+        images, n_times = (n_last, 1) if ragged_n else (n, n_full)
+        stays = shape[G] * e_times * n_times
+        if stays == 0 or images == 0:
             continue
-        for segment in range(4):
-            last_rows, last_cols = segment // 2, segment % 2
-            s_times = c_times * shape[G]
+        for segment in range(8):
+            ragged_c, last_rows, last_cols = segment // 4, segment // 2 % 2, segment % 2
+            channels, times = (c_last, stays) if ragged_c else (qr, stays * c_full)
             if last_rows == 0:
-                s_times *= shape[R_SEGS] - 1
+                times *= shape[R_SEGS] - 1
             if last_cols == 0:
-                s_times *= shape[S_SEGS] - 1
-            if s_times == 0:
+                times *= shape[S_SEGS] - 1
+            if channels == 0 or times == 0:
                 continue
             R, S = shape[R_FULL + last_rows], shape[S_FULL + last_cols]
             span = shape[SPAN_FULL + last_cols]
             words = channels * R * S
-            full_fetch = pt * words * cycles_per_dram_word if floor else link_cycles(
-                pt * words, cycles_per_dram_word)
-            for ragged_e in range(2):
-                rows_out, e_times = (last_e, 1) if ragged_e else (e, strips - 1)
-                if e_times == 0:
+            rows = row_counts[last_rows, rows_out]
+            above = row_counts[ABOVE + last_rows, rows_out]
+            full_fetch = link_cycles(pt * words, cycles_per_dram_word)
+            fetch_sum += times * (filters_of_group * words * cycles_per_dram_word)
+            full = next_full = (0, 0, 0, 0)
+            if m >= pt or last_m >= pt:
+                full = next_full = pass_cycles(
+                    timing, floor, R, S, span, shape[V], shape[F], images, rows_out,
+                    rows, above, pt, p, channels, q, psum_banks)
+                if overlap:
+                    next_full = following_cycles(
+                        timing, floor, R, S, span, shape[V], shape[F], images,
+                        rows_out, rows, pt, p, channels, q, psum_banks)
+            if floor and overlap:
+                full = next_full
+            for ragged_m in range(2):
+                filters, sweeps = (last_m, 1) if ragged_m else (m, loads - 1)
+                if sweeps == 0:
                     continue
-                rows = row_counts[last_rows, rows_out]
-                above = row_counts[ABOVE + last_rows, rows_out]
-                for ragged_n in range(2):
-                    images, n_times = (n_last, 1) if ragged_n else (n, n_full)
-                    if images == 0 or n_times == 0:
-                        continue
-                    n_times *= s_times * e_times
-                    full = next_full = (0, 0, 0, 0)
-                    if m >= pt or last_m >= pt:
-                        full = next_full = pass_cycles(
-                            timing, floor, R, S, span, shape[V], shape[F], images,
-                            rows_out, rows, above, pt, p, channels, q, psum_banks)
-                        if overlap:
-                            next_full = following_cycles(
-                                timing, floor, R, S, span, shape[V], shape[F], images,
-                                rows_out, rows, pt, p, channels, q, psum_banks)
-                    if floor and overlap:
-                        full = next_full
-                    for ragged_m in range(2):
-                        filters, times = (last_m, 1) if ragged_m else (m, loads - 1)
-                        if times == 0:
-                            continue
-                        times *= n_times
-                        passes, left = filters // pt, filters % pt
-                        before = next_full[3] if passes > 1 else full[3]
-                        rest = (0, 0, 0, 0)
-                        if left and passes and overlap:
-                            rest = following_cycles(
-                                timing, floor, R, S, span, shape[V], shape[F], images,
-                                rows_out, rows, left, p, channels, q, psum_banks)
-                        elif left:
-                            rest = pass_cycles(
-                                timing, floor, R, S, span, shape[V], shape[F], images,
-                                rows_out, rows, above, left, p, channels, q, psum_banks)
-                        if left:
-                            need = link_cycles(left * words, cycles_per_dram_word)
-                            wait_sum += times * max(
-                                0.0, need - (before if passes else rest[3]))
-                        if passes:
-                            wait_sum += times * max(
-                                0.0, full_fetch - (rest[3] if left else before))
-                        if passes > 1:
-                            wait_sum += times * (
-                                max(0.0, full_fetch - full[3])
-                                + (passes - 2) * max(0.0, full_fetch - next_full[3]))
-                        first, more = times * (passes > 0), times * max(0, passes - 1)
-                        mac_sum += first * full[0] + more * next_full[0] + times * (
-                            rest[0])
-                        ramp_sum += (first * (full[1] - full[0])
-                                     + more * (next_full[1] - next_full[0])
-                                     + times * (rest[1] - rest[0]))
-                        psum_sum += (first * (full[2] - full[1])
-                                     + more * (next_full[2] - next_full[1])
-                                     + times * (rest[2] - rest[1]))
-                        ifmap_sum += (first * (full[3] - full[2])
-                                      + more * (next_full[3] - next_full[2])
-                                      + times * (rest[3] - rest[2]))
+                sweeps *= times
+                passes, left = filters // pt, filters % pt
+                before = next_full[3] if passes > 1 else full[3]
+                rest = (0, 0, 0, 0)
+                if left and passes and overlap:
+                    rest = following_cycles(
+                        timing, floor, R, S, span, shape[V], shape[F], images,
+                        rows_out, rows, left, p, channels, q, psum_banks)
+                elif left:
+                    rest = pass_cycles(
+                        timing, floor, R, S, span, shape[V], shape[F], images, rows_out,
+                        rows, above, left, p, channels, q, psum_banks)
+                rest_fetch = link_cycles(left * words, cycles_per_dram_word)
+                need[8 * ragged_m + segment] = full_fetch if passes else rest_fetch
+                last[8 * ragged_m + segment] = rest[3] if left else before
+                if left and passes:
+                    wait_sum += sweeps * max(0.0, rest_fetch - before)
+                if passes > 1:
+                    wait_sum += sweeps * (
+                        max(0.0, full_fetch - full[3])
+                        + (passes - 2) * max(0.0, full_fetch - next_full[3]))
+                first, more = sweeps * (passes > 0), sweeps * max(0, passes - 1)
+                mac_sum += first * full[0] + more * next_full[0] + sweeps * rest[0]
+                ramp_sum += (first * (full[1] - full[0])
+                             + more * (next_full[1] - next_full[0])
+                             + sweeps * (rest[1] - rest[0]))
+                psum_sum += (first * (full[2] - full[1])
+                             + more * (next_full[2] - next_full[1])
+                             + sweeps * (rest[2] - rest[1]))
+                ifmap_sum += (first * (full[3] - full[2])
+                              + more * (next_full[3] - next_full[2])
+                              + sweeps * (rest[3] - rest[2]))
+        if not floor:
+            wait_sum += stays * sweep_waits(need, last, loads, c_full, c_last > 0,
+                                            shape[R_SEGS], shape[S_SEGS])
+    if floor:
+        # Whatever waits for whom, the link has to bring all filters.
+        wait_sum = max(0.0, fetch_sum - (mac_sum + ramp_sum + psum_sum + ifmap_sum))
     causes[MAC] = mac_sum
     causes[RAMP] = ramp_sum
     causes[PSUM_NET] = psum_sum

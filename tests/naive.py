@@ -121,30 +121,22 @@ def count_accesses(layer, hardware, mapping):
 def count_cycles(layer, hardware, mapping):
     """Processing cycles of all passes: mac, ramp, psum, ifmap, filter wait."""
     causes = np.zeros(5)
-    sweep = []
+    ends, fetches, before = [], [], None
     for what, work in walk_passes(layer, hardware, mapping):
-        if what == "pass":
-            if sweep and sweep[-1]["rows"] + sweep[-1]["cols"] != (
-                    work["rows"] + work["cols"]):
-                causes += sweep_cycles(layer, hardware, mapping, sweep)
-                sweep = []
-            sweep.append(work)
-        elif sweep:
-            causes += sweep_cycles(layer, hardware, mapping, sweep)
-            sweep = []
-    return causes
-
-
-def sweep_cycles(layer, hardware, mapping, sweep):
-    """The passes over all filters that are kept; a sweep like it comes before."""
-    causes = np.zeros(5)
-    ends = [pass_ends(layer, hardware, mapping, work, hardware.pass_overlap and place)
-            for place, work in enumerate(sweep)]
-    for place, work in enumerate(sweep):
+        if what != "pass":
+            before = None
+            continue
+        # Passes over the same words of the ifmaps may run on into each other.
+        sent = work["rows"], work["cols"]
+        ends.append(pass_ends(layer, hardware, mapping, work,
+                              hardware.pass_overlap and sent == before))
+        before = sent
         words = (len(work["rows"]) * len(work["cols"]) * len(work["channels"])
                  * len(work["filters"]))
-        fetch = math.ceil(Fraction(words) * 16 * Fraction(hardware.clock_MHz)
-                          / hardware.dram_link_bits / Fraction(hardware.dram_link_MHz))
+        fetches.append(math.ceil(
+            Fraction(words) * 16 * Fraction(hardware.clock_MHz)
+            / hardware.dram_link_bits / Fraction(hardware.dram_link_MHz)))
+    for place, fetch in enumerate(fetches):
         causes += (*np.diff(ends[place], prepend=0),
                    max(0, fetch - ends[place - 1][-1]))
     return causes

@@ -325,11 +325,8 @@ def test_counting_model_of_drawn_layers_is_near_the_machine(triple):
     slack = each * sum(one.times for one in timing.passes)
     assert model.processing - model.dram_filter == pytest.approx(
         timing.phases.array, rel=0.05, abs=slack)
-    if len(timing.passes) == 1:
-        # The closed form takes passes but the last of m for followed by their like;
-        # where unlike ones alternate, a slow link makes them wait by more.
-        assert model.processing == pytest.approx(
-            timing.processing_cycles, rel=0.05, abs=slack)
+    assert model.processing == pytest.approx(
+        timing.processing_cycles, rel=0.05, abs=slack)
 
 
 @pytest.mark.slow
