@@ -83,3 +83,24 @@ def test_a_scheduler_that_nobody_runs_is_told_in_one_line(tmp_path, monkeypatch)
     for address in (f"tcp://127.0.0.1:{free_port()}", "nonsense"):
         with pytest.raises(ValueError, match=f"no Dask scheduler answers at {address}"):
             run.run_sweep(spec, tmp_path / "out", scheduler=address)
+        assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("problem, message", [
+    (distributed.client.FutureCancelledError("chunk", "scheduler-connection-lost"),
+     "was lost; start it"),
+    (distributed.KilledWorker("chunk", None, 3), "several workers died"),
+])
+def test_a_cluster_that_gives_up_is_told_in_one_line(
+        dask, tmp_path, monkeypatch, problem, message):
+    def gives_up(spec, todo, in_advance):
+        yield next(todo), run.evaluate_chunk(spec, 0)
+        raise problem
+
+    monkeypatch.setattr(run, "_in_parallel", gives_up)
+    spec = make_spec(["resnet20_cifar"], {"rows": "4:19", "cols": "4:23"})
+    address, _ = start_cluster(dask)
+    with pytest.raises(ValueError, match=message):
+        run.run_sweep(spec, tmp_path / "out", scheduler=address)
+    with opened(tmp_path / "out", spec) as results:
+        assert results.missing() == list(range(1, spec.chunks))

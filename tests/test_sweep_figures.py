@@ -154,6 +154,16 @@ def test_sweep_pareto_and_heatmap_from_the_command_line(capsys, tmp_path, monkey
     assert code == 0 and (tmp_path / "sweep-heatmap.png").stat().st_size > 5000
 
 
+def test_a_field_that_the_hardware_has_not_set_reads_none(
+        capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, out, _ = run_command(capsys, "sweep", "--network", "resnet20_cifar", "--set",
+                               "dram_pJ=100,200", "--jobs", 1)
+    assert code == 0 and "nan" not in out
+    own = next(line for line in out.splitlines() if line.startswith("eyeriss_chip"))
+    assert own.split()[1] == "none"
+
+
 def test_options_go_before_what_the_file_says(capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine.toml").write_text(

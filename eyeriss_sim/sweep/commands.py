@@ -150,6 +150,7 @@ def print_refused(points, console):
 
 def print_rows(points, rows, figures, console):
     """A table of (name, point): fields, then figures in four digits."""
+    from pandas import isna
     from rich import box
     from rich.table import Table
     table = Table(box=box.SIMPLE, padding=(0, 1), pad_edge=False, show_edge=False)
@@ -159,8 +160,10 @@ def print_rows(points, rows, figures, console):
     for column in (*points.fields, *figures):
         table.add_column(column.replace(".", ".\n"), justify="right", overflow="fold")
     for name, row in rows:
-        cells = [str(row[field]) if isinstance(row[field], str) or row[field] is None
-                 else f"{row[field]:g}" for field in points.fields]
+        # The hardware may have no value of its own: Parquet's null comes back as NaN.
+        cells = ["none" if isna(row[field]) else str(row[field])
+                 if isinstance(row[field], str) else f"{row[field]:g}"
+                 for field in points.fields]
         cells += [f"{row[column]:,.4g}" if abs(row[column]) < 1e4
                   else f"{row[column]:,.0f}" for column in figures]
         table.add_row(*([name] if named else []), *cells)

@@ -4,6 +4,7 @@ import os
 import signal
 import threading
 import time
+from concurrent.futures import CancelledError
 from contextlib import contextmanager
 from itertools import takewhile
 
@@ -47,7 +48,9 @@ def run_sweep(spec, folder, jobs=None, scheduler=None, resume=True, progress=Non
     OSError
     """
     progress = progress or (lambda done, points: None)
-    with opened(folder, spec, resume) as results, interrupts() as interrupted:
+    # The cluster first: without one, no folder is left behind that claims its place.
+    with (connected(scheduler) as client, opened(folder, spec, resume) as results,
+          interrupts() as interrupted):
         # Compiles the kernels, if need be, before several processes do so at once.
         results.write_base(evaluate_base(spec))
         todo = results.missing()
@@ -57,7 +60,7 @@ def run_sweep(spec, folder, jobs=None, scheduler=None, resume=True, progress=Non
         done = spec.points - ran
         progress(done, spec.points)
         going_on = takewhile(lambda chunk: not interrupted.is_set(), todo)
-        for chunk, table in _tables(spec, going_on, jobs, scheduler):
+        for chunk, table in _tables(spec, going_on, jobs, client):
             results.write(chunk, table)
             done += len(spec.points_of(chunk))
             progress(done, spec.points)
@@ -112,10 +115,10 @@ def _end_with(parent):
     threading.Thread(target=watch, daemon=True).start()
 
 
-def _tables(spec, todo, jobs, scheduler):
+def _tables(spec, todo, jobs, client):
     """(chunk, table) of every chunk, in whatever order they are done."""
-    if scheduler:
-        yield from _tables_of_cluster(spec, todo, scheduler)
+    if client:
+        yield from _tables_of_cluster(spec, todo, client)
         return
     jobs = jobs or joblib.cpu_count()
     try:
@@ -128,7 +131,18 @@ def _tables(spec, todo, jobs, scheduler):
                          "the least memory") from None
 
 
-def _tables_of_cluster(spec, todo, scheduler):
+@contextmanager
+def connected(scheduler):
+    """A client of a Dask cluster that has workers; None without an address.
+
+    Raises
+    ------
+    ValueError
+        Dask isn't installed, nobody answers, or there are no workers.
+    """
+    if not scheduler:
+        yield None
+        return
     try:
         from dask.distributed import Client
     except ImportError:
@@ -140,12 +154,25 @@ def _tables_of_cluster(spec, todo, scheduler):
         raise ValueError(f"no Dask scheduler answers at {scheduler} ({problem}); start "
                          f"one with: dask scheduler") from None
     with client:
-        threads = sum(client.nthreads().values())
-        if not threads:
+        if not client.nthreads():
             raise ValueError(f"the Dask scheduler at {scheduler} has no workers; start "
                              f"some with: dask worker {scheduler} --nthreads 1")
+        yield client
+
+
+def _tables_of_cluster(spec, todo, client):
+    from dask.distributed import KilledWorker
+    threads = sum(client.nthreads().values())
+    try:
         with joblib.parallel_config(backend="dask", client=client):
             yield from _in_parallel(spec, todo, IN_ADVANCE * threads)
+    except CancelledError:
+        raise ValueError(f"the Dask scheduler at {client.scheduler.address} was lost; "
+                         f"start it and its workers again: the same command goes on "
+                         f"from here") from None
+    except KilledWorker:
+        raise ValueError("several workers died of the same chunk, perhaps for want of "
+                         "memory; the same command goes on from here") from None
 
 
 def _in_parallel(spec, todo, in_advance):

@@ -210,9 +210,14 @@ def make_spec(networks, axes=None, hardware="eyeriss_chip", *, objective="energy
         One line with the cure.
     """
     hardware = load_hardware(hardware)
-    if objective not in OBJECTIVES:
+    if not isinstance(objective, str) or objective not in OBJECTIVES:
         raise ValueError(f"unknown objective {objective!r}; known: "
                          + ", ".join(OBJECTIVES))
+    if input_shape is not None and not (
+            isinstance(input_shape, (list, tuple)) and input_shape
+            and all(type(size) is int and size > 0 for size in input_shape)):
+        raise ValueError(f"input_shape must be a list of whole numbers above 0, batch "
+                         f"first, as in [1, 3, 224, 224], got {input_shape!r}")
     if not isinstance(layers, bool):
         raise ValueError(f"layers must be true or false, got {layers!r}")
     made = [make_axis(name, values, hardware)
