@@ -2,13 +2,19 @@
 
 import json
 
+import pandas as pd
 import pytest
+import torch
 
+import pruning.cifar10
 from benchmarks import pruning_leaderboard
 from benchmarks.pruning_leaderboard import (
     COLUMNS, EVERYTHING, SEVERAL_SEEDS, arguments, best_methods, leaderboard, pieces,
     results, write)
+from pruning.cifar10 import Split, Splits, pixel_statistics
+from pruning.dense import train_dense
 from pruning.methods import METHODS
+from pruning.recipe import Recipe
 
 FLOOR = {"resnet20": {1: 0.3, 16: 0.5}}
 
@@ -125,3 +131,35 @@ def test_pieces_that_cannot_be_had_do_not_stop_the_others(
         "energy_budget", "--seeds", "2"])
     assert calls == ["channels", "energy_budget", "energy_budget"]
     assert "stopped short: resnet20 channels seed 0" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_real_ladders_on_noise_are_climbed_once_and_then_only_read(
+        tmp_path, monkeypatch):
+    def part(images):
+        return Split(torch.randint(256, (images, 3, 32, 32), dtype=torch.uint8),
+                     torch.arange(images) % 10)
+
+    torch.manual_seed(0)
+    parts = [part(images) for images in (24, 10, 10, 20)]
+    splits = Splits(*parts, **pixel_statistics(parts[0].images))
+    for module in (pruning.cifar10, pruning_leaderboard):
+        monkeypatch.setattr(module, "load_cifar10", lambda path: splits)
+    monkeypatch.setattr(pruning_leaderboard, "RUNGS", {"resnet20": (0.9, 0.8)})
+    monkeypatch.setattr(pruning_leaderboard, "SUPPORTS", (4,))
+    dense, out = tmp_path / "dense", tmp_path / "out"
+    train_dense("resnet20", splits, Recipe(epochs=1, batch=8), dense, progress=False)
+    command = ["--data", "x", "--dense", str(dense), "--out", str(out), "--epochs", "1",
+               "--fresh-epochs", "2", "--only", "dense", "energy_budget", "psconv"]
+    pruning_leaderboard.main([*command, "--seeds", "1"])
+    first = (out / "pruning_leaderboard.csv").read_text()
+    epochs = {file.parent.name: len(file.read_text().splitlines()) - 1
+              for file in out.rglob("epochs.csv")}
+    # The dense network has as many further epochs as both rungs together.
+    assert epochs == {"density=1": 2, "energy=0.9": 1, "energy=0.8": 1, "support=4": 2}
+    table = pd.read_csv(out / "pruning_leaderboard.csv")
+    assert len(table) == 2 * 5 and table.notna().sum()["floor_rel"] == 10
+    assert (table[table.target == "density=1"].weights_rel == 1).all()
+    monkeypatch.setattr("pruning.ladder.prune", None)
+    pruning_leaderboard.main([*command, "--seeds", "1"])
+    assert (out / "pruning_leaderboard.csv").read_text() == first
