@@ -111,6 +111,9 @@ def add_run(commands):
                      help="batch of the energy (default: 1)")
     cmd.add_argument("--epochs", type=whole_number, default=3, metavar="N",
                      help="of training a step (default: 3)")
+    cmd.add_argument("--fresh-epochs", type=whole_number, metavar="N",
+                     help="of methods that start from fresh weights (default: the "
+                          "dense network's and those of the steps)")
     cmd.add_argument("--lr", type=float, metavar="X",
                      help="at its top (default: a quarter of the dense network's)")
     cmd.add_argument("--steps", type=whole_number, default=1, metavar="N",
@@ -159,8 +162,8 @@ def run_run(args):
     recipe = replace(dense, epochs=args.epochs, lr=args.lr or dense.lr / 4,
                      seed=args.seed)
     # As many epochs in all as a network that was trained dense and then pruned.
-    fresh = replace(dense, epochs=dense.epochs + args.epochs * args.steps,
-                    seed=args.seed)
+    fresh = replace(dense, seed=args.seed, epochs=args.fresh_epochs or (
+        dense.epochs + args.epochs * args.steps))
     data = Loaders(
         fitting_batches(splits, recipe),
         Batches(splits.choosing.images, splits.choosing.labels, 1000,

@@ -1,0 +1,165 @@
+"""The leaderboard asks for every method, resumes, and reads what its ladders wrote."""
+
+import json
+
+import pandas as pd
+import pytest
+import torch
+
+import pruning.cifar10
+from benchmarks import pruning_leaderboard
+from benchmarks.pruning_leaderboard import (
+    COLUMNS, EVERYTHING, SEVERAL_SEEDS, arguments, best_methods, leaderboard, pieces,
+    results, write)
+from pruning.cifar10 import Split, Splits, pixel_statistics
+from pruning.dense import train_dense
+from pruning.methods import METHODS
+from pruning.recipe import Recipe
+
+FLOOR = {"resnet20": {1: 0.3, 16: 0.5}}
+
+
+def finished_rung(folder, method, rung, accuracy, seed=0, **more):
+    """A result folder as far as the leaderboard reads it."""
+    folder.mkdir(parents=True)
+    shares = {f"energy_rel_{name}{ending}": value for name, ending, value in (
+        ("eap_tool", "", 0.55), ("eap_tool", "_b16", 0.6),
+        ("eyeriss_chip", "", 0.99), ("eyeriss_chip", "_b16", 0.98))}
+    (folder / "metrics.json").write_text(json.dumps({
+        "method": method, "rung": rung, "seed": seed, "accuracy": accuracy,
+        "test_accuracy": accuracy - 0.01, "control": None, "floor": 0.29,
+        "weights_rel": 0.4, "macs_rel": 0.5, "params_rel": 0.4, "minutes": 3.5,
+        **shares, **more}))
+    (folder / "config.json").write_text(json.dumps(
+        {"network": "resnet20", "data": "noise"}))
+
+
+@pytest.fixture
+def runs(tmp_path):
+    dense = tmp_path / "dense"
+    dense.mkdir()
+    (dense / "metrics.json").write_text(json.dumps(
+        {"seed": 0, "choosing_accuracy": 0.9, "test_accuracy": 0.89}))
+    (dense / "config.json").write_text(json.dumps(
+        {"network": "resnet20", "data": "noise"}))
+    out = tmp_path / "out"
+    for place, method in enumerate(SEVERAL_SEEDS[:3]):
+        for share in (0.7, 0.55, 0.45, 0.4):
+            finished_rung(out / "resnet20" / f"{method}_s0" / f"energy={share}", method,
+                          f"energy={share}", 0.8 + 0.01 * place)
+    finished_rung(out / "resnet20" / "dense_s0" / "density=1", "magnitude_global",
+                  "density=1", 0.95)
+    return out, dense
+
+
+def test_every_method_of_the_package_has_its_pieces():
+    assert set(EVERYTHING) == {"dense", *METHODS}
+    asked = pieces(EVERYTHING, 3)
+    assert len(asked) == len(set(asked)) == 1 + 3 * 4 + 5
+    assert sum(seed == 0 for _, seed in asked) == 1 + len(METHODS)
+
+
+def test_ladders_are_asked_for_mildest_first_and_psconv_at_its_own_levels():
+    (ladder,) = arguments("resnet20", "energy_aware", 2)
+    assert [word for word in ladder if "energy=" in word] == [
+        "energy=0.7", "energy=0.55", "energy=0.45", "energy=0.4"]
+    calls = arguments("resnet20", "psconv", 2, fresh_epochs=6)
+    assert [call[call.index("--option") + 1] for call in calls] == [
+        "support=4", "support=3", "support=2", "support=1"]
+    assert all("--target" not in call and "--fresh-epochs" in call for call in calls)
+    assert "--fresh-epochs" not in arguments("resnet20", "random", 2, 6)[0]
+    (dense,) = arguments("resnet20", "dense", 2)
+    assert dense[dense.index("--steps") + 1] == "4"
+
+
+def test_a_result_is_a_row_at_each_batch_with_that_batchs_energies(runs):
+    out, dense = runs
+    table = leaderboard(results(out, [dense]), FLOOR)
+    assert tuple(table.columns) == COLUMNS
+    assert len(table) == 2 * (1 + 1 + 12)
+    rows = table[(table.method == "energy_aware") & (table.target == "energy=0.4")
+                 ].set_index("batch")
+    assert rows.energy_rel_eap_tool.to_dict() == {1: 0.55, 16: 0.6}
+    assert rows.energy_rel_eyeriss_chip.to_dict() == {1: 0.99, 16: 0.98}
+    assert rows.floor_rel.to_dict() == FLOOR["resnet20"]
+    assert (rows.accuracy == 0.79).all() and (rows.minutes == 3.5).all()
+    targets = set(table[table.method == "dense"].target)
+    assert targets == {"dense", "density=1"}
+
+
+def test_the_best_are_chosen_by_the_choosing_images_among_whole_ladders(runs):
+    out, dense = runs
+    finished_rung(out / "resnet20" / "random_s0" / "energy=0.7", "random", "energy=0.7",
+                  0.99)
+    table = results(out, [dense])
+    assert best_methods(table) == list(reversed(SEVERAL_SEEDS[:3]))
+    with pytest.raises(ValueError, match="of which 3 are finished; run resnet20 first"):
+        best_methods(table, count=4)
+
+
+def test_table_and_figure_are_written_whole(runs):
+    out, dense = runs
+    write(out, results(out, [dense]), FLOOR)
+    lines = (out / "pruning_leaderboard.csv").read_text().splitlines()
+    assert lines[0].split(",") == list(COLUMNS) and len(lines) == 1 + 28
+    assert (out / "pruning_leaderboard_resnet20.png").stat().st_size > 10_000
+
+
+def test_pieces_that_cannot_be_had_do_not_stop_the_others(
+        runs, tmp_path, monkeypatch, capsys):
+    out, dense = runs
+    calls = []
+
+    def run(words):
+        method = words[words.index("--method") + 1]
+        calls.append(method)
+        if method == "channels":
+            raise SystemExit(2)
+
+    class Splits:
+        class fit:
+            images = None
+        normalise = staticmethod(lambda images: images)
+
+    Splits.fit.images = []
+    monkeypatch.setattr(pruning_leaderboard, "load_cifar10", lambda path: Splits)
+    monkeypatch.setattr(pruning_leaderboard, "floors",
+                        lambda *given: FLOOR["resnet20"])
+    monkeypatch.setattr(pruning_leaderboard, "eyeriss_prune", run)
+    pruning_leaderboard.main([
+        "--data", "d", "--dense", str(dense), "--out", str(out), "--only", "channels",
+        "energy_budget", "--seeds", "2"])
+    assert calls == ["channels", "energy_budget", "energy_budget"]
+    assert "stopped short: resnet20 channels seed 0" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_real_ladders_on_noise_are_climbed_once_and_then_only_read(
+        tmp_path, monkeypatch):
+    def part(images):
+        return Split(torch.randint(256, (images, 3, 32, 32), dtype=torch.uint8),
+                     torch.arange(images) % 10)
+
+    torch.manual_seed(0)
+    parts = [part(images) for images in (24, 10, 10, 20)]
+    splits = Splits(*parts, **pixel_statistics(parts[0].images))
+    for module in (pruning.cifar10, pruning_leaderboard):
+        monkeypatch.setattr(module, "load_cifar10", lambda path: splits)
+    monkeypatch.setattr(pruning_leaderboard, "RUNGS", {"resnet20": (0.9, 0.8)})
+    monkeypatch.setattr(pruning_leaderboard, "SUPPORTS", (4,))
+    dense, out = tmp_path / "dense", tmp_path / "out"
+    train_dense("resnet20", splits, Recipe(epochs=1, batch=8), dense, progress=False)
+    command = ["--data", "x", "--dense", str(dense), "--out", str(out), "--epochs", "1",
+               "--fresh-epochs", "2", "--only", "dense", "energy_budget", "psconv"]
+    pruning_leaderboard.main([*command, "--seeds", "1"])
+    first = (out / "pruning_leaderboard.csv").read_text()
+    epochs = {file.parent.name: len(file.read_text().splitlines()) - 1
+              for file in out.rglob("epochs.csv")}
+    # The dense network has as many further epochs as both rungs together.
+    assert epochs == {"density=1": 2, "energy=0.9": 1, "energy=0.8": 1, "support=4": 2}
+    table = pd.read_csv(out / "pruning_leaderboard.csv")
+    assert len(table) == 2 * 5 and table.notna().sum()["floor_rel"] == 10
+    assert (table[table.target == "density=1"].weights_rel == 1).all()
+    monkeypatch.setattr("pruning.ladder.prune", None)
+    pruning_leaderboard.main([*command, "--seeds", "1"])
+    assert (out / "pruning_leaderboard.csv").read_text() == first
