@@ -90,7 +90,7 @@ def front_figure(points, front, x, y, area):
 
     every = f"{len(points.table):,} points"
     if area:
-        axes.scatter(*spots(points.table), s=7, color=GREY, alpha=0.25, linewidths=0,
+        axes.scatter(*spots(points.table), s=7, color=GREY, alpha=0.6, linewidths=0,
                      label=every, rasterized=True)
         drawn = axes.scatter(*spots(front), s=26, c=front["area_mm2"], cmap="viridis",
                              edgecolors=INK, linewidths=0.4, label="on the front")
