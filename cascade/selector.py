@@ -1,0 +1,124 @@
+"""How a selector is trained: on cached features of images that no network saw.
+
+Labels, calibration and the choice of its size are our completion; the paper's abstract
+(Maleki et al. 2021) has the place of the selector alone.
+"""
+
+import torch
+from torch.nn import functional
+
+from cascade.routers import Selector
+
+FOLDS = 5
+STEPS = 150
+HIDDEN = (0, 32)
+WEIGHT_DECAYS = (0.03, 0.3, 3.0)
+
+
+def needs_mild(aggressive_right, mild_right):
+    """Labels: the images that only the mild network gets right.
+
+    Where both are right the cheap one will do; where both are wrong nothing is to be
+    won.
+    """
+    return ~aggressive_right & mild_right
+
+
+def train_selector(summary, logits, labels, *, sees_logits=False, seed=0):
+    """Train, choose its size by cross-validation, calibrate.
+
+    Parameters
+    ----------
+    summary : float tensor, shape (N, 2 C)
+        Of :func:`cascade.routers.pooled`.
+    logits : float tensor, shape (N, classes)
+        The aggressive network's.
+    labels : bool tensor, shape (N,)
+        Of :func:`needs_mild`.
+    sees_logits : bool
+    seed : int
+
+    Returns
+    -------
+    Selector
+        In evaluation mode. Its output is a probability: scaled (Platt 1999) so that it
+        is one on images outside the fold.
+
+    Raises
+    ------
+    ValueError
+        Fewer than one label of a kind a fold: nothing can be learned from that.
+    """
+    positives = int(labels.sum())
+    if min(positives, len(labels) - positives) < FOLDS:
+        raise ValueError(
+            f"selector: {positives} of {len(labels)} images need the mild network; at "
+            f"least {FOLDS} of either kind are needed to learn from; take a wider pair "
+            "or more images")
+    with torch.random.fork_rng(devices=[]), torch.enable_grad():
+        torch.manual_seed(seed)
+        classes = logits.shape[1] if sees_logits else 0
+        blank = Selector(summary.shape[1] // 2, 0, classes)
+        inputs = blank.inputs(summary, logits).detach()
+        folds = torch.randperm(len(labels)) % FOLDS
+        best = None
+        for hidden in HIDDEN:
+            for decay in WEIGHT_DECAYS:
+                outside = torch.empty(len(labels))
+                for fold in range(FOLDS):
+                    inside = folds != fold
+                    one = _fit(inputs[inside], labels[inside], blank, hidden, decay)
+                    with torch.no_grad():
+                        outside[~inside] = one.layers(inputs[~inside])[:, 0]
+                scale, shift = _platt(outside, labels)
+                loss = functional.binary_cross_entropy_with_logits(
+                    scale * outside + shift, labels.float())
+                if best is None or loss < best[0]:
+                    best = loss, hidden, decay, scale, shift
+        _, hidden, decay, scale, shift = best
+        chosen = _fit(inputs, labels, blank, hidden, decay)
+    with torch.no_grad():
+        chosen.layers[-1].weight.mul_(scale)
+        chosen.layers[-1].bias.mul_(scale).add_(shift)
+    return chosen.requires_grad_(False).eval()
+
+
+def _fit(inputs, labels, like, hidden, decay):
+    """A selector on standardised inputs, the standardising folded into its weights."""
+    mean, std = inputs.mean(0), inputs.std(0).clamp_min(1e-6)
+    selector = Selector(like.channels, hidden, like.classes)
+    with torch.no_grad():       # begins at the share of the positives
+        selector.layers[-1].weight.mul_(0.1)
+        selector.layers[-1].bias.fill_(torch.logit(labels.float().mean()))
+    optimizer = torch.optim.AdamW(selector.parameters(), 0.01, weight_decay=decay)
+    inputs, labels = (inputs - mean) / std, labels.float()
+    for _ in range(STEPS):
+        # No class weights: they would undo the calibration that a threshold needs.
+        loss = functional.binary_cross_entropy_with_logits(
+            selector.layers(inputs)[:, 0], labels)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    first = selector.layers[0]
+    with torch.no_grad():
+        first.weight.div_(std)
+        first.bias.sub_(first.weight @ mean)
+    return selector
+
+
+def _platt(logits, labels):
+    """Scale and shift that make logits log-odds, by maximum likelihood."""
+    scale, shift = torch.ones(1, requires_grad=True), torch.zeros(1, requires_grad=True)
+    optimizer = torch.optim.LBFGS([scale, shift], max_iter=50,
+                                  line_search_fn="strong_wolfe")
+
+    def loss():
+        optimizer.zero_grad()
+        value = functional.binary_cross_entropy_with_logits(
+            scale * logits + shift, labels.float())
+        value.backward()
+        return value
+
+    optimizer.step(loss)
+    # A falling scale would turn the order round: then the logits say nothing.
+    return scale.detach().clamp_min(1e-3), shift.detach()
