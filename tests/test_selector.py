@@ -77,13 +77,26 @@ def test_scaling_finds_the_log_odds_and_never_turns_them_round(scale, shift):
     assert abs(got.mean() - labels.float().mean()) < 0.005
 
 
-def test_units_and_origin_of_the_features_do_not_matter():
-    summary, logits, labels, _ = made_data(400)
-    one = train_selector(summary, logits, labels)
-    scale = torch.tensor([7.0, 0.1, 30.0, 1.0, 2.0, 0.5])
-    other = train_selector(summary * scale - 3 * scale, logits, labels)
-    assert torch.allclose(one.of_inputs(summary),
-                          other.of_inputs(summary * scale - 3 * scale), atol=2e-3)
+@pytest.mark.parametrize("hidden", training.HIDDEN)
+def test_units_of_the_features_do_not_matter(hidden):
+    summary, _, labels, _ = made_data(400)
+    scale = torch.tensor([8.0, 0.25, 32.0, 1.0, 2.0, 0.5])      # nothing is rounded
+    outputs = []
+    for inputs in (summary, summary * scale):
+        torch.manual_seed(1)
+        fitted = training._fit(inputs, labels, Selector(CHANNELS), hidden, 0.3)
+        outputs.append(fitted.of_inputs(inputs))
+    assert torch.equal(*outputs)
+
+
+def test_the_origin_of_the_features_does_not_matter():
+    summary, _, labels, _ = made_data(400)
+    outputs = []
+    for inputs in (summary, summary - 3 * summary.std(0)):
+        torch.manual_seed(1)
+        fitted = training._fit(inputs, labels, Selector(CHANNELS), 0, 0.3)
+        outputs.append(fitted.of_inputs(inputs))
+    assert torch.allclose(*outputs, atol=1e-4)
 
 
 def test_a_channel_that_was_dead_in_training_says_nothing():
