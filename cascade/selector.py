@@ -10,9 +10,9 @@ from torch.nn import functional
 from cascade.routers import Selector
 
 FOLDS = 5
-STEPS = 150
-HIDDEN = (0, 32)
-WEIGHT_DECAYS = (0.03, 0.3, 3.0)
+STEPS = 100
+# Hidden neurons and weight decay, from which cross-validation chooses.
+SIZES = ((0, 0.03), (0, 0.3), (0, 3.0), (32, 0.3), (32, 3.0))
 
 
 def needs_mild(aggressive_right, mild_right):
@@ -62,19 +62,18 @@ def train_selector(summary, logits, labels, *, sees_logits=False, seed=0):
         inputs = blank.inputs(summary, logits).detach()
         folds = torch.randperm(len(labels)) % FOLDS
         best = None
-        for hidden in HIDDEN:
-            for decay in WEIGHT_DECAYS:
-                outside = torch.empty(len(labels))
-                for fold in range(FOLDS):
-                    inside = folds != fold
-                    one = _fit(inputs[inside], labels[inside], blank, hidden, decay)
-                    with torch.no_grad():
-                        outside[~inside] = one.layers(inputs[~inside])[:, 0]
-                scale, shift = _platt(outside, labels)
-                loss = functional.binary_cross_entropy_with_logits(
-                    scale * outside + shift, labels.float())
-                if best is None or loss < best[0]:
-                    best = loss, hidden, decay, scale, shift
+        for hidden, decay in SIZES:
+            outside = torch.empty(len(labels))
+            for fold in range(FOLDS):
+                inside = folds != fold
+                one = _fit(inputs[inside], labels[inside], blank, hidden, decay)
+                with torch.no_grad():
+                    outside[~inside] = one.layers(inputs[~inside])[:, 0]
+            scale, shift = _platt(outside, labels)
+            loss = functional.binary_cross_entropy_with_logits(
+                scale * outside + shift, labels.float())
+            if best is None or loss < best[0]:
+                best = loss, hidden, decay, scale, shift
         _, hidden, decay, scale, shift = best
         chosen = _fit(inputs, labels, blank, hidden, decay)
     with torch.no_grad():
