@@ -189,9 +189,9 @@ def print_verdicts(table):
         console.print(f"{key[0]}, {key[1]}, {key[2]}, batch {key[3]}, "
                       f"{rows.seeds.iloc[0]} seeds; floor {floor:.3f}")
         console.print(shown)
-    console.print("allowed: points below dense on the choosing images; lost: on the "
-                  "test images; hull: energy of\nsingle levels, mixed at random, at the "
-                  "accuracy reached")
+    console.print(
+        "allowed: points below dense on the choosing images; lost: on the test images; "
+        "hull: energy of\nsingle levels, mixed at random, at the accuracy reached")
 
 
 def study_of(args, wanted=None):
