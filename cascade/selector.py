@@ -10,10 +10,10 @@ from torch.nn import functional
 from cascade.routers import Selector
 
 FOLDS = 5
-STEPS = 150
-HIDDEN = (0, 32)
+STEPS, RATE = 100, 0.03     # of Adam: a weight can move by 3 a standard deviation
+# Hidden neurons and weight decay, from which cross-validation chooses.
+SIZES = ((0, 0.03), (0, 0.3), (0, 3.0), (32, 0.3), (32, 3.0))
 FLAT = 1e-3                 # the least scale of logits
-WEIGHT_DECAYS = (0.03, 0.3, 3.0)
 
 
 def needs_mild(aggressive_right, mild_right):
@@ -69,19 +69,18 @@ def train_selector(summary, logits, labels, *, sees_logits=False, seed=0):
                              "network's weights, and the images, numbers?")
         folds = _folds(labels)
         best = None
-        for hidden in HIDDEN:
-            for decay in WEIGHT_DECAYS:
-                outside = torch.empty(len(labels))
-                for fold in range(FOLDS):
-                    inside = folds != fold
-                    one = _fit(inputs[inside], labels[inside], blank, hidden, decay)
-                    with torch.no_grad():
-                        outside[~inside] = one.layers(inputs[~inside])[:, 0]
-                scale, shift = _platt(outside, labels)
-                loss = functional.binary_cross_entropy_with_logits(
-                    scale * outside + shift, labels.float())
-                if best is None or loss < best[0]:
-                    best = loss, hidden, decay, scale, shift
+        for hidden, decay in SIZES:
+            outside = torch.empty(len(labels))
+            for fold in range(FOLDS):
+                inside = folds != fold
+                one = _fit(inputs[inside], labels[inside], blank, hidden, decay)
+                with torch.no_grad():
+                    outside[~inside] = one.layers(inputs[~inside])[:, 0]
+            scale, shift = _platt(outside, labels)
+            loss = functional.binary_cross_entropy_with_logits(
+                scale * outside + shift, labels.float())
+            if best is None or loss < best[0]:
+                best = loss, hidden, decay, scale, shift
         _, hidden, decay, scale, shift = best
         chosen = _fit(inputs, labels, blank, hidden, decay)
     with torch.no_grad():
@@ -108,7 +107,7 @@ def _fit(inputs, labels, like, hidden, decay):
     with torch.no_grad():       # begins at the share of the positives
         selector.layers[-1].weight.mul_(0.1)
         selector.layers[-1].bias.fill_(torch.logit(labels.float().mean()))
-    optimizer = torch.optim.AdamW(selector.parameters(), 0.01, weight_decay=decay)
+    optimizer = torch.optim.AdamW(selector.parameters(), RATE, weight_decay=decay)
     inputs, labels = (inputs - mean) / std, labels.float()
     for _ in range(STEPS):
         # No class weights: they would undo the calibration that a threshold needs.
