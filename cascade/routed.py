@@ -110,16 +110,27 @@ class CascadeNet(nn.Module):
         Returns
         -------
         Routed
+
+        Raises
+        ------
+        ValueError
+            Images of another shape, or a score that is no number.
         """
         if images.ndim != 4 or not len(images):
             raise ValueError("images of shape (N, C, H, W) are needed, at least one; "
                              f"got {tuple(images.shape)}")
         logits, routes, scores = [], [], []
         for place, image in enumerate(images.split(1), 1):
+            # The order of an image's pixels in memory decides that of the sums.
+            image = image.contiguous()
             features = self.front(image)
             answer = self.back(features) if self.router.needs_logits else None
             score = self.router(features, answer)
-            goes = bool(score > self.threshold)
+            if math.isnan(score.item()):
+                raise ValueError(f"image {place}: the router's score is nan; are its "
+                                 "pixels numbers?")
+            # As exact numbers: a tensor would round the threshold to its own type.
+            goes = score.item() > self.threshold
             if goes:
                 answer = self.mild(image)
             elif answer is None:

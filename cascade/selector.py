@@ -13,6 +13,7 @@ FOLDS = 5
 STEPS = 100
 # Hidden neurons and weight decay, from which cross-validation chooses.
 SIZES = ((0, 0.03), (0, 0.3), (0, 3.0), (32, 0.3), (32, 3.0))
+FLAT = 1e-3                 # the least scale of logits
 
 
 def needs_mild(aggressive_right, mild_right):
@@ -48,6 +49,7 @@ def train_selector(summary, logits, labels, *, sees_logits=False, seed=0):
     ------
     ValueError
         Fewer than one label of a kind a fold: nothing can be learned from that.
+        Features or logits that are not finite.
     """
     positives = int(labels.sum())
     if min(positives, len(labels) - positives) < FOLDS:
@@ -55,12 +57,17 @@ def train_selector(summary, logits, labels, *, sees_logits=False, seed=0):
             f"selector: {positives} of {len(labels)} images need the mild network; at "
             f"least {FOLDS} of either kind are needed to learn from; take a wider pair "
             "or more images")
-    with torch.random.fork_rng(devices=[]), torch.enable_grad():
+    with torch.random.fork_rng(devices=[]), torch.inference_mode(False), (
+            torch.enable_grad()):
         torch.manual_seed(seed)
         classes = logits.shape[1] if sees_logits else 0
         blank = Selector(summary.shape[1] // 2, 0, classes)
-        inputs = blank.inputs(summary, logits).detach()
-        folds = torch.randperm(len(labels)) % FOLDS
+        # A copy: what was made in inference mode can't be learned from.
+        inputs = blank.inputs(summary, logits).detach().clone()
+        if not inputs.isfinite().all():
+            raise ValueError("selector: features or logits are not finite; are the "
+                             "network's weights, and the images, numbers?")
+        folds = _folds(labels)
         best = None
         for hidden, decay in SIZES:
             outside = torch.empty(len(labels))
@@ -82,9 +89,20 @@ def train_selector(summary, logits, labels, *, sees_logits=False, seed=0):
     return chosen.requires_grad_(False).eval()
 
 
+def _folds(labels):
+    """The fold of each image; each has its share of either kind, so at least one."""
+    folds = torch.empty(len(labels), dtype=torch.int64)
+    for kind in (labels, ~labels):
+        count = int(kind.sum())
+        folds[kind] = torch.randperm(count) % FOLDS
+    return folds
+
+
 def _fit(inputs, labels, like, hidden, decay):
     """A selector on standardised inputs, the standardising folded into its weights."""
-    mean, std = inputs.mean(0), inputs.std(0).clamp_min(1e-6)
+    mean, std = inputs.mean(0), inputs.std(0)
+    # A channel that is dead on these images must not speak up on another one.
+    std = torch.where(std > 1e-6 * mean.abs().clamp_min(1e-6), std, torch.inf)
     selector = Selector(like.channels, hidden, like.classes)
     with torch.no_grad():       # begins at the share of the positives
         selector.layers[-1].weight.mul_(0.1)
@@ -106,7 +124,14 @@ def _fit(inputs, labels, like, hidden, decay):
 
 
 def _platt(logits, labels):
-    """Scale and shift that make logits log-odds, by maximum likelihood."""
+    """Scale and shift that make logits log-odds, by maximum likelihood.
+
+    The targets are Platt's: short of 0 and 1, so that labels that can be told apart
+    without an error still have a finite scale.
+    """
+    positives, count = int(labels.sum()), len(labels)
+    targets = torch.where(labels, (positives + 1) / (positives + 2),
+                          1 / (count - positives + 2))
     scale, shift = torch.ones(1, requires_grad=True), torch.zeros(1, requires_grad=True)
     optimizer = torch.optim.LBFGS([scale, shift], max_iter=50,
                                   line_search_fn="strong_wolfe")
@@ -114,10 +139,13 @@ def _platt(logits, labels):
     def loss():
         optimizer.zero_grad()
         value = functional.binary_cross_entropy_with_logits(
-            scale * logits + shift, labels.float())
+            scale * logits + shift, targets)
         value.backward()
         return value
 
     optimizer.step(loss)
-    # A falling scale would turn the order round: then the logits say nothing.
-    return scale.detach().clamp_min(1e-3), shift.detach()
+    if scale < FLAT:
+        # It would turn the order round: then the logits say nothing beyond the share.
+        return torch.tensor(FLAT), (
+            torch.logit(targets.mean()) - FLAT * logits.mean())
+    return scale.detach(), shift.detach()
