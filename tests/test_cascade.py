@@ -38,6 +38,10 @@ def ladder(tmp_path_factory):
     """A network, its ladder without training, images that it mostly gets right."""
     torch.manual_seed(0)
     net = Residual().eval()
+    with torch.no_grad():       # so that it does not say one class of all images
+        logits = net(torch.randn(500, *SHAPE))
+        net.fc.weight.mul_(3 / logits.std(0).mean())
+        net.fc.bias.sub_(net(torch.randn(500, *SHAPE)).mean(0))
     folder = tmp_path_factory.mktemp("ladder")
     data = [images_and_labels(9, 64, net)]
     climb(net, "magnitude_global", [Rung(Energy(0.8)), Rung(Energy(0.65))], folder,
@@ -48,7 +52,7 @@ def ladder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def study(ladder, tmp_path_factory):
     net, folder = ladder
-    parts = {name: images_and_labels(place, 400, net)
+    parts = {name: images_and_labels(place, 240, net)
              for place, name in enumerate(("selector", "choosing", "test"))}
     levels = [Level("dense", net), *ladder_levels(folder, net)]
     return Study(levels, parts, cache=tmp_path_factory.mktemp("cache"))
@@ -143,7 +147,7 @@ def test_costs_are_kept_and_read_as_they_were(study, tmp_path):
 
 def test_every_image_has_a_group_and_groups_are_even(study):
     counts = np.bincount(study.groups["choosing"], minlength=8)
-    assert counts.sum() == 400 and counts.min() >= 48 and counts.max() <= 52
+    assert counts.sum() == 240 and counts.min() >= 28 and counts.max() <= 32
     with pytest.raises(ValueError, match="give more"):
         Strata.of(torch.zeros(3, *SHAPE), np.arange(3))
 
@@ -207,7 +211,8 @@ def test_chance_and_perfection_enclose_a_router(study, table):
         (1 - row.share) * study.level(choice.aggressive, "choosing")[0].mean()
         + row.share * study.level(choice.mild, "choosing")[0].mean())
     known, _, share = perfect(study, choice, "choosing")
-    assert known.mean() >= max(row.accuracy, study.level(choice.mild, "choosing")[0].mean())
+    assert known.mean() >= row.accuracy
+    assert known.mean() >= study.level(choice.mild, "choosing")[0].mean()
     assert share <= known.mean()
 
 
@@ -215,19 +220,18 @@ def test_chance_and_perfection_enclose_a_router(study, table):
 @pytest.mark.parametrize("threshold", ("chosen", math.inf, -math.inf))
 def test_a_folder_runs_as_it_was_counted_offline(
         study, table, tmp_path, router, threshold):
-    rows = table[table.router.str.startswith(router) & (table.share > 0.05)
-                 & (table.share < 0.5)]
+    rows = table[table.router.str.startswith(router) & table.share.between(.05, .5)]
     row = rows.iloc[len(rows) // 2]
     choice = Choice(int(row.mild), int(row.aggressive), row.router,
                     row.threshold if threshold == "chosen" else threshold)
     save_cascade(tmp_path / "c", study, choice, "residual", {"accuracy": row.accuracy})
     images, labels = study.parts["test"]
-    routed, differences = check_routed(tmp_path / "c", images[:150], Residual())
+    routed, differences = check_routed(tmp_path / "c", images[:100], Residual())
     assert differences["predictions"] == differences["routes"] == 0
     assert differences["energy"] < 1e-12
     right, _, routes = study.system(choice, "test")
-    assert np.array_equal(routed.routes.numpy(), routes[:150])
-    assert np.array_equal((routed.predictions == labels[:150]).numpy(), right[:150])
+    assert np.array_equal(routed.routes.numpy(), routes[:100])
+    assert np.array_equal((routed.predictions == labels[:100]).numpy(), right[:100])
     costs = route_costs(study, choice)[0]
     net = load_cascade(tmp_path / "c", Residual())
     if threshold == -math.inf:
@@ -295,7 +299,8 @@ def test_the_bench_has_every_rival_at_every_size(study, table):
     assert dense.energy_rel.iloc[0] == pytest.approx(1, abs=0.02)
     judged = verdicts([entrant, entrant])
     assert set(judged.loss) == {0, 0.5, 1, 2, 3} and (judged.seeds == 2).all()
-    assert ((judged.low <= judged.below_hull) & (judged.below_hull <= judged.high)).all()
+    assert (judged.low <= judged.below_hull).all()
+    assert (judged.below_hull <= judged.high).all()
     assert shipped_router(table, study, 1.0) in set(table.system)
 
 
@@ -311,9 +316,10 @@ def test_a_batch_of_sixteen_costs_less_an_image(study):
         np.array([routes.mean()])))[routes]
     assert np.allclose(costs[routes], expected)
     # Alone in the mild network, an image saves nothing of the batch.
-    assert together.share_of_batch(np.array([1e-6]))[0] == pytest.approx(1, abs=1e-3)
-    assert np.array_equal(together.mild * sixteen.reference[0],
-                          alone.mild * study.reference[0])
+    rarely = together.share_of_batch(np.array([1e-6]))
+    assert rarely[0] == pytest.approx(1, abs=1e-3)
+    assert np.allclose(together.mild * sixteen.reference[0],
+                       alone.mild * study.reference[0])
 
 
 def test_a_dense_level_is_read_from_a_training_or_a_rung(tmp_path):
