@@ -86,7 +86,10 @@ def curves(entrant, part):
     for place, level in enumerate(study.levels):
         add("single" if place else "dense", level.name, rights[place], costs[place])
     for system in SYSTEMS:
-        front = best(entrant.candidates[entrant.candidates.system == system])
+        offered = entrant.candidates[entrant.candidates.system == system]
+        if offered.empty:       # nothing to learn a selector from
+            continue
+        front = best(offered)
         places = np.unique(np.linspace(0, len(front) - 1, CURVE).round().astype(int))
         for _, row in front.iloc[places].iterrows():
             choice = as_choice(row)

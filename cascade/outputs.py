@@ -9,7 +9,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
 from cascade.routers import pooled
-from cascade.taps import cut, taps
+from cascade.taps import tapped, taps
 from eyeriss_sim.atomic import replacing
 
 CHUNK = 250
@@ -70,19 +70,14 @@ def outputs_of(network, images, labels, cache=None, progress=None):
         found = _read(path, places, len(images))
         if found is not None:
             return Outputs(*found, labels)
-    parts, last = [], network
-    for place in places:
-        # Of what is left of the network after the tap before.
-        front, last = cut(last, place)
-        parts.append(front)
+    showing = tapped(network, places)
     logits, summaries = [], {place.name: [] for place in places}
     for done in range(0, len(images), CHUNK):
-        features = images[done:done + CHUNK].contiguous(
-            memory_format=torch.channels_last)
-        for place, part in zip(places, parts):
-            features = part(features)
-            summaries[place.name].append(pooled(features))
-        logits.append(last(features).float())
+        *features, answer = showing(images[done:done + CHUNK].contiguous(
+            memory_format=torch.channels_last))
+        for place, one in zip(places, features):
+            summaries[place.name].append(pooled(one))
+        logits.append(answer.float())
         if progress is not None:
             progress(min(done + CHUNK, len(images)), len(images))
     logits = torch.cat(logits)

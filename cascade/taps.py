@@ -130,6 +130,34 @@ def cut(model, tap):
     return fx.GraphModule(graph, front), fx.GraphModule(graph, back)
 
 
+def tapped(model, places):
+    """A network that shows its features on the way.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        Its modules and weights are shared, not copied.
+    places : sequence of Tap
+        Of this network.
+
+    Returns
+    -------
+    torch.nn.Module
+        Images to a tuple: the features of each tap, and the logits.
+    """
+    graph = _traced(model)
+    by_name = {node.name: node for node in graph.graph.nodes}
+    shown = fx.Graph()
+    copies = {}
+    for node in graph.graph.nodes:
+        if node.op != "output":
+            copies[node] = shown.node_copy(node, copies.__getitem__)
+            continue
+        shown.output((*(copies[by_name[place.name]] for place in places),
+                      copies[node.args[0]]))
+    return fx.GraphModule(graph, shown)
+
+
 def _traced(model):
     try:
         return trace(model)
