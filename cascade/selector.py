@@ -25,7 +25,30 @@ def needs_mild(aggressive_right, mild_right):
     return ~aggressive_right & mild_right
 
 
-def train_selector(summary, logits, labels, *, sees_logits=False, seed=0):
+def likely_needs_mild(aggressive_logits, mild_logits, classes):
+    """The same as a chance: what both networks say of each image's true class.
+
+    A few hundred of 2,500 images need the mild network; this says of all the others
+    how near they came, and so teaches more.
+
+    Parameters
+    ----------
+    aggressive_logits, mild_logits : float tensor, shape (N, classes)
+    classes : int64 tensor, shape (N,)
+        The true ones.
+
+    Returns
+    -------
+    float32 tensor, shape (N,), 0..1
+        Probability of the aggressive network being wrong times that of the mild one
+        being right, as if they were independent.
+    """
+    few, many = (logits.float().softmax(1).gather(1, classes[:, None])[:, 0]
+                 for logits in (aggressive_logits, mild_logits))
+    return (1 - few) * many
+
+
+def train_selector(summary, logits, labels, *, targets=None, sees_logits=False, seed=0):
     """Train, choose its size by cross-validation, calibrate.
 
     Parameters
@@ -35,8 +58,11 @@ def train_selector(summary, logits, labels, *, sees_logits=False, seed=0):
     logits : float tensor, shape (N, classes)
         The aggressive network's.
     labels : bool tensor, shape (N,)
-        Of :func:`needs_mild`.
+        Of :func:`needs_mild`: the size is chosen, and the output calibrated, by them.
+    targets : float tensor, shape (N,), optional
+        What to learn, 0..1, of :func:`likely_needs_mild`; the labels unless given.
     sees_logits : bool
+        Then it may also ignore the features, if that is better.
     seed : int
 
     Returns
@@ -67,22 +93,26 @@ def train_selector(summary, logits, labels, *, sees_logits=False, seed=0):
         if not inputs.isfinite().all():
             raise ValueError("selector: features or logits are not finite; are the "
                              "network's weights, and the images, numbers?")
+        targets = labels.float() if targets is None else targets.detach().clone()
         folds = _folds(labels)
         best = None
-        for hidden, decay in SIZES:
+        # A few hundred positives are soon fitted by as many features.
+        sizes = [(*size, False) for size in SIZES] + (
+            [(*size, True) for size in SIZES] if sees_logits else [])
+        for size in sizes:
             outside = torch.empty(len(labels))
             for fold in range(FOLDS):
                 inside = folds != fold
-                one = _fit(inputs[inside], labels[inside], blank, hidden, decay)
+                one = _fit(inputs[inside], targets[inside], blank, *size)
                 with torch.no_grad():
                     outside[~inside] = one.layers(inputs[~inside])[:, 0]
             scale, shift = _platt(outside, labels)
             loss = functional.binary_cross_entropy_with_logits(
                 scale * outside + shift, labels.float())
             if best is None or loss < best[0]:
-                best = loss, hidden, decay, scale, shift
-        _, hidden, decay, scale, shift = best
-        chosen = _fit(inputs, labels, blank, hidden, decay)
+                best = loss, size, scale, shift
+        _, size, scale, shift = best
+        chosen = _fit(inputs, targets, blank, *size)
     with torch.no_grad():
         chosen.layers[-1].weight.mul_(scale)
         chosen.layers[-1].bias.mul_(scale).add_(shift)
@@ -98,21 +128,23 @@ def _folds(labels):
     return folds
 
 
-def _fit(inputs, labels, like, hidden, decay):
+def _fit(inputs, targets, like, hidden, decay, ignores_features=False):
     """A selector on standardised inputs, the standardising folded into its weights."""
     mean, std = inputs.mean(0), inputs.std(0)
     # A channel that is dead on these images must not speak up on another one.
     std = torch.where(std > 1e-6 * mean.abs().clamp_min(1e-6), std, torch.inf)
+    if ignores_features:
+        std[:2 * like.channels] = torch.inf
     selector = Selector(like.channels, hidden, like.classes)
     with torch.no_grad():       # begins at the share of the positives
         selector.layers[-1].weight.mul_(0.1)
-        selector.layers[-1].bias.fill_(torch.logit(labels.float().mean()))
+        selector.layers[-1].bias.fill_(torch.logit(targets.mean(), 1e-6))
     optimizer = torch.optim.AdamW(selector.parameters(), RATE, weight_decay=decay)
-    inputs, labels = (inputs - mean) / std, labels.float()
+    inputs = (inputs - mean) / std
     for _ in range(STEPS):
         # No class weights: they would undo the calibration that a threshold needs.
         loss = functional.binary_cross_entropy_with_logits(
-            selector.layers(inputs)[:, 0], labels)
+            selector.layers(inputs)[:, 0], targets)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

@@ -7,7 +7,7 @@ from scipy import stats
 
 from cascade import selector as training
 from cascade.routers import SORTED_LOGITS, Selector, pooled, sorted_logits
-from cascade.selector import needs_mild, train_selector
+from cascade.selector import likely_needs_mild, needs_mild, train_selector
 
 CHANNELS, CLASSES = 3, 4
 
@@ -84,7 +84,7 @@ def test_units_of_the_features_do_not_matter(hidden):
     outputs = []
     for inputs in (summary, summary * scale):
         torch.manual_seed(1)
-        fitted = training._fit(inputs, labels, Selector(CHANNELS), hidden, 0.3)
+        fitted = training._fit(inputs, labels.float(), Selector(CHANNELS), hidden, 0.3)
         outputs.append(fitted.of_inputs(inputs))
     assert torch.equal(*outputs)
 
@@ -94,7 +94,7 @@ def test_the_origin_of_the_features_does_not_matter():
     outputs = []
     for inputs in (summary, summary - 3 * summary.std(0)):
         torch.manual_seed(1)
-        fitted = training._fit(inputs, labels, Selector(CHANNELS), 0, 0.3)
+        fitted = training._fit(inputs, labels.float(), Selector(CHANNELS), 0, 0.3)
         outputs.append(fitted.of_inputs(inputs))
     assert torch.allclose(*outputs, atol=1e-4)
 
@@ -181,6 +181,40 @@ def test_labels_are_the_images_that_only_the_mild_network_gets_right():
     aggressive = torch.tensor([True, True, False, False])
     mild = torch.tensor([True, False, True, False])
     assert needs_mild(aggressive, mild).tolist() == [False, False, True, False]
+
+
+def test_chances_teach_more_than_labels_and_do_not_move_the_calibration():
+    summary, logits, labels, truth = made_data(250)
+    new, _, drawn, expected = made_data(8000, seed=2)
+    hard = train_selector(summary, logits, labels).of_inputs(new)
+    # Chances of half the size: only what the labels say decides the output's mean.
+    soft = train_selector(summary, logits, labels, targets=truth / 2).of_inputs(new)
+    assert area(soft, drawn) > area(hard, drawn) + 0.01
+    assert area(soft, drawn) > area(expected, drawn) - 0.01
+    assert abs(soft.mean() - drawn.float().mean()) < 0.05
+
+
+def test_the_chance_is_that_of_one_wrong_and_the_other_right():
+    few = torch.tensor([[0.9, 0.1], [0.2, 0.8]]).log()
+    many = torch.tensor([[0.7, 0.3], [0.6, 0.4]]).log()
+    got = likely_needs_mild(few, many, torch.tensor([0, 0]))
+    assert got.tolist() == pytest.approx([0.1 * 0.7, 0.8 * 0.6])
+
+
+def test_features_that_say_nothing_do_not_drown_the_logits():
+    def made(seed, count):
+        draw = torch.Generator().manual_seed(seed)
+        logits = 3 * torch.randn(count, CLASSES, generator=draw)
+        doubt = 1 - logits.softmax(1).amax(1)
+        labels = torch.rand(count, generator=draw) < torch.where(doubt > 0.3, 0.7, 0.02)
+        return torch.randn(count, 200, generator=draw), logits, labels, doubt
+
+    summary, logits, labels, _ = made(1, 500)
+    seeing = train_selector(summary, logits, labels, sees_logits=True)
+    summary, logits, labels, doubt = made(2, 4000)
+    got = seeing.of_inputs(seeing.inputs(summary, logits))
+    # Where the features take part it is 0.71.
+    assert area(got, labels) > area(doubt, labels) - 0.03
 
 
 def test_logits_are_used_where_they_are_seen():
