@@ -6,7 +6,9 @@ import numpy as np
 import pandas as pd
 
 from cascade.bootstrap import below_hull, mean_interval
-from cascade.choose import SELECTORS, as_choice, best, chance, choose, perfect
+from cascade.choose import (
+    SELECTORS, as_choice, best, candidates, chance, choose, perfect)
+from cascade.costs import floor_of
 from cascade.curve import hull_energy
 from cascade.study import FREE
 
@@ -64,6 +66,21 @@ class Entrant:
         found = [self.study.level(place, part)
                  for place in range(len(self.study.levels))]
         return tuple(np.stack([one[i] for one in found]) for i in (0, 1))
+
+
+def enter(study, network, method, seed, progress=None):
+    """An entrant: every candidate looked at, the floor measured.
+
+    Parameters
+    ----------
+    study : Study
+    network, method : str
+    seed : int
+    progress : callable, optional
+        Called with (pairs done, pairs in all).
+    """
+    floor = floor_of(study.levels[0].network, study.strata, study.hardware, study.batch)
+    return Entrant(study, candidates(study, progress), network, method, seed, floor)
 
 
 def curves(entrant, part):
