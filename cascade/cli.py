@@ -3,6 +3,7 @@
 from contextlib import contextmanager
 from pathlib import Path
 
+from cascade.deadline_command import add_deadline
 from eyeriss_sim.cli import OneLineParser, progress, run_command, whole_number
 from pruning.cli import add_data_options, load_data, percent
 
@@ -127,6 +128,29 @@ def run_run(args):
                 "ms": routed.ms}).to_csv(fresh, index=False)
 
 
+def add_export(commands):
+    """``export FOLDER``: programs that run without this package."""
+    cmd = commands.add_parser(
+        "export", help="write a cascade as torch.export programs for batch 1",
+        epilog="cascade.pt2 decides for itself (torch.cond); first.pt2, mild.pt2 and "
+               "perhaps back.pt2 leave the choice to the caller.")
+    cmd.add_argument("folder", metavar="FOLDER", help="as build wrote it")
+    cmd.add_argument("--out", required=True, metavar="FOLDER")
+    cmd.set_defaults(action=run_export)
+
+
+def run_export(args):
+    import torch
+
+    from cascade.export import save_programs
+    from cascade.folder import load_cascade
+    from pruning.result import read_json
+    net = load_cascade(args.folder)
+    shape = read_json(Path(args.folder) / "cascade.json")["image_shape"]
+    for path in save_programs(net, torch.zeros(1, *shape), args.out):
+        print(f"{path}  {path.stat().st_size / 1e6:.1f} MB")
+
+
 def add_bench(commands):
     """``bench``: all systems' curves of one ladder."""
     cmd = commands.add_parser(
@@ -139,7 +163,7 @@ def add_bench(commands):
 
 
 def run_bench(args):
-    from cascade.bench import curves, enter, verdicts
+    from cascade.bench import curves, enter, network_table, verdicts
     from cascade.figures import draw
     from cascade.report import print_verdicts
     from eyeriss_sim.atomic import replacing
@@ -152,12 +176,15 @@ def run_bench(args):
     table = curves(entrant, "test")
     with replacing(out.with_suffix(".csv")) as fresh:
         table.to_csv(fresh, index=False, float_format="%.6g")
+    networks = out.with_name(f"{out.stem}_networks.csv")
+    with replacing(networks) as fresh:
+        network_table(study).to_csv(fresh, index=False, float_format="%.6g")
     with replacing(out) as fresh:
         draw(table, f"{args.network}, {args.method}", args.data_name).savefig(
             fresh, format="png", dpi=130)
     print_verdicts(verdicts([entrant]))
-    print(f"written: {out} and {out.with_suffix('.csv')}; accuracies are on test "
-          f"images of {args.data_name}")
+    print(f"written: {out}, {out.with_suffix('.csv')}, and {networks} for eyeriss-"
+          f"cascade deadline;\naccuracies are on test images of {args.data_name}")
 
 
 def study_of(args, parts=PARTS):
@@ -205,7 +232,8 @@ def told_on_screen():
         yield status.update
 
 
-COMMANDS = (add_build, add_run, add_bench)      # a new one: add_* and an entry here
+# A new one: add_* and an entry here.
+COMMANDS = (add_build, add_run, add_export, add_bench, add_deadline)
 
 
 def main(argv=None):
