@@ -8,6 +8,7 @@ import pandas as pd
 import torch
 
 from eyeriss_sim.oracle import EnergyOracle
+from pruning.calibration import recalibrated
 from pruning.controls import (
     FROM_FRESH_WEIGHTS, check_control, control_epochs, control_masks, fresh)
 from pruning.loaders import Loaders, accuracy
@@ -18,6 +19,7 @@ from pruning.problem import Problem
 from pruning.prunable import prunable
 from pruning.report import Baseline, describe
 from pruning.schedules import SCHEDULES
+from pruning.settling import settle
 from pruning.shrink import shrink
 from pruning.targets import Energy, Target
 from pruning.training import fit
@@ -40,9 +42,9 @@ class Pruned:
         Where channels went: ``shrink`` by each in turn builds the network from the
         dense one.
     report : dict
-        met: share of the target's quantity when the masks were chosen, with the
-        activation zeros of that moment. floor: the least share. accuracy. And
-        what :func:`pruning.report.describe` says of the final network.
+        met: share of the target's quantity that the final network takes, with its own
+        activation zeros. floor: the least share that the method could have reached.
+        accuracy. And what :func:`pruning.report.describe` says of the network.
     layers : pandas.DataFrame
         Energy by layer and level on each hardware.
     history : list of dict
@@ -217,21 +219,59 @@ class _Run:
         network = copy.deepcopy(self.given)
         masks = Masks.of(network, self.prunables)
         meter = self._meter(network)
+        self.floor = meter and meter.floor
         best = (network, masks, self.shrinks, meter and meter.share(masks), None)
+        step = self._shrink if self.method.shrinks else self._mask
+        shrinks = self.shrinks
         for place, target in enumerate(self._targets(meter, masks), 1):
-            network = copy.deepcopy(network)
-            masks, met = self._choose(network, masks, target)
-            shrinks = self.shrinks
-            if self.method.shrinks:
-                shrinks = (*shrinks, masks)
-                network = shrink(network, self.images, masks)
-                masks = Masks.of(network, prunable(network))
-            self._train(network, masks, f"step{place}")
+            network, masks, shrinks, met = step(
+                network, masks, shrinks, target, f"step{place}")
             right = self._accuracy(network)
             if self.accuracy_floor is not None and right < self.accuracy_floor:
                 break
             best = (network, masks, shrinks, met, right)
-        return self._result(*best, floor=meter.floor if meter else None)
+        return self._result(*best)
+
+    def _mask(self, before, masks, shrinks, target, name):
+        """One step that zeroes weights: choose, train, settle."""
+        network = copy.deepcopy(before)
+        problem = self._problem(network, masks, target)
+        masks = self._choose(problem)
+        if self.method.at_init and problem.trains and isinstance(target, Energy):
+            # Once more, by the zeros that the pruned network will have.
+            masks.apply(network)
+            problem = self._problem(
+                copy.deepcopy(before), problem.within, target,
+                zeros_of=recalibrated(network, self.images))
+            masks = self._choose(problem)
+            network = problem.model
+        masks.apply(network)
+        self._train(network, masks, name)
+        if self.method.own_levels:
+            return network, masks, shrinks, None
+        # Values from before a training from fresh weights would only be noise.
+        gives_back = not (self.method.at_init and problem.trains)
+        masks, met = settle(problem, network, masks, before if gives_back else None)
+        return network, masks, shrinks, met
+
+    def _shrink(self, network, masks, shrinks, target, name):
+        """One step that takes channels away; again where training made zeros rarer.
+
+        Again for one epoch, and if need be without one: then it is met.
+        """
+        for ending, epochs in (("", None), ("_again", 1), ("_last", 0)):
+            problem = self._problem(copy.deepcopy(network), masks, target, epochs)
+            chosen = self._choose(problem)
+            chosen.apply(problem.model)
+            network = shrink(problem.model, self.images, chosen)
+            shrinks = (*shrinks, chosen)
+            masks = Masks.of(network, prunable(network))
+            if epochs != 0:
+                self._train(network, masks, name + ending, epochs)
+            met = problem.cost(network)
+            if met <= target.share:
+                break
+        return network, masks, shrinks, met
 
     def control(self, control, dense_epochs):
         """The masks that pruning finds, and then the control's training under them."""
@@ -254,7 +294,7 @@ class _Run:
         self._train(network, masks, f"control_{control}", control_epochs(
             control, self.recipe.epochs, self.steps, dense_epochs))
         return self._result(network, masks, self.shrinks, pruned.report["met"],
-                            self._accuracy(network), pruned.report["floor"])
+                            self._accuracy(network))
 
     def _targets(self, meter, masks):
         if self.method.own_levels:
@@ -275,17 +315,16 @@ class _Run:
             self.target or Energy(1), network, self.prunables, self.baseline.reference,
             self.oracle, self.few)
 
-    def _choose(self, network, masks, target):
-        problem = Problem(network, self.prunables, self.baseline.reference,
-                          self.oracle, self.images, target, masks, self.seed,
-                          len(self.few))
+    def _problem(self, network, masks, target, epochs=None, zeros_of=None):
+        return Problem(network, self.prunables, self.baseline.reference, self.oracle,
+                       self.images, target, masks, self.seed, len(self.few),
+                       self.recipe is not None and epochs != 0, zeros_of)
+
+    def _choose(self, problem):
         chosen = self.method.choose(problem, **self.options)
-        chosen.apply(network)
-        if self.method.own_levels:
-            return chosen, None
-        if self.method.shrinks:
-            return chosen, problem.cost(shrink(network, self.images, chosen))
-        return chosen, problem.meter.share(chosen)
+        if problem.floor is not None:
+            self.floor = problem.floor
+        return chosen
 
     def _train(self, network, masks, step, epochs=None):
         if self.recipe is None:
@@ -298,7 +337,8 @@ class _Run:
                           else lambda model: accuracy(model, self.data.choose)),
                 folder=self.folder and self.folder / step, device=self.device,
                 progress=self.progress)
-        network.cpu()
+        # As a network that is loaded again: its last bits decide on zeros.
+        network.to("cpu", memory_format=torch.contiguous_format)
         masks.apply(network)
         self.history += [{"step": step, **row} for row in history.rows]
 
@@ -307,11 +347,11 @@ class _Run:
             return None
         return accuracy(network.eval(), self.data.choose)
 
-    def _result(self, network, masks, shrinks, met, right, floor):
+    def _result(self, network, masks, shrinks, met, right):
         summary, layers = describe(network, self.baseline, self.method.filter_code)
         report = {"method": self.method.name,
                   "target": str(self.target) if self.target else None, "met": met,
-                  "floor": floor, "accuracy": right, "seed": self.seed, **summary}
+                  "floor": self.floor, "accuracy": right, "seed": self.seed, **summary}
         return Pruned(network, masks, shrinks, report, layers, self.history,
                       self.baseline)
 
