@@ -3,20 +3,70 @@
 Masks are chosen by the activation zeros of a moment. Weights that go, and training
 after them, change the activations, and an energy with them. So the order in which
 the method removed weights is taken up once more, a few weights on or back, until
-the energy that is measured meets the target to one weight.
+the energy that is measured meets the target to one weight: at a few moments of the
+training, so that weights which come back learn a value and the others make up for
+those that go, and once more after it, when weights only go.
 """
 
 import copy
+from pathlib import Path
 
 import torch
 
 from pruning import scores
+from pruning.masks import Masks
 from pruning.meters import meter_of
 from pruning.selection import Order, knapsack, least, least_near, refuse
 from pruning.targets import Energy
 
+# Of a training's steps: activations have mostly settled, and time is left to learn in.
+MOMENTS = (0.5, 0.75, 0.9)
+# A weight that comes back counts as one that is not zero, but moves no activation.
+NOT_YET_LEARNT = 1e-30
 
-def settle(problem, network, masks, before):
+
+class SettlingMasks:
+    """Masks that training keeps to, and that are settled on its way.
+
+    Parameters
+    ----------
+    masks : Masks
+    problem : Problem
+        Of the step that chose them.
+    folder : Path, optional
+        Of the training: masks are kept beside its state, for a resume.
+    """
+
+    shares = MOMENTS
+
+    def __init__(self, masks, problem, folder=None):
+        self.masks, self.problem = masks, problem
+        self.folder = folder and Path(folder)
+
+    def project(self, model, optimizer=None):
+        """As ``Masks.project``, with the masks of now."""
+        self.masks.project(model, optimizer)
+
+    def resume(self, done):
+        """Take up the masks that held when so many steps were done."""
+        made = [int(file.stem.removeprefix("masks")) for file in (
+            self.folder.glob("masks*.safetensors") if self.folder else ())]
+        if any(step <= done for step in made):
+            step = max(step for step in made if step <= done)
+            self.masks = Masks.load(self.folder / f"masks{step}.safetensors")
+
+    def settle(self, model, done):
+        """Settle by the zeros that a model has once so many steps are done."""
+        network = copy.deepcopy(model).to("cpu", memory_format=torch.contiguous_format)
+        self.masks.apply(network.eval())
+        self.masks, _ = settle(self.problem, network, self.masks, {
+            name: torch.tensor(NOT_YET_LEARNT) for name in self.masks})
+        if self.folder:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self.masks.save(self.folder / f"masks{done}.safetensors")
+
+
+def settle(problem, network, masks, returned=None):
     """Trim a network, or give weights back, until its measured energy meets the target.
 
     Parameters
@@ -24,11 +74,11 @@ def settle(problem, network, masks, before):
     problem : Problem
         Of the step that chose the masks; targets other than energies are met already.
     network : torch.nn.Module
-        Finished; changed in place.
+        Changed in place.
     masks : Masks
         That it has.
-    before : torch.nn.Module or None
-        The network before the step, whose values weights get back; None: none
+    returned : mapping of str to Tensor, optional
+        Values of the weights that come back, by parameter name. Without them none
         comes back, and the energy may stay below the target.
 
     Returns
@@ -50,10 +100,10 @@ def settle(problem, network, masks, before):
 
     def tried(removed):
         chosen = masks if removed == now else order.masks(removed)
-        _put(trial, network, chosen, masks, before)
+        _put(trial, network, chosen, masks, returned)
         return chosen, problem.cost(trial)
 
-    low = now if before is None else 0
+    low = now if returned is None else 0
     guess = _guess(problem, order, network, now)
     removed = least_near(
         lambda count: tried(count)[1] <= share, max(low, guess), low, order.units)
@@ -97,10 +147,10 @@ def _meter(problem, network):
 
 
 @torch.no_grad()
-def _put(trial, network, chosen, masks, before):
+def _put(trial, network, chosen, masks, returned):
     """Make ``trial`` the network under other masks."""
     for name, mask in chosen.items():
-        weight, trained = trial.get_parameter(name), network.get_parameter(name)
-        values = trained if before is None else torch.where(
-            masks[name], trained, before.get_parameter(name))
-        weight.copy_(values * mask)
+        value = network.get_parameter(name)
+        if returned is not None:
+            value = torch.where(masks[name], value, returned[name])
+        trial.get_parameter(name).copy_(value * mask)

@@ -12,7 +12,6 @@ from eyeriss_sim.oracle import EnergyOracle
 from pruning import Density, Energy, Loaders, Macs, Masks, Recipe, prune
 from pruning.calibration import recalibrated
 from pruning.meters import Reference
-from pruning.methods import METHODS
 from pruning.prunable import prunable
 from pruning.problem import Problem
 from pruning.selection import Order, least, least_near, to_densities
@@ -20,7 +19,7 @@ from pruning.settling import settle
 
 # Fast enough that activations change while it trains.
 ROUGH = Recipe(epochs=2, lr=0.1, precision="float32")
-BY_TARGET = [name for name, one in METHODS.items() if not one.own_levels]
+LAST_STEPS = 1e-2
 TARGET = Energy(0.75)
 
 
@@ -32,24 +31,27 @@ def measured(found, oracle=None):
 
 
 @pytest.mark.parametrize("name, recipe", [
-    *((name, ROUGH) for name in BY_TARGET), ("energy_aware", None), ("synflow", None)])
+    ("channels", ROUGH), ("energy_aware", ROUGH), ("random", ROUGH), ("synflow", ROUGH),
+    ("energy_aware", None), ("synflow", None)])
 def test_the_finished_network_meets_the_energy_with_its_own_zeros(name, recipe):
     options = {"iterations": 5} if name == "synflow" else {}
     found = prune(make("option A"), name, TARGET, data=batches(), recipe=recipe,
                   **options)
     assert found.report["met"] == measured(found) <= TARGET.share
     assert found.report["energy_rel_eap_tool"] == found.report["met"]
-    if name == "channels" or (METHODS[name].at_init and recipe):
-        return              # channels are coarse; noise does not come back
+    if name == "channels":
+        return              # a group of them is a tenth of this network
     # One weight less costs what it fetches, and what its going does to activations.
-    assert found.report["met"] > TARGET.share - 1e-3
+    # No weight comes back after training, and this one is rough to its last step.
+    assert found.report["met"] > TARGET.share - (LAST_STEPS if recipe else 1e-3)
     assert Masks.of(found.network, found.masks).nested_in(found.masks)
 
 
 def test_moving_averages_meet_the_energy_too():
     found = prune(make("option A"), "energy_aware", TARGET, data=batches(),
                   recipe=Recipe(epochs=2, lr=0.1, ema=0.5, precision="float32"))
-    assert TARGET.share - 1e-3 < found.report["met"] == measured(found) <= TARGET.share
+    assert measured(found) == found.report["met"] <= TARGET.share
+    assert found.report["met"] > TARGET.share - LAST_STEPS
 
 
 @pytest.mark.parametrize("batch", [1, 16])
@@ -59,7 +61,7 @@ def test_the_energy_that_is_met_is_that_of_the_oracle_that_was_given(batch):
                   recipe=ROUGH, oracle=oracle)
     ending = "" if batch == 1 else "_b16"
     assert found.report[f"energy_rel_eap_tool{ending}"] == found.report["met"] <= 0.85
-    assert measured(found, oracle) == found.report["met"] > 0.849
+    assert measured(found, oracle) == found.report["met"] > 0.85 - LAST_STEPS
 
 
 def test_channels_meet_the_energy_after_training_where_zero_weights_save_nothing():
@@ -138,7 +140,7 @@ def test_weights_go_or_come_back_in_the_methods_order_with_their_old_values(shar
     masks.apply(network)
     problem.order = order
     was = problem.cost(network)
-    settled, met = settle(problem, network, masks, before)
+    settled, met = settle(problem, network, masks, dict(before.named_parameters()))
     removed = order.units - settled.kept
     assert settled == order.masks(removed)
     assert settled.nested_in(masks) if was > share else masks.nested_in(settled)
@@ -153,10 +155,10 @@ def test_weights_go_or_come_back_in_the_methods_order_with_their_old_values(shar
 
 def test_masks_of_no_order_are_trimmed_by_worth_per_joule_and_get_nothing_back():
     problem, network, masks, before = step(0.7)
-    settled, met = settle(problem, network, masks, before)
+    settled, met = settle(problem, network, masks, dict(before.named_parameters()))
     assert settled.nested_in(masks) and 0.699 < met <= 0.7
     problem, network, masks, before = step(0.99)
-    settled, met = settle(problem, network, masks, before)
+    settled, met = settle(problem, network, masks, dict(before.named_parameters()))
     assert settled == masks and met < 0.99
 
 
@@ -164,7 +166,7 @@ def test_a_target_below_what_the_activations_cost_is_refused():
     problem, network, masks, before = step(0.2)
     with pytest.raises(ValueError, match="energy=0.2 cannot be reached: with all prun"
                        "able weights at zero and the activations of then 0.*is left"):
-        settle(problem, network, masks, before)
+        settle(problem, network, masks)
 
 
 @given(st.integers(0, 60), st.integers(0, 60), st.integers(-3, 64))
