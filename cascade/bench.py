@@ -6,8 +6,11 @@ import numpy as np
 import pandas as pd
 
 from cascade.bootstrap import below_hull, mean_interval
-from cascade.choose import SELECTORS, as_choice, best, chance, choose, perfect
+from cascade.choose import (
+    SELECTORS, as_choice, best, candidates, chance, choose, perfect)
+from cascade.costs import floor_of
 from cascade.curve import hull_energy
+from cascade.levels import stored_kB
 from cascade.study import FREE
 
 LOSSES = (0.0, 0.5, 1.0, 2.0, 3.0)      # points of accuracy below the dense network
@@ -66,6 +69,21 @@ class Entrant:
         return tuple(np.stack([one[i] for one in found]) for i in (0, 1))
 
 
+def enter(study, network, method, seed, progress=None):
+    """An entrant: every candidate looked at, the floor measured.
+
+    Parameters
+    ----------
+    study : Study
+    network, method : str
+    seed : int
+    progress : callable, optional
+        Called with (pairs done, pairs in all).
+    """
+    floor = floor_of(study.levels[0].network, study.strata, study.hardware, study.batch)
+    return Entrant(study, candidates(study, progress), network, method, seed, floor)
+
+
 def curves(entrant, part):
     """All systems of an entrant on one part of the images.
 
@@ -119,6 +137,24 @@ def curves(entrant, part):
         "reference_uJ": study.reference[0], "floor_rel": entrant.floor}
         for accuracy, energy in zip(wanted, energies)])
     return pd.concat([table, hull], ignore_index=True)[list(COLUMNS)]
+
+
+def network_table(study):
+    """The single levels, as :func:`cascade.deadline.serve` takes them.
+
+    Returns
+    -------
+    pandas.DataFrame
+        name; ms and uJ of an image; accuracy on the choosing images, by which a
+        deadline's networks may be chosen; bytes of the weights as stored.
+    """
+    return pd.DataFrame([{
+        "name": level.name, "ms": latency.part(batch=study.batch).mean(),
+        "accuracy": outputs["choosing"].accuracy,
+        "bytes": round(1000 * stored_kB(level.network)),
+        "uJ": energy.part(batch=study.batch).mean()}
+        for level, (energy, latency), outputs in zip(
+            study.levels, study.costs, study.outputs)])
 
 
 def level_name(study, choice):

@@ -3,9 +3,11 @@
 from contextlib import contextmanager
 from pathlib import Path
 
+from cascade.deadline_command import add_deadline
 from eyeriss_sim.cli import OneLineParser, progress, run_command, whole_number
 from pruning.cli import add_data_options, load_data, percent
 
+PARTS = ("selector", "choosing", "test")
 # Where a ladder is not there yet: rungs of the pruning, mildest first.
 RUNGS = {"resnet20": (0.7, 0.55, 0.45, 0.4), "resnet18": (0.4, 0.25, 0.15, 0.12),
          "vgg16": (0.3, 0.2, 0.15, 0.12)}
@@ -59,7 +61,7 @@ def add_build(commands):
 
 def run_build(args):
     from cascade.build import build
-    study = study_of(args, ("selector", "choosing") if args.no_test else None)
+    study = study_of(args, PARTS[:2] if args.no_test else PARTS)
     out = args.out or f"runs/{args.network}_{args.method}_cascade"
     with progress("pairs") as show:
         told = build(study, out, args.network, accuracy_loss=args.accuracy_loss,
@@ -126,6 +128,29 @@ def run_run(args):
                 "ms": routed.ms}).to_csv(fresh, index=False)
 
 
+def add_export(commands):
+    """``export FOLDER``: programs that run without this package."""
+    cmd = commands.add_parser(
+        "export", help="write a cascade as torch.export programs for batch 1",
+        epilog="cascade.pt2 decides for itself (torch.cond); first.pt2, mild.pt2 and "
+               "perhaps back.pt2 leave the choice to the caller.")
+    cmd.add_argument("folder", metavar="FOLDER", help="as build wrote it")
+    cmd.add_argument("--out", required=True, metavar="FOLDER")
+    cmd.set_defaults(action=run_export)
+
+
+def run_export(args):
+    import torch
+
+    from cascade.export import save_programs
+    from cascade.folder import load_cascade
+    from pruning.result import read_json
+    net = load_cascade(args.folder)
+    shape = read_json(Path(args.folder) / "cascade.json")["image_shape"]
+    for path in save_programs(net, torch.zeros(1, *shape), args.out):
+        print(f"{path}  {path.stat().st_size / 1e6:.1f} MB")
+
+
 def add_bench(commands):
     """``bench``: all systems' curves of one ladder."""
     cmd = commands.add_parser(
@@ -138,66 +163,33 @@ def add_bench(commands):
 
 
 def run_bench(args):
-    from cascade.bench import curves, verdicts
+    from cascade.bench import curves, enter, network_table, verdicts
     from cascade.figures import draw
+    from cascade.report import print_verdicts
     from eyeriss_sim.atomic import replacing
     out = Path(args.out)
     if out.suffix != ".png":
         raise ValueError(f"--out {out}: the figure is a .png file")
     with progress("pairs") as show:
         study = study_of(args)
-        entrant = entrant_of(study, args.network, args.method, args.seed, show)
+        entrant = enter(study, args.network, args.method, args.seed, show)
     table = curves(entrant, "test")
     with replacing(out.with_suffix(".csv")) as fresh:
         table.to_csv(fresh, index=False, float_format="%.6g")
+    networks = out.with_name(f"{out.stem}_networks.csv")
+    with replacing(networks) as fresh:
+        network_table(study).to_csv(fresh, index=False, float_format="%.6g")
     with replacing(out) as fresh:
         draw(table, f"{args.network}, {args.method}", args.data_name).savefig(
             fresh, format="png", dpi=130)
     print_verdicts(verdicts([entrant]))
-    print(f"written: {out} and {out.with_suffix('.csv')}; accuracies are on test "
-          f"images of {args.data_name}")
+    print(f"written: {out}, {out.with_suffix('.csv')}, and {networks} for eyeriss-"
+          f"cascade deadline;\naccuracies are on test images of {args.data_name}")
 
 
-def entrant_of(study, network, method, seed, show=None):
-    """A study with its candidates and its floor."""
-    from cascade.bench import Entrant
-    from cascade.choose import candidates
-    from cascade.costs import floor_of
-    floor = floor_of(study.levels[0].network, study.strata, study.hardware, study.batch)
-    return Entrant(study, candidates(study, show), network, method, seed, floor)
-
-
-def print_verdicts(table):
-    """Systems at each loss beside the hull, in at most 100 columns."""
-    from rich.console import Console
-    from rich.table import Table
-    console = Console(width=100, highlight=False)
-    for key, rows in table.groupby(["network", "method", "hardware", "batch"],
-                                   sort=False):
-        shown = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-        shown.add_column("system")
-        for heading in ("allowed", "lost", "energy", "saved", "hull", "below hull",
-                        "95 %", ""):
-            shown.add_column(heading, justify="right")
-        for row in rows.to_dict("records"):
-            shown.add_row(
-                row["system"], f"{row['loss']:.1f}", f"{row['lost']:.2f}",
-                f"{row['energy_rel']:.3f}", f"{100 * row['saved']:.1f} %",
-                f"{row['hull_rel']:.3f}", f"{row['below_hull']:+.3f}",
-                f"{row['low']:+.3f} {row['high']:+.3f}", "wins" if row["wins"] else "")
-        floor = rows.floor_rel.iloc[0]
-        console.print(f"{key[0]}, {key[1]}, {key[2]}, batch {key[3]}, "
-                      f"{rows.seeds.iloc[0]} seeds; floor {floor:.3f}")
-        console.print(shown)
-    console.print(
-        "allowed: points below dense on the choosing images; lost: on the test images; "
-        "hull: energy of\nsingle levels, mixed at random, at the accuracy reached")
-
-
-def study_of(args, wanted=None):
+def study_of(args, parts=PARTS):
     """The study that a command's options describe."""
-    from cascade.levels import dense_level, ladder_levels
-    from cascade.study import Study
+    from cascade.cifar10_study import cifar10_study
     from pruning.models import MODELS, make_model
     args.network = args.network.lower()
     if args.network not in MODELS:
@@ -207,19 +199,10 @@ def study_of(args, wanted=None):
     ladder = Path(args.ladder or f"runs/{args.network}_{args.method}_s{args.seed}")
     if not list(ladder.glob("*/metrics.json")):
         climb_first(args, dense_folder, ladder)
-    dense, network = dense_level(dense_folder)
-    if network != args.network:
-        raise ValueError(f"{dense_folder} holds {network}, not {args.network}")
-    splits = load_data(args)
-    parts = {name: (splits.normalise(getattr(splits, name).images),
-                    getattr(splits, name).labels)
-             for name in wanted or ("selector", "choosing", "test")}
-    levels = [dense, *ladder_levels(ladder, dense.network)]
     with told_on_screen() as tell:
-        study = Study(levels, parts, args.hardware, args.batch,
-                      cache=args.cache or ladder / "cascade", progress=tell)
-        study.costs     # what takes long is done while it is told
-    return study
+        return cifar10_study(
+            args.network, dense_folder, ladder, load_data(args), args.hardware,
+            args.batch, cache=args.cache, parts=parts, progress=tell)
 
 
 def climb_first(args, dense, ladder):
@@ -249,7 +232,8 @@ def told_on_screen():
         yield status.update
 
 
-COMMANDS = (add_build, add_run, add_bench)      # a new one: add_* and an entry here
+# A new one: add_* and an entry here.
+COMMANDS = (add_build, add_run, add_export, add_bench, add_deadline)
 
 
 def main(argv=None):

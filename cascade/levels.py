@@ -147,8 +147,8 @@ def storage(mild, aggressive, router=None):
         nested: then the aggressive network is a part of the mild one), mild_kB,
         aggressive_kB, router_kB, total_kB.
     """
-    sizes = {"mild_kB": _stored_kB(mild), "aggressive_kB": _stored_kB(aggressive),
-             "router_kB": _stored_kB(router) if router is not None else 0.0}
+    sizes = {"mild_kB": stored_kB(mild), "aggressive_kB": stored_kB(aggressive),
+             "router_kB": stored_kB(router) if router is not None else 0.0}
     shared = _share_values(mild, aggressive)
     total = sizes["mild_kB"] + sizes["router_kB"]
     if shared:
@@ -163,7 +163,7 @@ def _weights(network):
     return [weight for weight in network.parameters() if weight.ndim > 1]
 
 
-def _stored_kB(network):
+def stored_kB(network):
     """Weights in 16 bits as the energy tool stores them; biases and the like dense."""
     bits = 0.0
     for weight in network.parameters():

@@ -1,13 +1,16 @@
 """What calibration images say of each layer: input correlations and target outputs."""
 
+import copy
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
 from torch import nn
 from torch.nn import functional
+from torch.nn.modules.batchnorm import _BatchNorm
 
 CHUNK = 64              # images that run at once
+STATISTICS_CHUNK = 128  # as many as a usual batch of training has
 REFITTED = (nn.Conv1d, nn.Conv2d, nn.Linear)
 
 
@@ -165,6 +168,42 @@ def _inputs(model, layers, images):
         for handle in handles:
             handle.remove()
     return seen
+
+
+@torch.no_grad()
+def recalibrated(model, images):
+    """A copy whose batch norms hold the statistics of these images.
+
+    Pruning shifts what a normalisation gets; the first steps of any training make up
+    for it. Before them, its old statistics would tell of zeros that no trained
+    network has.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+    images : Tensor, shape (images, ...)
+
+    Returns
+    -------
+    torch.nn.Module
+        In evaluation mode.
+    """
+    twin = copy.deepcopy(model)
+    norms = [one for one in twin.modules() if isinstance(one, _BatchNorm)
+             and one.track_running_stats]
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None        # the mean over all chunks
+    device = next(twin.parameters()).device
+    twin.eval()
+    for norm in norms:
+        norm.train()
+    for some in images.split(STATISTICS_CHUNK) if norms else ():
+        twin(some.to(device))
+    for norm, momentum in zip(norms, momenta):
+        norm.momentum = momentum
+    return twin.eval()
 
 
 @contextmanager

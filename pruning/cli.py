@@ -93,13 +93,15 @@ def add_run(commands):
         epilog="Several targets are a ladder: each rung is pruned from the one before. "
                "Killed at any time, the same command goes on; rungs that are finished "
                "are only read. Methods: " + ", ".join(METHODS)
-               + "; or channels+METHOD, with targets as energy=0.7+energy=0.5.")
+               + "; or channels+METHOD, with targets as energy=0.8+energy=0.5: rungs "
+               "of the same first target share its channels.")
     cmd.add_argument("--network", required=True, help=", ".join(MODELS))
     cmd.add_argument("--method", required=True, metavar="M")
     cmd.add_argument("--target", action="append", default=[], metavar="Q=SHARE",
                      help="energy=0.5, density=, macs=, params=; again for a ladder")
     cmd.add_argument("--option", action="append", default=[], metavar="KEY=VALUE",
-                     help="of the method: support=2")
+                     help="of the method: support=2; of one of two: "
+                          "channels.per_energy=false")
     add_data_options(cmd)
     cmd.add_argument("--dense", metavar="FOLDER",
                      help="trained network (default: runs/NETWORK_dense_sSEED)")
@@ -159,7 +161,8 @@ def run_run(args):
     choose_machine(args)
     splits = load_data(args)
     dense = replace(RECIPES[args.network], **trained["recipe"])
-    recipe = replace(dense, epochs=args.epochs, lr=args.lr or dense.lr / 4,
+    recipe = replace(dense, epochs=args.epochs,
+                     lr=dense.lr / 4 if args.lr is None else args.lr,
                      seed=args.seed)
     # As many epochs in all as a network that was trained dense and then pruned.
     fresh = replace(dense, seed=args.seed, epochs=args.fresh_epochs or (
@@ -197,18 +200,30 @@ def run_run(args):
 def rungs_of(args):
     """The rungs that targets and options name."""
     from pruning.ladder import Rung
-    from pruning.methods import find_method
+    from pruning.methods import find_method, options_by_method
     from pruning.targets import parse_target
-    for name in args.method.split("+"):
+    names = args.method.split("+")
+    for name in names:
         find_method(name)
     options = {}
     for text in args.option:
-        key, _, value = text.partition("=")
+        key, equals, value = text.partition("=")
+        if not (key and equals):
+            raise ValueError(f"--option {text}: write KEY=VALUE, as support=2")
         options[key] = number_or_text(value)
     rungs = []
     for text in args.target:
         targets = tuple(map(parse_target, text.split("+")))
+        if len(targets) != len(names):
+            raise ValueError(f"--target {text}: {args.method} needs {len(names)}, one "
+                             "for each method, as "
+                             + "+".join(f"energy={0.9 - 0.2 * place:g}"
+                                        for place in range(len(names))))
         rungs.append(Rung(targets[0] if len(targets) == 1 else targets, options))
+    options_by_method(names, options)           # says which there are
+    if args.accuracy_floor is not None and not 0 <= args.accuracy_floor <= 1:
+        raise ValueError(f"--accuracy-floor {args.accuracy_floor:g}: a share of the "
+                         "images, 0..1")
     return rungs or [Rung(None, options)]
 
 

@@ -20,6 +20,7 @@ import torch
 from pruning.masks import Masks
 
 CONTROLS = ("reinit", "shuffle", "random", "scratch", "dense")
+OF_CHANNELS = ("reinit", "scratch")     # the smaller network has no masks to exchange
 FROM_FRESH_WEIGHTS = ("reinit", "random", "scratch")
 
 
@@ -72,7 +73,7 @@ def fresh(model, seed):
     return twin
 
 
-def control_epochs(control, epochs, steps, dense_epochs):
+def control_epochs(control, epochs, steps, dense_epochs, steps_before=0):
     """Epochs of a control's training.
 
     Parameters
@@ -82,7 +83,10 @@ def control_epochs(control, epochs, steps, dense_epochs):
     steps : int
     dense_epochs : int
         Of the dense network's training.
+    steps_before : int
+        Of the methods before this one in a composition.
     """
     if control not in FROM_FRESH_WEIGHTS:
         return epochs * steps
-    return dense_epochs + (epochs * steps if control == "scratch" else 0)
+    return dense_epochs + (
+        epochs * (steps_before + steps) if control == "scratch" else 0)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from eyeriss_sim.oracle import EnergyOracle
 from pruning.loaders import Loaders
-from pruning.methods import find_method
+from pruning.methods import find_method, options_by_method
 from pruning.pipeline import ZERO_IMAGES, prune
 from pruning.prunable import prunable
 from pruning.report import Baseline
@@ -22,8 +22,10 @@ class Rung:
     Parameters
     ----------
     target : Target or tuple of Target or None
+        A tuple has one for each method of a composition.
     options : dict
-        Of the method: what tells the levels of one that has its own.
+        Of the method, as ``prune`` takes them: what tells the levels of one that has
+        its own.
     """
 
     target: object = None
@@ -32,10 +34,19 @@ class Rung:
     @property
     def name(self):
         """Name of the rung's folder: ``energy=0.5``, ``support=2``."""
-        targets = self.target if isinstance(self.target, tuple) else (self.target,)
-        parts = [str(one) for one in targets if isinstance(one, Target)]
+        parts = [str(one) for one in self.targets if isinstance(one, Target)]
         parts += [f"{key}={value}" for key, value in sorted(self.options.items())]
         return "_".join(parts) or "default"
+
+    @property
+    def targets(self):
+        """One a method."""
+        return self.target if isinstance(self.target, tuple) else (self.target,)
+
+    def follows(self, before):
+        """Whether only the last method of a composition has more to do than before."""
+        return before is not None and self.options == before.options and (
+            self.targets[:-1] == before.targets[:-1])
 
 
 def climb(model, method, rungs, folder, *, data, config, recipe, make_fresh,
@@ -43,8 +54,15 @@ def climb(model, method, rungs, folder, *, data, config, recipe, make_fresh,
     """Prune rung by rung into folders; rungs that are there already are only read.
 
     A method for trained networks prunes each rung from the one before. One for fresh
-    networks, or a composition or a control, starts each rung anew: from fresh
-    weights with the fresh recipe, or from the dense network.
+    networks starts each rung anew, with the fresh recipe, and a control from the dense
+    network.
+
+    A composition goes on from the rung before with its last method where the first
+    ones have the same targets as there: ``energy=0.8+energy=0.7``, then
+    ``energy=0.8+energy=0.6``. Channels so go once, and every epoch after that is spent
+    on a network that has already been trained for its channels and for the rung before.
+    A rung of other first targets starts from the dense network: channels of a
+    network whose weights went before would have to be judged by what is left of them.
 
     Parameters
     ----------
@@ -78,20 +96,24 @@ def climb(model, method, rungs, folder, *, data, config, recipe, make_fresh,
         The metrics of each rung.
     """
     oracle, data = oracle or EnergyOracle("eap_tool"), Loaders.of(data)
-    at_init = find_method(method.split("+")[0]).at_init
-    from_before = not (at_init or control or "+" in method)
+    names = method.split("+")
+    at_init = find_method(names[0]).at_init
     training = fresh_recipe if at_init and fresh_recipe is not None else recipe
     seed = options.get("seed", 0)
     baseline = None
-    network, shrinks, found = model, (), []
+    network, shrinks, last, chain, found = model, (), None, [], []
     for rung in rungs:
+        goes_on = not (at_init or control) and last is not None and (
+            len(names) == 1 or rung.follows(last))
+        if not goes_on:
+            network, shrinks, chain = model, (), []
         place = Path(folder) / rung.name
         asked = {**config, "method": method, "rung": rung.name, "control": control,
                  "oracle": oracle.hardware.name, "batch": oracle.batch,
                  "recipe": training and training.as_dict(),
                  "options": {key: str(value) for key, value in options.items()
                              if key not in ("device", "progress")},
-                 "before": [one["rung"] for one in found] if from_before else []}
+                 "before": list(chain)}
         metrics = finished(place, asked)
         if metrics is None:
             if baseline is None:
@@ -102,25 +124,27 @@ def climb(model, method, rungs, folder, *, data, config, recipe, make_fresh,
                                     options.get("exclude", ())), oracle,
                     images[:ZERO_IMAGES])
             start = make_fresh() if at_init else copy.deepcopy(network)
+            methods, targets, own = names, rung.targets, rung.options
+            if goes_on:             # what comes before the last method is done
+                methods, targets = names[-1:], targets[-1:]
+                own = options_by_method(names, rung.options)[-1]
             clock, cpu = time.monotonic(), time.process_time()
             pruned = prune(
-                start, method, list(rung.target) if isinstance(rung.target, tuple)
-                else rung.target, data=data, oracle=oracle, recipe=training,
-                baseline=baseline, shrinks=shrinks, control=control,
-                make_fresh=make_fresh, folder=place / "training",
-                **options, **rung.options)
+                start, "+".join(methods), targets, data=data, oracle=oracle,
+                recipe=training, baseline=baseline, shrinks=shrinks, control=control,
+                make_fresh=make_fresh, folder=place / "training", **options, **own)
             metrics = {
-                "rung": rung.name, "control": control,
+                "rung": rung.name, "control": control, "method": method,
+                "target": "+".join(map(str, filter(None, rung.targets))) or None,
                 "test_accuracy": test(pruned.network) if test else None,
                 "minutes": (time.monotonic() - clock) / 60,
                 "cpu_minutes": (time.process_time() - cpu) / 60}
             save_result(place, pruned, asked, metrics)
             metrics = finished(place, asked)
-            after = pruned.network, pruned.shrinks
-        elif from_before:
-            reached, _, gone = load_result(place, model)
-            after = reached, gone
-        if from_before:
-            network, shrinks = after
+            network, shrinks = pruned.network, pruned.shrinks
+        elif not (at_init or control):
+            network, _, shrinks = load_result(place, model)
+        last = rung
+        chain.append(rung.name)
         found.append(metrics)
     return found

@@ -8,16 +8,19 @@ import pandas as pd
 import torch
 
 from eyeriss_sim.oracle import EnergyOracle
+from pruning.calibration import recalibrated
 from pruning.controls import (
-    FROM_FRESH_WEIGHTS, check_control, control_epochs, control_masks, fresh)
+    FROM_FRESH_WEIGHTS, OF_CHANNELS, check_control, control_epochs, control_masks,
+    fresh)
 from pruning.loaders import Loaders, accuracy
 from pruning.masks import Masks
 from pruning.meters import meter_of
-from pruning.methods import find_method
+from pruning.methods import find_method, options_by_method
 from pruning.problem import Problem
 from pruning.prunable import prunable
 from pruning.report import Baseline, describe
 from pruning.schedules import SCHEDULES
+from pruning.settling import SettlingMasks, settle
 from pruning.shrink import shrink
 from pruning.targets import Energy, Target
 from pruning.training import fit
@@ -40,9 +43,9 @@ class Pruned:
         Where channels went: ``shrink`` by each in turn builds the network from the
         dense one.
     report : dict
-        met: share of the target's quantity when the masks were chosen, with the
-        activation zeros of that moment. floor: the least share. accuracy. And
-        what :func:`pruning.report.describe` says of the final network.
+        met: share of the target's quantity that the final network takes, with its own
+        activation zeros. floor: the least share that the method could have reached.
+        accuracy. And what :func:`pruning.report.describe` says of the network.
     layers : pandas.DataFrame
         Energy by layer and level on each hardware.
     history : list of dict
@@ -74,7 +77,8 @@ def prune(model, method="energy_aware", target=None, *, data, oracle=None, recip
         zero stay so.
     method : str
         One of ``pruning.methods.METHODS``; or two as ``"channels+energy_budget"``, each
-        with a target of its own: the second goes on with the first one's network.
+        with a target of its own: the second goes on with the first one's network. A
+        control is then one of the second, and from fresh weights one of both.
     target : Target or sequence of them, optional
         Met to one weight or group of channels, or refused. None for methods with levels
         of their own, or with an ``accuracy_floor``: then energy falls, a fifth of what
@@ -114,7 +118,8 @@ def prune(model, method="energy_aware", target=None, *, data, oracle=None, recip
     progress : bool
         Show trainings.
     **options
-        Of the method.
+        Of the method; in a composition ``"channels.per_energy"``, or without the name
+        for all methods that have it.
 
     Returns
     -------
@@ -136,7 +141,7 @@ def prune(model, method="energy_aware", target=None, *, data, oracle=None, recip
     0.7
     """
     names = method.split("+")
-    targets = target if isinstance(target, (list, tuple)) else [target] * len(names)
+    targets = target if isinstance(target, (list, tuple)) else [target]
     if len(targets) != len(names):
         raise ValueError(f"{method}: {len(names)} methods need as many targets, got "
                          f"{len(targets)}")
@@ -146,22 +151,21 @@ def prune(model, method="energy_aware", target=None, *, data, oracle=None, recip
                   seed=seed, calibration=calibration, device=device, progress=progress,
                   make_fresh=make_fresh)
     check_control(control)
-    if control and len(names) > 1:
-        raise ValueError(f"{method}: a control follows one method, not a composition")
-    if len(names) > 1 and options:
-        raise ValueError(f"{method}: a composition takes no options, got "
-                         + ", ".join(options))
-    found = None
-    for place, (name, wanted) in enumerate(zip(names, targets)):
-        last = place == len(names) - 1
+    found, trained, history = None, 0, []
+    for place, (name, wanted, own) in enumerate(
+            zip(names, targets, options_by_method(names, options)), 1):
         run = _Run(model if found is None else found.network, name, wanted,
-                   baseline=found.baseline if found else baseline, options=options,
+                   baseline=found.baseline if found else baseline, options=own,
                    shrinks=found.shrinks if found else shrinks,
                    folder=folder and Path(folder) / name, **common)
-        if control and last:
-            found = run.control(control, dense_epochs)
-        else:
-            found = run.prune()
+        found = run.control(control, dense_epochs, trained) if (
+            control and place == len(names)) else run.prune()
+        trained += run.trainings
+        history += [{**row, "step": f"{name} {row['step']}"} for row in found.history]
+    if len(names) > 1:
+        found.history = history
+    found.report.update(method=method, target="+".join(
+        str(one) for one in targets if one is not None) or None)
     return found
 
 
@@ -172,7 +176,6 @@ class _Run:
                  accuracy_floor, baseline, shrinks, include, exclude, seed, calibration,
                  folder, device, progress, make_fresh, options):
         self.given, self.method, self.target = model, find_method(method), target
-        self.method.check_options(options)
         if schedule not in SCHEDULES:
             raise ValueError(f"unknown schedule {schedule!r}; known: "
                              + ", ".join(SCHEDULES))
@@ -217,44 +220,97 @@ class _Run:
         network = copy.deepcopy(self.given)
         masks = Masks.of(network, self.prunables)
         meter = self._meter(network)
+        self.floor = meter and meter.floor
         best = (network, masks, self.shrinks, meter and meter.share(masks), None)
+        step = self._shrink if self.method.shrinks else self._mask
+        shrinks = self.shrinks
         for place, target in enumerate(self._targets(meter, masks), 1):
-            network = copy.deepcopy(network)
-            masks, met = self._choose(network, masks, target)
-            shrinks = self.shrinks
-            if self.method.shrinks:
-                shrinks = (*shrinks, masks)
-                network = shrink(network, self.images, masks)
-                masks = Masks.of(network, prunable(network))
-            self._train(network, masks, f"step{place}")
+            network, masks, shrinks, met = step(
+                network, masks, shrinks, target, f"step{place}")
             right = self._accuracy(network)
             if self.accuracy_floor is not None and right < self.accuracy_floor:
                 break
             best = (network, masks, shrinks, met, right)
-        return self._result(*best, floor=meter.floor if meter else None)
+        return self._result(*best)
 
-    def control(self, control, dense_epochs):
+    def _mask(self, before, masks, shrinks, target, name):
+        """One step that zeroes weights: choose, train, settle."""
+        network = copy.deepcopy(before)
+        problem = self._problem(network, masks, target)
+        masks = self._choose(problem)
+        if self.method.at_init and problem.trains and isinstance(target, Energy):
+            # Once more, by the zeros that the pruned network will have.
+            masks.apply(network)
+            problem = self._problem(
+                copy.deepcopy(before), problem.within, target,
+                zeros_of=recalibrated(network, self.images))
+            masks = self._choose(problem)
+            network = problem.model
+        masks.apply(network)
+        if self.method.own_levels:
+            self._train(network, masks, name)
+            return network, masks, shrinks, None
+        if not problem.trains:
+            masks, met = settle(
+                problem, network, masks, dict(before.named_parameters()))
+            return network, masks, shrinks, met
+        midway = SettlingMasks(masks, problem, self.folder and self.folder / name)
+        self._train(network, midway, name, midway=midway if isinstance(
+            target, Energy) else None)
+        masks, met = settle(problem, network, midway.masks)
+        return network, masks, shrinks, met
+
+    def _shrink(self, network, masks, shrinks, target, name):
+        """One step that takes channels away; again where training made zeros rarer.
+
+        Again for one epoch, and if need be without one: then it is met.
+        """
+        for ending, epochs in (("", None), ("_again", 1), ("_last", 0)):
+            problem = self._problem(copy.deepcopy(network), masks, target, epochs)
+            chosen = self._choose(problem)
+            chosen.apply(problem.model)
+            network = shrink(problem.model, self.images, chosen)
+            shrinks = (*shrinks, chosen)
+            masks = Masks.of(network, prunable(network))
+            if epochs != 0:
+                self._train(network, masks, name + ending, epochs)
+            met = problem.cost(network)
+            if met <= target.share:
+                break
+        return network, masks, shrinks, met
+
+    @property
+    def trainings(self):
+        """Of ``recipe.epochs`` each, that pruning takes."""
+        return 1 if self.method.shrinks or self.method.own_levels else self.steps
+
+    def control(self, control, dense_epochs, trained_before=0):
         """The masks that pruning finds, and then the control's training under them."""
         if self.recipe is None:
             raise ValueError(f"control {control!r} is a training and needs a recipe")
         if control in FROM_FRESH_WEIGHTS and dense_epochs is None:
             raise ValueError(f"control {control!r} needs dense_epochs, the epochs of "
                              "the dense network's training")
-        if self.method.shrinks:
-            raise ValueError("controls are for masks of weights; channels go for good")
+        if self.method.shrinks and control not in OF_CHANNELS:
+            raise ValueError(f"control {control!r} is for masks of weights; of a "
+                             "network of fewer channels there are "
+                             + ", ".join(OF_CHANNELS))
         pruned = self.prune()
         masks = control_masks(control, pruned.masks, self.seed + 1)
         if control not in FROM_FRESH_WEIGHTS:
-            network = copy.deepcopy(self.given)
+            network, gone = copy.deepcopy(self.given), ()
         elif self.make_fresh is not None:
-            network = self.make_fresh()
+            network, gone = self.make_fresh(), pruned.shrinks
         else:
             network = fresh(self.given, self.seed + 1)
+            gone = pruned.shrinks[len(self.shrinks):]
+        for channels in gone:
+            network = shrink(network, self.images, channels)
         self.history = []
         self._train(network, masks, f"control_{control}", control_epochs(
-            control, self.recipe.epochs, self.steps, dense_epochs))
-        return self._result(network, masks, self.shrinks, pruned.report["met"],
-                            self._accuracy(network), pruned.report["floor"])
+            control, self.recipe.epochs, self.trainings, dense_epochs, trained_before))
+        return self._result(network, masks, pruned.shrinks, pruned.report["met"],
+                            self._accuracy(network))
 
     def _targets(self, meter, masks):
         if self.method.own_levels:
@@ -275,19 +331,18 @@ class _Run:
             self.target or Energy(1), network, self.prunables, self.baseline.reference,
             self.oracle, self.few)
 
-    def _choose(self, network, masks, target):
-        problem = Problem(network, self.prunables, self.baseline.reference,
-                          self.oracle, self.images, target, masks, self.seed,
-                          len(self.few))
-        chosen = self.method.choose(problem, **self.options)
-        chosen.apply(network)
-        if self.method.own_levels:
-            return chosen, None
-        if self.method.shrinks:
-            return chosen, problem.cost(shrink(network, self.images, chosen))
-        return chosen, problem.meter.share(chosen)
+    def _problem(self, network, masks, target, epochs=None, zeros_of=None):
+        return Problem(network, self.prunables, self.baseline.reference, self.oracle,
+                       self.images, target, masks, self.seed, len(self.few),
+                       self.recipe is not None and epochs != 0, zeros_of)
 
-    def _train(self, network, masks, step, epochs=None):
+    def _choose(self, problem):
+        chosen = self.method.choose(problem, **self.options)
+        if problem.floor is not None:
+            self.floor = problem.floor
+        return chosen
+
+    def _train(self, network, masks, step, epochs=None, midway=None):
         if self.recipe is None:
             return
         recipe = self.recipe if epochs is None else replace(self.recipe, epochs=epochs)
@@ -296,10 +351,11 @@ class _Run:
                 network, self.data.fit, recipe, after_step=(masks.project,),
                 evaluate=(None if self.data.choose is None
                           else lambda model: accuracy(model, self.data.choose)),
-                folder=self.folder and self.folder / step, device=self.device,
-                progress=self.progress)
-        network.cpu()
-        masks.apply(network)
+                folder=self.folder and self.folder / step, midway=midway,
+                device=self.device, progress=self.progress)
+        # As a network that is loaded again: its last bits decide on zeros.
+        network.to("cpu", memory_format=torch.contiguous_format)
+        masks.project(network)
         self.history += [{"step": step, **row} for row in history.rows]
 
     def _accuracy(self, network):
@@ -307,11 +363,10 @@ class _Run:
             return None
         return accuracy(network.eval(), self.data.choose)
 
-    def _result(self, network, masks, shrinks, met, right, floor):
+    def _result(self, network, masks, shrinks, met, right):
         summary, layers = describe(network, self.baseline, self.method.filter_code)
-        report = {"method": self.method.name,
-                  "target": str(self.target) if self.target else None, "met": met,
-                  "floor": floor, "accuracy": right, "seed": self.seed, **summary}
+        report = {"method": self.method.name, "target": None, "met": met,
+                  "floor": self.floor, "accuracy": right, "seed": self.seed, **summary}
         return Pruned(network, masks, shrinks, report, layers, self.history,
                       self.baseline)
 

@@ -34,6 +34,14 @@ class Problem:
     seed : int
     zero_images : int
         The first so many images measure the zeros of activations.
+    trains : bool
+        Whether the network is trained once its masks are chosen.
+    zeros_of : torch.nn.Module, optional
+        Whose activation zeros the meter counts by; the model's own unless given.
+    floor : float, optional
+        Least share that can be reached: the meter's, unless the method says another.
+    order : Order, optional
+        In which the last ``meet`` removed weights.
     """
 
     model: torch.nn.Module
@@ -45,6 +53,10 @@ class Problem:
     within: Masks
     seed: int = 0
     zero_images: int = 64
+    trains: bool = False
+    zeros_of: torch.nn.Module | None = None
+    floor: float | None = None
+    order: Order | None = None
 
     @property
     def shapes(self):
@@ -54,8 +66,8 @@ class Problem:
     @cached_property
     def meter(self):
         """Measures the target's quantity under masks."""
-        return meter_of(self.target, self.model, self.prunables, self.reference,
-                        self.oracle, self.few_images)
+        return meter_of(self.target, self.zeros_of or self.model, self.prunables,
+                        self.reference, self.oracle, self.few_images)
 
     @property
     def few_images(self):
@@ -73,12 +85,17 @@ class Problem:
         within : Masks, optional
             Instead of ``problem.within``.
         """
-        order = Order(scores, self.shapes, self.within if within is None else within)
-        return order.meet(self.meter, self.target.share if share is None else share,
-                          str(self.target))
+        self.order = Order(
+            scores, self.shapes, self.within if within is None else within)
+        return self.order.meet(
+            self.meter, self.target.share if share is None else share, str(self.target))
 
     def cost(self, network):
-        """Share of the target's quantity that a network of fewer channels takes."""
+        """Share of the target's quantity that a network takes as it is.
+
+        An energy is that of its own activation zeros, measured now. Other quantities
+        are those of a network of fewer channels, each weight counted.
+        """
         kind, reference = type(self.target), self.reference
         if kind is Energy:
             return self.oracle(network, self.few_images).total_uJ / reference.energy

@@ -76,7 +76,9 @@ def describe(network, baseline, filter_code=None):
     -------
     dict
         weights, weights_rel (of the prunable ones), params, params_rel, macs_rel (of
-        weights that are not zero), and energy_rel_* by hardware and batch.
+        weights that are not zero), and by hardware and batch energy_rel_* and
+        floor_rel_*: what is left of it when every prunable weight of this network is
+        zero and its activations are as they are. None where the oracle can't follow.
     pandas.DataFrame
         One row a layer, hardware and batch: densities, and energy by level in MAC
         energies.
@@ -95,15 +97,28 @@ def describe(network, baseline, filter_code=None):
         "weights": masks.kept, "weights_rel": masks.kept / reference.weights,
         "params": params, "params_rel": params / reference.params,
         "macs": round(left), "macs_rel": left / reference.macs}
-    tables = []
-    for key, oracle in oracles(filter_code).items():
+    tables, judges = [], oracles(filter_code)
+    # A code of its own is compared with the dense network in the usual one.
+    dense = {key: baseline.energies[
+        key if key in baseline.energies else key.replace(f"_{filter_code}", "")]
+        for key in judges}
+    for key, oracle in judges.items():
         result = oracle(network, baseline.images)
-        # A code of its own is compared with the dense network in the usual one.
-        usual = key if key in baseline.energies else key.replace(f"_{filter_code}", "")
         summary[f"energy_uJ_{key}"] = result.total_uJ / oracle.batch
-        summary[f"energy_rel_{key}"] = result.total_uJ / baseline.energies[usual]
+        summary[f"energy_rel_{key}"] = result.total_uJ / dense[key]
         tables.append(_layer_rows(result))
+    Masks({name: torch.zeros_like(mask) for name, mask in masks.items()}).apply(network)
+    for key, oracle in judges.items():
+        summary[f"floor_rel_{key}"] = _energy_now(oracle, network, dense[key])
     return summary, pd.concat(tables, ignore_index=True)
+
+
+def _energy_now(oracle, network, dense):
+    """Share of the dense energy with the activations measured before, or None."""
+    try:
+        return oracle(network).total_uJ / dense
+    except ValueError:      # filters that the forward makes anew need a run to be seen
+        return None
 
 
 def _layer_rows(result):

@@ -115,6 +115,50 @@ def least(holds, most):
     return above
 
 
+def least_near(holds, start, low, high):
+    """As ``least``, but from a guess: few questions where the answer is near it.
+
+    Parameters
+    ----------
+    holds : callable
+    start : int
+        The guess, in low..high.
+    low, high : int
+
+    Returns
+    -------
+    int or None
+        A count at which the property holds and, unless it is ``low``, before which it
+        does not.
+
+    Examples
+    --------
+    >>> [least_near(lambda count: count >= 700, guess, 0, 1000) for guess in (0, 690)]
+    [700, 700]
+    """
+    step = 1
+    if holds(start):
+        below, above = start, start
+        while below == above:
+            if above == low:
+                return low
+            below = max(low, above - step)
+            if holds(below):
+                above, step = below, 2 * step
+    else:
+        below, above = start, start
+        while below == above:
+            if below == high:
+                return None
+            above = min(high, below + step)
+            if not holds(above):
+                below, step = above, 2 * step
+    while above - below > 1:
+        middle = (below + above) // 2
+        below, above = (below, middle) if holds(middle) else (middle, above)
+    return above
+
+
 def spread(units, shape):
     """Values of units for each of their weights; ragged blocks end with the tensor."""
     for axis, (count, size) in enumerate(zip(units.shape, shape, strict=True)):

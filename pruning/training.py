@@ -49,7 +49,7 @@ class TrainingDiverged(ValueError):
 
 
 def fit(model, batches, recipe, *, evaluate=None, folder=None, after_step=(),
-        device=None, progress=True):
+        midway=None, device=None, progress=True):
     """Train a model in place.
 
     Parameters
@@ -71,6 +71,10 @@ def fit(model, batches, recipe, *, evaluate=None, folder=None, after_step=(),
         Each called with (model, optimizer) before the first step, after each step of
         the optimizer, and once more when the averaged weights have become the model's:
         masks. A mask that holds for the weights holds for their average.
+    midway : optional
+        With ``shares``, of the steps, after which ``midway.settle(model, done)`` is
+        called with the model that would count now; it is left as it is. First of all,
+        ``midway.resume(done)`` hears how many steps an earlier run has done.
     device : str or torch.device, optional
         CUDA where there is one, else the CPU.
     progress : bool
@@ -100,6 +104,11 @@ def fit(model, batches, recipe, *, evaluate=None, folder=None, after_step=(),
     history = History()
     if folder is not None:
         history.rows = read_state(folder, model, optimizer, average, recipe, steps)
+    moments = {}
+    if midway is not None:
+        midway.resume(len(history.rows) * steps)
+        moments = {round(share * steps * recipe.epochs): midway.settle
+                   for share in midway.shares}
     for hook in after_step:
         hook(model, optimizer)
     with torch.random.fork_rng(), training_progress(recipe, steps, progress) as show:
@@ -111,7 +120,8 @@ def fit(model, batches, recipe, *, evaluate=None, folder=None, after_step=(),
             torch.manual_seed(recipe.seed * 100_000 + epoch)
             try:
                 loss = train_epoch(model, batches, recipe, optimizer, average,
-                                   after_step, (epoch - 1) * steps, steps, show)
+                                   after_step, moments, (epoch - 1) * steps, steps,
+                                   show)
             except TrainingDiverged as problem:
                 (average or model).load_state_dict(good)
                 settle(model, average, optimizer, after_step)
@@ -137,8 +147,8 @@ def fit(model, batches, recipe, *, evaluate=None, folder=None, after_step=(),
     return history
 
 
-def train_epoch(model, batches, recipe, optimizer, average, after_step, before, steps,
-                show):
+def train_epoch(model, batches, recipe, optimizer, average, after_step, moments, before,
+                steps, show):
     """One pass over the batches; returns the mean loss of an image."""
     device = next(model.parameters()).device
     model.train()
@@ -164,6 +174,9 @@ def train_epoch(model, batches, recipe, optimizer, average, after_step, before, 
             hook(model, optimizer)
         if average:
             average.update_parameters(model)
+        if before + step + 1 in moments:
+            moments[before + step + 1](average.module if average else model,
+                                       before + step + 1)
         total += loss.detach() * len(labels)
         images_seen += len(labels)
         if step % CHECK_STEPS == 0 and not math.isfinite(total):

@@ -6,7 +6,7 @@ import pytest
 import torch
 from pruning_nets import batches, make, pictures
 
-from pruning import Energy, Loaders, Masks, Recipe
+from pruning import Density, Energy, Loaders, Masks, Recipe
 from pruning.compare import collect, draw, print_table
 from pruning.ladder import Rung, climb
 from pruning.result import load_result
@@ -126,3 +126,65 @@ def test_a_network_that_was_loaded_again_gives_the_same_outputs(tmp_path):
     network, _, _ = load_result(tmp_path, make("option A", seed=3))
     with torch.no_grad():
         assert torch.allclose(network(pictures()), pruned.network(pictures()))
+
+
+def composite(*shares, first=0.85):
+    return [Rung((Energy(first), Energy(share))) for share in shares]
+
+
+def test_channels_of_a_composition_go_once_and_weights_go_on_rung_by_rung(tmp_path):
+    found = ladder(tmp_path, "channels+energy_budget", composite(0.75, 0.65))
+    assert [one["rung"] for one in found] == [
+        "energy=0.85_energy=0.75", "energy=0.85_energy=0.65"]
+    assert [one["target"] for one in found] == [
+        "energy=0.85+energy=0.75", "energy=0.85+energy=0.65"]
+    assert {one["method"] for one in found} == {"channels+energy_budget"}
+    assert all(share - 1e-2 < one["met"] <= share
+               for one, share in zip(found, (0.75, 0.65)))
+    places = [tmp_path / one["rung"] for one in found]
+    steps = [(place / "epochs.csv").read_text().splitlines()[1:] for place in places]
+    assert [len(one) for one in steps] == [2, 1]        # channels trained only once
+    loaded = [load_result(place, make("option A")) for place in places]
+    assert loaded[1][1].nested_in(loaded[0][1])
+    assert loaded[0][2][0] == loaded[1][2][0]
+    config = json.loads((places[1] / "config.json").read_text())
+    assert config["before"] == ["energy=0.85_energy=0.75"]
+    again = ladder(tmp_path, "channels+energy_budget", composite(0.75, 0.65, 0.6))
+    assert again[:2] == found and len(CALLS) == 1
+
+
+def test_a_rung_of_other_channels_starts_from_the_dense_network(tmp_path):
+    rungs = [*composite(0.75), *composite(0.65, first=0.8)]
+    found = ladder(tmp_path, "channels+magnitude_global", rungs)
+    config = json.loads((tmp_path / found[1]["rung"] / "config.json").read_text())
+    assert config["before"] == []
+    rows = (tmp_path / found[1]["rung"] / "epochs.csv").read_text().splitlines()
+    assert len(rows) == 1 + 2
+
+
+def test_options_of_a_composition_name_their_method(tmp_path):
+    rungs = [Rung(one.target, {"channels.per_energy": False, "rows": 512})
+             for one in composite(0.75, 0.65)]
+    found = ladder(tmp_path, "channels+energy_aware", rungs)
+    assert found[1]["met"] <= 0.65
+    with pytest.raises(ValueError, match="channels\\+energy_aware has no option 'x.row"
+                       "s'; it has channels.per_energy, energy_aware.removed"):
+        ladder(tmp_path / "x", "channels+energy_aware",
+               [Rung((Energy(0.8), Energy(0.7)), {"x.rows": 1})])
+
+
+def test_every_result_has_the_energy_floor_of_its_own_network(tmp_path):
+    for method, rung in (
+            ("channels", Rung(Energy(0.8))), ("random", Rung(Density(0.5))),
+            ("psconv", Rung(None, {"support": 2}))):
+        (one,) = ladder(tmp_path / method, method, [rung])
+        for batch in ("", "_b16"):
+            key = f"floor_rel_eap_tool{batch}"
+            assert 0 < one[key] < one[f"energy_rel_eap_tool{batch}"]
+        # Where no zero weight saves, there is nothing to fall to.
+        assert one["floor_rel_eyeriss_chip"] == one["energy_rel_eyeriss_chip"]
+        if method == "channels":
+            assert one["floor"] < one["met"]        # one channel a layer
+            channels = one
+    random, psconv = collect([tmp_path / "random", tmp_path / "psconv"]).floor
+    assert channels["floor_rel_eap_tool"] < min(random, psconv)

@@ -231,6 +231,38 @@ def test_controls_train_what_they_say(control):
     assert Masks.of(found.network, found.masks).nested_in(found.masks)
 
 
+@pytest.mark.parametrize("control", CONTROLS)
+def test_controls_of_a_composition_train_the_smaller_network(control):
+    made = []
+
+    def make_fresh():
+        made.append(1)
+        return make("option A", seed=7)
+
+    targets = [Energy(0.85), Density(0.3)]
+    call = dict(data=batches(), recipe=ONE_EPOCH, control=control, dense_epochs=2,
+                make_fresh=make_fresh)
+    found = prune(make("option A"), "channels+magnitude_global", targets, **call)
+    (channels,) = found.shrinks
+    small = shrink(make("option A"), pictures(), channels)
+    assert {name: mask.shape for name, mask in found.masks.items()} == {
+        name: small.get_parameter(name).shape for name in found.masks}
+    assert found.history[0]["step"] == "channels step1"
+    assert len(found.history) - 1 == {"reinit": 2, "random": 2, "scratch": 4}.get(
+        control, 1)
+    assert (found.masks.density == 1) == (control == "dense")
+    assert Masks.of(found.network, found.masks).nested_in(found.masks)
+    assert len(made) == (control in ("reinit", "random", "scratch"))
+    if control in ("reinit", "scratch"):
+        alone = prune(make("option A"), "channels", Energy(0.85), **call)
+        assert len(alone.history) == {"reinit": 2, "scratch": 3}[control]
+        assert alone.shrinks == found.shrinks and alone.masks.density == 1
+    else:
+        with pytest.raises(ValueError, match=f"control '{control}' is for masks of weig"
+                           "hts; of a network of fewer channels there are reinit, scr"):
+            prune(make("option A"), "channels", Energy(0.85), **call)
+
+
 def test_a_shuffled_mask_keeps_its_count():
     masks = Masks({"a": torch.arange(100).reshape(10, 10) < 30})
     other = shuffled(masks, 0)

@@ -45,13 +45,6 @@ class Method:
         return {key: one.default for key, one in inspect.signature(
             self.choose).parameters.items() if one.kind is one.KEYWORD_ONLY}
 
-    def check_options(self, options):
-        """Refuse options that the method has not."""
-        for key in options:
-            if key not in self.options:
-                raise ValueError(f"{self.name} has no option {key!r}; it has "
-                                 + (", ".join(self.options) or "none"))
-
 
 def register(name, **traits):
     """Make a function a method of that name."""
@@ -66,6 +59,48 @@ def find_method(name):
     if name not in METHODS:
         raise ValueError(f"unknown method {name!r}; known: {', '.join(METHODS)}")
     return METHODS[name]
+
+
+def options_by_method(names, options):
+    """Which method of a composition gets which options.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Of methods.
+    options : dict
+        By ``option``, which goes to every method that has it, or ``method.option``.
+
+    Returns
+    -------
+    list of dict
+        One a method.
+
+    Raises
+    ------
+    ValueError
+        An option that none has, with those that there are.
+
+    Examples
+    --------
+    >>> options_by_method(["channels", "energy_aware"], {
+    ...     "channels.per_energy": False, "rows": 4096})
+    [{'per_energy': False}, {'rows': 4096}]
+    """
+    methods = [find_method(name) for name in names]
+    found = [{} for _ in methods]
+    for key, value in options.items():
+        owner, _, option = key.rpartition(".")
+        takers = [mine for method, mine in zip(methods, found)
+                  if option in method.options and owner in ("", method.name)]
+        if not takers:
+            known = [option if len(methods) == 1 else f"{method.name}.{option}"
+                     for method in methods for option in method.options]
+            raise ValueError(f"{'+'.join(names)} has no option {key!r}; it has "
+                             + (", ".join(known) or "none"))
+        for mine in takers:
+            mine[option] = value
+    return found
 
 
 for _module in sorted(one.name for one in pkgutil.iter_modules(__path__)):

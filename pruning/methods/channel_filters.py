@@ -3,6 +3,7 @@
 import torch
 
 from pruning import scores
+from pruning.calibration import recalibrated
 from pruning.channels import find_channels
 from pruning.methods import register
 from pruning.selection import least, refuse
@@ -16,7 +17,8 @@ def channels(problem, *, per_energy=True):
     A group's worth is the squared norm of its filters, each relative to its layer's
     mean. Per energy, it is divided by the energy that goes with the group:
     its filters' share of their layers and its inputs' of those that read it. Costs are
-    those of the smaller network, built and measured anew.
+    those of the smaller network, built and measured anew; where it is trained next,
+    with its normalisations' statistics recalibrated, which foretells its zeros.
     """
     found = find_channels(problem.model, problem.images)
     if not found.groups:
@@ -33,12 +35,15 @@ def channels(problem, *, per_energy=True):
         return problem.within & found.masks(gone, problem.prunables)
 
     def cost(count):
-        return problem.cost(shrink(problem.model, problem.images, masks(count)))
+        network = shrink(problem.model, problem.images, masks(count))
+        return problem.cost(recalibrated(network, problem.images) if problem.trains
+                            else network)
 
     share = problem.target.share
+    problem.floor = cost(len(order))
     count = least(lambda count: cost(count) <= share, len(order))
     if count is None:
-        refuse(str(problem.target), cost(len(order)),
+        refuse(str(problem.target), problem.floor,
                f"of the {problem.target.quantity}", "one channel a layer")
     return masks(count)
 

@@ -1,0 +1,156 @@
+"""An energy target met by the finished network, with the zeros that it really has.
+
+Masks are chosen by the activation zeros of a moment. Weights that go, and training
+after them, change the activations, and an energy with them. So the order in which
+the method removed weights is taken up once more, a few weights on or back, until
+the energy that is measured meets the target to one weight: at a few moments of the
+training, so that weights which come back learn a value and the others make up for
+those that go, and once more after it, when weights only go.
+"""
+
+import copy
+from pathlib import Path
+
+import torch
+
+from pruning import scores
+from pruning.masks import Masks
+from pruning.meters import meter_of
+from pruning.selection import Order, knapsack, least, least_near, refuse
+from pruning.targets import Energy
+
+# Of a training's steps: activations have mostly settled, and time is left to learn in.
+MOMENTS = (0.5, 0.75, 0.9)
+# A weight that comes back counts as one that is not zero, but moves no activation.
+NOT_YET_LEARNT = 1e-30
+
+
+class SettlingMasks:
+    """Masks that training keeps to, and that are settled on its way.
+
+    Parameters
+    ----------
+    masks : Masks
+    problem : Problem
+        Of the step that chose them.
+    folder : Path, optional
+        Of the training: masks are kept beside its state, for a resume.
+    """
+
+    shares = MOMENTS
+
+    def __init__(self, masks, problem, folder=None):
+        self.masks, self.problem = masks, problem
+        self.folder = folder and Path(folder)
+
+    def project(self, model, optimizer=None):
+        """As ``Masks.project``, with the masks of now."""
+        self.masks.project(model, optimizer)
+
+    def resume(self, done):
+        """Take up the masks that held when so many steps were done."""
+        made = [int(file.stem.removeprefix("masks")) for file in (
+            self.folder.glob("masks*.safetensors") if self.folder else ())]
+        if any(step <= done for step in made):
+            step = max(step for step in made if step <= done)
+            self.masks = Masks.load(self.folder / f"masks{step}.safetensors")
+
+    def settle(self, model, done):
+        """Settle by the zeros that a model has once so many steps are done."""
+        network = copy.deepcopy(model).to("cpu", memory_format=torch.contiguous_format)
+        self.masks.apply(network.eval())
+        self.masks, _ = settle(self.problem, network, self.masks, {
+            name: torch.tensor(NOT_YET_LEARNT) for name in self.masks})
+        if self.folder:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self.masks.save(self.folder / f"masks{done}.safetensors")
+
+
+def settle(problem, network, masks, returned=None):
+    """Trim a network, or give weights back, until its measured energy meets the target.
+
+    Parameters
+    ----------
+    problem : Problem
+        Of the step that chose the masks; targets other than energies are met already.
+    network : torch.nn.Module
+        Changed in place.
+    masks : Masks
+        That it has.
+    returned : mapping of str to Tensor, optional
+        Values of the weights that come back, by parameter name. Without them none
+        comes back, and the energy may stay below the target.
+
+    Returns
+    -------
+    masks : Masks
+        At or below the target; with one weight more, it would be above.
+    share : float
+        What is measured then.
+
+    Raises
+    ------
+    ValueError
+        The energy is above the target even without weights.
+    """
+    if not isinstance(problem.target, Energy):
+        return masks, problem.meter.share(masks)
+    share, trial = problem.target.share, copy.deepcopy(network)
+    order, now = _order(problem, network, masks)
+
+    def tried(removed):
+        chosen = masks if removed == now else order.masks(removed)
+        _put(trial, network, chosen, masks, returned)
+        return chosen, problem.cost(trial)
+
+    low = now if returned is None else 0
+    guess = _guess(problem, order, network, now)
+    removed = least_near(
+        lambda count: tried(count)[1] <= share, max(low, guess), low, order.units)
+    if removed is None:
+        refuse(str(problem.target), tried(order.units)[1], problem.meter.unit,
+               "all prunable weights at zero and the activations of then")
+    masks, reached = tried(removed)
+    network.load_state_dict(trial.state_dict())
+    return masks, reached
+
+
+def _order(problem, network, masks):
+    """The method's order, and how much of it has gone.
+
+    By worth per joule where the method chose otherwise than by an order.
+    """
+    def gone(order):
+        return least(lambda count: order.masks(count).kept <= masks.kept, order.units)
+
+    if problem.order is not None:
+        now = gone(problem.order)
+        if problem.order.masks(now) == masks:
+            return problem.order, now
+    prices = _meter(problem, network).prices
+    order = Order(knapsack(scores.energy_of_weights(network, masks), prices),
+                  problem.shapes, masks)
+    return order, gone(order)
+
+
+def _guess(problem, order, network, now):
+    """How many weights go if their going changes no activation."""
+    meter = _meter(problem, network)
+    found = least(lambda count: meter.share(order.masks(count)) <= problem.target.share,
+                  order.units)
+    return now if found is None else found
+
+
+def _meter(problem, network):
+    return meter_of(problem.target, network, problem.prunables, problem.reference,
+                    problem.oracle, problem.few_images)
+
+
+@torch.no_grad()
+def _put(trial, network, chosen, masks, returned):
+    """Make ``trial`` the network under other masks."""
+    for name, mask in chosen.items():
+        value = network.get_parameter(name)
+        if returned is not None:
+            value = torch.where(masks[name], value, returned[name])
+        trial.get_parameter(name).copy_(value * mask)

@@ -1,0 +1,65 @@
+"""eyeriss-prune run: rungs from arguments, printed results, errors of one line."""
+
+import pytest
+import torch
+
+import pruning.cifar10
+from pruning import Energy
+from pruning.cifar10 import Split, Splits, pixel_statistics
+from pruning.cli import main
+from pruning.dense import train_dense
+from pruning.recipe import Recipe
+
+
+@pytest.mark.parametrize("words, told", [
+    ("--method magic --target energy=0.5", "unknown method 'magic'; known: channels, "),
+    ("--method channels+random --target energy=0.5",
+     "--target energy=0.5: channels+random needs 2, one for each method, as energy="),
+    ("--method random --target energy=0.8+energy=0.7",
+     "--target energy=0.8+energy=0.7: random needs 1, one for each method, as energy="),
+    ("--method random --target joules=1", "unknown target 'joules=1'; write one of "),
+    ("--method psconv --option support", "--option support: write KEY=VALUE, as supp"),
+    ("--method channels+energy_aware --target energy=0.8+energy=0.7 "
+     "--option channels.rows=9",
+     "channels+energy_aware has no option 'channels.rows'; it has channels.per_energy"),
+    ("--method random --target energy=0.5 --accuracy-floor 87",
+     "--accuracy-floor 87: a share of the images, 0..1"),
+    ("--method random --target energy=0.5 --dense nowhere",
+     "nowhere/weights.safetensors: no such file; eyeriss-prune train resnet20 trains"),
+    ("--method random --control x", "invalid choice: 'x'")])
+def test_what_cannot_be_run_is_told_in_one_line_before_anything_is_read(
+        words, told, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as stopped:
+        main(["run", "--network", "resnet20", "--data", "none", *words.split()])
+    error = capsys.readouterr().err
+    assert stopped.value.code == 2 and told in error and error.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+def test_a_composite_ladder_climbs_and_says_energies_and_floors(
+        tmp_path, monkeypatch, capsys):
+    def part(images):
+        return Split(torch.randint(256, (images, 3, 32, 32), dtype=torch.uint8),
+                     torch.arange(images) % 10)
+
+    torch.manual_seed(0)
+    parts = [part(images) for images in (24, 10, 10, 20)]
+    splits = Splits(*parts, **pixel_statistics(parts[0].images))
+    monkeypatch.setattr(pruning.cifar10, "load_cifar10", lambda path: splits)
+    dense = tmp_path / "dense"
+    train_dense("resnet20", splits, Recipe(epochs=1, batch=8), dense, progress=False)
+    out = tmp_path / "out"
+    main(["run", "--network", "resnet20", "--method", "channels+magnitude_global",
+          "--target", "energy=0.9+energy=0.8", "--target", "energy=0.9+energy=0.7",
+          "--option", "channels.per_energy=false", "--data", "x", "--dense", str(dense),
+          "--out", str(out), "--epochs", "1", "--data-name", "noise"])
+    lines = capsys.readouterr().out.splitlines()
+    assert all(len(line) <= 100 for line in lines)
+    shown = [line.split() for line in lines if line.startswith("resnet20")]
+    assert [row[1] for row in shown] == ["channels+magnitude_global"] * 2
+    for row, share in zip(sorted(shown, key=lambda row: row[2]), (0.7, 0.8)):
+        energy, floor = float(row[6]), float(row[-1])
+        assert row[2] == f"energy=0.9_{Energy(share)}" and floor < energy <= share
+    assert lines[-1] == f"2 rungs in {out}; accuracies are on noise"
