@@ -13,7 +13,7 @@ from cascade.curve import Costs, sweep
 from cascade.levels import check_pair, pairs
 from cascade.outputs import check_disjoint, content_hash, outputs_of
 from cascade.routers import Margin, MaxSoftmax, Selector
-from cascade.selector import needs_mild, train_selector
+from cascade.selector import likely_needs_mild, needs_mild, train_selector
 from cascade.taps import taps
 from eyeriss_sim.atomic import replacing
 
@@ -145,17 +145,19 @@ class Study:
     def _selector(self, mild, aggressive, name):
         tap = self.tap_of(aggressive, name)
         some = self.outputs[aggressive]["selector"]
-        labels = needs_mild(some.right, self.outputs[mild]["selector"].right)
+        other = self.outputs[mild]["selector"]
+        labels = needs_mild(some.right, other.right)
+        chances = likely_needs_mild(some.logits, other.logits, some.labels)
         summary = some.summaries[tap.name]
         path = None
         if self.cache is not None:
-            key = content_hash([summary, some.logits, labels])[:24]
+            key = content_hash([summary, some.logits, labels, chances])[:24]
             kind = "logits_" if name.endswith(WITH_LOGITS) else ""
             path = self.cache / f"selector_{kind}{key}.safetensors"
             if path.exists():
                 return read_selector(path)
         try:
-            selector = train_selector(summary, some.logits, labels,
+            selector = train_selector(summary, some.logits, labels, targets=chances,
                                       sees_logits=name.endswith(WITH_LOGITS))
         except ValueError:
             return None

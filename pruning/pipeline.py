@@ -44,8 +44,9 @@ class Pruned:
         dense one.
     report : dict
         met: share of the target's quantity that the final network takes, with its own
-        activation zeros. floor: the least share that the method could have reached.
-        accuracy. And what :func:`pruning.report.describe` says of the network.
+        activation zeros; under a control, that of the pruned network. floor: the least
+        share that the method could have reached. accuracy. And what
+        :func:`pruning.report.describe` says of the network.
     layers : pandas.DataFrame
         Energy by layer and level on each hardware.
     history : list of dict

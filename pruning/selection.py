@@ -84,9 +84,13 @@ class Order:
         return self.masks(removed)
 
 
+class OutOfReach(ValueError):
+    """A target below what is left when all that may go has gone."""
+
+
 def refuse(what, floor, unit, least_left="all prunable weights at zero"):
     """Say what is left at least."""
-    raise ValueError(f"{what} cannot be reached: with {least_left} {floor:.4f} {unit} "
+    raise OutOfReach(f"{what} cannot be reached: with {least_left} {floor:.4f} {unit} "
                      f"is left; ask for {_rounded_up(floor):.3f} or more")
 
 

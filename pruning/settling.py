@@ -16,7 +16,8 @@ import torch
 from pruning import scores
 from pruning.masks import Masks
 from pruning.meters import meter_of
-from pruning.selection import Order, knapsack, least, least_near, refuse
+from pruning.selection import (
+    OutOfReach, Order, knapsack, least, least_near, refuse)
 from pruning.targets import Energy
 
 # Of a training's steps: activations have mostly settled, and time is left to learn in.
@@ -59,8 +60,11 @@ class SettlingMasks:
         """Settle by the zeros that a model has once so many steps are done."""
         network = copy.deepcopy(model).to("cpu", memory_format=torch.contiguous_format)
         self.masks.apply(network.eval())
-        self.masks, _ = settle(self.problem, network, self.masks, {
-            name: torch.tensor(NOT_YET_LEARNT) for name in self.masks})
+        try:
+            self.masks, _ = settle(self.problem, network, self.masks, {
+                name: torch.tensor(NOT_YET_LEARNT) for name in self.masks})
+        except OutOfReach:      # perhaps for now only: what counts is the end
+            return
         if self.folder:
             self.folder.mkdir(parents=True, exist_ok=True)
             self.masks.save(self.folder / f"masks{done}.safetensors")

@@ -15,7 +15,7 @@ from pruning.meters import Reference
 from pruning.prunable import prunable
 from pruning.problem import Problem
 from pruning.selection import Order, least, least_near, to_densities
-from pruning.settling import settle
+from pruning.settling import SettlingMasks, settle
 
 # Fast enough that activations change while it trains.
 ROUGH = Recipe(epochs=2, lr=0.1, precision="float32")
@@ -167,6 +167,30 @@ def test_a_target_below_what_the_activations_cost_is_refused():
     with pytest.raises(ValueError, match="energy=0.2 cannot be reached: with all prun"
                        "able weights at zero and the activations of then 0.*is left"):
         settle(problem, network, masks)
+    # On the way of a training it may still come within reach.
+    midway = SettlingMasks(masks, problem)
+    midway.settle(network, 1)
+    assert midway.masks is masks
+
+
+def test_masks_on_the_way_give_back_weights_that_change_no_output_yet(tmp_path):
+    problem, network, masks, before = step(0.95)
+    torch.manual_seed(0)
+    problem.order = Order({name: torch.rand(one.shape) for name, one
+                           in problem.prunables.items()}, problem.shapes)
+    masks = problem.order.masks(round(0.4 * problem.order.units))
+    network.load_state_dict(before.state_dict())
+    masks.apply(network)
+    was = copy.deepcopy(network.state_dict())
+    midway = SettlingMasks(masks, problem, tmp_path)
+    midway.settle(network, 6)
+    assert masks.nested_in(midway.masks) and midway.masks.kept > masks.kept
+    assert all(torch.equal(value, was[key])
+               for key, value in network.state_dict().items())
+    for done, expected in ((5, masks), (6, midway.masks), (9, midway.masks)):
+        resumed = SettlingMasks(masks, problem, tmp_path)
+        resumed.resume(done)
+        assert resumed.masks == expected
 
 
 @given(st.integers(0, 60), st.integers(0, 60), st.integers(-3, 64))
