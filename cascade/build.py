@@ -2,10 +2,11 @@
 
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from cascade.choose import candidates, choose
-from cascade.folder import load_cascade, save_cascade
+from cascade.folder import load_cascade, route_costs, save_cascade
 
 
 def build(study, folder, network, *, accuracy_loss=None, energy=None, table=None,
@@ -49,23 +50,44 @@ def build(study, folder, network, *, accuracy_loss=None, energy=None, table=None
     told = {"data": data, "reference_uJ": study.reference[0],
             "reference_ms": study.reference[1], "asked": {
                 "accuracy_loss": accuracy_loss, "energy": energy}}
+    energy, latency = route_costs(study, choice)
+    router = study.router(choice.mild, choice.aggressive, choice.router)
     for part in study.parts:
         if part == "selector":
             continue
         right, costs, routes = study.system(choice, part)
-        _, latency, _ = study.system(choice, part, unit=1)
+        _, times, _ = study.system(choice, part, unit=1)
         told[part] = {
             "accuracy": float(right.mean()), "energy_rel": float(costs.mean()),
-            "latency_rel": float(latency.mean()), "share_mild": float(routes.mean()),
+            "routed_uJ": routed_energy(energy, router.needs_logits, routes),
+            "latency_rel": float(times.mean()), "share_mild": float(routes.mean()),
             "dense_accuracy": study.outputs[0][part].accuracy,
             "energy_rel_quantiles": _quantiles(costs),
-            "latency_rel_quantiles": _quantiles(latency)}
+            "latency_rel_quantiles": _quantiles(times)}
     told["rivals_choosing"] = {
         system: float(rows.energy[rows.accuracy >= row.accuracy].min())
         for system, rows in table.groupby("system")
         if (rows.accuracy >= row.accuracy).any()}
-    save_cascade(folder, study, choice, network, told)
+    save_cascade(folder, study, choice, network, told, (energy, latency))
     return {"choice": choice, **told}
+
+
+def routed_energy(costs, needs_logits, routes):
+    """Mean energy of images that are routed so, uJ, at batch 1.
+
+    E_front + E_router + (1 - q) E_back + q E_mild; all of E_back where the router needs
+    logits.
+
+    Parameters
+    ----------
+    costs : RouteCosts
+    needs_logits : bool
+    routes : bool ndarray or tensor, shape (N,)
+        True: the mild network answers.
+    """
+    q = float(np.asarray(routes).mean())
+    back = costs.back if needs_logits else (1 - q) * costs.back
+    return costs.front + costs.router + back + q * costs.mild
 
 
 def _quantiles(values):
@@ -93,11 +115,11 @@ def offline(net, images, progress=None):
     predictions : int64 tensor, shape (N,)
     routes : bool tensor, shape (N,)
     mean_uJ : float
-        E_front + E_router + (1 - q) E_back + q E_mild; with all of E_back for a router
-        that needs logits.
+        Of :func:`routed_energy`.
     """
     few, many, scores = [], [], []
     for place, image in enumerate(images.split(1), 1):
+        image = image.contiguous()
         features = net.front(image)
         logits = net.back(features)
         few.append(logits)
@@ -105,12 +127,10 @@ def offline(net, images, progress=None):
         scores.append(net.router(features, logits))
         if progress is not None:
             progress(place, len(images))
-    routes = torch.cat(scores) > net.threshold
+    routes = torch.cat(scores).double() > net.threshold
     logits = torch.where(routes[:, None], torch.cat(many), torch.cat(few))
-    q, costs = float(routes.double().mean()), net.energy
-    back = costs.back if net.router.needs_logits else (1 - q) * costs.back
     return (logits.argmax(1), routes,
-            costs.front + costs.router + back + q * costs.mild)
+            routed_energy(net.energy, net.router.needs_logits, routes))
 
 
 def check_routed(folder, images, model=None, progress=None):

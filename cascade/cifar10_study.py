@@ -5,7 +5,7 @@ from pathlib import Path
 from cascade.levels import dense_level, ladder_levels
 from cascade.study import Study
 
-PARTS = ("selector", "choosing", "test")
+PARTS = ("selector", "choosing", "test")     # beside those that fitted
 
 
 def cifar10_study(network, dense, ladder, splits, hardware="eap_tool", batch=1, *,
@@ -43,7 +43,7 @@ def cifar10_study(network, dense, ladder, splits, hardware="eap_tool", batch=1, 
     if found != network:
         raise ValueError(f"{dense} holds {found}, not {network}")
     images = {name: (splits.normalise(getattr(splits, name).images),
-                     getattr(splits, name).labels) for name in parts}
+                     getattr(splits, name).labels) for name in ("fit", *parts)}
     study = Study([level, *ladder_levels(ladder, level.network)], images, hardware,
                   batch, cache=cache or Path(ladder) / "cascade", progress=progress)
     study.costs     # what takes long is done while somebody is told

@@ -106,6 +106,7 @@ def run_run(args):
 
     from cascade.build import check_routed
     from eyeriss_sim.atomic import replacing
+    from pruning.result import read_json
     set_threads(args)
     splits = load_data(args)
     images = splits.normalise(splits.test.images[:args.images])
@@ -120,6 +121,12 @@ def run_run(args):
     print(f"both networks run on all of them: {differences['predictions']} predictions "
           f"and {differences['routes']} routes differ, energy by "
           f"{differences['energy']:.1e}")
+    built = read_json(Path(args.folder) / "cascade.json").get("test")
+    if built and args.images is None:
+        share = float(routed.routes.double().mean())
+        print(f"beside what build counted: accuracy {right - built['accuracy']:+.4f}, "
+              f"share {share - built['share_mild']:+.4f}, energy "
+              f"{float(routed.uJ.mean()) / built['routed_uJ'] - 1:+.1e}")
     if args.out:
         with replacing(Path(args.out)) as fresh:
             pd.DataFrame({

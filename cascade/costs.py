@@ -1,6 +1,7 @@
 """What each part of a cascade costs an image, on the simulator."""
 
 import copy
+import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -163,8 +164,10 @@ def network_costs(network, strata, hardware, batches=(1,), cache=None):
     path = None
     if cache is not None:
         key = content_hash([*network.state_dict().values(), strata.images])
-        told = EnergyOracle(hardware).hardware
-        path = Path(cache) / f"costs_{key[:24]}_{told.name}_{max(batches)}.json"
+        # A file's name says nothing of its content.
+        machine = hashlib.sha256(repr(EnergyOracle(hardware).hardware).encode())
+        path = Path(cache) / (f"costs_{key[:24]}_{machine.hexdigest()[:12]}_"
+                              f"{max(batches)}.json")
         if path.exists():
             return _read(path)
     oracle = EnergyOracle(hardware)

@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from safetensors.torch import save_file
 
+from cascade.costs import module_cost
 from cascade.levels import storage
 from cascade.routed import CascadeNet, RouteCosts
-from cascade.routers import Margin, MaxSoftmax
 from cascade.study import FREE, read_selector, save_selector
 from cascade.taps import cut, taps
 from eyeriss_sim.oracle import EnergyOracle
@@ -22,15 +22,16 @@ from pruning.prunable import prunable
 from pruning.result import load_result, read_json
 
 ROUTE_IMAGES = 256      # of a route's own, that measure its zeros
-ROUTERS = {"max_softmax": MaxSoftmax, "margin": Margin}
+NEEDED = ("network", "image_shape", "router", "tap", "threshold", "energy_uJ",
+          "latency_ms")
 
 
 def route_costs(study, choice):
     """What each part costs an image at batch 1, with the zeros of its own route.
 
-    The aggressive network is measured on all choosing images up to the tap, on those
-    that stay after it; the mild one on those that go. A route that nothing takes is
-    measured on all.
+    The aggressive network is measured on all choosing images up to the tap, after it on
+    those for which it runs on; the mild one on those that go. A route that nothing
+    takes is measured on all.
 
     Returns
     -------
@@ -45,10 +46,14 @@ def route_costs(study, choice):
                  for place in (choice.aggressive, choice.mild))
     oracle = EnergyOracle(study.hardware)
     every = _parts(oracle(few, _some(images, np.ones_like(routes))), layers)
-    staying = _parts(oracle(few, _some(images, ~routes)), layers)
+    free = choice.router in FREE
+    router = study.router(*key)
+    on = np.ones_like(routes) if router.needs_logits else ~routes
+    staying = _parts(oracle(few, _some(images, on)), layers)
     going = _parts(oracle(many, _some(images, routes)), ())
-    router = (0.0, 0.0) if choice.router in FREE else study.router_cost(*key)
-    return tuple(RouteCosts(float(every[0][unit]), float(router[unit]),
+    asked = (0.0, 0.0) if free else module_cost(
+        router.layers, study.router_inputs(*key), study.hardware)
+    return tuple(RouteCosts(float(every[0][unit]), float(asked[unit]),
                             float(staying[1][unit]), float(going[1][unit]))
                  for unit in (0, 1))
 
@@ -66,19 +71,22 @@ def _parts(result, layers):
             for rows in (table[front], table[~front])]
 
 
-def save_cascade(folder, study, choice, network, notes):
-    """Write all that a cascade needs; the folder appears whole or not at all.
+def save_cascade(folder, study, choice, network, notes, costs=None):
+    """Write all that a cascade needs; the folder is never there in part.
 
     Parameters
     ----------
     folder : str or Path
-        Must not hold anything but a cascade, which is replaced.
+        Must not hold anything but a cascade, which is replaced: for a moment between
+        two renames there is none, never half of one.
     study : Study
     choice : Choice
     network : str
         One of ``pruning.models.MODELS``, or what a user's own is called.
     notes : dict
         What else to say of it, as JSON takes it.
+    costs : pair of RouteCosts, optional
+        Of :func:`route_costs`, where they are known.
     """
     folder = Path(folder)
     if folder.exists() and not (folder / "cascade.json").exists() and any(
@@ -86,11 +94,12 @@ def save_cascade(folder, study, choice, network, notes):
         raise ValueError(f"{folder} holds something that is no cascade; name another "
                          "folder")
     router = study.router(choice.mild, choice.aggressive, choice.router)
-    energy, latency = route_costs(study, choice)
+    energy, latency = costs or route_costs(study, choice)
     few, many = study.levels[choice.aggressive], study.levels[choice.mild]
     shape = tuple(study.parts["choosing"][0].shape[1:])
     folder.parent.mkdir(parents=True, exist_ok=True)
     fresh = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    old = fresh.with_name(fresh.name + ".old")
     try:
         fresh.chmod(0o755)
         for name, level in (("aggressive", few), ("mild", many)):
@@ -106,10 +115,11 @@ def save_cascade(folder, study, choice, network, notes):
             "storage": storage(many.network, few.network, router), **notes},
             indent=1) + "\n", encoding="utf-8")
         if folder.exists():
-            shutil.rmtree(folder)
+            folder.rename(old)
         fresh.rename(folder)
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
 
 
 def load_cascade(folder, model=None):
@@ -133,6 +143,10 @@ def load_cascade(folder, model=None):
     """
     folder = Path(folder)
     told = read_json(folder / "cascade.json")
+    missing = [key for key in NEEDED if not isinstance(told, dict) or key not in told]
+    if missing:
+        raise ValueError(f"{folder}/cascade.json: {missing[0]} is missing; "
+                         "eyeriss-cascade build writes such a folder")
     if model is None:
         model = make_model(told["network"])
     few, many = (load_result(folder / name, model)[0]
@@ -142,8 +156,13 @@ def load_cascade(folder, model=None):
         raise ValueError(f"{folder}: its aggressive network has no tap "
                          f"{told['tap']!r}; the folder is of another network")
     front, back = cut(few, by_name[told["tap"]])
-    router = (ROUTERS[told["router"]]() if told["router"] in ROUTERS
+    router = (FREE[told["router"]]() if told["router"] in FREE
               else read_selector(folder / "selector.safetensors"))
+    wanted = by_name[told["tap"]].shape[0]
+    if getattr(router, "channels", wanted) != wanted:
+        raise ValueError(f"{folder}/selector.safetensors: made for {router.channels} "
+                         f"channels, the tap has {wanted}; the files do not belong "
+                         "together")
     return CascadeNet(front, back, router, many, float(told["threshold"]),
                       RouteCosts(**told["energy_uJ"]),
                       RouteCosts(**told["latency_ms"]))

@@ -101,6 +101,8 @@ def pairs(levels):
 def check_pair(mild, aggressive, image_shape):
     """Refuse two networks that are no two levels of one.
 
+    Masks need not be nested: a method may bring weights back on the way.
+
     Raises
     ------
     ValueError

@@ -16,6 +16,10 @@ SIZES = ((0, 0.03), (0, 0.3), (0, 3.0), (32, 0.3), (32, 3.0))
 FLAT = 1e-3                 # the least scale of logits
 
 
+class TooFewToLearn(ValueError):
+    """Hardly an image needs the mild network, or hardly one does not."""
+
+
 def needs_mild(aggressive_right, mild_right):
     """Labels: the images that only the mild network gets right.
 
@@ -79,7 +83,7 @@ def train_selector(summary, logits, labels, *, targets=None, sees_logits=False, 
     """
     positives = int(labels.sum())
     if min(positives, len(labels) - positives) < FOLDS:
-        raise ValueError(
+        raise TooFewToLearn(
             f"selector: {positives} of {len(labels)} images need the mild network; at "
             f"least {FOLDS} of either kind are needed to learn from; take a wider pair "
             "or more images")

@@ -13,13 +13,15 @@ from cascade.curve import Costs, sweep
 from cascade.levels import check_pair, pairs
 from cascade.outputs import check_disjoint, content_hash, outputs_of
 from cascade.routers import Margin, MaxSoftmax, Selector
-from cascade.selector import likely_needs_mild, needs_mild, train_selector
+from cascade.selector import (
+    TooFewToLearn, likely_needs_mild, needs_mild, train_selector)
 from cascade.taps import taps
 from eyeriss_sim.atomic import replacing
 
 # The router's part in costs, by what is asked of it.
 FREE = {"max_softmax": MaxSoftmax, "margin": Margin}
 WITH_LOGITS = "+logits"
+ROUTER_IMAGES = 64      # that measure the zeros of a selector's inputs
 
 
 @dataclass(frozen=True)
@@ -147,19 +149,22 @@ class Study:
         some = self.outputs[aggressive]["selector"]
         other = self.outputs[mild]["selector"]
         labels = needs_mild(some.right, other.right)
-        chances = likely_needs_mild(some.logits, other.logits, some.labels)
+        sees_logits = name.endswith(WITH_LOGITS)
+        # From features alone chances teach more; with logits they repeat what is seen.
+        targets = labels.float() if sees_logits else likely_needs_mild(
+            some.logits, other.logits, some.labels)
         summary = some.summaries[tap.name]
         path = None
         if self.cache is not None:
-            key = content_hash([summary, some.logits, labels, chances])[:24]
-            kind = "logits_" if name.endswith(WITH_LOGITS) else ""
+            key = content_hash([summary, some.logits, labels, targets])[:24]
+            kind = "logits_" if sees_logits else ""
             path = self.cache / f"selector_{kind}{key}.safetensors"
             if path.exists():
                 return read_selector(path)
         try:
-            selector = train_selector(summary, some.logits, labels, targets=chances,
-                                      sees_logits=name.endswith(WITH_LOGITS))
-        except ValueError:
+            selector = train_selector(summary, some.logits, labels, targets=targets,
+                                      sees_logits=sees_logits)
+        except TooFewToLearn:
             return None
         if path is not None:
             save_selector(path, selector)
@@ -189,16 +194,17 @@ class Study:
         key = mild, aggressive, name
         if key not in self._router_costs:
             router = self.router(*key)
-            if name in FREE:
-                found = 0.0, 0.0
-            else:
-                some = self.outputs[aggressive]["choosing"]
-                inputs = router.inputs(
-                    some.summaries[self.tap_of(aggressive, name).name][:64],
-                    some.logits[:64])
-                found = module_cost(router.layers, inputs, self.hardware, self.batch)
+            found = (0.0, 0.0) if name in FREE else module_cost(
+                router.layers, self.router_inputs(*key), self.hardware, self.batch)
             self._router_costs[key] = found
         return self._router_costs[key]
+
+    def router_inputs(self, mild, aggressive, name):
+        """What a selector's layers see of some choosing images, for their zeros."""
+        some = self.outputs[aggressive]["choosing"]
+        summary = some.summaries[self.tap_of(aggressive, name).name]
+        return self.router(mild, aggressive, name).inputs(
+            summary[:ROUTER_IMAGES], some.logits[:ROUTER_IMAGES])
 
     def pair_costs(self, mild, aggressive, name, part, unit=0):
         """What each image of a part costs, of the dense network's.

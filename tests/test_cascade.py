@@ -261,6 +261,8 @@ def test_building_writes_what_it_promises_and_nothing_else(study, table, tmp_pat
     for part in ("choosing", "test"):
         assert written[part] == told[part]
         assert 0 < written[part]["energy_rel"] < 1.5
+        assert written[part]["routed_uJ"] == pytest.approx(
+            written[part]["energy_rel"] * written["reference_uJ"], rel=0.03)
         quantiles = list(written[part]["energy_rel_quantiles"].values())
         assert quantiles == sorted(quantiles)
     assert written["choosing"]["accuracy"] >= (
@@ -285,6 +287,9 @@ def test_a_damaged_folder_is_told_in_one_line(study, table, tmp_path):
         load_cascade(tmp_path / "c", Residual())
     with pytest.raises(ValueError, match="cascade.json"):
         load_cascade(tmp_path)
+    (tmp_path / "c" / "cascade.json").write_text("{}")
+    with pytest.raises(ValueError, match="network is missing"):
+        load_cascade(tmp_path / "c")
 
 
 def test_the_bench_has_every_rival_at_every_size(study, table):
