@@ -1,0 +1,60 @@
+"""The benchmark reads savings off curves as a reader of its csv would."""
+
+import pandas as pd
+import pytest
+
+from benchmarks import cascade_vs_single
+from benchmarks.cascade_vs_single import METHODS, WANTED, saved_on_curve, summary
+from cascade.bench import COLUMNS
+from pruning.methods import METHODS as PRUNING_METHODS
+
+
+def curve(network="vgg16", seed=0, split="test"):
+    rows = [("dense", 0.90, 1.0), ("single", 0.895, 0.5), ("single", 0.87, 0.2),
+            ("margin", 0.892, 0.25), ("margin", 0.88, 0.15), ("margin", 0.85, 0.1),
+            ("perfect", 0.95, 0.05), ("hull", 0.89, 0.4)]
+    table = pd.DataFrame(rows, columns=["system", "accuracy", "energy_rel"])
+    table["energy_rel"] += 0.02 * seed
+    table = table.assign(network=network, method="energy_aware", hardware="eap_tool",
+                         batch=1, seed=seed, split=split)
+    return table.reindex(columns=COLUMNS)
+
+
+def test_a_saving_is_the_largest_that_loses_no_more():
+    saved = saved_on_curve(curve(), 1).droplevel([0, 1, 2, 3, 4])
+    assert saved.to_dict() == pytest.approx({"margin": 0.75, "single": 0.5})
+    saved = saved_on_curve(curve(), 3).droplevel([0, 1, 2, 3, 4])
+    assert saved.to_dict() == pytest.approx({"margin": 0.85, "single": 0.8})
+
+
+def test_what_only_the_choosing_images_say_counts_for_nothing():
+    chosen = curve(split="choosing").assign(energy_rel=0.01)
+    both = pd.concat([curve(), chosen])
+    assert saved_on_curve(both, 3).equals(saved_on_curve(curve(), 3))
+
+
+def test_a_summary_is_the_mean_of_seeds_beside_what_was_wanted():
+    table = summary(pd.concat([curve(), curve(seed=1), curve("resnet20")]))
+    row = table[(table.network == "vgg16") & (table.system == "margin")
+                & (table.points == 3)].iloc[0]
+    assert row.saved == pytest.approx(0.84) and row.wanted == WANTED["vgg16"][3]
+    assert set(table.points) == {1, 3}
+
+
+def test_every_method_is_one_of_the_pruning_package():
+    for method in METHODS:
+        assert all(name in PRUNING_METHODS for name in method.split("+"))
+
+
+def test_without_a_ladder_the_benchmark_says_which(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(cascade_vs_single, "load_cifar10", lambda path: None)
+    monkeypatch.setattr(cascade_vs_single, "dense_level",
+                        lambda folder: (None, "resnet20"))
+    with pytest.raises(SystemExit) as stopped:
+        cascade_vs_single.main([
+            "--data", "d", "--dense", str(tmp_path), "--ladders", str(tmp_path),
+            "--only", "energy_aware", "--out", str(tmp_path / "out")])
+    assert stopped.value.code == 2
+    error = capsys.readouterr().err
+    assert "no ladder of resnet20 energy_aware" in error
+    assert len(error.splitlines()) == 1
