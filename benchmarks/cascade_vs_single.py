@@ -1,0 +1,190 @@
+"""Cascades against pruning to one level, and against every other rival.
+
+    python -m benchmarks.cascade_vs_single --data DIR --dense FOLDER ...
+        --ladders runs/leaderboard [--only METHOD ...] [--seeds N] [--out FOLDER]
+
+Reads the ladders that ``benchmarks.pruning_leaderboard`` or ``eyeriss-prune run`` left
+in LADDERS/NETWORK/METHOD_sSEED; those that are not there are left out, and named. What
+is computed once (outputs, selectors, costs) is kept in each ladder's folder.
+
+Everything is chosen on the choosing images. ``lost`` and ``saved`` are those of the
+test images; a saving "on the curve" is the largest of what was chosen, at any allowed
+loss, that loses no more than so many points on the test images.
+"""
+
+from pathlib import Path
+
+import pandas as pd
+
+from cascade.bench import SYSTEMS, curves, enter, shipped_router, verdicts
+from cascade.cifar10_study import cifar10_study
+from cascade.cli import told_on_screen
+from cascade.figures import draw
+from cascade.levels import dense_level
+from cascade.report import print_verdicts
+from eyeriss_sim.atomic import replacing
+from eyeriss_sim.cli import OneLineParser, run_command, whole_number
+from pruning.cifar10 import load_cifar10
+
+METHODS = ("magnitude_global", "energy_aware", "energy_budget", "channels+energy_aware")
+SETTINGS = (("eap_tool", 1), ("eap_tool", 16), ("eyeriss_chip", 1))
+# Points lost and least share of energy saved that the project set itself.
+WANTED = {"vgg16": {1: 0.80, 3: 0.85}, "resnet20": {1: 0.50, 3: 0.55}}
+PAPER = {3: 0.70}           # Maleki et al. 2021, CIFAR-10, their own networks
+
+
+def saved_on_curve(table, points):
+    """Largest saving of a cascade that loses no more on the test images.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        Of :func:`cascade.bench.curves`.
+    points : float
+
+    Returns
+    -------
+    pandas.DataFrame
+        By network, method, hardware, batch, seed, system.
+    """
+    keys = ["network", "method", "hardware", "batch", "seed"]
+    table = table[table.split == "test"]
+    dense = table[table.system == "dense"].set_index(keys).accuracy
+    rows = table[table.system.isin((*SYSTEMS, "single"))].join(
+        dense.rename("dense"), on=keys)
+    near = rows[rows.accuracy >= rows.dense - points / 100 - 1e-12]
+    return (1 - near.groupby([*keys, "system"]).energy_rel.min()).rename("saved")
+
+
+def summary(table):
+    """Savings at 1 and 3 points, the mean of seeds, beside what was wanted.
+
+    Returns
+    -------
+    pandas.DataFrame
+    """
+    found = []
+    for points in (1, 3):
+        saved = saved_on_curve(table, points).reset_index()
+        means = saved.groupby(["network", "method", "hardware", "batch", "system"],
+                              sort=False).saved.mean().reset_index()
+        means["points"] = points
+        means["wanted"] = [WANTED.get(name, {}).get(points) for name in means.network]
+        found.append(means)
+    return pd.concat(found, ignore_index=True)
+
+
+def run(args):
+    """Every network, method, setting; tables, figures."""
+    splits = load_cifar10(args.data)
+    if args.threads:
+        import torch
+        torch.set_num_threads(args.threads)
+    args.out.mkdir(parents=True, exist_ok=True)
+    dense = {dense_level(folder)[1]: folder for folder in args.dense}
+    all_curves, all_verdicts, missing = [], [], []
+    for network, folder in dense.items():
+        for method in args.only or METHODS:
+            places = [(seed, args.ladders / network / f"{method}_s{seed}")
+                      for seed in range(args.seeds)]
+            there = [(seed, place) for seed, place in places
+                     if list(place.glob("*/metrics.json"))]
+            if not there:
+                missing.append(f"{network} {method}")
+                continue
+            own = []
+            for hardware, batch in SETTINGS:
+                entrants = []
+                for seed, place in there:
+                    with told_on_screen() as tell:
+                        study = cifar10_study(network, folder, place, splits, hardware,
+                                              batch, progress=tell)
+                        tell(f"{network} {method} seed {seed}: pairs on {hardware}")
+                        entrants.append(enter(study, network, method, seed))
+                own += [curves(one, part) for one in entrants
+                        for part in ("choosing", "test")]
+                judged = verdicts(entrants)
+                judged["shipped"] = judged.loss.map(
+                    lambda loss: shipped_router(entrants[0].candidates,
+                                                entrants[0].study, loss))
+                print_verdicts(judged)
+                all_verdicts.append(judged)
+            one = pd.concat(own, ignore_index=True)
+            all_curves.append(one)
+            figure = draw(one[one.split == "test"], f"{network}, {method}",
+                          args.data_name)
+            name = f"cascade_vs_single_{network}_{method.replace('+', '_')}.png"
+            with replacing(args.out / name) as fresh:
+                figure.savefig(fresh, format="png", dpi=110)
+    if not all_curves:
+        raise ValueError(f"{args.ladders}: no ladder of {', '.join(missing)}; "
+                         "eyeriss-prune run makes them")
+    table = pd.concat(all_curves, ignore_index=True)
+    for name, content in (("", table),
+                          ("_verdicts", pd.concat(all_verdicts, ignore_index=True))):
+        with replacing(args.out / f"cascade_vs_single{name}.csv") as fresh:
+            content.to_csv(fresh, index=False, float_format="%.6g")
+    print_summary(summary(table))
+    print(f"written: {args.out}/cascade_vs_single.csv, _verdicts.csv and figures; "
+          f"accuracies are on {args.data_name}")
+    if missing:
+        print("no ladder of: " + ", ".join(missing))
+
+
+def print_summary(table):
+    """One line a network, method and setting, and the means beside the paper."""
+    from rich.console import Console
+    from rich.table import Table
+    console = Console(width=100, highlight=False)
+    shown = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0),
+                  title="energy saved, % (on the curve)", title_justify="left")
+    for heading in ("network", "method", "hardware", "batch", "points"):
+        shown.add_column(heading)
+    systems = ("single", *SYSTEMS)
+    for heading in (*systems, "wanted"):
+        shown.add_column(heading, justify="right")
+    keys = ["network", "method", "hardware", "batch", "points"]
+    for key, rows in table.groupby(keys, sort=False):
+        by_system = rows.set_index("system").saved
+        wanted = rows.wanted.iloc[0]
+        shown.add_row(
+            *map(str, key),
+            *(f"{100 * by_system[one]:.1f}" if one in by_system else "-"
+              for one in systems),
+            "-" if pd.isna(wanted) or key[2:4] != ("eap_tool", 1)
+            else f"{100 * wanted:.0f}")
+    console.print(shown)
+    for points, paper in PAPER.items():
+        rows = table[(table.points == points) & (table.hardware == "eap_tool")
+                     & (table.batch == 1) & table.system.isin(SYSTEMS)]
+        mean = rows.groupby("network").saved.max().mean()
+        console.print(f"best cascade at {points} points, mean of networks: "
+                      f"{100 * mean:.1f} % (paper, its own networks: "
+                      f"{100 * paper:.0f} %)")
+
+
+def main(argv=None):
+    """The command."""
+    parser = OneLineParser(prog="cascade_vs_single",
+                           description=__doc__.splitlines()[0])
+    parser.add_argument("--data", required=True, metavar="DIR",
+                        help="CIFAR-10, as eyeriss-prune reads it")
+    parser.add_argument("--data-name", default="CIFAR-10", metavar="TEXT",
+                        help="what to call the images beside an accuracy")
+    parser.add_argument("--dense", required=True, nargs="+", type=Path,
+                        metavar="FOLDER",
+                        help="dense networks: trainings, or density=1 rungs")
+    parser.add_argument("--ladders", default=Path("runs/leaderboard"), type=Path,
+                        metavar="FOLDER", help="(default: runs/leaderboard)")
+    parser.add_argument("--only", nargs="+", metavar="METHOD",
+                        help="(default: " + ", ".join(METHODS) + ")")
+    parser.add_argument("--seeds", type=whole_number, default=3, metavar="N")
+    parser.add_argument("--out", default=Path("runs/cascade"), type=Path,
+                        metavar="FOLDER", help="(default: runs/cascade)")
+    parser.add_argument("--threads", type=whole_number, metavar="N")
+    parser.set_defaults(action=run)
+    run_command(parser, argv)
+
+
+if __name__ == "__main__":
+    main()

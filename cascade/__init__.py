@@ -1,0 +1,1 @@
+"""Two pruned networks and a router that says which one an image needs."""

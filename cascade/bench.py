@@ -1,0 +1,212 @@
+"""Cascades and all their rivals on images that nothing was chosen by."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+
+from cascade.bootstrap import below_hull, mean_interval
+from cascade.choose import (
+    SELECTORS, as_choice, best, candidates, chance, choose, perfect)
+from cascade.costs import floor_of
+from cascade.curve import hull_energy
+from cascade.levels import stored_kB
+from cascade.study import FREE
+
+LOSSES = (0.0, 0.5, 1.0, 2.0, 3.0)      # points of accuracy below the dense network
+SYSTEMS = (SELECTORS, *FREE)
+CURVE = 40                              # points of a curve, at most
+COLUMNS = ("network", "method", "hardware", "batch", "seed", "split", "system", "level",
+           "threshold", "accuracy", "energy_rel", "reference_uJ", "floor_rel",
+           "share_mild", "ci_lo", "ci_hi")
+
+
+@dataclass(frozen=True, eq=False)
+class Entrant:
+    """A study with its candidates, and what to call it.
+
+    Parameters
+    ----------
+    study : Study
+    candidates : pandas.DataFrame
+        Of :func:`cascade.choose.candidates`.
+    network, method : str
+    seed : int
+    floor : float
+        Energy without any prunable weight, of the dense network's.
+    """
+
+    study: object
+    candidates: pd.DataFrame
+    network: str
+    method: str
+    seed: int
+    floor: float
+    name: dict = field(init=False)
+
+    def __post_init__(self):
+        object.__setattr__(self, "name", {
+            "network": self.network, "method": self.method,
+            "hardware": self.study.hardware, "batch": self.study.batch,
+            "seed": self.seed})
+
+    def wanted(self, loss, part="choosing"):
+        """The accuracy that lies ``loss`` points below the dense network's."""
+        return self.study.outputs[0][part].accuracy - loss / 100
+
+    def chosen(self, system, loss):
+        """The choice of a system for a loss on the choosing images, or None."""
+        table = self.candidates[self.candidates.system == system]
+        try:
+            return choose(table, self.study, accuracy=self.wanted(loss))[0]
+        except ValueError:
+            return None
+
+    def levels(self, part):
+        """Every single level: rights and costs, each shape (levels, N)."""
+        found = [self.study.level(place, part)
+                 for place in range(len(self.study.levels))]
+        return tuple(np.stack([one[i] for one in found]) for i in (0, 1))
+
+
+def enter(study, network, method, seed, progress=None):
+    """An entrant: every candidate looked at, the floor measured.
+
+    Parameters
+    ----------
+    study : Study
+    network, method : str
+    seed : int
+    progress : callable, optional
+        Called with (pairs done, pairs in all).
+    """
+    floor = floor_of(study.levels[0].network, study.strata, study.hardware, study.batch)
+    return Entrant(study, candidates(study, progress), network, method, seed, floor)
+
+
+def curves(entrant, part):
+    """All systems of an entrant on one part of the images.
+
+    What a system offers was chosen on the choosing images: the points that no other
+    of its own beats there.
+
+    Returns
+    -------
+    pandas.DataFrame
+        With ``COLUMNS``: accuracy and its 95 % interval over images.
+    """
+    study, rows = entrant.study, []
+
+    def add(system, level, right, costs, threshold=np.nan, share=np.nan):
+        rows.append((system, level, threshold, share, right, costs))
+
+    rights, costs = entrant.levels(part)
+    for place, level in enumerate(study.levels):
+        add("single" if place else "dense", level.name, rights[place], costs[place])
+    for system in SYSTEMS:
+        offered = entrant.candidates[entrant.candidates.system == system]
+        if offered.empty:       # nothing to learn a selector from
+            continue
+        front = best(offered)
+        places = np.unique(np.linspace(0, len(front) - 1, CURVE).round().astype(int))
+        for _, row in front.iloc[places].iterrows():
+            choice = as_choice(row)
+            right, cost, routes = study.system(choice, part)
+            level = level_name(study, choice)
+            add(system, level, right, cost, choice.threshold, routes.mean())
+            if system != SELECTORS:
+                continue
+            add("random", level, *chance(study, choice, part, routes.mean()),
+                share=routes.mean())
+            right, cost, share = perfect(study, choice, part)
+            add("perfect", level, right, cost, share=share)
+    low, high = mean_interval(np.stack([row[4] for row in rows]))
+    table = pd.DataFrame([{
+        **entrant.name, "split": part, "system": system, "level": level,
+        "threshold": threshold, "accuracy": right.mean(), "energy_rel": cost.mean(),
+        "reference_uJ": study.reference[0], "floor_rel": entrant.floor,
+        "share_mild": share, "ci_lo": low[i], "ci_hi": high[i]}
+        for i, (system, level, threshold, share, right, cost) in enumerate(rows)])
+    singles = table[table.system.isin(("dense", "single"))]
+    wanted = np.linspace(singles.accuracy.min(), singles.accuracy.max(), CURVE)
+    energies = hull_energy(singles.accuracy.to_numpy(), singles.energy_rel.to_numpy(),
+                           wanted)
+    hull = pd.DataFrame([{
+        **entrant.name, "split": part, "system": "hull", "level": "mixed",
+        "accuracy": accuracy, "energy_rel": energy,
+        "reference_uJ": study.reference[0], "floor_rel": entrant.floor}
+        for accuracy, energy in zip(wanted, energies)])
+    return pd.concat([table, hull], ignore_index=True)[list(COLUMNS)]
+
+
+def network_table(study):
+    """The single levels, as :func:`cascade.deadline.serve` takes them.
+
+    Returns
+    -------
+    pandas.DataFrame
+        name; ms and uJ of an image; accuracy on the choosing images, by which a
+        deadline's networks may be chosen; bytes of the weights as stored.
+    """
+    return pd.DataFrame([{
+        "name": level.name, "ms": latency.part(batch=study.batch).mean(),
+        "accuracy": outputs["choosing"].accuracy,
+        "bytes": round(1000 * stored_kB(level.network)),
+        "uJ": energy.part(batch=study.batch).mean()}
+        for level, (energy, latency), outputs in zip(
+            study.levels, study.costs, study.outputs)])
+
+
+def level_name(study, choice):
+    """A pair and its router: ``energy=0.7>energy=0.4 margin``."""
+    mild, few = (study.levels[one].name for one in (choice.mild, choice.aggressive))
+    return f"{mild}>{few} {choice.router}"
+
+
+def verdicts(entrants, part="test"):
+    """Each system at each loss, beside the hull of single levels; seeds together.
+
+    Parameters
+    ----------
+    entrants : sequence of Entrant
+        The seeds of one network, method, hardware and batch.
+    part : str
+
+    Returns
+    -------
+    pandas.DataFrame
+        loss (allowed on the choosing images), system, lost (points, on ``part``),
+        energy_rel, saved, hull_rel (energy of the hull at the accuracy that was
+        reached), below_hull with its interval low, high, and wins: the interval lies
+        above zero. Systems that reach the accuracy on no seed are left out.
+    """
+    rows = []
+    for loss in LOSSES:
+        for system in SYSTEMS:
+            found, lost = [], []
+            for entrant in entrants:
+                choice = entrant.chosen(system, loss)
+                if choice is None:
+                    continue
+                right, costs, routes = entrant.study.system(choice, part)
+                found.append((right, costs, *entrant.levels(part)))
+                lost.append(100 * (entrant.wanted(0, part) - right.mean()))
+            if len(found) < len(entrants):
+                continue
+            difference, low, high = below_hull(found)
+            energy = float(np.mean([one[1].mean() for one in found]))
+            rows.append({
+                **{key: value for key, value in entrants[0].name.items()
+                   if key != "seed"}, "seeds": len(entrants), "loss": loss,
+                "system": system, "lost": float(np.mean(lost)), "energy_rel": energy,
+                "saved": 1 - energy, "floor_rel": entrants[0].floor,
+                "hull_rel": energy + difference, "below_hull": difference, "low": low,
+                "high": high, "wins": low > 0})
+    return pd.DataFrame(rows)
+
+
+def shipped_router(candidates, study, loss):
+    """The system that needs the least energy on the choosing images: the default."""
+    wanted = study.outputs[0]["choosing"].accuracy - loss / 100
+    fit = candidates[candidates.accuracy >= wanted]
+    return None if fit.empty else fit.loc[fit.energy.idxmin()].system

@@ -1,0 +1,133 @@
+"""Levels, router and threshold that serve a wish best, by the choosing images alone."""
+
+import numpy as np
+import pandas as pd
+
+from cascade.curve import pareto
+from cascade.levels import pairs
+from cascade.study import FREE, Choice
+
+SELECTORS = "cascade"       # the system of the learned selectors
+
+
+def candidates(study, progress=None):
+    """Every pair with every router at every threshold.
+
+    Parameters
+    ----------
+    study : Study
+    progress : callable, optional
+        Called with (pairs done, pairs in all).
+
+    Returns
+    -------
+    pandas.DataFrame
+        system (``cascade`` for learned selectors, else the router), mild, aggressive,
+        router, threshold, and of the choosing images accuracy, energy (of dense) and
+        share (that goes to the mild network).
+    """
+    places = pairs(range(len(study.levels)))
+    found = []
+    for done, (mild, aggressive) in enumerate(places, 1):
+        for name in study.routers(aggressive):
+            if study.router(mild, aggressive, name) is None:
+                continue
+            one = study.sweep(mild, aggressive, name)
+            found.append(pd.DataFrame({
+                "system": name if name in FREE else SELECTORS, "mild": mild,
+                "aggressive": aggressive, "router": name, "threshold": one.threshold,
+                "accuracy": one.accuracy, "energy": one.energy, "share": one.share}))
+        if progress is not None:
+            progress(done, len(places))
+    return pd.concat(found, ignore_index=True)
+
+
+def best(table):
+    """The rows that no other beats in accuracy and energy, most accurate first."""
+    return table.iloc[pareto(table.accuracy.to_numpy(), table.energy.to_numpy())]
+
+
+def choose(table, study, *, accuracy=None, energy=None):
+    """The cascade that a wish asks for.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        Of :func:`candidates`, all or some.
+    study : Study
+    accuracy : float, optional
+        At least this on the choosing images, for the least energy.
+    energy : float, optional
+        At most this share of the dense network's, for the highest accuracy.
+
+    Returns
+    -------
+    Choice
+    pandas.Series
+        Its row.
+
+    Raises
+    ------
+    ValueError
+        No cascade reaches that; with the highest accuracy, or the least energy, that
+        one does.
+    """
+    if (accuracy is None) == (energy is None):
+        raise ValueError("one of accuracy and energy is asked for")
+    if accuracy is not None:
+        fit = table[table.accuracy >= accuracy - 1e-12]
+        if fit.empty:
+            raise ValueError(
+                f"accuracy {100 * accuracy:.2f} % on the choosing images is above all "
+                f"cascades of this ladder; the highest is "
+                f"{100 * table.accuracy.max():.2f} %; allow more loss")
+        row = fit.sort_values(["energy", "accuracy"], ascending=[True, False]).iloc[0]
+    else:
+        fit = table[table.energy <= energy + 1e-12]
+        if fit.empty:
+            least = table.loc[table.energy.idxmin()]
+            name = study.levels[int(least.aggressive)].name
+            raise ValueError(
+                f"energy {energy:.3f} of dense is below what the most aggressive "
+                f"network needs alone; the least is {least.energy:.3f}, of {name}; ask "
+                "for that, or prune further")
+        row = fit.sort_values(["accuracy", "energy"], ascending=[False, True]).iloc[0]
+    return as_choice(row), row
+
+
+def as_choice(row):
+    """A row of :func:`candidates` as what it stands for."""
+    return Choice(int(row.mild), int(row.aggressive), row.router, float(row.threshold))
+
+
+def chance(study, choice, part, share):
+    """The pair of a cascade with images sent at random, as many as it sends.
+
+    Nothing is looked at before, so that an image costs its own network alone.
+
+    Returns
+    -------
+    right, costs : float64 ndarray, shape (N,)
+        Expected of each image.
+    """
+    few_right, few = study.level(choice.aggressive, part)
+    many_right, _ = study.level(choice.mild, part)
+    costs = study.pair_costs(choice.mild, choice.aggressive, "max_softmax", part)
+    many = costs.mild * costs.share_of_batch(np.array([share]))
+    return ((1 - share) * few_right + share * many_right,
+            (1 - share) * few + share * many)
+
+
+def perfect(study, choice, part):
+    """The pair and the costs of a cascade with a router that knows the answers.
+
+    Returns
+    -------
+    right, costs : ndarray, shape (N,)
+    share : float
+    """
+    few_right, _ = study.level(choice.aggressive, part)
+    many_right, _ = study.level(choice.mild, part)
+    routes = ~few_right & many_right
+    costs = study.pair_costs(choice.mild, choice.aggressive, choice.router, part)
+    return few_right | many_right, costs.of(routes), float(routes.mean())

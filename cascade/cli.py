@@ -1,0 +1,251 @@
+"""Command line of ``eyeriss-cascade``: parses arguments and prints, nothing else."""
+
+from contextlib import contextmanager
+from pathlib import Path
+
+from cascade.deadline_command import add_deadline
+from eyeriss_sim.cli import OneLineParser, progress, run_command, whole_number
+from pruning.cli import add_data_options, load_data, percent
+
+PARTS = ("selector", "choosing", "test")
+# Where a ladder is not there yet: rungs of the pruning, mildest first.
+RUNGS = {"resnet20": (0.7, 0.55, 0.45, 0.4), "resnet18": (0.4, 0.25, 0.15, 0.12),
+         "vgg16": (0.3, 0.2, 0.15, 0.12)}
+
+
+def add_ladder_options(cmd):
+    """Which networks, on what."""
+    from pruning.models import MODELS
+    cmd.add_argument("--network", required=True, help=", ".join(MODELS))
+    cmd.add_argument("--method", default="energy_aware", metavar="M",
+                     help="of eyeriss-prune (default: energy_aware)")
+    add_data_options(cmd)
+    cmd.add_argument("--dense", metavar="FOLDER",
+                     help="trained network (default: runs/NETWORK_dense_sSEED)")
+    cmd.add_argument("--ladder", metavar="FOLDER",
+                     help="of eyeriss-prune run (default: runs/NETWORK_METHOD_sSEED; "
+                          "climbed first if it is not there)")
+    cmd.add_argument("--rung", action="append", metavar="Q=SHARE",
+                     help="of a ladder that is climbed first: energy=0.4")
+    cmd.add_argument("--epochs", type=whole_number, default=3, metavar="N",
+                     help="a rung that is climbed first (default: 3)")
+    cmd.add_argument("--hardware", default="eap_tool", metavar="H",
+                     help="that energies are of (default: eap_tool)")
+    cmd.add_argument("--batch", type=whole_number, default=1, metavar="N",
+                     help="images that run together (default: 1)")
+    cmd.add_argument("--seed", type=int, default=0, metavar="N")
+    cmd.add_argument("--cache", metavar="FOLDER",
+                     help="keeps outputs, selectors, costs (default: LADDER/cascade)")
+    cmd.add_argument("--threads", type=whole_number, metavar="N",
+                     help="cores to use (default: all)")
+
+
+def add_build(commands):
+    """``build``: one cascade, from a wish."""
+    cmd = commands.add_parser(
+        "build", help="choose levels, router and threshold; write one folder",
+        epilog="All is chosen on 2,500 images set apart; the test images are looked at "
+               "once, at the end.")
+    add_ladder_options(cmd)
+    wish = cmd.add_mutually_exclusive_group(required=True)
+    wish.add_argument("--accuracy-loss", type=float, metavar="POINTS",
+                      help="at most, below the dense network; the least energy wins")
+    wish.add_argument("--energy", type=float, metavar="SHARE",
+                      help="at most, of the dense network's; the best accuracy wins")
+    cmd.add_argument("--no-test", action="store_true",
+                     help="leave the test images alone")
+    cmd.add_argument("--out", metavar="FOLDER",
+                     help="(default: runs/NETWORK_METHOD_cascade)")
+    cmd.set_defaults(action=run_build)
+
+
+def run_build(args):
+    from cascade.build import build
+    study = study_of(args, PARTS[:2] if args.no_test else PARTS)
+    out = args.out or f"runs/{args.network}_{args.method}_cascade"
+    with progress("pairs") as show:
+        told = build(study, out, args.network, accuracy_loss=args.accuracy_loss,
+                     energy=args.energy, data=args.data_name, progress=show)
+    choice = told["choice"]
+    print(f"{study.levels[choice.mild].name} > {study.levels[choice.aggressive].name}, "
+          f"router {choice.router}, threshold {choice.threshold:.4g}")
+    for part in ("choosing", "test"):
+        if part in told:
+            print_part(part, told[part])
+    rivals = ", ".join(f"{name} {energy:.3f}" for name, energy in sorted(
+        told["rivals_choosing"].items(), key=lambda one: one[1]))
+    print(f"energy at this accuracy on the choosing images, by router: {rivals}")
+    print(f"written: {out}; energies are shares of dense on {args.hardware}, batch "
+          f"{args.batch}; accuracies are on {args.data_name}")
+
+
+def print_part(part, told):
+    """One line of accuracy and energy."""
+    print(f"{part:8}  accuracy {percent(told['accuracy'])} "
+          f"(dense {percent(told['dense_accuracy'])})  energy {told['energy_rel']:.3f}"
+          f"  latency {told['latency_rel']:.3f}"
+          f"  to the mild network {percent(told['share_mild'])}")
+
+
+def add_run(commands):
+    """``run FOLDER``: a cascade on the test images, image by image."""
+    cmd = commands.add_parser(
+        "run", help="route the test images through a cascade's folder")
+    cmd.add_argument("folder", metavar="FOLDER")
+    add_data_options(cmd)
+    cmd.add_argument("--images", type=whole_number, metavar="N",
+                     help="only the first (default: all)")
+    cmd.add_argument("--out", metavar="FILE.csv",
+                     help="prediction, route, score, uJ and ms of each image")
+    cmd.add_argument("--threads", type=whole_number, metavar="N")
+    cmd.set_defaults(action=run_run)
+
+
+def run_run(args):
+    import pandas as pd
+
+    from cascade.build import check_routed
+    from eyeriss_sim.atomic import replacing
+    set_threads(args)
+    splits = load_data(args)
+    images = splits.normalise(splits.test.images[:args.images])
+    labels = splits.test.labels[:args.images]
+    with progress("images") as show:
+        routed, differences = check_routed(args.folder, images, progress=show)
+    right = float((routed.predictions == labels).double().mean())
+    print(f"{len(images)} images: accuracy {percent(right)} on {args.data_name}, "
+          f"{percent(float(routed.routes.double().mean()))} to the mild network, "
+          f"{float(routed.uJ.mean()):.2f} uJ and {float(routed.ms.mean()):.4f} ms an "
+          "image")
+    print(f"both networks run on all of them: {differences['predictions']} predictions "
+          f"and {differences['routes']} routes differ, energy by "
+          f"{differences['energy']:.1e}")
+    if args.out:
+        with replacing(Path(args.out)) as fresh:
+            pd.DataFrame({
+                "prediction": routed.predictions, "label": labels,
+                "mild": routed.routes, "score": routed.scores, "uJ": routed.uJ,
+                "ms": routed.ms}).to_csv(fresh, index=False)
+
+
+def add_export(commands):
+    """``export FOLDER``: programs that run without this package."""
+    cmd = commands.add_parser(
+        "export", help="write a cascade as torch.export programs for batch 1",
+        epilog="cascade.pt2 decides for itself (torch.cond); first.pt2, mild.pt2 and "
+               "perhaps back.pt2 leave the choice to the caller.")
+    cmd.add_argument("folder", metavar="FOLDER", help="as build wrote it")
+    cmd.add_argument("--out", required=True, metavar="FOLDER")
+    cmd.set_defaults(action=run_export)
+
+
+def run_export(args):
+    import torch
+
+    from cascade.export import save_programs
+    from cascade.folder import load_cascade
+    from pruning.result import read_json
+    net = load_cascade(args.folder)
+    shape = read_json(Path(args.folder) / "cascade.json")["image_shape"]
+    for path in save_programs(net, torch.zeros(1, *shape), args.out):
+        print(f"{path}  {path.stat().st_size / 1e6:.1f} MB")
+
+
+def add_bench(commands):
+    """``bench``: all systems' curves of one ladder."""
+    cmd = commands.add_parser(
+        "bench", help="accuracy against energy of cascades and all their rivals")
+    add_ladder_options(cmd)
+    cmd.add_argument("--out", default="cascade.png", metavar="FILE.png",
+                     help="figure; its table goes beside it as .csv "
+                          "(default: cascade.png)")
+    cmd.set_defaults(action=run_bench)
+
+
+def run_bench(args):
+    from cascade.bench import curves, enter, network_table, verdicts
+    from cascade.figures import draw
+    from cascade.report import print_verdicts
+    from eyeriss_sim.atomic import replacing
+    out = Path(args.out)
+    if out.suffix != ".png":
+        raise ValueError(f"--out {out}: the figure is a .png file")
+    with progress("pairs") as show:
+        study = study_of(args)
+        entrant = enter(study, args.network, args.method, args.seed, show)
+    table = curves(entrant, "test")
+    with replacing(out.with_suffix(".csv")) as fresh:
+        table.to_csv(fresh, index=False, float_format="%.6g")
+    networks = out.with_name(f"{out.stem}_networks.csv")
+    with replacing(networks) as fresh:
+        network_table(study).to_csv(fresh, index=False, float_format="%.6g")
+    with replacing(out) as fresh:
+        draw(table, f"{args.network}, {args.method}", args.data_name).savefig(
+            fresh, format="png", dpi=130)
+    print_verdicts(verdicts([entrant]))
+    print(f"written: {out}, {out.with_suffix('.csv')}, and {networks} for eyeriss-"
+          f"cascade deadline;\naccuracies are on test images of {args.data_name}")
+
+
+def study_of(args, parts=PARTS):
+    """The study that a command's options describe."""
+    from cascade.cifar10_study import cifar10_study
+    from pruning.models import MODELS, make_model
+    args.network = args.network.lower()
+    if args.network not in MODELS:
+        make_model(args.network)        # says which there are
+    set_threads(args)
+    dense_folder = args.dense or f"runs/{args.network}_dense_s{args.seed}"
+    ladder = Path(args.ladder or f"runs/{args.network}_{args.method}_s{args.seed}")
+    if not list(ladder.glob("*/metrics.json")):
+        climb_first(args, dense_folder, ladder)
+    with told_on_screen() as tell:
+        return cifar10_study(
+            args.network, dense_folder, ladder, load_data(args), args.hardware,
+            args.batch, cache=args.cache, parts=parts, progress=tell)
+
+
+def climb_first(args, dense, ladder):
+    """Prune the ladder that is not there yet."""
+    from pruning.cli import main as eyeriss_prune
+    rungs = args.rung or [f"energy={share}" for share in RUNGS[args.network]]
+    threads = ["--threads", str(args.threads)] if args.threads else []
+    eyeriss_prune([
+        "run", "--network", args.network, "--method", args.method, "--data", args.data,
+        "--data-name", args.data_name, "--dense", str(dense), "--out", str(ladder),
+        "--seed", str(args.seed), "--epochs", str(args.epochs), "--no-test", *threads,
+        *(word for rung in rungs for word in ("--target", rung))])
+
+
+def set_threads(args):
+    """Cores to use."""
+    if args.threads:
+        import torch
+        torch.set_num_threads(args.threads)
+
+
+@contextmanager
+def told_on_screen():
+    """A line on stderr that says what is under way."""
+    from rich.console import Console
+    with Console(stderr=True).status("") as status:
+        yield status.update
+
+
+# A new one: add_* and an entry here.
+COMMANDS = (add_build, add_run, add_export, add_bench, add_deadline)
+
+
+def main(argv=None):
+    """Run one command; returns nothing, exits with 2 on wrong input."""
+    parser = OneLineParser(
+        prog="eyeriss-cascade",
+        description="The cheapest pruned network that still gets the image right.")
+    commands = parser.add_subparsers(required=True, metavar="command")
+    for add in COMMANDS:
+        add(commands)
+    run_command(parser, argv)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,237 @@
+"""What each part of a cascade costs an image, on the simulator."""
+
+import copy
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from scipy.stats import binom
+
+from cascade.outputs import content_hash
+from eyeriss_sim.atomic import replacing
+from eyeriss_sim.oracle import EnergyOracle
+from pruning.meters import Reference, meter_of
+from pruning.prunable import prunable
+from pruning.targets import Energy
+
+STRATA = 8              # groups of images, from easy to hard
+STRATUM_IMAGES = 24     # of each, that measure its zeros
+
+
+@dataclass(frozen=True)
+class Strata:
+    """Images in groups from easy to hard: harder ones leave fewer zeros.
+
+    Parameters
+    ----------
+    edges : float64 ndarray, shape (STRATA - 1,)
+        Difficulties between the groups.
+    images : float tensor, shape (STRATA, STRATUM_IMAGES, C, H, W)
+        That measure.
+    """
+
+    edges: np.ndarray
+    images: torch.Tensor
+
+    @classmethod
+    def of(cls, images, difficulty):
+        """Groups of equal size, each measured by images spread evenly over it."""
+        difficulty = np.asarray(difficulty, dtype=np.float64)
+        order = np.argsort(difficulty, kind="stable")
+        groups = np.array_split(order, STRATA)
+        count = min(STRATUM_IMAGES, min(map(len, groups)))
+        if not count:
+            raise ValueError(f"{len(images)} images do not make {STRATA} groups to "
+                             "measure zeros with; give more")
+        chosen = [group[np.linspace(0, len(group) - 1, count).round().astype(int)]
+                  for group in groups]
+        edges = np.array([difficulty[group[0]] for group in groups[1:]])
+        return cls(edges, torch.stack([images[torch.from_numpy(one)]
+                                       for one in chosen]))
+
+    def place(self, difficulty):
+        """The group of each image, by its difficulty."""
+        return np.searchsorted(self.edges, np.asarray(difficulty), side="right")
+
+
+def difficulties(all_logits):
+    """How hard images are: what the networks leave to all but their first class.
+
+    Parameters
+    ----------
+    all_logits : sequence of tensors, shape (N, classes)
+        Of several networks; the mean of what they say.
+
+    Returns
+    -------
+    float64 ndarray, shape (N,), 0..1
+    """
+    return np.mean([1 - one.softmax(1).amax(1).numpy() for one in all_logits], axis=0,
+                   dtype=np.float64)
+
+
+@dataclass(frozen=True, eq=False)
+class NetworkCosts:
+    """Energy or latency of a network's layers.
+
+    Parameters
+    ----------
+    layers : tuple of str
+    alone : float64 ndarray, shape (STRATA, layers)
+        Of one image at batch 1, by group of images.
+    batches : dict of int to float64 ndarray, shape (layers,)
+        Of a batch of so many average images, at least 1 and the largest.
+    """
+
+    layers: tuple
+    alone: np.ndarray
+    batches: dict
+
+    def part(self, layers=None, batch=1):
+        """Of an image in a full batch, the layers named, by group of images.
+
+        Returns
+        -------
+        float64 ndarray, shape (STRATA,)
+        """
+        chosen = [layers is None or name in layers for name in self.layers]
+        if layers is not None and sum(chosen) != len(set(layers)):
+            missing = sorted(set(layers) - set(self.layers))
+            raise ValueError(f"the simulator saw no layer {missing[0]!r}")
+        return (self.alone * self._share(batch, batch))[:, chosen].sum(1)
+
+    def expected_share(self, q, batch):
+        """What an image costs, of what it does alone, where ``q`` of a batch come here.
+
+        How many of a batch come is binomial; what so many cost is read off a line
+        between the batches that were simulated.
+
+        Parameters
+        ----------
+        q : float64 ndarray
+            Shares, 0..1.
+        batch : int
+
+        Returns
+        -------
+        float64 ndarray of that shape
+        """
+        if batch == 1:
+            return np.ones_like(q)
+        counts = np.arange(batch + 1)
+        known = np.array([0, *sorted(self.batches)])
+        totals = np.array([0.0, *(self.batches[k].sum() for k in known[1:])])
+        costs = np.interp(counts, known, totals)
+        expected = binom.pmf(counts, batch, np.asarray(q)[..., None]) @ costs
+        with np.errstate(invalid="ignore"):
+            share = expected / (batch * np.asarray(q) * totals[1])
+        return np.where(np.asarray(q) > 0, share, 1.0)
+
+    def _share(self, count, batch):
+        """By layer: an image among ``count`` over one alone."""
+        if count == 1:
+            return np.ones(len(self.layers))
+        if count not in self.batches:
+            raise ValueError(f"no batch of {count} was simulated; there are "
+                             + ", ".join(map(str, self.batches)))
+        alone = self.batches[1]
+        return np.divide(self.batches[count] / count, alone,
+                         out=np.ones_like(alone), where=alone > 0)
+
+
+def network_costs(network, strata, hardware, batches=(1,), cache=None):
+    """Simulate a network with its own zeros on each group of images.
+
+    Parameters
+    ----------
+    network : torch.nn.Module
+    strata : Strata
+    hardware : str
+        A preset or file.
+    batches : sequence of int
+        1 and others, the largest included that is asked for later.
+    cache : str or Path, optional
+        A folder, as for :func:`cascade.outputs.outputs_of`.
+
+    Returns
+    -------
+    energy, latency : NetworkCosts
+        uJ with DRAM, and ms.
+    """
+    path = None
+    if cache is not None:
+        key = content_hash([*network.state_dict().values(), strata.images])
+        told = EnergyOracle(hardware).hardware
+        path = Path(cache) / f"costs_{key[:24]}_{told.name}_{max(batches)}.json"
+        if path.exists():
+            return _read(path)
+    oracle = EnergyOracle(hardware)
+    alone = [_by_layer(oracle(network, images)) for images in strata.images]
+    layers = tuple(alone[0])
+    # Every group is as large as the others, so a few of each are the average image.
+    some = strata.images[:, ::4].flatten(0, 1)
+    together = {k: _by_layer(EnergyOracle(hardware, batch=k)(network, some))
+                for k in batches}
+    found = tuple(
+        NetworkCosts(layers,
+                     np.array([[one[name][unit] for name in layers] for one in alone]),
+                     {k: np.array([one[name][unit] for name in layers])
+                      for k, one in together.items()})
+        for unit in (0, 1))
+    if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as fresh:
+            fresh.write_text(json.dumps([_as_json(one) for one in found]))
+    return found
+
+
+def floor_of(network, strata, hardware, batch=1):
+    """Energy that is left when every weight is zero and activations still move.
+
+    Returns
+    -------
+    float
+        Of the dense network's.
+    """
+    model = copy.deepcopy(network)
+    names = prunable(model)
+    oracle = EnergyOracle(hardware, batch=batch)
+    images = strata.images[:, ::4].flatten(0, 1)
+    reference = Reference.of(model, names, oracle, images)
+    return meter_of(Energy(1), model, names, reference, oracle, images).floor
+
+
+def module_cost(module, inputs, hardware, batch=1):
+    """Energy and latency of an image in a small module: a selector's layers.
+
+    Returns
+    -------
+    float, float
+        uJ with DRAM, and ms; 0 where the module has no layer with weights.
+    """
+    if not any(parameter.ndim > 1 for parameter in module.parameters()):
+        return 0.0, 0.0
+    result = EnergyOracle(hardware, batch=batch)(module, inputs)
+    return result.total_uJ / batch, result.total_ms / batch
+
+
+def _by_layer(result):
+    table = result.table
+    return dict(zip(table.layer, zip(table.energy_uJ + table.dram_uJ, table.total_ms)))
+
+
+def _as_json(costs):
+    return {"layers": costs.layers, "alone": costs.alone.tolist(),
+            "batches": {str(k): one.tolist() for k, one in costs.batches.items()}}
+
+
+def _read(path):
+    try:
+        return tuple(
+            NetworkCosts(tuple(one["layers"]), np.array(one["alone"]),
+                         {int(k): np.array(some) for k, some in one["batches"].items()})
+            for one in json.loads(path.read_text()))
+    except (ValueError, KeyError) as problem:
+        raise ValueError(f"{path}: damaged ({problem}); delete it") from None

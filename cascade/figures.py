@@ -1,0 +1,63 @@
+"""Accuracy against energy of cascades and their rivals."""
+
+from matplotlib.figure import Figure
+
+LINES = {"cascade": ("learned selector", "#4269d0", "-"),
+         "max_softmax": ("max-softmax", "#efb118", "-"),
+         "margin": ("margin", "#3ca951", "-"),
+         "random": ("random, same pairs and shares", "#9498a0", ":"),
+         "hull": ("single levels, mixed", "#222222", "--")}
+
+
+def draw(table, title, data):
+    """Each system's curve, a panel a hardware and batch.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        Of :func:`cascade.bench.curves`, one network, method and split; of several
+        seeds the first is drawn.
+    title, data : str
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    table = table[table.seed == table.seed.min()]
+    groups = list(table.groupby(["hardware", "batch"], sort=False))
+    figure = Figure(figsize=(5.4 * len(groups) + 0.6, 4.8), layout="constrained")
+    panels = figure.subplots(1, len(groups), sharey=True, squeeze=False)[0]
+    for panel, ((hardware, batch), rows) in zip(panels, groups):
+        _panel(panel, rows)
+        images = "an image alone" if batch == 1 else f"in a batch of {batch}"
+        panel.set_xlabel(f"energy on {hardware}, {images}, dense = 1")
+    panels[0].set_ylabel("accuracy on test images, %")
+    panels[-1].legend(frameon=False, fontsize=8, loc="lower right")
+    figure.suptitle(f"{title} ({data})", x=0.01, ha="left")
+    return figure
+
+
+def _panel(panel, rows):
+    for system, (label, colour, style) in LINES.items():
+        line = rows[rows.system == system].sort_values("energy_rel")
+        if len(line):
+            panel.plot(line.energy_rel, 100 * line.accuracy, style, color=colour,
+                       label=label, linewidth=1.6)
+    bound = rows[rows.system == "perfect"]
+    panel.plot(bound.energy_rel, 100 * bound.accuracy, "^", color="#ff8ab7",
+               markersize=4, label="perfect selector (a bound)")
+    singles = rows[rows.system.isin(("single", "dense"))]
+    panel.errorbar(singles.energy_rel, 100 * singles.accuracy, 100 * abs(
+        singles[["ci_lo", "ci_hi"]].sub(singles.accuracy, axis=0)).T.to_numpy(),
+        fmt="ko", markersize=5, linewidth=0.8, capsize=2, label="single level, 95 %")
+    floor = rows.floor_rel.iloc[0]
+    panel.axvline(floor, color="#bbbbbb", linewidth=1, zorder=0)
+    panel.annotate("floor", (floor, 0), (2, 4), xycoords=("data", "axes fraction"),
+                   textcoords="offset points", color="#888888")
+    # What lies far below the levels' own accuracies is of no use to anybody.
+    low, high = singles.accuracy.min(), bound.accuracy.max()
+    panel.set_ylim(100 * low - 1, 100 * max(high, singles.accuracy.max()) + 0.5)
+    panel.set_xlim(0, max(1.05, singles.energy_rel.max() * 1.05))
+    panel.grid(color="#eeeeee")
+    panel.set_axisbelow(True)
+    panel.spines[["top", "right"]].set_visible(False)

@@ -1,0 +1,186 @@
+"""The levels of a ladder, and the pairs that they make."""
+
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+
+import torch
+
+from eyeriss_sim.codes import significance_map_ratio
+from pruning.checkpoint import load_model
+from pruning.masks import Masks
+from pruning.models import make_model
+from pruning.prunable import prunable
+from pruning.result import load_result, read_json
+
+WORD_BITS = 16
+
+
+@dataclass(frozen=True, eq=False)
+class Level:
+    """One network, pruned to some level or not at all.
+
+    Parameters
+    ----------
+    name : str
+        ``dense``, or the rung: ``energy=0.45``.
+    network : torch.nn.Module
+        In evaluation mode.
+    folder : Path or None
+        Its result folder.
+    shrinks : tuple of Masks
+        By which channels went from the dense network.
+    """
+
+    name: str
+    network: torch.nn.Module
+    folder: Path = None
+    shrinks: tuple = ()
+
+
+def dense_level(folder):
+    """The dense network of a training's folder, or of a finished ``density=1`` rung.
+
+    Returns
+    -------
+    Level
+    str
+        Name of the network.
+    """
+    folder = Path(folder)
+    name = read_json(folder / "config.json").get("network")
+    if (folder / "masks.safetensors").exists():
+        return Level("dense", load_result(folder, make_model(name))[0], folder), name
+    model, _ = load_model(folder / "weights.safetensors", name)
+    return Level("dense", model, folder), name
+
+
+def ladder_levels(folder, network):
+    """The finished rungs of a ladder, mildest first.
+
+    Parameters
+    ----------
+    folder : str or Path
+        As ``eyeriss-prune run`` fills it.
+    network : torch.nn.Module
+        A dense network of that kind.
+
+    Returns
+    -------
+    list of Level
+
+    Raises
+    ------
+    ValueError
+        No finished rung, or rungs of other networks.
+    """
+    folder = Path(folder)
+    found = []
+    for file in folder.glob("*/metrics.json"):
+        metrics = read_json(file)
+        pruned, _, shrinks = load_result(file.parent, network)
+        level = Level(metrics["rung"], pruned, file.parent, shrinks)
+        found.append((-metrics["energy_rel_eap_tool"], level.name, level))
+    if not found:
+        raise ValueError(f"{folder}: no finished rung in it; eyeriss-prune run makes "
+                         "them, several --target in one call are a ladder")
+    return [level for *_, level in sorted(found, key=lambda one: one[:2])]
+
+
+def pairs(levels):
+    """Every (mild, aggressive) pair of levels, mildest first.
+
+    Examples
+    --------
+    >>> pairs(["dense", "0.7", "0.5"])
+    [('dense', '0.7'), ('dense', '0.5'), ('0.7', '0.5')]
+    """
+    return list(combinations(levels, 2))
+
+
+def check_pair(mild, aggressive, image_shape):
+    """Refuse two networks that are no two levels of one.
+
+    Raises
+    ------
+    ValueError
+        Other classes; other weights, unless channels went; an aggressive network that
+        keeps more than the mild one.
+    """
+    with torch.no_grad():
+        classes = [level.network(torch.zeros(1, *image_shape)).shape[-1]
+                   for level in (mild, aggressive)]
+    pair = f"pair {mild.name}, {aggressive.name}"
+    if classes[0] != classes[1]:
+        raise ValueError(f"{pair}: {classes[0]} and {classes[1]} classes; both levels "
+                         "must be of one network")
+    kept = [Masks.of(level.network, prunable(level.network))
+            for level in (mild, aggressive)]
+    if kept[0].keys() != kept[1].keys():
+        other = sorted(kept[0].keys() ^ kept[1].keys())[0]
+        raise ValueError(f"{pair}: their masks disagree: only one has {other}; both "
+                         "levels must be of one network")
+    for name in kept[0]:
+        shapes = [tuple(one[name].shape) for one in kept]
+        if any(few > many for many, few in zip(*shapes)):
+            raise ValueError(
+                f"{pair}: their masks disagree: {name} has shape {shapes[0]} in the "
+                f"mild network and {shapes[1]} in the aggressive one; swap them, or "
+                "take levels of one network")
+    if kept[1].kept > kept[0].kept:
+        raise ValueError(f"{pair}: the aggressive network keeps {kept[1].kept} "
+                         f"weights, the mild one {kept[0].kept}; swap them")
+
+
+def storage(mild, aggressive, router=None):
+    """What DRAM has to hold of a pair, with weights as significance maps.
+
+    Parameters
+    ----------
+    mild, aggressive : torch.nn.Module
+    router : torch.nn.Module, optional
+
+    Returns
+    -------
+    dict
+        stores (1 where each weight that both keep has one value and the masks are
+        nested: then the aggressive network is a part of the mild one), mild_kB,
+        aggressive_kB, router_kB, total_kB.
+    """
+    sizes = {"mild_kB": stored_kB(mild), "aggressive_kB": stored_kB(aggressive),
+             "router_kB": stored_kB(router) if router is not None else 0.0}
+    shared = _share_values(mild, aggressive)
+    total = sizes["mild_kB"] + sizes["router_kB"]
+    if shared:
+        # The second map says which of the stored weights are the aggressive one's.
+        total += sum(weight.numel() for weight in _weights(aggressive)) / 8e3
+    else:
+        total += sizes["aggressive_kB"]
+    return {"stores": 1 if shared else 2, **sizes, "total_kB": total}
+
+
+def _weights(network):
+    return [weight for weight in network.parameters() if weight.ndim > 1]
+
+
+def stored_kB(network):
+    """Weights in 16 bits as the energy tool stores them; biases and the like dense."""
+    bits = 0.0
+    for weight in network.parameters():
+        ratio = significance_map_ratio(
+            int((weight != 0).sum()), weight.numel()) if weight.ndim > 1 else 1.0
+        bits += ratio * weight.numel() * WORD_BITS
+    return bits / 8e3
+
+
+def _share_values(mild, aggressive):
+    some, others = dict(mild.named_parameters()), dict(aggressive.named_parameters())
+    if some.keys() != others.keys():
+        return False
+    for name, weight in others.items():
+        if weight.shape != some[name].shape:
+            return False
+        same = (weight == some[name]) | ((weight == 0) & (weight.ndim > 1))
+        if not bool(same.all()):
+            return False
+    return True

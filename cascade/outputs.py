@@ -1,0 +1,137 @@
+"""What a network says of many images, computed once and kept."""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+
+from cascade.routers import pooled
+from cascade.taps import tapped, taps
+from eyeriss_sim.atomic import replacing
+
+CHUNK = 250
+
+
+@dataclass(frozen=True, eq=False)
+class Outputs:
+    """Logits and pooled features of images.
+
+    Parameters
+    ----------
+    logits : float32 tensor, shape (N, classes)
+    summaries : dict of str to float32 tensor, shape (N, 2 C)
+        Of :func:`cascade.routers.pooled`, by the tap's name.
+    labels : int64 tensor, shape (N,)
+    """
+
+    logits: torch.Tensor
+    summaries: dict
+    labels: torch.Tensor
+
+    @property
+    def right(self):
+        """Which images the network gets right, bool, shape (N,)."""
+        return self.logits.argmax(1) == self.labels
+
+    @property
+    def accuracy(self):
+        """Share of the images."""
+        return float(self.right.double().mean())
+
+
+@torch.no_grad()
+def outputs_of(network, images, labels, cache=None, progress=None):
+    """Run a network over images, or read what an earlier run kept.
+
+    Parameters
+    ----------
+    network : torch.nn.Module
+        In evaluation mode.
+    images : float tensor, shape (N, C, H, W)
+        As it takes them.
+    labels : int64 tensor, shape (N,)
+    cache : str or Path, optional
+        A folder. Files in it are named after the content of weights and images.
+    progress : callable, optional
+        Called with (images done, images in all).
+
+    Returns
+    -------
+    Outputs
+    """
+    places = taps(network, images.shape[1:])
+    path = None
+    if cache is not None:
+        key = content_hash([*network.state_dict().values(), images])
+        path = Path(cache) / f"outputs_{key[:24]}.safetensors"
+        found = _read(path, places, len(images))
+        if found is not None:
+            return Outputs(*found, labels)
+    showing = tapped(network, places)
+    logits, summaries = [], {place.name: [] for place in places}
+    for done in range(0, len(images), CHUNK):
+        *features, answer = showing(images[done:done + CHUNK].contiguous(
+            memory_format=torch.channels_last))
+        for place, one in zip(places, features):
+            summaries[place.name].append(pooled(one))
+        logits.append(answer.float())
+        if progress is not None:
+            progress(min(done + CHUNK, len(images)), len(images))
+    logits = torch.cat(logits)
+    summaries = {name: torch.cat(some) for name, some in summaries.items()}
+    if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as fresh:
+            fresh.write_bytes(save({"logits": logits, **{
+                f"tap:{name}": one for name, one in summaries.items()}}))
+    return Outputs(logits, summaries, labels)
+
+
+def _read(path, places, count):
+    """Logits and summaries of a file, or None where it is missing or damaged."""
+    try:
+        found = load_file(path)
+        logits = found["logits"]
+        summaries = {place.name: found[f"tap:{place.name}"] for place in places}
+    except (SafetensorError, OSError, KeyError):
+        return None
+    return (logits, summaries) if len(logits) == count else None
+
+
+def content_hash(tensors):
+    """SHA-256 of the bytes of tensors, as a hexadecimal number."""
+    digest = hashlib.sha256()
+    for tensor in tensors:
+        digest.update(str(tuple(tensor.shape)).encode())
+        digest.update(tensor.detach().cpu().contiguous().flatten().view(
+            torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def check_disjoint(parts):
+    """Refuse parts of the data that share an image.
+
+    Parameters
+    ----------
+    parts : dict of str to tensor, shape (N, C, H, W)
+        Images by the name of their part.
+
+    Raises
+    ------
+    ValueError
+        Two parts have an image in common, by its content.
+    """
+    seen = {}
+    for name, images in parts.items():
+        rows = images.contiguous().flatten(1).numpy()
+        own = {hashlib.blake2b(row.tobytes(), digest_size=16).digest() for row in rows}
+        for other, theirs in seen.items():
+            if own & theirs:
+                raise ValueError(
+                    f"{len(own & theirs)} images are in {other} as well as in {name}; "
+                    "a selector or threshold chosen on images that a network was "
+                    "fitted to promises too much; take them out of one")
+        seen[name] = own

@@ -1,0 +1,183 @@
+"""How a selector is trained: on cached features of images that no network saw.
+
+Labels, calibration and the choice of its size are our completion; the paper's abstract
+(Maleki et al. 2021) has the place of the selector alone.
+"""
+
+import torch
+from torch.nn import functional
+
+from cascade.routers import Selector
+
+FOLDS = 5
+STEPS, RATE = 100, 0.03     # of Adam: a weight can move by 3 a standard deviation
+# Hidden neurons and weight decay, from which cross-validation chooses.
+SIZES = ((0, 0.03), (0, 0.3), (0, 3.0), (32, 0.3), (32, 3.0))
+FLAT = 1e-3                 # the least scale of logits
+
+
+def needs_mild(aggressive_right, mild_right):
+    """Labels: the images that only the mild network gets right.
+
+    Where both are right the cheap one will do; where both are wrong nothing is to be
+    won.
+    """
+    return ~aggressive_right & mild_right
+
+
+def likely_needs_mild(aggressive_logits, mild_logits, classes):
+    """The same as a chance: what both networks say of each image's true class.
+
+    A few hundred of 2,500 images need the mild network; this says of all the others
+    how near they came, and so teaches more.
+
+    Parameters
+    ----------
+    aggressive_logits, mild_logits : float tensor, shape (N, classes)
+    classes : int64 tensor, shape (N,)
+        The true ones.
+
+    Returns
+    -------
+    float32 tensor, shape (N,), 0..1
+        Probability of the aggressive network being wrong times that of the mild one
+        being right, as if they were independent.
+    """
+    few, many = (logits.float().softmax(1).gather(1, classes[:, None])[:, 0]
+                 for logits in (aggressive_logits, mild_logits))
+    return (1 - few) * many
+
+
+def train_selector(summary, logits, labels, *, targets=None, sees_logits=False, seed=0):
+    """Train, choose its size by cross-validation, calibrate.
+
+    Parameters
+    ----------
+    summary : float tensor, shape (N, 2 C)
+        Of :func:`cascade.routers.pooled`.
+    logits : float tensor, shape (N, classes)
+        The aggressive network's.
+    labels : bool tensor, shape (N,)
+        Of :func:`needs_mild`: the size is chosen, and the output calibrated, by them.
+    targets : float tensor, shape (N,), optional
+        What to learn, 0..1, of :func:`likely_needs_mild`; the labels unless given.
+    sees_logits : bool
+        Then it may also ignore the features, if that is better.
+    seed : int
+
+    Returns
+    -------
+    Selector
+        In evaluation mode. Its output is a probability: scaled (Platt 1999) so that it
+        is one on images outside the fold.
+
+    Raises
+    ------
+    ValueError
+        Fewer than one label of a kind a fold: nothing can be learned from that.
+        Features or logits that are not finite.
+    """
+    positives = int(labels.sum())
+    if min(positives, len(labels) - positives) < FOLDS:
+        raise ValueError(
+            f"selector: {positives} of {len(labels)} images need the mild network; at "
+            f"least {FOLDS} of either kind are needed to learn from; take a wider pair "
+            "or more images")
+    with torch.random.fork_rng(devices=[]), torch.inference_mode(False), (
+            torch.enable_grad()):
+        torch.manual_seed(seed)
+        classes = logits.shape[1] if sees_logits else 0
+        blank = Selector(summary.shape[1] // 2, 0, classes)
+        # A copy: what was made in inference mode can't be learned from.
+        inputs = blank.inputs(summary, logits).detach().clone()
+        if not inputs.isfinite().all():
+            raise ValueError("selector: features or logits are not finite; are the "
+                             "network's weights, and the images, numbers?")
+        targets = labels.float() if targets is None else targets.detach().clone()
+        folds = _folds(labels)
+        best = None
+        # A few hundred positives are soon fitted by as many features.
+        sizes = [(*size, False) for size in SIZES] + (
+            [(*size, True) for size in SIZES] if sees_logits else [])
+        for size in sizes:
+            outside = torch.empty(len(labels))
+            for fold in range(FOLDS):
+                inside = folds != fold
+                one = _fit(inputs[inside], targets[inside], blank, *size)
+                with torch.no_grad():
+                    outside[~inside] = one.layers(inputs[~inside])[:, 0]
+            scale, shift = _platt(outside, labels)
+            loss = functional.binary_cross_entropy_with_logits(
+                scale * outside + shift, labels.float())
+            if best is None or loss < best[0]:
+                best = loss, size, scale, shift
+        _, size, scale, shift = best
+        chosen = _fit(inputs, targets, blank, *size)
+    with torch.no_grad():
+        chosen.layers[-1].weight.mul_(scale)
+        chosen.layers[-1].bias.mul_(scale).add_(shift)
+    return chosen.requires_grad_(False).eval()
+
+
+def _folds(labels):
+    """The fold of each image; each has its share of either kind, so at least one."""
+    folds = torch.empty(len(labels), dtype=torch.int64)
+    for kind in (labels, ~labels):
+        count = int(kind.sum())
+        folds[kind] = torch.randperm(count) % FOLDS
+    return folds
+
+
+def _fit(inputs, targets, like, hidden, decay, ignores_features=False):
+    """A selector on standardised inputs, the standardising folded into its weights."""
+    mean, std = inputs.mean(0), inputs.std(0)
+    # A channel that is dead on these images must not speak up on another one.
+    std = torch.where(std > 1e-6 * mean.abs().clamp_min(1e-6), std, torch.inf)
+    if ignores_features:
+        std[:2 * like.channels] = torch.inf
+    selector = Selector(like.channels, hidden, like.classes)
+    with torch.no_grad():       # begins at the share of the positives
+        selector.layers[-1].weight.mul_(0.1)
+        selector.layers[-1].bias.fill_(torch.logit(targets.mean(), 1e-6))
+    optimizer = torch.optim.AdamW(selector.parameters(), RATE, weight_decay=decay)
+    inputs = (inputs - mean) / std
+    for _ in range(STEPS):
+        # No class weights: they would undo the calibration that a threshold needs.
+        loss = functional.binary_cross_entropy_with_logits(
+            selector.layers(inputs)[:, 0], targets)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    first = selector.layers[0]
+    with torch.no_grad():
+        first.weight.div_(std)
+        first.bias.sub_(first.weight @ mean)
+    return selector
+
+
+def _platt(logits, labels):
+    """Scale and shift that make logits log-odds, by maximum likelihood.
+
+    The targets are Platt's: short of 0 and 1, so that labels that can be told apart
+    without an error still have a finite scale.
+    """
+    positives, count = int(labels.sum()), len(labels)
+    targets = torch.where(labels, (positives + 1) / (positives + 2),
+                          1 / (count - positives + 2))
+    scale, shift = torch.ones(1, requires_grad=True), torch.zeros(1, requires_grad=True)
+    optimizer = torch.optim.LBFGS([scale, shift], max_iter=50,
+                                  line_search_fn="strong_wolfe")
+
+    def loss():
+        optimizer.zero_grad()
+        value = functional.binary_cross_entropy_with_logits(
+            scale * logits + shift, targets)
+        value.backward()
+        return value
+
+    optimizer.step(loss)
+    if scale < FLAT:
+        # It would turn the order round: then the logits say nothing beyond the share.
+        return torch.tensor(FLAT), (
+            torch.logit(targets.mean()) - FLAT * logits.mean())
+    return scale.detach(), shift.detach()

@@ -1,0 +1,226 @@
+"""Where a network can be cut in two, and the two halves."""
+
+import copy
+from dataclasses import dataclass
+
+import torch
+from torch import fx, nn
+
+from pruning.placed import trace
+
+WEIGHTED = (nn.Conv2d, nn.Linear)
+
+
+@dataclass(frozen=True)
+class Tap:
+    """A place where everything that flows through a network is one feature map.
+
+    Parameters
+    ----------
+    name : str
+        Of the operator whose result it is, as the graph names it.
+    shape : tuple of int
+        (C, H, W) of the feature map.
+    layers : tuple of str
+        CONV and FC layers before it.
+    """
+
+    name: str
+    shape: tuple
+    layers: tuple
+
+
+def taps(model, image_shape):
+    """The taps of a network: the last one at each size of feature map.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        That torch.fx can trace.
+    image_shape : tuple of int
+        (C, H, W) of one image.
+
+    Returns
+    -------
+    list of Tap
+        In the order of the network; the last has the last CONV layer's features.
+
+    Raises
+    ------
+    ValueError
+        A network that can't be traced, or without feature maps.
+
+    Examples
+    --------
+    >>> net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.MaxPool2d(2),
+    ...                     nn.Conv2d(4, 8, 3), nn.ReLU(), nn.Flatten(),
+    ...                     nn.Linear(8, 2))
+    >>> [(tap.shape, tap.layers) for tap in taps(net, (3, 8, 8))]
+    [((4, 6, 6), ('0',)), ((8, 1, 1), ('0', '3'))]
+    """
+    graph = _traced(model)
+    shapes = _shapes(graph, image_shape, type(model).__name__)
+    found, layers = {}, []
+    for node, alone in _cuts(graph.graph):
+        if _is_layer(graph, node):
+            layers.append(node.target)
+        shape = shapes.get(node, ())
+        if alone and layers and len(shape) == 4:
+            found.pop(shape[2:], None)      # a size may come back: order is by the last
+            found[shape[2:]] = Tap(node.name, shape[1:], tuple(layers))
+    # A pooling changes the size and adds no layer: what it was made of says more.
+    kept = []
+    for tap in found.values():
+        if not kept or tap.layers != kept[-1].layers:
+            kept.append(tap)
+    if not kept:
+        raise ValueError(
+            f"{type(model).__name__} has no place between a CONV layer and its end "
+            "where all goes through one feature map, so that no selector can share its "
+            "layers")
+    return kept
+
+
+def cut(model, tap):
+    """A network as two: up to a tap, and the rest.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        Its modules and weights are shared, not copied, and stay in their modes.
+    tap : Tap
+        Of this network.
+
+    Returns
+    -------
+    front : torch.nn.Module
+        Images, shape (N, C, H, W), to features, (N, *tap.shape).
+    back : torch.nn.Module
+        Features to logits; the features stay as they are.
+
+    Raises
+    ------
+    ValueError
+        A network that can't be traced, or a tap that it has not.
+    """
+    graph = _traced(model)
+    nodes = list(graph.graph.nodes)
+    place = next((node for node in nodes if node.name == tap.name), None)
+    before = nodes[:nodes.index(place) + 1] if place else []
+    if tuple(node.target for node in before if _is_layer(graph, node)) != tap.layers:
+        raise ValueError(f"tap {tap.name} after {tap.layers[-1]} is not of this "
+                         f"{type(model).__name__}; taps() lists those that are")
+    front, back = fx.Graph(), fx.Graph()
+    copies, here = {}, front
+
+    def copied(node):
+        if node.op == "get_attr" and node not in copies:    # both halves may use it
+            copies[node] = here.node_copy(node)
+        return copies[node]
+
+    for node in nodes:
+        if node.op == "output":
+            back.output(copied(node.args[0]))
+        elif node.op != "get_attr":
+            copies[node] = here.node_copy(node, copied)
+        if node is place:
+            front.output(copies[node])
+            here = back
+            copies = {place: back.placeholder("features")}
+    return fx.GraphModule(graph, front), fx.GraphModule(graph, back)
+
+
+def tapped(model, places):
+    """A network that shows its features on the way.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        Its modules and weights are shared, not copied.
+    places : sequence of Tap
+        Of this network.
+
+    Returns
+    -------
+    torch.nn.Module
+        Images to a tuple: the features of each tap, and the logits.
+    """
+    graph = _traced(model)
+    by_name = {node.name: node for node in graph.graph.nodes}
+    shown = fx.Graph()
+    copies = {}
+    for node in graph.graph.nodes:
+        if node.op != "output":
+            copies[node] = shown.node_copy(node, copies.__getitem__)
+            continue
+        shown.output((*(copies[by_name[place.name]] for place in places),
+                      copies[node.args[0]]))
+    return fx.GraphModule(graph, shown)
+
+
+def _traced(model):
+    try:
+        return trace(model)
+    except (torch.fx.proxy.TraceError, TypeError, RuntimeError, ValueError) as problem:
+        raise ValueError(
+            f"{type(model).__name__} can't be traced, so it can't be cut: "
+            f"{str(problem).splitlines()[0]}") from None
+
+
+def _is_layer(graph, node):
+    return node.op == "call_module" and isinstance(
+        graph.get_submodule(node.target), WEIGHTED)
+
+
+class _Recorder(fx.Interpreter):
+    """Runs a graph and keeps every tensor with the number of writes to it till then."""
+
+    def __init__(self, graph):
+        super().__init__(graph)
+        self.results = {}
+
+    def run_node(self, node):
+        result = super().run_node(node)
+        if isinstance(result, torch.Tensor):
+            self.results[node] = result, result._version
+        return result
+
+
+def _shapes(graph, image_shape, kind):
+    """The shape of each operator's result for one image.
+
+    Without those that a later operator writes over: they are gone when the rest of the
+    network has run.
+    """
+    weight = next(graph.parameters(), torch.zeros(()))
+    # A copy in evaluation mode: an image of zeros must not enter anyone's statistics.
+    recorder = _Recorder(copy.deepcopy(graph).eval())
+    try:
+        with torch.inference_mode(False), torch.no_grad():
+            recorder.run(weight.new_zeros(1, *image_shape))
+    except (RuntimeError, TypeError, ValueError) as problem:
+        raise ValueError(f"{kind} doesn't take an image of shape {tuple(image_shape)}: "
+                         f"{str(problem).splitlines()[0]}") from None
+    shapes = {}
+    for node, twin in zip(graph.graph.nodes, recorder.module.graph.nodes):
+        if twin in recorder.results:
+            result, writes = recorder.results[twin]
+            if result._version == writes:
+                shapes[node] = tuple(result.shape)
+    return shapes
+
+
+def _cuts(graph):
+    """Each operator, and whether nothing else is still needed after it."""
+    nodes = [node for node in graph.nodes if node.op != "get_attr"]
+    last_use = {}
+    for place, node in enumerate(nodes):
+        for source in node.all_input_nodes:
+            last_use[source] = place
+    needed = set()
+    for place, node in enumerate(nodes):
+        needed = {one for one in needed if last_use[one] > place}
+        if node.op not in ("placeholder", "output"):
+            yield node, not needed
+        if last_use.get(node, place) > place:
+            needed.add(node)

@@ -1,0 +1,352 @@
+"""A ladder becomes pairs, a study, a choice, a folder, and runs as it was counted."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+from pruning_nets import Residual, chain
+
+from cascade.bench import COLUMNS, Entrant, curves, shipped_router, verdicts
+from cascade.build import build, check_routed, offline
+from cascade.choose import best, candidates, chance, choose, perfect
+from cascade.cli import main as command
+from cascade.costs import Strata, floor_of, network_costs
+from cascade.folder import load_cascade, route_costs, save_cascade
+from cascade.levels import Level, check_pair, dense_level, ladder_levels, pairs, storage
+from cascade.outputs import check_disjoint, outputs_of
+from cascade.study import Choice, Study
+from pruning.ladder import Rung, climb
+from pruning.models import make_model
+from pruning.targets import Energy
+
+SHAPE = (3, 8, 8)
+
+
+def images_and_labels(seed, count, net):
+    generator = torch.Generator().manual_seed(seed)
+    images = torch.randn(count, *SHAPE, generator=generator)
+    with torch.no_grad():
+        labels = net(images).argmax(1)
+    flipped = torch.rand(count, generator=generator) < 0.1
+    return images, torch.where(flipped, (labels + 1) % 5, labels)
+
+
+@pytest.fixture(scope="module")
+def ladder(tmp_path_factory):
+    """A network, its ladder without training, images that it mostly gets right."""
+    torch.manual_seed(0)
+    net = Residual().eval()
+    with torch.no_grad():       # so that it does not say one class of all images
+        logits = net(torch.randn(500, *SHAPE))
+        net.fc.weight.mul_(3 / logits.std(0).mean())
+        net.fc.bias.sub_(net(torch.randn(500, *SHAPE)).mean(0))
+    folder = tmp_path_factory.mktemp("ladder")
+    data = [images_and_labels(9, 64, net)]
+    climb(net, "magnitude_global", [Rung(Energy(0.8)), Rung(Energy(0.65))], folder,
+          data=data, config={"network": "residual"}, recipe=None, make_fresh=Residual)
+    return net, folder
+
+
+@pytest.fixture(scope="module")
+def study(ladder, tmp_path_factory):
+    net, folder = ladder
+    parts = {name: images_and_labels(place, 240, net)
+             for place, name in enumerate(("selector", "choosing", "test"))}
+    levels = [Level("dense", net), *ladder_levels(folder, net)]
+    return Study(levels, parts, cache=tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(scope="module")
+def table(study):
+    return candidates(study)
+
+
+def test_a_ladder_is_read_mildest_first(ladder):
+    net, folder = ladder
+    assert [one.name for one in ladder_levels(folder, net)] == [
+        "energy=0.8", "energy=0.65"]
+    with pytest.raises(ValueError, match="no finished rung"):
+        ladder_levels(folder / "energy=0.8", net)
+
+
+def test_outputs_are_the_networks_own_and_kept(ladder, tmp_path):
+    net, _ = ladder
+    images, labels = images_and_labels(1, 30, net)
+    first = outputs_of(net, images, labels, tmp_path)
+    with torch.no_grad():
+        assert torch.allclose(first.logits, net(images), atol=1e-5)
+    file, = tmp_path.iterdir()
+    again = outputs_of(net, images, labels, tmp_path)
+    assert torch.equal(first.logits, again.logits)
+    assert all(torch.equal(first.summaries[key], again.summaries[key])
+               for key in first.summaries)
+    file.write_bytes(file.read_bytes()[:100])           # cut short: made anew
+    assert torch.equal(outputs_of(net, images, labels, tmp_path).logits, first.logits)
+    outputs_of(net, images + 1, labels, tmp_path)
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_images_in_two_parts_are_refused(study):
+    images, labels = study.parts["choosing"]
+    parts = dict(study.parts)
+    parts["fit"] = torch.cat([torch.zeros(1, *SHAPE), images[5:7]]), labels[:3]
+    with pytest.raises(ValueError, match="2 images are in choosing as well as in fit"):
+        Study(study.levels, parts)
+    check_disjoint({name: part[0] for name, part in study.parts.items()})
+
+
+def test_pairs_of_other_networks_are_refused(ladder, study):
+    net, _ = ladder
+    torch.manual_seed(1)
+    with pytest.raises(ValueError, match="their masks disagree: only one has"):
+        check_pair(Level("m", net), Level("a", chain().eval()), SHAPE)
+    other = Residual()
+    other.fc = torch.nn.Linear(16, 7)
+    with pytest.raises(ValueError, match="5 and 7 classes"):
+        check_pair(Level("m", net), Level("a", other.eval()), SHAPE)
+    with pytest.raises(ValueError, match="swap them"):
+        check_pair(study.levels[2], study.levels[1], SHAPE)
+    assert len(pairs(study.levels)) == 3
+
+
+def test_two_networks_share_a_store_only_where_values_are_equal(ladder):
+    net, folder = ladder
+    mild, few = ladder_levels(folder, net)
+    one = storage(mild.network, few.network)    # pruned, never trained: a part of it
+    assert one["stores"] == 1
+    assert one["total_kB"] < one["mild_kB"] + one["aggressive_kB"]
+    weight = next(p for p in few.network.parameters() if p.ndim > 1)
+    with torch.no_grad():
+        weight[weight != 0] *= 1.01
+    two = storage(mild.network, few.network)
+    assert two["stores"] == 2
+    assert two["total_kB"] == pytest.approx(two["mild_kB"] + two["aggressive_kB"])
+
+
+def test_costs_of_parts_sum_to_the_network(study):
+    for costs in study.costs:
+        for one in costs:
+            front = study.taps[0][0].layers
+            rest = [name for name in one.layers if name not in front]
+            assert np.allclose(one.part(front) + one.part(rest), one.part())
+            with pytest.raises(ValueError, match="no layer 'nowhere'"):
+                one.part(["nowhere"])
+
+
+def test_costs_are_kept_and_read_as_they_were(study, tmp_path):
+    net = study.levels[1].network
+    first = network_costs(net, study.strata, "eap_tool", (1, 2), tmp_path)
+    again = network_costs(net, study.strata, "eap_tool", (1, 2), tmp_path)
+    for one, other in zip(first, again):
+        assert np.array_equal(one.alone, other.alone) and one.layers == other.layers
+        assert all(np.array_equal(one.batches[k], other.batches[k]) for k in (1, 2))
+    assert first[0].part(batch=2).mean() < first[0].part().mean()
+
+
+def test_every_image_has_a_group_and_groups_are_even(study):
+    counts = np.bincount(study.groups["choosing"], minlength=8)
+    assert counts.sum() == 240 and counts.min() >= 28 and counts.max() <= 32
+    with pytest.raises(ValueError, match="give more"):
+        Strata.of(torch.zeros(3, *SHAPE), np.arange(3))
+
+
+def test_the_floor_lies_below_every_level(study):
+    floor = floor_of(study.levels[0].network, study.strata, "eap_tool")
+    assert 0 < floor < min(study.level(place, "test")[1].mean() for place in (1, 2))
+
+
+@pytest.mark.parametrize("part", ("choosing", "test"))
+def test_a_system_is_what_its_threshold_says_of_every_image(study, table, part):
+    for _, row in best(table).iterrows():
+        choice = Choice(int(row.mild), int(row.aggressive), row.router, row.threshold)
+        right, costs, routes = study.system(choice, part)
+        many, few = (study.outputs[place][part] for place in (
+            choice.mild, choice.aggressive))
+        wanted = torch.where(torch.from_numpy(routes), many.right, few.right)
+        assert np.array_equal(right, wanted.numpy())
+        if part == "choosing":
+            assert right.mean() == pytest.approx(row.accuracy)
+            assert costs.mean() == pytest.approx(row.energy)
+            assert routes.mean() == row.share
+
+
+def test_without_a_route_a_free_cascade_is_its_aggressive_network(study):
+    right, costs, _ = study.system(Choice(0, 2, "margin", math.inf), "test")
+    alone, energy = study.level(2, "test")
+    assert np.array_equal(right, alone) and np.allclose(costs, energy)
+    right, costs, _ = study.system(Choice(0, 2, "margin", -math.inf), "test")
+    assert np.array_equal(right, study.level(0, "test")[0])
+    assert np.allclose(costs, energy + study.level(0, "test")[1])
+
+
+def test_of_the_aggressive_network_less_has_run_at_an_earlier_tap(study):
+    names = [name for name in study.routers(2) if name.startswith("selector@")]
+    # Beside a network this small the selectors' own sizes would decide.
+    asked = [study.pair_costs(0, 2, name, "test").asked.mean()
+             - study.router_cost(0, 2, name)[0] / study.reference[0] for name in names
+             if study.router(0, 2, name) is not None]
+    assert asked == sorted(asked) and len(asked) > 2 and asked[0] < asked[-1]
+
+
+def test_a_wish_is_met_or_refused_with_the_best_there_is(study, table):
+    dense = study.outputs[0]["choosing"].accuracy
+    choice, row = choose(table, study, accuracy=dense - 0.05)
+    assert row.accuracy >= dense - 0.05
+    cheaper = table[table.energy < row.energy]
+    assert (cheaper.accuracy < dense - 0.05).all()
+    choice, row = choose(table, study, energy=0.9)
+    assert row.energy <= 0.9
+    assert (table[table.energy <= 0.9].accuracy <= row.accuracy).all()
+    with pytest.raises(ValueError, match=r"the least is 0\.6\d+, of energy=0.65"):
+        choose(table, study, energy=0.1)
+    with pytest.raises(ValueError, match="allow more loss"):
+        choose(table, study, accuracy=1.01)
+
+
+def test_chance_and_perfection_enclose_a_router(study, table):
+    choice, row = choose(table[table.system == "margin"], study, energy=0.8)
+    right, costs = chance(study, choice, "choosing", row.share)
+    assert right.mean() == pytest.approx(
+        (1 - row.share) * study.level(choice.aggressive, "choosing")[0].mean()
+        + row.share * study.level(choice.mild, "choosing")[0].mean())
+    known, _, share = perfect(study, choice, "choosing")
+    assert known.mean() >= row.accuracy
+    assert known.mean() >= study.level(choice.mild, "choosing")[0].mean()
+    assert share <= known.mean()
+
+
+@pytest.mark.parametrize("router", ("margin", "selector"))
+@pytest.mark.parametrize("threshold", ("chosen", math.inf, -math.inf))
+def test_a_folder_runs_as_it_was_counted_offline(
+        study, table, tmp_path, router, threshold):
+    rows = table[table.router.str.startswith(router) & table.share.between(.05, .5)]
+    row = rows.iloc[len(rows) // 2]
+    choice = Choice(int(row.mild), int(row.aggressive), row.router,
+                    row.threshold if threshold == "chosen" else threshold)
+    save_cascade(tmp_path / "c", study, choice, "residual", {"accuracy": row.accuracy})
+    images, labels = study.parts["test"]
+    routed, differences = check_routed(tmp_path / "c", images[:100], Residual())
+    assert differences["predictions"] == differences["routes"] == 0
+    assert differences["energy"] < 1e-12
+    right, _, routes = study.system(choice, "test")
+    assert np.array_equal(routed.routes.numpy(), routes[:100])
+    assert np.array_equal((routed.predictions == labels[:100]).numpy(), right[:100])
+    costs = route_costs(study, choice)[0]
+    net = load_cascade(tmp_path / "c", Residual())
+    if threshold == -math.inf:
+        back = costs.back if net.router.needs_logits else 0
+        assert float(routed.uJ.mean()) == pytest.approx(
+            costs.front + costs.router + back + costs.mild, rel=1e-15)
+    if threshold == math.inf:
+        assert float(routed.uJ.mean()) == pytest.approx(
+            costs.front + costs.router + costs.back, rel=1e-15)
+        assert torch.equal(offline(net, images[:5])[0], routed.predictions[:5])
+
+
+def test_the_mild_network_costs_what_its_own_images_leave(study):
+    choice = Choice(1, 2, "margin", math.inf)       # nobody goes: measured on all
+    everyone = route_costs(study, choice)[0]
+    scores = study.scores(1, 2, "margin", "choosing")
+    some = route_costs(study, Choice(1, 2, "margin", float(np.median(scores))))[0]
+    assert some.front == everyone.front and some.mild != everyone.mild
+    assert some.mild == pytest.approx(everyone.mild, rel=0.05)
+
+
+def test_building_writes_what_it_promises_and_nothing_else(study, table, tmp_path):
+    told = build(study, tmp_path / "c", "residual", accuracy_loss=5.0, table=table,
+                 data="noise")
+    written = json.loads((tmp_path / "c" / "cascade.json").read_text())
+    for part in ("choosing", "test"):
+        assert written[part] == told[part]
+        assert 0 < written[part]["energy_rel"] < 1.5
+        quantiles = list(written[part]["energy_rel_quantiles"].values())
+        assert quantiles == sorted(quantiles)
+    assert written["choosing"]["accuracy"] >= (
+        written["choosing"]["dense_accuracy"] - 0.05)
+    assert [one.name for one in tmp_path.iterdir()] == ["c"]
+    before = (tmp_path / "c" / "cascade.json").read_bytes()
+    with pytest.raises(ValueError, match="the least is"):
+        build(study, tmp_path / "c", "residual", energy=0.1, table=table)
+    assert (tmp_path / "c" / "cascade.json").read_bytes() == before
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("precious")
+    with pytest.raises(ValueError, match="no cascade; name another"):
+        build(study, tmp_path / "mine", "residual", energy=0.9, table=table)
+    assert (tmp_path / "mine" / "thesis.txt").read_text() == "precious"
+
+
+def test_a_damaged_folder_is_told_in_one_line(study, table, tmp_path):
+    build(study, tmp_path / "c", "residual", accuracy_loss=5.0, table=table)
+    file = tmp_path / "c" / "mild" / "weights.safetensors"
+    file.write_bytes(file.read_bytes()[:200])
+    with pytest.raises(ValueError, match="mild.*weights.safetensors"):
+        load_cascade(tmp_path / "c", Residual())
+    with pytest.raises(ValueError, match="cascade.json"):
+        load_cascade(tmp_path)
+
+
+def test_the_bench_has_every_rival_at_every_size(study, table):
+    entrant = Entrant(study, table, "residual", "magnitude_global", 0, 0.4)
+    found = curves(entrant, "test")
+    assert tuple(found.columns) == COLUMNS
+    assert set(found.system) == {"dense", "single", "hull", "cascade", "max_softmax",
+                                 "margin", "random", "perfect"}
+    measured = found[found.system != "hull"]
+    assert (measured.ci_lo <= measured.accuracy).all()
+    assert (measured.ci_hi >= measured.accuracy).all()
+    dense = found[found.system == "dense"]
+    assert dense.energy_rel.iloc[0] == pytest.approx(1, abs=0.02)
+    judged = verdicts([entrant, entrant])
+    assert set(judged.loss) == {0, 0.5, 1, 2, 3} and (judged.seeds == 2).all()
+    assert (judged.low <= judged.below_hull).all()
+    assert (judged.below_hull <= judged.high).all()
+    assert shipped_router(table, study, 1.0) in set(table.system)
+
+
+def test_a_batch_of_sixteen_costs_less_an_image(study):
+    sixteen = Study(study.levels, study.parts, batch=16, cache=study.cache)
+    assert sixteen.reference[0] < study.reference[0]
+    choice = Choice(0, 2, "margin", float(np.median(
+        study.scores(0, 2, "margin", "test"))))
+    alone = study.pair_costs(0, 2, "margin", "test")
+    together = sixteen.pair_costs(0, 2, "margin", "test")
+    _, costs, routes = sixteen.system(choice, "test")
+    expected = (together.asked + together.mild * together.share_of_batch(
+        np.array([routes.mean()])))[routes]
+    assert np.allclose(costs[routes], expected)
+    # Alone in the mild network, an image saves nothing of the batch.
+    rarely = together.share_of_batch(np.array([1e-6]))
+    assert rarely[0] == pytest.approx(1, abs=1e-3)
+    assert np.allclose(together.mild * sixteen.reference[0],
+                       alone.mild * study.reference[0])
+
+
+def test_a_dense_level_is_read_from_a_training_or_a_rung(tmp_path):
+    with pytest.raises(ValueError, match="config.json"):
+        dense_level(tmp_path)
+    from pruning.checkpoint import save_model
+    from pruning.dense import write_json
+    net = make_model("resnet20")
+    save_model(tmp_path / "weights.safetensors", net, {"network": "resnet20"})
+    write_json(tmp_path / "config.json", {"network": "resnet20"})
+    level, name = dense_level(tmp_path)
+    assert name == "resnet20" and level.name == "dense"
+    assert torch.equal(level.network.fc.weight, net.fc.weight)
+
+
+@pytest.mark.parametrize("words, told", (
+    (["build", "--network", "resnet21", "--data", "d", "--energy", "0.5"],
+     "did you mean resnet20"),
+    (["bench", "--network", "resnet20", "--data", "d", "--out", "x.pdf"], ".png"),
+    (["build", "--network", "resnet20", "--data", "d"], "--accuracy-loss"),
+    (["run", "nowhere", "--data", "d"], "d: "),
+))
+def test_wrong_input_gets_one_line(words, told, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as stopped:
+        command(words)
+    assert stopped.value.code == 2
+    error = capsys.readouterr().err
+    assert told in error and len(error.splitlines()) == 1

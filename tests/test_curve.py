@@ -1,0 +1,120 @@
+"""Sweeps equal naive loops; hulls are convex; intervals hold what they promise."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cascade.bootstrap import below_hull, mean_interval
+from cascade.costs import NetworkCosts
+from cascade.curve import Costs, hull_energy, pareto, sweep
+
+
+def draw_pair(random, N):
+    scores = random.integers(0, 6, N) / 5       # many images share a score
+    few, many = random.random((2, N)) < 0.7
+    costs = Costs(random.random(N), random.random(N), 2 * random.random(N))
+    return scores, few, many, costs
+
+
+@given(st.integers(1, 40), st.integers(0, 10**6))
+def test_a_sweep_equals_routing_every_image_at_each_threshold(N, seed):
+    scores, few, many, costs = draw_pair(np.random.default_rng(seed), N)
+    found = sweep(scores, few, many, costs)
+    assert len(found.threshold) == len(np.unique(scores)) + 1
+    for place, threshold in enumerate(found.threshold):
+        right = energy = gone = 0
+        for i in range(N):
+            if scores[i] > threshold:
+                right += many[i]
+                energy += costs.asked[i] + costs.mild[i]
+                gone += 1
+            else:
+                right += few[i]
+                energy += costs.stay[i]
+        assert found.accuracy[place] == pytest.approx(right / N, abs=1e-12)
+        assert found.energy[place] == pytest.approx(energy / N, abs=1e-12)
+        assert found.share[place] == gone / N
+        assert found.energy[place] == pytest.approx(
+            costs.of(scores > threshold).mean(), abs=1e-12)
+
+
+@given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), min_size=1,
+                max_size=12))
+def test_a_front_is_what_no_other_point_beats(points):
+    accuracy, energy = np.array(points, float).T
+    front = {(accuracy[i], energy[i]) for i in pareto(accuracy, energy)}
+    for a, e in zip(accuracy, energy):
+        beaten = ((accuracy >= a) & (energy <= e)
+                  & ((accuracy > a) | (energy < e))).any()
+        assert ((a, e) in front) == (not beaten)
+
+
+@given(st.integers(2, 6), st.integers(0, 10**6))
+def test_the_hull_is_no_dearer_than_any_level_or_mixture(levels, seed):
+    random = np.random.default_rng(seed)
+    accuracies, energies = random.random((2, levels))
+    wanted = np.linspace(accuracies.min(), accuracies.max(), 21)
+    found = hull_energy(accuracies, energies, wanted)
+    for a, e in zip(accuracies, energies):
+        assert hull_energy(accuracies, energies, np.array(a)) <= e + 1e-12
+    shares = random.dirichlet(np.ones(levels), 300)     # of any number of levels
+    least = hull_energy(accuracies, energies, shares @ accuracies)
+    assert (least <= shares @ energies + 1e-9).all()
+    assert (np.diff(found) >= -1e-12).all()
+    assert (np.diff(found, 2) >= -1e-9).all()
+    assert hull_energy(accuracies, energies, 2.0) == pytest.approx(
+        energies[accuracies.argmax()])
+
+
+def test_an_interval_over_images_is_that_of_a_share():
+    right = np.arange(10_000) < 8000
+    low, high = mean_interval(right)
+    half = 1.96 * np.sqrt(0.8 * 0.2 / 10_000)
+    assert low == pytest.approx(0.8 - half, abs=6e-4)
+    assert high == pytest.approx(0.8 + half, abs=6e-4)
+
+
+def test_a_paired_difference_is_surer_than_its_parts():
+    random = np.random.default_rng(0)
+    level = random.random(4000) < 0.8
+    right = level | (random.random(4000) < 0.002)       # hardly another network
+    levels, costs = np.stack([level, level & False]), np.stack(
+        [np.full(4000, 0.8), np.full(4000, 0.2)])
+    found, low, high = below_hull([(right, np.full(4000, 0.8), levels, costs)])
+    # Better than every level: the hull ends at the best one's price.
+    assert (found, low, high) == (0, 0, 0)
+    found, low, high = below_hull([(level, np.full(4000, 0.7), levels, costs)])
+    assert (found, low, high) == (0.1, 0.1, 0.1)
+
+
+def test_a_system_no_better_than_a_mixture_does_not_win():
+    random = np.random.default_rng(1)
+    N = 3000
+    few, many = random.random(N) < 0.7, random.random(N) < 0.9
+    goes = random.random(N) < 0.4
+    levels, costs = np.stack([few, many]), np.stack([np.full(N, 0.3), np.full(N, 0.9)])
+    found, low, high = below_hull([(
+        np.where(goes, many, few), np.where(goes, 0.9, 0.3), levels, costs)])
+    assert low < 0 < high
+
+
+def costs_of(totals):
+    return NetworkCosts(("a",), np.full((2, 1), totals[1]), {
+        k: np.array([total]) for k, total in totals.items() if k})
+
+
+def test_a_batch_is_charged_by_how_many_of_it_come():
+    costs = costs_of({1: 10.0, 2: 14.0, 4: 22.0})       # 6 a batch, 4 an image
+    share = costs.expected_share(np.array([0.0, 0.5, 1.0]), 4)
+    assert share[0] == 1
+    assert share[2] == pytest.approx(22 / 40)
+    # None come with probability 1/16, and then even the 6 are saved.
+    assert share[1] == pytest.approx((6 * 15 / 16 + 4 * 2) / (4 * 0.5 * 10))
+
+
+@given(st.floats(0.01, 1))
+def test_an_image_is_charged_less_the_more_come_with_it(q):
+    costs = costs_of({1: 10.0, 2: 14.0, 4: 22.0, 8: 38.0, 16: 70.0})
+    some, more = costs.expected_share(np.array([q / 2, q]), 16)
+    assert 70 / 160 - 1e-12 <= more <= some <= 1
