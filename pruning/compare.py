@@ -72,17 +72,20 @@ def print_table(table):
     console = Console(width=100, highlight=False)
     shown = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
     for heading in ("network", "method", "rung", "seed"):
-        shown.add_column(heading)
+        shown.add_column(heading, overflow="fold")
     for heading in ("accuracy", "eap_tool", "at 16", "chip", "weights", "MACs",
                     "floor"):
         shown.add_column(heading, justify="right")
     for row in table.to_dict("records"):
-        method = row["method"] + (f" ({row['control']})" if row["control"] else "")
+        # With blanks, at which lines may break.
+        method = row["method"].replace("+", " + ") + (
+            f" ({row['control']})" if isinstance(row["control"], str) else "")
         shares = (row["energy_rel_eap_tool"], row["energy_rel_eap_tool_b16"],
                   row["energy_rel_eyeriss_chip"], row["weights_rel"], row["macs_rel"],
                   row["floor"])
         shown.add_row(
-            str(row["network"]), method, row["rung"], str(row["seed"]),
+            str(row["network"]), method, row["rung"].replace("_", " "),
+            str(row["seed"]),
             "-" if pd.isna(row["accuracy"]) else f"{100 * row['accuracy']:.2f} %",
             *("-" if pd.isna(share) else f"{share:.3f}" for share in shares))
     console.print(shown)

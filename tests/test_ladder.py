@@ -2,6 +2,7 @@
 
 import json
 
+import pandas as pd
 import pytest
 import torch
 from pruning_nets import batches, make, pictures
@@ -115,6 +116,19 @@ def test_compare_draws_every_method_once(tmp_path, capsys):
         collect([tmp_path / "empty"])
     with pytest.raises(ValueError, match="no such folder"):
         collect([tmp_path / "nowhere"])
+
+
+def test_compare_cuts_no_name_short_and_names_only_controls_that_there_are(capsys):
+    rows = [{"network": "resnet20", "method": "channels+magnitude_global",
+             "control": control, "rung": "energy=0.9_energy=0.8", "seed": 0,
+             "accuracy": 0.5, "energy_rel_eap_tool": 0.8, "weights_rel": 0.5,
+             "energy_rel_eap_tool_b16": 0.7, "energy_rel_eyeriss_chip": 0.9,
+             "macs_rel": 0.4, "floor": 0.2} for control in (None, "scratch")]
+    print_table(pd.DataFrame(rows))
+    text = capsys.readouterr().out
+    assert all(len(line) <= 100 for line in text.splitlines())
+    assert text.count("magnitude_global") == text.count("energy=0.8") == 2
+    assert text.count("(") == text.count("(scratch)") == 1
 
 
 def test_a_network_that_was_loaded_again_gives_the_same_outputs(tmp_path):
