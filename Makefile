@@ -18,4 +18,4 @@ demo: .venv/installed
 
 test: .venv/installed
 	.venv/bin/python -m pytest -q -m 'not slow'
-	.venv/bin/flake8 eyeriss_sim pruning benchmarks tests
+	.venv/bin/flake8 eyeriss_sim pruning cascade benchmarks tests
