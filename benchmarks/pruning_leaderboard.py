@@ -36,7 +36,7 @@ from pruning.report import BATCHES
 from pruning.result import read_json
 from pruning.targets import Energy
 
-RUNGS = {"resnet20": (0.7, 0.55, 0.45, 0.4), "vgg16": (0.3, 0.15)}
+RUNGS = {"resnet20": (0.7, 0.55, 0.45, 0.4), "vgg16": (0.3, 0.2, 0.15)}
 SUPPORTS = (4, 3, 2, 1)             # pSConv's own levels, mildest first
 # The dense network first; then what most hangs on.
 SEVERAL_SEEDS = ("energy_aware", "energy_budget", "magnitude_global",

@@ -117,7 +117,7 @@ def add_run(commands):
                      help="of methods that start from fresh weights (default: the "
                           "dense network's and those of the steps)")
     cmd.add_argument("--lr", type=float, metavar="X",
-                     help="at its top (default: a tenth of the dense network's)")
+                     help="at its top (default: the network's own)")
     cmd.add_argument("--steps", type=whole_number, default=1, metavar="N",
                      help="from one rung to the next (default: 1)")
     cmd.add_argument("--schedule", choices=SCHEDULES, default="geometric",
@@ -144,7 +144,7 @@ def run_run(args):
     from eyeriss_sim.oracle import EnergyOracle
     from pruning.batches import Batches
     from pruning.checkpoint import load_model
-    from pruning.dense import RECIPES, accuracy_on, fitting_batches
+    from pruning.dense import RECIPES, RUNG_RATES, accuracy_on, fitting_batches
     from pruning.ladder import climb
     from pruning.loaders import Loaders
     from pruning.models import MODELS, make_model
@@ -162,7 +162,7 @@ def run_run(args):
     splits = load_data(args)
     dense = replace(RECIPES[args.network], **trained["recipe"])
     recipe = replace(dense, epochs=args.epochs,
-                     lr=dense.lr / 10 if args.lr is None else args.lr,
+                     lr=RUNG_RATES[args.network] if args.lr is None else args.lr,
                      seed=args.seed)
     # As many epochs in all as a network that was trained dense and then pruned.
     fresh = replace(dense, seed=args.seed, epochs=args.fresh_epochs or (
