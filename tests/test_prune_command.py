@@ -63,4 +63,5 @@ def test_a_composite_ladder_climbs_and_says_energies_and_floors(
     assert all(floor < energy <= share for (energy, floor), share in zip(
         energies, (0.7, 0.8), strict=True))
     names = {file.parent.name for file in out.rglob("metrics.json")}
-    assert names == {f"energy=0.9_{Energy(share)}" for share in (0.7, 0.8)}
+    assert names == {f"energy=0.9_{Energy(share)}_channels.per_energy=False"
+                     for share in (0.7, 0.8)}
