@@ -76,7 +76,8 @@ def count_cycles(layer, hardware, mapping, counts, zeros):
     causes = np.zeros(kernels.CAUSES)
     kernels.chip_cycles(
         geometry.shape, geometry.row_counts, timing(hardware),
-        hardware.cycles_per_dram_word, layer.M_group, *mapping.letters, False, causes)
+        hardware.cycles_per_dram_word, layer.M_group, *mapping.letters, kernels.EXACT,
+        causes)
     dram = counts.accesses[kernels.DRAM]
     per_word = hardware.cycles_per_dram_word
     ifmap_words = dram[kernels.IFMAP, kernels.READ] * zeros.ifmap_ratio

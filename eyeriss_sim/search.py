@@ -87,13 +87,12 @@ def search(layer, hardware, objective="energy", keep=1, skip="hopeless",
     return result
 
 
-# What the best mapping does not depend on: names, the scale of all prices, what zeros
-# save unless the search is told, and the one FIFO that only the machine looks at.
+# What the best mapping does not depend on: names, the scale of all prices, and what
+# zeros save unless the search is told.
 UNSEARCHED = {
     "name": "any", "mac_pJ": 1.0, "clock_pJ_per_PE_cycle": 0.0, "static_mW": 0.0,
     "alu_pJ": None, "rf_pJ": None, "noc_pJ": None, "glb_pJ": None, "dram_pJ": None,
-    "zeros": "dense", "fmap_code": "none", "filter_code": "none",
-    "psum_out_fifo_words": 1}
+    "zeros": "dense", "fmap_code": "none", "filter_code": "none"}
 
 
 @lru_cache(maxsize=4096)
