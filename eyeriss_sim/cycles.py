@@ -18,8 +18,8 @@ class Cycles:
     mac : int
         MACs of a full pass, one a PE and cycle.
     ramp : int
-        Filters and first windows loaded into the spads, windows shifting, last psums
-        climbing out.
+        Filters and first windows loaded into the spads, windows shifting, PEs waiting
+        for one another through full FIFOs, last psums climbing out.
     psum_net : int
         Psum networks slower than the MACs.
     glb : int

@@ -244,10 +244,10 @@ def pass_cycles(timing, floor, R, S, span, V, F, images, rows_out, rows, above, 
                 p, channels, q, psum_banks):
     """Cycles of one pass alone, from its first word on a network to its last psum out.
 
-    What the machine shows (``machine/``): no chain of waits can be shorter than the
-    ends below, and a pass takes as long as the longest of them. It is that long to the
-    cycle where one resource never stands still once it has begun: MACs, psum network or
-    ifmap network. In full:
+    At least: what the machine shows (``machine/``) is that no chain of waits can be
+    shorter than the ends below. A pass takes as long as the longest of them where one
+    resource never stands still once it has begun, MACs, psum network or ifmap network;
+    what it takes else ``run_of_passes`` finds. In full:
 
     *Start.* Filters, then ifmaps if the filter spad has one port (FILTERS_FIRST), else
     both at once. A PE begins when it has its first window (WINDOW_FIRST), else with the
@@ -376,7 +376,7 @@ def pass_cycles(timing, floor, R, S, span, V, F, images, rows_out, rows, above, 
     # Psums from the GLB run ahead until the FIFOs are full. The last one still has to
     # climb; a network that is no narrower than the other has sent it long before.
     sent = lanes(filters, p, timing[NET_P_IN], floor) * rows_out
-    ahead = max(1, timing[PSUM_FIFO] // p_used) * sent
+    ahead = ceil_div(timing[PSUM_FIFO], p_used) * sent
     late = max(0, begun - to_top - tail_first - ahead)
     fed = windows * sent + late + to_top + ready
     held = span * q_used + timing[IFMAP_FIFO]

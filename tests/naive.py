@@ -253,7 +253,7 @@ def pass_ends(layer, hardware, mapping, work, follows):
     # Psums from the GLB run ahead while there is room; the last still has to climb.
     to_top = hop * (R * len(channel_sets) - 1)
     tail = group + 2 + max(p - group + e * last_groups, e * steps(wide_out))
-    ahead = max(1, hardware.psum_in_fifo_words // p) * sent
+    ahead = turns(hardware.psum_in_fifo_words, p) * sent
     fed = images * F * sent + max(0, begun - to_top - tail - ahead)
     psum_end = max(mac_end, begun + (images * F - 1) * pace, fed + to_top + group + 2)
     # The words of a full PE that neither spad nor FIFO can hold; between two of them
