@@ -378,7 +378,13 @@ def pass_cycles(timing, floor, R, S, span, V, F, images, rows_out, rows, above, 
     sent = lanes(filters, p, timing[NET_P_IN], floor) * rows_out
     ahead = ceil_div(timing[PSUM_FIFO], p_used) * sent
     late = max(0, begun - to_top - tail_first - ahead)
-    fed = windows * sent + late + to_top + ready
+    # Of the last words, fewer may collect before they climb.
+    last_in = last_out = 1
+    if not floor and (part == 0 or sets == 0):
+        last_in = (p_used - 1) % timing[NET_P_IN] + 1
+        last_out = (p_used - 1) % net_out + 1
+    fed = windows * sent + late + (R * r_used - 1) * (last_out + hop - group) + (
+        min(last_in, last_out) + PIPELINE)
     held = span * q_used + timing[IFMAP_FIFO]
     not_held = max(0, images * columns * q_used - held - 1) * rows * deep // net_i
     mac_end = begun + busy

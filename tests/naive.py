@@ -255,7 +255,14 @@ def pass_ends(layer, hardware, mapping, work, follows):
     tail = group + 2 + max(p - group + e * last_groups, e * steps(wide_out))
     ahead = turns(hardware.psum_in_fifo_words, p) * sent
     fed = images * F * sent + max(0, begun - to_top - tail - ahead)
-    psum_end = max(mac_end, begun + (images * F - 1) * pace, fed + to_top + group + 2)
+    last_in = last_out = 1
+    if len(filter_sets[-1]) == p:
+        last_in, last_out = (
+            len(chunks(filter_sets[0], width)[-1])
+            for width in (hardware.psum_in_net_words, wide_out))
+    fed += (R * len(channel_sets) - 1) * (hop - group + last_out)
+    fed += min(last_in, last_out) + 2
+    psum_end = max(mac_end, begun + (images * F - 1) * pace, fed)
     # The words of a full PE that neither spad nor FIFO can hold; between two of them
     # goes at least a word a row and full set.
     not_held = images * columns * q - span * q - hardware.ifmap_fifo_words - 1
