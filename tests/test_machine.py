@@ -264,12 +264,16 @@ def first_pass(layer, hardware, mapping):
 
 @settings(max_examples=300, deadline=None)
 @given(triple=legal_triples())
-def test_cycles_of_a_pass_are_the_machines_where_no_bank_makes_a_network_wait(triple):
+def test_cycles_of_a_pass_are_the_machines_where_neither_banks_nor_fifos_are_short(
+        triple):
     layer, hardware, mapping, stepped, model = first_pass(*triple)
-    if stepped.events[array.BANK_WAITS]:
-        assert model == pytest.approx(stepped.cycles[0], rel=0.05)
-    else:
+    roomy = hardware.ifmap_fifo_words >= 16 and hardware.filter_fifo_words >= 16 and (
+        min(hardware.psum_in_fifo_words, hardware.psum_out_fifo_words) >= 32)
+    if roomy and not stepped.events[array.BANK_WAITS]:
         assert model == stepped.cycles[0]
+    else:
+        # Columns that the model does not look at may wait longer for their neighbours.
+        assert model == pytest.approx(stepped.cycles[0], rel=0.05)
 
 
 @pytest.mark.parametrize("preset", ["eyeriss_chip", "eyeriss_rtl"])
