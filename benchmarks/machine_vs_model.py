@@ -4,7 +4,8 @@
 
 Every layer of AlexNet, VGG-16, ResNet-18 and MobileNetV1 under the mapping that the
 search finds for energy. The machine steps each kind of pass once; cycles are processing
-cycles, fmap loads and dumps left out. Access counts must be equal, word for word.
+cycles, fmap loads and dumps left out. Access counts must be equal, word for word. The
+files are machine_vs_model_H.csv and .png, H the name of the hardware.
 """
 
 import argparse
@@ -171,7 +172,7 @@ def main():
         console.print(layer_table(name, layers))
         console.print()
     console.print(summary_table(summarise(table)))
-    name = "machine_vs_model"
+    name = f"machine_vs_model_{hardware.name}"
     with replacing(folder / f"{name}.csv") as path:
         table.assign(hardware=hardware.name).to_csv(path, index=False)
     with replacing(folder / f"{name}.png") as path:

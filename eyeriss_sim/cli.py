@@ -143,8 +143,7 @@ def run_machine(args):
     from eyeriss_sim.zeros import NO_ZEROS
     hardware = load_hardware(args.hardware)
     check_machine(hardware)
-    if args.mode == "functional":
-        check_zeros(hardware)
+    check_zeros(hardware)
     check_machine_outputs(args)
     shapes = args.input
     network = as_network(args.network, args.batch,

@@ -18,8 +18,8 @@ class Cycles:
     mac : int
         MACs of a full pass, one a PE and cycle.
     ramp : int
-        Filters and first windows loaded into the spads, windows shifting, last psums
-        climbing out.
+        Filters and first windows loaded into the spads, windows shifting, PEs waiting
+        for one another through full FIFOs, last psums climbing out.
     psum_net : int
         Psum networks slower than the MACs.
     glb : int
@@ -76,7 +76,8 @@ def count_cycles(layer, hardware, mapping, counts, zeros):
     causes = np.zeros(kernels.CAUSES)
     kernels.chip_cycles(
         geometry.shape, geometry.row_counts, timing(hardware),
-        hardware.cycles_per_dram_word, layer.M_group, *mapping.letters, False, causes)
+        hardware.cycles_per_dram_word, layer.M_group, *mapping.letters, kernels.EXACT,
+        causes)
     dram = counts.accesses[kernels.DRAM]
     per_word = hardware.cycles_per_dram_word
     ifmap_words = dram[kernels.IFMAP, kernels.READ] * zeros.ifmap_ratio

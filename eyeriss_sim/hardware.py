@@ -96,7 +96,8 @@ class Hardware:
     hop_cycles : int
         Latency of a psum from a PE to the one above it, paid once a pass ("chip").
     ifmap_fifo_words, filter_fifo_words, psum_in_fifo_words, psum_out_fifo_words : int
-        FIFOs of a PE ("chip", the machine).
+        FIFOs of a PE ("chip"). The psum and filter networks never move if one is too
+        small for the words that they carry in a cycle.
     accumulate_bubbles, stride_bubbles, image_gap_cycles : int
     filters_first, window_first : int
         Choices of the micro-architecture (the machine): whether MACs idle while a

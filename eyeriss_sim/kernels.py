@@ -22,8 +22,8 @@ R_SEGS, R_FULL, R_LAST = 7, 8, 9            # row segments: how many, height, la
 S_SEGS, S_FULL, S_LAST = 10, 11, 12         # column segments
 SPAN_FULL, SPAN_LAST = 13, 14               # pixels under a segment's columns
 COLS_FULL, COLS_LAST = 15, 16               # ifmap columns that a segment streams
-V = 17                                      # horizontal stride
-SHAPE_AXES = 18
+V, U, D = 17, 18, 19                        # strides; vertical dilation
+SHAPE_AXES = 20
 
 # Axes of ``limits``.
 ROWS, COLS, SPAD_I, SPAD_F, SPAD_P, BANKS, BANK_WORDS, GLB_F = 0, 1, 2, 3, 4, 5, 6, 7
@@ -33,8 +33,8 @@ LIMIT_AXES = 8
 NET_I, NET_F, NET_P_IN, NET_P_OUT, HOP_CYCLES = 0, 1, 2, 3, 4
 BUBBLES, STRIDE_CYCLES, IMAGE_GAP, FILTERS_FIRST, WINDOW_FIRST = 5, 6, 7, 8, 9
 IFMAP_FIFO, GLB_PORTS, GLB_ROW, PASS_OVERLAP = 10, 11, 12, 13
-ALL_BANKS, WORDS_OF_BANK, FILTER_FIFO, PSUM_FIFO = 14, 15, 16, 17
-TIMING_AXES = 18
+ALL_BANKS, WORDS_OF_BANK, FILTER_FIFO, PSUM_FIFO, PSUM_OUT_FIFO = 14, 15, 16, 17, 18
+TIMING_AXES = 19
 
 # Cycles from a psum's last MAC to the PE's output FIFO: two stages of the datapath.
 PIPELINE = 2
@@ -244,10 +244,10 @@ def pass_cycles(timing, floor, R, S, span, V, F, images, rows_out, rows, above, 
                 p, channels, q, psum_banks):
     """Cycles of one pass alone, from its first word on a network to its last psum out.
 
-    What the machine shows (``machine/``): no chain of waits can be shorter than the
-    ends below, and a pass takes as long as the longest of them. It is that long to the
-    cycle where one resource never stands still once it has begun: MACs, psum network or
-    ifmap network. In full:
+    At least: what the machine shows (``machine/``) is that no chain of waits can be
+    shorter than the ends below. A pass takes as long as the longest of them where one
+    resource never stands still once it has begun, MACs, psum network or ifmap network;
+    what it takes else ``run_of_passes`` finds. In full:
 
     *Start.* Filters, then ifmaps if the filter spad has one port (FILTERS_FIRST), else
     both at once. A PE begins when it has its first window (WINDOW_FIRST), else with the
@@ -263,8 +263,7 @@ def pass_cycles(timing, floor, R, S, span, V, F, images, rows_out, rows, above, 
     *Pace.* MACs: windows of p q S cycles, and p more where psums have their own
     (BUBBLES). Between windows V q words shift in, one a cycle; the last of them is
     used in the cycle in which it comes (WINDOW_FIRST, where MACs wait for all of
-    them) or none is (STRIDE_CYCLES). A next image fills a whole window anew. Words that
-    neither spad nor FIFO can hold are not sent before the window is done. Psum
+    them) or none is (STRIDE_CYCLES). A next image fills a whole window anew. Psum
     networks: the slower of the two, or the ports of the psum banks if these are fewer.
     Ifmap network: a word a cycle and lane. The last image may be the only one that is
     not bound by ifmaps, as its windows are all that is left when its first has come.
@@ -363,13 +362,10 @@ def pass_cycles(timing, floor, R, S, span, V, F, images, rows_out, rows, above, 
                         later = max(later, filled + last_lanes - p_used)
                     begun = max(begun, later + way_out)
     # Between windows, and between images.
-    taken = V * q_used
     if timing[WINDOW_FIRST]:
-        apart = per_column // q_used        # words from one of a PE's to the next
-        unsent = (taken - timing[IFMAP_FIFO] - 1) * apart // net_i
-        shift, anew = max(taken - 1, unsent), span * q_used - 1
+        shift, anew = V * q_used - 1, span * q_used - 1
     else:
-        shift, anew = taken if timing[STRIDE_CYCLES] else 0, 0
+        shift, anew = V * q_used if timing[STRIDE_CYCLES] else 0, 0
     anew += timing[IMAGE_GAP]
     step = window + bubble
     busy = (windows - 1) * step + images * (F - 1) * shift + (images - 1) * anew
@@ -380,11 +376,17 @@ def pass_cycles(timing, floor, R, S, span, V, F, images, rows_out, rows, above, 
     # Psums from the GLB run ahead until the FIFOs are full. The last one still has to
     # climb; a network that is no narrower than the other has sent it long before.
     sent = lanes(filters, p, timing[NET_P_IN], floor) * rows_out
-    ahead = max(1, timing[PSUM_FIFO] // p_used) * sent
+    ahead = ceil_div(timing[PSUM_FIFO], p_used) * sent
     late = max(0, begun - to_top - tail_first - ahead)
-    fed = windows * sent + late + to_top + ready
-    held = (span * q_used + timing[IFMAP_FIFO]) // q_used
-    not_held = ceil_div(max(0, images * columns - held) * per_column, net_i)
+    # Of the last words, fewer may collect before they climb.
+    last_in = last_out = 1
+    if not floor and (part == 0 or sets == 0):
+        last_in = (p_used - 1) % timing[NET_P_IN] + 1
+        last_out = (p_used - 1) % net_out + 1
+    fed = windows * sent + late + (R * r_used - 1) * (last_out + hop - group) + (
+        min(last_in, last_out) + PIPELINE)
+    held = span * q_used + timing[IFMAP_FIFO]
+    not_held = max(0, images * columns * q_used - held - 1) * rows * deep // net_i
     mac_end = begun + busy
     psum_end = max(mac_end, begun + (windows - 1) * pace, fed)
     end = max(psum_end, begun + not_held, streamed,
@@ -395,41 +397,28 @@ def pass_cycles(timing, floor, R, S, span, V, F, images, rows_out, rows, above, 
 @njit(cache=True, error_model="numpy")
 def following_cycles(timing, floor, R, S, span, V, F, images, rows_out, rows, filters,
                      p, channels, q, psum_banks):
-    """Cycles that a pass adds to one that runs on into it (PASS_OVERLAP).
+    """Cycles that a pass adds to one that runs on into it (PASS_OVERLAP), at least.
 
-    Its psums follow those before without a gap, so that start, climb and end fall away
-    but for the filters, which find room in the spad only when a PE has done the pass
-    before; what the FIFOs hold has come by then. Parameters as of ``pass_cycles``; with
-    ``floor`` none is left to come.
+    Its psums follow those before without a gap, so that start, climb and end fall away.
+    Not its filters, which find room in the spad only when a PE has done the pass
+    before; those, and what the FIFOs hold by then, ``run_of_passes`` sees. Parameters
+    as of ``pass_cycles``.
 
     Returns
     -------
     macs, mac_end, psum_end, end : int
+        As of ``pass_cycles``; networks may have run ahead in the pass before, so that
+        only ``mac_end`` is a bound.
     """
-    net_i = timing[NET_I]
     p_used, q_used = min(p, filters), min(q, channels)
-    window = p_used * q_used * S
     windows = images * F
     columns = ((F - 1) * V + span) * rows * channels
-    # Words for which a PE has no room before, over all that it takes.
-    load = R * S * channels * lanes(filters, p, timing[NET_F], floor)
-    load = load * max(0, window - timing[FILTER_FIFO]) // window
     if timing[WINDOW_FIRST]:
         shift, anew = V * q_used - 1, span * q_used - 1
     else:
         shift, anew = V * q_used if timing[STRIDE_CYCLES] else 0, 0
-    if not timing[FILTERS_FIRST]:
-        load = max(0, load - window)
-    elif load > 0:
-        load += span * rows * channels // net_i
-    else:
-        # The spads fill side by side from their FIFOs.
-        load = max(max(0, span * q_used - timing[IFMAP_FIFO])
-                   * (rows * channels // q_used) // net_i,
-                   max(0, ceil_div(window, timing[NET_F]) - 1 - anew))
-    if floor:
-        load = 0
-    mac_end = load + windows * (window + p_used * timing[BUBBLES]) + images * (
+    macs = windows * p_used * q_used * S
+    mac_end = macs + windows * p_used * timing[BUBBLES] + images * (
         (F - 1) * shift + anew + timing[IMAGE_GAP])
     pace = max(lanes(filters, p, timing[NET_P_OUT], floor),
                lanes(filters, p, timing[NET_P_IN], floor)) * rows_out
@@ -437,8 +426,480 @@ def following_cycles(timing, floor, R, S, span, V, F, images, rows_out, rows, fi
         pace = max(pace, 2 * filters * rows_out // (
             timing[GLB_ROW] * timing[GLB_PORTS] * psum_banks))
     psum_end = max(mac_end, windows * pace)
-    return windows * window, mac_end, psum_end, max(
-        psum_end, ceil_div(images * columns, net_i))
+    return macs, mac_end, psum_end, max(
+        psum_end, ceil_div(images * columns, timing[NET_I]))
+
+
+# Passes of a run after which one more adds as much as the last; see the machine's
+# ``timing.py``, which counts likewise.
+STEADY = 3
+# How exact cycles are.
+EXACT, CLOSED, FLOOR = 0, 1, 2
+
+# Axes of what a run of passes knows of each PE: the first cycles in which it may go on
+# with MACs, take ifmap words and take filter words; the last in which psums went up;
+# how many words it has taken or made, and where its filters begin.
+FREE, IFMAPS_FROM, FILTERS_FROM, MOVED, IFMAP_AT, FILTER_AT, PSUM_AT = range(7)
+PE_AXES = 7
+# Axes of what it knows of the networks: when each last moved a word, for the ifmap
+# network in cycles times its width, and that word's number in the pass or image.
+FILTER_TIME, FILTER_STEP, IFMAP_TIME, IFMAP_WORD, IN_TIME, OUT_TIME = range(6)
+NET_AXES = 6
+# Ifmap FIFOs of fewer words chain each column of PEs to its neighbours.
+ROOMY_FIFO = 4
+
+
+@njit(cache=True)
+def ring(words):
+    """A mask that keeps the last ``words`` of a count apart."""
+    places = 1
+    while places < words:
+        places *= 2
+    return places - 1
+
+
+@njit(cache=True)
+def send_filters(timing, R, S, e, filters, p, own_q, of_column, pe, net, got):
+    """The filter network through one pass: when each PE has each of its words.
+
+    Words go tap by tap, channel by channel, a network's width of filters at a time, to
+    each filter row and PE set: at once to the columns of a set, when all of them have
+    room in their FIFOs. A PE puts a cycle's words into its spad from the cycle after,
+    unless it still works with those of the pass before.
+
+    Parameters
+    ----------
+    filters : int
+        Of this pass.
+    own_q : int64 ndarray, shape (rows of PEs,)
+        Channels of each.
+    of_column : int64 ndarray, shape (2, columns)
+        As ``columns_of`` gives them.
+    pe, net : int64 ndarray, shape (7, PEs), (6,), changed
+    got : int64 ndarray, shape (PEs, ring), cycles, written
+        When a filter word was in the spad.
+    """
+    width, fifo, mask = timing[NET_F], timing[FILTER_FIFO], got.shape[1] - 1
+    height, columns = own_q.shape[0], of_column.shape[1]
+    high = height // R
+    ways = 2 if of_column[1, columns - 1] else 1    # first and last set, or one
+    for tap in range(S):
+        for c in range(own_q[0]):
+            with_c = high if c < own_q[height - 1] else high - 1
+            for f in range(0, min(p, filters), width):
+                round_sets = filters // p + (filters % p > f)
+                begin = net[FILTER_STEP]
+                for row in range(R * with_c):
+                    # Filter rows outside, the sets of other channels inside.
+                    k = row % with_c * R + row // with_c
+                    for own in range(ways):
+                        P = min(p, filters - of_column[1, own] * p)
+                        if P <= f:
+                            continue
+                        words = min(width, P - f)
+                        step = begin + row * round_sets + of_column[1, own]
+                        time = net[FILTER_TIME] + step + 1 - net[FILTER_STEP]
+                        first = (tap * own_q[k] + c) * P + f
+                        for column in range(own, columns, ways):
+                            at = column * height + k
+                            last = pe[FILTER_AT, at] + first + words - 1 - fifo
+                            if last >= 0:
+                                time = max(time, got[at, last & mask])
+                        net[FILTER_TIME], net[FILTER_STEP] = time, step + 1
+                        for column in range(own, columns, ways):
+                            at = column * height + k
+                            for word in range(pe[FILTER_AT, at] + first,
+                                              pe[FILTER_AT, at] + first + words):
+                                taken = max(time + 1, pe[FILTERS_FROM, at])
+                                if word >= width:
+                                    # So many words a cycle.
+                                    earlier = got[at, (word - width) & mask]
+                                    taken = max(taken, earlier + 1)
+                                if word > 0:
+                                    taken = max(taken, got[at, (word - 1) & mask])
+                                got[at, word & mask] = taken
+                end = begin + R * with_c * round_sets
+                net[FILTER_TIME] += end - net[FILTER_STEP]
+                net[FILTER_STEP] = end
+
+
+@njit(cache=True)
+def send_ifmaps(timing, first, last, rows, channels, filters, p, own_q, of_column,
+                order, key, pe, net, taken):
+    """The ifmap network through the columns that a window needs anew.
+
+    Words go column by column, channel by channel of a PE, row by row, PE set by set,
+    each when all PEs that work on its row have room in their FIFOs. A PE takes one a
+    cycle, from the cycle after, while its spad has room.
+
+    Parameters
+    ----------
+    first, last : int
+        Columns of the ifmap, the last not included.
+    order, key : int64 ndarray, shape (PEs,)
+        PEs by row and set of their words, and that place in a round of all sets.
+    taken : int64 ndarray, shape (PEs, ring), cycles, written
+        When an ifmap word left the FIFO.
+    """
+    width, fifo, mask = timing[NET_I], timing[IFMAP_FIFO], taken.shape[1] - 1
+    height = own_q.shape[0]
+    most, least = own_q[0], own_q[height - 1]
+    high = ceil_div(channels, most)
+    for column in range(first, last):
+        round_at = column * rows * channels
+        for c in range(most):
+            with_c = high if c < least else high - 1
+            place = 0
+            while place < order.shape[0]:
+                begin, word_key = place, key[order[place]]
+                while place < order.shape[0] and key[order[place]] == word_key:
+                    place += 1
+                if word_key % high >= with_c:
+                    continue
+                word = round_at + word_key // high * with_c + word_key % high
+                time = net[IFMAP_TIME] + word - net[IFMAP_WORD]
+                for one in range(begin, place):
+                    at = order[one]
+                    gone = pe[IFMAP_AT, at] - fifo
+                    if gone >= 0 and filters > of_column[1, at // height] * p:
+                        time = max(time, width * taken[at, gone & mask])
+                net[IFMAP_TIME], net[IFMAP_WORD] = time, word
+                for one in range(begin, place):
+                    at = order[one]
+                    number = pe[IFMAP_AT, at]
+                    when = max(time // width + 1, pe[IFMAPS_FROM, at])
+                    if number > 0:
+                        when = max(when, taken[at, (number - 1) & mask] + 1)
+                    taken[at, number & mask] = when
+                    pe[IFMAP_AT, at] = number + 1
+            round_at += rows * with_c
+
+
+@njit(cache=True)
+def start_window(timing, S, span, V, opens, filters_new, filters, p, own_q, of_column,
+                 pe, taken, got):
+    """When each PE could make a window's first psum, if psums came and went freely.
+
+    MACs run without a gap from the last of the words that they wait for: the whole
+    window (WINDOW_FIRST) or each word as it is used; all filters (FILTERS_FIRST) or
+    each as it is used.
+
+    Parameters
+    ----------
+    opens : bool
+        A first window of an image, all of whose words are new.
+    filters_new : bool
+        A first window of a pass.
+    """
+    height = own_q.shape[0]
+    mask, filter_mask = taken.shape[1] - 1, got.shape[1] - 1
+    dilation = (span - 1) // (S - 1) if S > 1 else 1
+    new_tap = 0 if opens else max(0, ceil_div(span - V, dilation))
+    for at in range(pe.shape[1]):
+        P, Q = min(p, filters - of_column[1, at // height] * p), own_q[at % height]
+        if P <= 0:
+            continue
+        start, words = pe[FREE, at], pe[IFMAP_AT, at]
+        if timing[WINDOW_FIRST]:
+            start = max(start, taken[at, (words - 1) & mask])
+        else:
+            for tap in range(new_tap, S):
+                word = words - Q * (span - tap * dilation)
+                for c in range(Q):
+                    start = max(start, taken[at, (word + c) & mask]
+                                - (tap * Q + c) * P)
+        if filters_new:
+            first, last = pe[FILTER_AT, at], P * Q * S - 1
+            if timing[FILTERS_FIRST]:
+                start = max(start, got[at, (first + last) & filter_mask])
+            else:
+                for word in range(last + 1):
+                    start = max(start, got[at, (first + word) & filter_mask] - word)
+        pe[FREE, at] = start + P * Q * S - (0 if timing[BUBBLES] else P)
+
+
+@njit(cache=True)
+def move_psums(timing, e, filters, p, height, of_column, pe, net, come, used, left):
+    """The psums of a window: in at the bottom of each column, up, and out at the top.
+
+    Both psum networks go group by group of filters, in each column by column, set by
+    set. A PE adds a psum a cycle, when it has come and the output FIFO has room; a
+    group that has passed the pipeline goes up when the PE above has room for it.
+
+    Parameters
+    ----------
+    come : int64 ndarray, shape (PEs, most filters), cycles, written
+        From when on a psum of this window can be used.
+    used, left : int64 ndarray, shape (PEs, ring), cycles, written
+        When a psum left the input FIFO, and the output FIFO.
+    """
+    net_in, net_out, mask = timing[NET_P_IN], timing[NET_P_OUT], used.shape[1] - 1
+    in_fifo, out_fifo = timing[PSUM_FIFO], timing[PSUM_OUT_FIFO]
+    latency = max(1, timing[HOP_CYCLES] - net_out - PIPELINE)
+    most = min(p, filters)
+    columns = of_column.shape[1]
+    for group in range(0, most, net_out):
+        for f in range(group, min(group + net_out, most)):
+            if f % net_in:
+                continue
+            round_sets = filters // p + (filters % p > f)
+            before = -1
+            for column in range(columns):
+                P = min(p, filters - of_column[1, column] * p)
+                if P <= f:
+                    continue
+                step = of_column[0, column] * round_sets + of_column[1, column]
+                time, words = net[IN_TIME] + step - before, min(net_in, P - f)
+                at = column * height
+                room = pe[PSUM_AT, at] + f + words - 1 - in_fifo
+                if room >= 0:
+                    time = max(time, used[at, room & mask])
+                net[IN_TIME], before = time, step
+                for word in range(f, f + words):
+                    come[at, word] = time + 1
+            net[IN_TIME] += e * round_sets - 1 - before
+        round_sets = filters // p + (filters % p > group)
+        before = -1
+        for column in range(columns):
+            P = min(p, filters - of_column[1, column] * p)
+            if P <= group:
+                continue
+            words = min(net_out, P - group)
+            for at in range(column * height, (column + 1) * height):
+                number = pe[PSUM_AT, at] + group
+                time = pe[FREE, at] - 1
+                for word in range(words):
+                    time = max(time + 1, come[at, group + word])
+                    if number + word >= out_fifo:
+                        time = max(time, left[at, (number + word - out_fifo) & mask])
+                    used[at, (number + word) & mask] = time
+                pe[FREE, at] = time + 1
+                time += 1 + PIPELINE
+                if at + 1 < (column + 1) * height:
+                    time = max(time, pe[MOVED, at] + 1)
+                    room = number + words - 1 - in_fifo
+                    if room >= 0:
+                        time = max(time, used[at + 1, room & mask] + 1)
+                    pe[MOVED, at] = time
+                    for word in range(group, group + words):
+                        come[at + 1, word] = time + latency
+                else:
+                    step = of_column[0, column] * round_sets + of_column[1, column]
+                    time = max(time, net[OUT_TIME] + step - before)
+                    net[OUT_TIME], before = time, step
+                for word in range(words):
+                    left[at, (number + word) & mask] = time
+        net[OUT_TIME] += e * round_sets - 1 - before
+
+
+@njit(cache=True)
+def columns_of(timing, e, full_sets):
+    """Columns of PEs that a run looks at: [ofmap row, filter set] of each.
+
+    First and last ofmap row, first and last set that is full: the others run between
+    them, unless ifmap FIFOs are so narrow that each column waits for the next.
+    """
+    rows = e if timing[IFMAP_FIFO] < ROOMY_FIFO else min(e, 2)
+    sets = min(full_sets, 2)
+    of_column = np.empty((2, rows * sets), np.int64)
+    for column in range(rows * sets):
+        row = column // sets
+        of_column[0, column] = e - 1 if row == rows - 1 else row
+        of_column[1, column] = column % sets * (full_sets - 1)
+    return of_column
+
+
+@njit(cache=True)
+def words_in_turn(R, U, D, high, of_column, rows_out):
+    """Where the PEs' words stand in a round of the ifmap network.
+
+    Returns
+    -------
+    key : int64 ndarray, shape (PEs,)
+        Place in a round in which every set of channels has a word of each row.
+    order : int64 ndarray, shape (PEs,)
+        PEs by that place.
+    """
+    place = np.zeros((rows_out - 1) * U + (R - 1) * D + 1, np.int64)
+    for i in range(rows_out):
+        for k in range(R):
+            place[i * U + k * D] = 1
+    above = 0
+    for row in range(place.shape[0]):
+        needed, place[row] = place[row], above
+        above += needed
+    height = R * high
+    pes = of_column.shape[1] * height
+    key, order = np.empty(pes, np.int64), np.empty(pes, np.int64)
+    for at in range(pes):
+        row = of_column[0, at // height] * U + at % height % R * D
+        key[at] = place[row] * high + at % height // R
+        slot = at
+        while slot > 0 and key[order[slot - 1]] > key[at]:
+            order[slot] = order[slot - 1]
+            slot -= 1
+        order[slot] = at
+    return key, order
+
+
+@njit(cache=True)
+def steady_step(pe, net, width, before):
+    """Cycles by which all has moved on since the last call, -1 if not all alike.
+
+    Parameters
+    ----------
+    width : int
+        Of the ifmap network.
+    before : int64 ndarray, shape (2, PEs + 2), cycles, changed
+        When PEs and networks had done what they have now done once more.
+    """
+    pes = pe.shape[1]
+    step = net[OUT_TIME] - before[0, pes]
+    alike = (net[IN_TIME] - before[1, pes] == step
+             and net[IFMAP_TIME] - before[0, pes + 1] == step * width)
+    before[0, pes], before[1, pes] = net[OUT_TIME], net[IN_TIME]
+    before[0, pes + 1] = net[IFMAP_TIME]
+    for at in range(pes):
+        alike = alike and (pe[FREE, at] - before[0, at] == step
+                           and pe[MOVED, at] - before[1, at] == step)
+        before[0, at], before[1, at] = pe[FREE, at], pe[MOVED, at]
+    return step if alike else -1
+
+
+@njit(cache=True)
+def skip_cycles(cycles, width, pe, net, taken, used, left):
+    """Move all that has happened on by so many cycles."""
+    for at in range(pe.shape[1]):
+        pe[FREE, at] += cycles
+        pe[IFMAPS_FROM, at] += cycles
+        pe[MOVED, at] += cycles
+        for word in range(taken.shape[1]):
+            taken[at, word] += cycles
+        for psum in range(used.shape[1]):
+            used[at, psum] += cycles
+            left[at, psum] += cycles
+    net[IN_TIME] += cycles
+    net[OUT_TIME] += cycles
+    net[IFMAP_TIME] += cycles * width
+
+
+@njit(cache=True)
+def run_of_passes(timing, R, S, span, V, F, U, D, images, rows_out, rows, filters,
+                  in_pass, p, channels, q, ends):
+    """When each of a few passes is done that run on into each other.
+
+    The machine (``machine/array.py``) decides nothing: each of its events, a word sent
+    or taken or a psum made, comes in the cycle after the last of those that it waits
+    for. This goes from event to event, window by window, and never looks at the cycles
+    between. A network sends a word after the one before, when every FIFO that it goes
+    to has room: when the word that came a FIFO's depth earlier has left it. A PE takes
+    it in the next cycle. The MACs of a window run on from the last word that they had
+    to wait for. A psum is made when the one from below has come and the output FIFO has
+    room. So a chain of waits is found however it winds: from the top of a column of PEs
+    through full ifmap FIFOs and the ifmap network to the bottom, say, whose next window
+    then waits for the top's last one, and makes the climb a part of every window.
+
+    Three things make it cheap. Only a few columns of PEs are looked at
+    (``columns_of``); what the networks carry to the others takes its time there and
+    never waits. MACs between two words that they wait for are one addition. And when
+    all that a window does comes a fixed time after the window before did it, for as
+    many windows as FIFOs look back, then so does all that follows, up to the image's
+    last window, and is skipped; images likewise. The ports of GLB banks are not looked
+    at.
+
+    Parameters
+    ----------
+    timing
+        See the top of this file.
+    R, S, span, V, F, U, D : int
+        Filter rows, taps of a row and pixels under them; horizontal stride and windows
+        of a row; vertical stride and dilation.
+    images, rows_out, rows : int
+        Of a pass; ofmap and ifmap rows.
+    filters, in_pass, p, channels, q : int
+        Filters of all passes and of one; the last has what is left.
+    ends : int64 ndarray, shape (passes,), cycles, written
+        When the last psum of each pass was out.
+    """
+    high = ceil_div(channels, q)
+    height, most = R * high, min(p, filters, in_pass)
+    full_sets = max(1, min(filters, in_pass) // p)
+    of_column = columns_of(timing, rows_out, full_sets)
+    pes = of_column.shape[1] * height
+    own_q = np.empty(height, np.int64)
+    for k in range(height):
+        own_q[k] = min(q, channels - k // R * q)
+    key, order = words_in_turn(R, U, D, high, of_column, rows_out)
+    width, new_words = timing[NET_I], max(V, span) * own_q[0]
+    pe, net = np.zeros((PE_AXES, pes), np.int64), np.full(NET_AXES, -1)
+    net[FILTER_STEP] = 0
+    taken = np.zeros((pes, ring(max(timing[IFMAP_FIFO], new_words) + 1) + 1), np.int64)
+    fifos = max(timing[PSUM_FIFO], timing[PSUM_OUT_FIFO])
+    used = np.zeros((pes, ring(fifos + most) + 1), np.int64)
+    left = np.zeros((pes, ring(fifos + most) + 1), np.int64)
+    come = np.zeros((pes, most), np.int64)
+    got = np.zeros((pes, ring(S * own_q[0] * most + timing[FILTER_FIFO]) + 1), np.int64)
+    before = np.zeros((2, pes + 2), np.int64)
+    image_before = np.zeros((2, pes + 2), np.int64)
+    look_back = 2 + max(ceil_div(fifos, most), ceil_div(
+        timing[IFMAP_FIFO], V * own_q[height - 1]))
+    for place in range(ends.shape[0]):
+        now = min(in_pass, filters - place * in_pass)
+        if timing[FILTERS_FIRST] and ends.shape[0] == 1:
+            # Spads take them as fast as they come.
+            net[FILTER_TIME] += R * S * channels * lanes(now, p, timing[NET_F], False)
+        else:
+            send_filters(timing, R, S, rows_out, now, p, own_q, of_column, pe, net,
+                         got)
+        if timing[FILTERS_FIRST]:
+            net[IFMAP_TIME] = max(net[IFMAP_TIME], net[FILTER_TIME] * width - 1)
+        image = steady_images = image_step = 0
+        while image < images:
+            net[IFMAP_WORD] = -1
+            window = steady = step = 0
+            while window < F:
+                first = (window - 1) * V + span if window else 0
+                send_ifmaps(timing, first, window * V + span, rows, channels, now, p,
+                            own_q, of_column, order, key, pe, net, taken)
+                start_window(timing, S, span, V, window == 0, window + image == 0, now,
+                             p, own_q, of_column, pe, taken, got)
+                move_psums(timing, rows_out, now, p, height, of_column, pe, net, come,
+                           used, left)
+                last = window == F - 1
+                for at in range(pes):
+                    pe[PSUM_AT, at] += min(p, now - of_column[1, at // height] * p)
+                    pe[IFMAPS_FROM, at] = pe[FREE, at]
+                    if last:
+                        pe[FILTERS_FROM, at] = pe[FREE, at]
+                        pe[FREE, at] += timing[IMAGE_GAP]
+                        pe[IFMAPS_FROM, at] = pe[FREE, at]
+                    elif timing[STRIDE_CYCLES]:
+                        pe[FREE, at] += V * own_q[at % height]
+                window += 1
+                if window < F - look_back:
+                    since = steady_step(pe, net, width, before)
+                    steady = steady + 1 if since == step else 0
+                    step = since
+                    if since >= 0 and steady >= look_back:
+                        more = F - 1 - window
+                        skip_cycles(more * step, width, pe, net, taken, used, left)
+                        net[IFMAP_WORD] += more * V * rows * channels
+                        window += more
+            net[IFMAP_TIME] += ((F - 1) * V + span) * rows * channels - 1 - (
+                net[IFMAP_WORD])
+            image += 1
+            if image < images:
+                since = steady_step(pe, net, width, image_before)
+                steady_images = steady_images + 1 if since == image_step else 0
+                image_step = since
+                if since >= 0 and steady_images * F >= look_back:
+                    more = images - image
+                    skip_cycles(more * since, width, pe, net, taken, used, left)
+                    image += more
+        for at in range(pes):
+            pe[FILTER_AT, at] += S * own_q[at % height] * min(
+                p, now - of_column[1, at // height] * p)
+        ends[place] = net[OUT_TIME] + 1
 
 
 # Kinds of sweep over the filters in the GLB: a full or the last load of filters, of
@@ -512,15 +973,32 @@ def sweep_waits(need, last, loads, c_full, ragged_c, row_segments, col_segments)
     return waits + max(0.0, need[(0 if loads > 1 else 8) + first] - last[8 + end])
 
 
+@njit(cache=True)
+def charge(bound, end, times, total):
+    """Add what passes wait for: MACs, and when they, psums too, and all are done.
+
+    Up to the ``bound`` of the closed forms each cycle has its cause. What a pass takes
+    beyond is PEs that wait for one another through full FIFOs, and counts as ramp.
+    """
+    macs, mac_end, psum_end, known = bound
+    more = max(0, end - known)
+    total[0] += times * macs
+    total[1] += times * min(mac_end + more, end)
+    total[2] += times * min(psum_end + more, end)
+    total[3] += times * end
+
+
 @njit(cache=True, error_model="numpy")
 def chip_cycles(shape, row_counts, timing, cycles_per_dram_word, filters_of_group, m, n,
-                e, p, q, r, t, floor, causes):
+                e, p, q, r, t, how, causes):
     """Processing cycles of a layer: each distinct pass once, times how often it runs.
 
-    A pass takes what ``pass_cycles`` says or, where passes overlap, those with other
-    filters for the same ifmaps what ``following_cycles`` says. The filters of a pass
-    arrive from DRAM while the one before it runs, which it waits for; the layer before
-    is taken to end as this one does.
+    A pass takes what ``run_of_passes`` says, alone or, where passes overlap, behind
+    those with other filters for the same ifmaps: up to three, then it adds what the
+    fourth adds. The closed forms of ``pass_cycles`` and ``following_cycles`` never say
+    more, and say what the cycles are for. The filters of a pass arrive from DRAM while
+    the one before it runs, which it waits for; the layer before is taken to end as this
+    one does.
 
     Parameters
     ----------
@@ -532,16 +1010,18 @@ def chip_cycles(shape, row_counts, timing, cycles_per_dram_word, filters_of_grou
         ``shape[M]``, or fewer to look at a part of the passes.
     m, n, e, p, q, r, t : int
         A legal mapping.
-    floor : bool
-        See ``pass_cycles``; False for the cycles themselves.
+    how : int
+        EXACT; CLOSED, a bound from the closed forms, some hundred times faster; FLOOR,
+        one that no cut of the filters over passes can undercut, filter for filter.
     causes : float64 ndarray, shape (5,), cycles, written
         MAC, RAMP, PSUM_NET, IFMAP_NET, FILTER_WAIT.
 
     Returns
     -------
     cycles : float
-        Their sum; whole unless ``floor``.
+        Their sum; whole unless a FLOOR.
     """
+    floor = how == FLOOR
     pt, qr = p * t, q * r
     loads = ceil_div(filters_of_group, m)
     last_m = filters_of_group - (loads - 1) * m
@@ -556,7 +1036,12 @@ def chip_cycles(shape, row_counts, timing, cycles_per_dram_word, filters_of_grou
     # Of each kind of sweep over the filters: cycles that its first filters take on the
     # link, and those of its last pass.
     need, last = np.zeros(SWEEP_KINDS), np.zeros(SWEEP_KINDS)
-    mac_sum = ramp_sum = psum_sum = ifmap_sum = 0
+    # Cycles of the first passes of a sweep, whose filters are all there.
+    most_passes = last_m // pt if loads == 1 else m // pt
+    distinct = min(most_passes, STEADY + 1 if overlap else 1)
+    full = np.zeros(STEADY + 1, np.int64)
+    ends = np.zeros(STEADY + 1, np.int64)
+    total = np.zeros(4, np.int64)
     wait_sum = fetch_sum = 0.0
     for stay in range(4):
         ragged_e, ragged_n = stay // 2, stay % 2
@@ -581,65 +1066,83 @@ def chip_cycles(shape, row_counts, timing, cycles_per_dram_word, filters_of_grou
             above = row_counts[ABOVE + last_rows, rows_out]
             full_fetch = link_cycles(pt * words, cycles_per_dram_word)
             fetch_sum += times * (filters_of_group * words * cycles_per_dram_word)
-            full = next_full = (0, 0, 0, 0)
-            if m >= pt or last_m >= pt:
-                full = next_full = pass_cycles(
+            if how == EXACT and distinct:
+                run_of_passes(timing, R, S, span, shape[V], shape[F], shape[U],
+                              shape[D], images, rows_out, rows, distinct * pt, pt, p,
+                              channels, q, ends[:distinct])
+            bound = follows = (0, 0, 0, 0)
+            if distinct:
+                bound = pass_cycles(
                     timing, floor, R, S, span, shape[V], shape[F], images, rows_out,
                     rows, above, pt, p, channels, q, psum_banks)
-                if overlap:
-                    next_full = following_cycles(
-                        timing, floor, R, S, span, shape[V], shape[F], images,
-                        rows_out, rows, pt, p, channels, q, psum_banks)
-            if floor and overlap:
-                full = next_full
+            if distinct and overlap:
+                follows = following_cycles(
+                    timing, floor, R, S, span, shape[V], shape[F], images, rows_out,
+                    rows, pt, p, channels, q, psum_banks)
+                if floor:
+                    bound = follows
+            for place in range(distinct):
+                full[place] = follows[1] if place or floor and overlap else bound[3]
+                if how == EXACT:
+                    full[place] = max(bound[3], ends[0])
+                    if place:
+                        full[place] = ends[place] - ends[place - 1]
             for ragged_m in range(2):
                 filters, sweeps = (last_m, 1) if ragged_m else (m, loads - 1)
                 if sweeps == 0:
                     continue
                 sweeps *= times
                 passes, left = filters // pt, filters % pt
-                before = next_full[3] if passes > 1 else full[3]
-                rest = (0, 0, 0, 0)
-                if left and passes and overlap:
-                    rest = following_cycles(
-                        timing, floor, R, S, span, shape[V], shape[F], images,
-                        rows_out, rows, left, p, channels, q, psum_banks)
-                elif left:
-                    rest = pass_cycles(
-                        timing, floor, R, S, span, shape[V], shape[F], images, rows_out,
-                        rows, above, left, p, channels, q, psum_banks)
+                before = 0
+                for place in range(min(passes, distinct)):
+                    # The last of them stands for all that follow.
+                    often = passes - place if place == distinct - 1 else 1
+                    if place:
+                        wait_sum += sweeps * max(0.0, full_fetch - before)
+                    before = full[place]
+                    wait_sum += sweeps * (often - 1) * max(0.0, full_fetch - before)
+                    charge(follows if place else bound, before, sweeps * often, total)
                 rest_fetch = link_cycles(left * words, cycles_per_dram_word)
                 need[8 * ragged_m + segment] = full_fetch if passes else rest_fetch
-                last[8 * ragged_m + segment] = rest[3] if left else before
-                if left and passes:
-                    wait_sum += sweeps * max(0.0, rest_fetch - before)
-                if passes > 1:
-                    wait_sum += sweeps * (
-                        max(0.0, full_fetch - full[3])
-                        + (passes - 2) * max(0.0, full_fetch - next_full[3]))
-                first, more = sweeps * (passes > 0), sweeps * max(0, passes - 1)
-                mac_sum += first * full[0] + more * next_full[0] + sweeps * rest[0]
-                ramp_sum += (first * (full[1] - full[0])
-                             + more * (next_full[1] - next_full[0])
-                             + sweeps * (rest[1] - rest[0]))
-                psum_sum += (first * (full[2] - full[1])
-                             + more * (next_full[2] - next_full[1])
-                             + sweeps * (rest[2] - rest[1]))
-                ifmap_sum += (first * (full[3] - full[2])
-                              + more * (next_full[3] - next_full[2])
-                              + sweeps * (rest[3] - rest[2]))
+                if left:
+                    behind = min(passes, STEADY) if overlap else 0
+                    if behind:
+                        rest = following_cycles(
+                            timing, floor, R, S, span, shape[V], shape[F], images,
+                            rows_out, rows, left, p, channels, q, psum_banks)
+                        # The psums of the full pass before may have left later.
+                        end = max(0, rest[1] - p - rows_out * lanes(
+                            pt, p, timing[NET_P_OUT], floor))
+                    else:
+                        rest = pass_cycles(
+                            timing, floor, R, S, span, shape[V], shape[F], images,
+                            rows_out, rows, above, left, p, channels, q, psum_banks)
+                        end = rest[3]
+                    if how == EXACT:
+                        run_of_passes(
+                            timing, R, S, span, shape[V], shape[F], shape[U], shape[D],
+                            images, rows_out, rows, behind * pt + left,
+                            pt if behind else left, p, channels, q, ends[:behind + 1])
+                        end = max(end, ends[0])
+                        if behind:
+                            end = ends[behind] - ends[behind - 1]
+                    if passes:
+                        wait_sum += sweeps * max(0.0, rest_fetch - before)
+                    before = end
+                    charge(rest, end, sweeps, total)
+                last[8 * ragged_m + segment] = before
         if not floor:
             wait_sum += stays * sweep_waits(need, last, loads, c_full, c_last > 0,
                                             shape[R_SEGS], shape[S_SEGS])
     if floor:
         # Whatever waits for whom, the link has to bring all filters.
-        wait_sum = max(0.0, fetch_sum - (mac_sum + ramp_sum + psum_sum + ifmap_sum))
-    causes[MAC] = mac_sum
-    causes[RAMP] = ramp_sum
-    causes[PSUM_NET] = psum_sum
-    causes[IFMAP_NET] = ifmap_sum
+        wait_sum = max(0.0, fetch_sum - total[3])
+    causes[MAC] = total[0]
+    causes[RAMP] = total[1] - total[0]
+    causes[PSUM_NET] = total[2] - total[1]
+    causes[IFMAP_NET] = total[3] - total[2]
     causes[FILTER_WAIT] = wait_sum
-    return mac_sum + ramp_sum + psum_sum + ifmap_sum + wait_sum
+    return total[3] + wait_sum
 
 
 # Scores nearer than this are ties: rounding must not choose a mapping.
@@ -695,7 +1198,7 @@ def visit_m(shape, row_counts, timing, cycles_per_dram_word, k, objective, skip,
     if skip == SKIP_HOPELESS and objective != ENERGY:
         least_cycles = (1 - TIE) * filters / pt * chip_cycles(
             shape, row_counts, timing, cycles_per_dram_word, pt, pt, n, e, p, q, r, t,
-            True, causes)
+            FLOOR, causes)
     for candidate in range(m_most + 1, m_least - 1, -1):
         # The likely winner goes first, so that the bounds bite; then all, downwards.
         m = candidate
@@ -729,14 +1232,20 @@ def visit_m(shape, row_counts, timing, cycles_per_dram_word, k, objective, skip,
         evaluated += 1
         if objective == ENERGY and energy > best[kth, 0] * (1 + TIE):
             continue
-        cycles = chip_cycles(shape, row_counts, timing, cycles_per_dram_word, filters,
-                             m, n, e, p, q, r, t, False, causes)
-        cycles += dram_load * loaded * loads + dram_fixed
+        dram = dram_load * loaded * loads + dram_fixed
+        cycles = dram + chip_cycles(
+            shape, row_counts, timing, cycles_per_dram_word, filters, m, n, e, p, q, r,
+            t, CLOSED, causes)
         if objective == ENERGY:
             keep_best(best, mappings, energy, cycles, cut, m, n, e, p, q, r, t)
-        else:
-            score = cycles if objective == CYCLES else cycles * energy
-            keep_best(best, mappings, score, energy, cut, m, n, e, p, q, r, t)
+            continue
+        factor = energy if objective == EDP else 1.0
+        if cycles * factor > best[kth, 0] * (1 + TIE):
+            continue
+        cycles = dram + chip_cycles(
+            shape, row_counts, timing, cycles_per_dram_word, filters, m, n, e, p, q, r,
+            t, EXACT, causes)
+        keep_best(best, mappings, cycles * factor, energy, cut, m, n, e, p, q, r, t)
     return evaluated
 
 

@@ -171,7 +171,8 @@ def cut_shape(key, row_segments, spad_words):
     S_segments = ceil_div(S, S_full)
     shape = np.zeros(kernels.SHAPE_AXES, np.int64)
     shape[[kernels.N, kernels.G, kernels.M, kernels.C]] = N, G, M, C
-    shape[[kernels.E, kernels.F, kernels.W, kernels.V]] = E, F, W, V
+    shape[[kernels.E, kernels.F, kernels.W]] = E, F, W
+    shape[[kernels.V, kernels.U, kernels.D]] = V, U, dilation_h
     R_last = R - (row_segments - 1) * R_full
     S_last = S - (S_segments - 1) * S_full
     shape[[kernels.R_SEGS, kernels.R_FULL, kernels.R_LAST]] = (
@@ -209,7 +210,8 @@ def timing(hardware):
         hardware.window_first, hardware.ifmap_fifo_words, hardware.glb_ports,
         min(GLB_ROW_WORDS, hardware.glb_bank_words), hardware.pass_overlap,
         hardware.glb_banks, hardware.glb_bank_words,
-        hardware.filter_fifo_words, hardware.psum_in_fifo_words], np.int64)
+        hardware.filter_fifo_words, hardware.psum_in_fifo_words,
+        hardware.psum_out_fifo_words], np.int64)
 
 
 def glb_use(layer, hardware, mapping):

@@ -44,6 +44,11 @@ def machines(draw):
         psum_in_net_words=draw(st.sampled_from([1, 2, 4])),
         psum_out_net_words=draw(st.sampled_from([1, 2, 4])),
         hop_cycles=draw(st.integers(0, 9)),
+        # No FIFO may be too small for the words that come at once.
+        ifmap_fifo_words=draw(st.sampled_from([1, 2, 3, 5, 16, 16])),
+        filter_fifo_words=draw(st.sampled_from([4, 6, 16])),
+        psum_in_fifo_words=draw(st.sampled_from([4, 5, 8, 32, 32])),
+        psum_out_fifo_words=draw(st.sampled_from([4, 5, 8, 32, 32])),
         glb_ports=draw(st.sampled_from([0, 1, 1])),
         pass_overlap=draw(st.sampled_from([0, 0, 1])),
         **draw(st.sampled_from([

@@ -329,6 +329,8 @@ def test_machine_refuses_zeros_and_mappings_that_are_not_its_own_at_once(
     for options, words in (
             (["--hardware", tmp_path / "skip.toml", "--mode", "functional"],
              "skip: the machine has no datapath for zeros"),
+            (["--hardware", tmp_path / "skip.toml", "--mode", "timing"],
+             "skip: the machine has no datapath for zeros"),
             (["--mapping", tmp_path / "map.csv"],
              "mapping for layer 'CONV9', which alexnet has not")):
         code, out, err = run(capsys, "machine", "alexnet", "CONV3", *options)

@@ -36,11 +36,31 @@ def test_cycles_by_cause_equal_plain_loops_over_all_passes(compiled, triple):
         kernel = getattr(kernel, "py_func", kernel)
     total = kernel(geometry.shape, geometry.row_counts, timing(hardware),
                    hardware.cycles_per_dram_word, layer.M_group,
-                   *mapping.letters, False, causes)
+                   *mapping.letters, kernels.EXACT, causes)
     expected = naive.count_cycles(layer, hardware, mapping)
     assert causes[:4].tolist() == expected[:4].tolist()
     assert causes[4] == pytest.approx(expected[4], rel=1e-12)
     assert total == pytest.approx(expected.sum(), rel=1e-12)
+
+
+@settings(max_examples=200, deadline=None)
+@given(triple=legal_triples())
+def test_bounds_of_the_search_are_never_above_the_cycles(triple):
+    layer, hardware, mapping = triple
+    geometry = cut(layer, hardware, mapping.row_segments)
+    causes = np.zeros(kernels.CAUSES)
+
+    def cycles(how, filters, m):
+        return kernels.chip_cycles(
+            geometry.shape, geometry.row_counts, timing(hardware),
+            hardware.cycles_per_dram_word, filters, m, *mapping.letters[1:], how,
+            causes)
+
+    exact = cycles(kernels.EXACT, layer.M_group, mapping.m)
+    assert cycles(kernels.CLOSED, layer.M_group, mapping.m) <= exact * (1 + 1e-12)
+    of_pass = mapping.p * mapping.t
+    floor = cycles(kernels.FLOOR, of_pass, of_pass)
+    assert layer.M_group / of_pass * floor <= exact * (1 + 1e-12)
 
 
 @settings(max_examples=100, deadline=None)

@@ -80,7 +80,7 @@ def with_choices_of(hardware, other):
     """The hardware with another's micro-architecture."""
     return replace(hardware, **{key: getattr(other, key) for key in (
         "accumulate_bubbles", "stride_bubbles", "image_gap_cycles", "filters_first",
-        "window_first")})
+        "window_first", "glb_ports", "pass_overlap")})
 
 
 # Counted on the open RTL: layer, mapping, isolated and streaming cycles of a pass.
@@ -262,71 +262,43 @@ def first_pass(layer, hardware, mapping):
     return alone, hardware, mapping, stepped, cycles.processing - cycles.dram_filter
 
 
-def saturated(layer, hardware, mapping, stepped):
-    """Resources that set the pace of a pass and never stood still meanwhile.
-
-    A network carried all that it can in every cycle from its first word to its last,
-    and no other resource needed more cycles: the few words that FIFOs swallow at once
-    set no pace. The MACs of the highest PEs, which end last, waited after their first
-    psum for nothing but the words that shift into a window or open an image. Where a
-    bank made a network wait, none is.
-    """
-    found = set()
-    if stepped.events[array.BANK_WAITS]:
-        return found
-    widths = {array.IFMAP_NET: hardware.ifmap_net_words, array.PSUM_OUT_NET: 1,
-              array.PSUM_IN_NET: 1}
-    needs = {net: -(-int(stepped.use[net, 2]) // width)
-             for net, width in widths.items()}
-    p, q = min(mapping.p, layer.M_group), min(mapping.q, layer.C)
-    shift = opening = 0
-    if hardware.window_first:
-        shift, opening = layer.V * q - 1, layer.S_span * q - 1
-    expected = layer.N * (layer.F - 1) * shift + (layer.N - 1) * opening
-    busy = layer.N * layer.F * p * q * layer.S + expected
-    slowest = max(*needs.values(), busy)
-    for net in (array.IFMAP_NET, array.PSUM_OUT_NET):
-        first, last, _ = stepped.use[net].tolist()
-        if last - first + 1 == needs[net] == slowest:
-            found.add(net)
-    highest = stepped.pes[-layer.E * -(-layer.M // mapping.p):, array.LATE_WAITS]
-    if busy == slowest and (highest == expected).all():
-        found.add("MACs")
-    return found
-
-
 @settings(max_examples=300, deadline=None)
 @given(triple=legal_triples())
-def test_counting_model_is_exact_where_a_resource_is_saturated_all_through_a_pass(
+def test_cycles_of_a_pass_are_the_machines_where_neither_banks_nor_fifos_are_short(
         triple):
     layer, hardware, mapping, stepped, model = first_pass(*triple)
-    cycles = int(stepped.cycles[0])
-    if not saturated(layer, hardware, mapping, stepped):
-        # A few cycles of a start that overlaps the first window, or 5 %.
-        assert model == pytest.approx(cycles, rel=0.05, abs=8)
-    elif hardware.filters_first:
-        assert model == cycles
+    roomy = hardware.ifmap_fifo_words >= 16 and hardware.filter_fifo_words >= 16 and (
+        min(hardware.psum_in_fifo_words, hardware.psum_out_fifo_words) >= 32)
+    # The model does not look at banks; each of these waits costs a cycle at most.
+    missed = stepped.cycles[0] - model
+    if roomy:
+        assert 0 <= missed <= stepped.events[array.BANK_WAITS]
     else:
-        # Where filters and ifmaps come side by side, who of them is late decides the
-        # first window word by word; the closed form looks at its first and last words.
-        assert model == pytest.approx(cycles, abs=8)
+        # Columns that the model does not look at may wait longer for their neighbours.
+        assert 0 <= missed <= stepped.events[array.BANK_WAITS] + 0.05 * model
 
 
-@settings(max_examples=200, deadline=None)
-@given(triple=legal_triples())
-def test_counting_model_of_drawn_layers_is_near_the_machine(triple):
-    layer, hardware, mapping = triple
-    timing = time_layer(layer, hardware, mapping)
-    model = count_cycles(layer, hardware, mapping, count(layer, hardware, mapping),
-                         NO_ZEROS)
-    # 5 %, and of drawn layers, whose passes take some ten cycles: a cycle or two where
-    # passes of another strip or channel meet, more where they overlap.
-    each = 20 if hardware.pass_overlap else 9
-    slack = each * sum(one.times for one in timing.passes)
-    assert model.processing - model.dram_filter == pytest.approx(
-        timing.phases.array, rel=0.05, abs=slack)
-    assert model.processing == pytest.approx(
-        timing.processing_cycles, rel=0.05, abs=slack)
+@pytest.mark.parametrize("preset", ["eyeriss_chip", "eyeriss_rtl"])
+def test_cycles_of_drawn_layers_are_the_machines_within_two_percent_and_five(preset):
+    errors = []
+
+    @settings(max_examples=200, deadline=None)
+    @given(triple=legal_triples())
+    def compare(triple):
+        layer, hardware, mapping = triple
+        # Where the few banks of a drawn GLB make psums wait, see the test above.
+        hardware = replace(hardware, glb_ports=0)
+        if preset == "eyeriss_rtl":
+            hardware = with_choices_of(hardware, load_hardware(preset))
+        timing = time_layer(layer, hardware, mapping)
+        model = count_cycles(layer, hardware, mapping,
+                             count(layer, hardware, mapping), NO_ZEROS)
+        errors.append(abs(model.processing / timing.processing_cycles - 1))
+        assert errors[-1] <= 0.05
+
+    compare()
+    assert len(errors) >= 200
+    assert np.mean(errors) <= 0.02
 
 
 @pytest.mark.slow

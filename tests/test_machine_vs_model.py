@@ -22,6 +22,18 @@ def test_every_layer_is_compared_and_moves_the_same_words(table):
     assert summary.mean_percent["all"] < 2 and summary.worst_percent["all"] < 5
 
 
+def test_each_hardware_has_files_of_its_own(table, tmp_path, monkeypatch):
+    monkeypatch.setattr(benchmark, "compare", lambda *args, **options: table)
+    names = ("eyeriss_chip", "eyeriss_rtl")
+    for name in names:
+        monkeypatch.setattr(
+            "sys.argv", ["", "--hardware", name, "--out", str(tmp_path)])
+        benchmark.main()
+    assert {path.name for path in tmp_path.iterdir()} == {
+        f"machine_vs_model_{name}.{suffix}" for name in names
+        for suffix in ("csv", "png")}
+
+
 def test_summary_takes_the_size_of_errors_whatever_their_sign():
     table = pd.DataFrame({
         "network": ["a", "a", "b"], "layer": ["x", "y", "z"],
