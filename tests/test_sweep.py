@@ -91,7 +91,6 @@ def test_a_field_has_its_toml_key_its_own_and_a_short_name(name, field, value, s
     ("glb.rows", "3", r"\[glb\] has no 'rows'"),
     ("gbl.rows", "3", "unknown table 'gbl'"),
     ("rf_words", "64", "eyeriss_chip has none of it"),
-    ("psum_out_fifo_words", "8", "only the machine"),
     ("zeros", "some", "known: dense, gate_ifmap, skip_either"),
     ("batch", "0", "batch must be a whole number"),
     ("accounting", "isca16", "unknown field"),

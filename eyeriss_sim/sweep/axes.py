@@ -12,7 +12,6 @@ BATCH = "batch"
 # Names that people use for keys which are longer in the TOML file; units may vary.
 SHORT_NAMES = {"glb_B": "glb.ifmap_psum_B", "rf_words": "rf.words"}
 # Only the machine has FIFOs: no figure of a sweep depends on them.
-MACHINE_ONLY = tuple(key for key in UNSEARCHED if key.endswith("_fifo_words"))
 MOST_VALUES = 10**6
 
 
@@ -245,9 +244,6 @@ def _check_matters(name, field, hardware):
     if field in other:
         raise ValueError(f"{name}: {hardware.name} has none of it; its accounting is "
                          f"{hardware.accounting}")
-    if field in MACHINE_ONLY:
-        raise ValueError(f"{name}: only the machine, which steps cycles, has FIFOs; no "
-                         f"figure of a sweep would change")
 
 
 def changes_to(settings):
