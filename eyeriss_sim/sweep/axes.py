@@ -11,7 +11,6 @@ from eyeriss_sim.search import UNSEARCHED
 BATCH = "batch"
 # Names that people use for keys which are longer in the TOML file; units may vary.
 SHORT_NAMES = {"glb_B": "glb.ifmap_psum_B", "rf_words": "rf.words"}
-# Only the machine has FIFOs: no figure of a sweep depends on them.
 MOST_VALUES = 10**6
 
 
@@ -178,7 +177,7 @@ def _range(name, text, most):
 def field_names():
     """Names of all that can be varied, one each; TOML keys in any unit do as well."""
     fields = [field for keys in TABLES.values() for field in keys.values()]
-    return [BATCH, "glb_KB", *(name for name in fields if name not in MACHINE_ONLY)]
+    return [BATCH, "glb_KB", *fields]
 
 
 def table_and_key(name):
