@@ -69,7 +69,7 @@ def run_train(args):
     if args.network not in MODELS:
         make_model(args.network)        # says which there are
     recipe = recipe_for(args.network, **{
-        key: getattr(args, key) for key in Recipe.__dataclass_fields__})
+        key: getattr(args, key, None) for key in Recipe.__dataclass_fields__})
     choose_machine(args)
     folder = args.out or f"runs/{args.network}_dense_s{recipe.seed}"
     splits = load_data(args)
@@ -85,6 +85,7 @@ def run_train(args):
 def add_run(commands):
     """``run``: prune a trained network, rung by rung, into result folders."""
     from pruning.controls import CONTROLS
+    from pruning.dense import RUNG_DISTIL
     from pruning.methods import METHODS
     from pruning.models import MODELS
     from pruning.schedules import SCHEDULES
@@ -118,6 +119,9 @@ def add_run(commands):
                           "dense network's and those of the steps)")
     cmd.add_argument("--lr", type=float, metavar="X",
                      help="at its top (default: the network's own)")
+    cmd.add_argument("--distil", type=float, default=RUNG_DISTIL, metavar="SHARE",
+                     help="of the loss, that asks for what the dense network says "
+                          f"(default: {RUNG_DISTIL:g})")
     cmd.add_argument("--steps", type=whole_number, default=1, metavar="N",
                      help="from one rung to the next (default: 1)")
     cmd.add_argument("--schedule", choices=SCHEDULES, default="geometric",
@@ -163,9 +167,9 @@ def run_run(args):
     dense = replace(RECIPES[args.network], **trained["recipe"])
     recipe = replace(dense, epochs=args.epochs,
                      lr=RUNG_RATES[args.network] if args.lr is None else args.lr,
-                     seed=args.seed)
+                     distil=args.distil, seed=args.seed)
     # As many epochs in all as a network that was trained dense and then pruned.
-    fresh = replace(dense, seed=args.seed, epochs=args.fresh_epochs or (
+    fresh = replace(recipe, lr=dense.lr, epochs=args.fresh_epochs or (
         dense.epochs + args.epochs * args.steps))
     data = Loaders(
         fitting_batches(splits, recipe),

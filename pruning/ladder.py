@@ -78,7 +78,7 @@ def climb(model, method, rungs, folder, *, data, config, recipe, make_fresh,
         What else makes the result what it is: network, data, seeds. A folder with
         another config is refused.
     recipe : Recipe
-        After each step of a rung.
+        After each step of a rung; where it distils, the dense network teaches.
     make_fresh : callable
         Gives a network with fresh weights.
     fresh_recipe : Recipe, optional
@@ -132,7 +132,8 @@ def climb(model, method, rungs, folder, *, data, config, recipe, make_fresh,
             pruned = prune(
                 start, "+".join(methods), targets, data=data, oracle=oracle,
                 recipe=training, baseline=baseline, shrinks=shrinks, control=control,
-                make_fresh=make_fresh, folder=place / "training", **options, **own)
+                make_fresh=make_fresh, teacher=model, folder=place / "training",
+                **options, **own)
             metrics = {
                 "rung": rung.name, "control": control, "method": method,
                 "target": "+".join(map(str, filter(None, rung.targets))) or None,

@@ -66,7 +66,7 @@ class Pruned:
 
 def prune(model, method="energy_aware", target=None, *, data, oracle=None, recipe=None,
           steps=1, schedule="geometric", accuracy_floor=None, control=None,
-          dense_epochs=None, make_fresh=None, baseline=None, shrinks=(),
+          dense_epochs=None, make_fresh=None, teacher=None, baseline=None, shrinks=(),
           include=("*",), exclude=(), seed=0, calibration=512, folder=None,
           device=None, progress=False, **options):
     """Prune a network to a share of what it costs.
@@ -103,6 +103,9 @@ def prune(model, method="energy_aware", target=None, *, data, oracle=None, recip
     make_fresh : callable, optional
         Gives a network with fresh weights for such controls; by default the
         modules' ``reset_parameters`` do.
+    teacher : torch.nn.Module, optional
+        For a recipe that distils: the dense network; the given model unless it is one
+        of fresh weights.
     baseline : Baseline, optional
         Of the dense network, where ``model`` is one that was pruned before.
     shrinks : tuple of Masks
@@ -150,7 +153,9 @@ def prune(model, method="energy_aware", target=None, *, data, oracle=None, recip
                   recipe=recipe, steps=steps, schedule=schedule,
                   accuracy_floor=accuracy_floor, include=include, exclude=exclude,
                   seed=seed, calibration=calibration, device=device, progress=progress,
-                  make_fresh=make_fresh)
+                  make_fresh=make_fresh, teacher=teacher)
+    if teacher is None and not find_method(names[0]).at_init:
+        common["teacher"] = model
     check_control(control)
     found, trained, history = None, 0, []
     for place, (name, wanted, own) in enumerate(
@@ -175,7 +180,7 @@ class _Run:
 
     def __init__(self, model, method, target, *, data, oracle, recipe, steps, schedule,
                  accuracy_floor, baseline, shrinks, include, exclude, seed, calibration,
-                 folder, device, progress, make_fresh, options):
+                 folder, device, progress, make_fresh, teacher, options):
         self.given, self.method, self.target = model, find_method(method), target
         if schedule not in SCHEDULES:
             raise ValueError(f"unknown schedule {schedule!r}; known: "
@@ -199,6 +204,7 @@ class _Run:
         self.baseline = baseline or Baseline.of(
             model, self.prunables, oracle, self.few)
         self.shrinks, self.make_fresh = tuple(shrinks), make_fresh
+        self.teacher = teacher
         self.history = []
 
     def _check_target(self, target, accuracy_floor):
@@ -353,7 +359,7 @@ class _Run:
                 evaluate=(None if self.data.choose is None
                           else lambda model: accuracy(model, self.data.choose)),
                 folder=self.folder and self.folder / step, midway=midway,
-                device=self.device, progress=self.progress)
+                teacher=self.teacher, device=self.device, progress=self.progress)
         # As a network that is loaded again: its last bits decide on zeros.
         network.to("cpu", memory_format=torch.contiguous_format)
         masks.project(network)

@@ -25,6 +25,9 @@ class Recipe:
     batch : int
         Images of a step.
     label_smoothing : float
+    distil : float
+        Share of the loss that asks for what a teacher says of all classes (Hinton,
+        Vinyals, Dean 2015); the rest asks for the labels. 0: no teacher.
     augment : bool
         Flip and crop the images.
     crop : int
@@ -51,6 +54,7 @@ class Recipe:
     weight_decay: float = 5e-4
     batch: int = 128
     label_smoothing: float = 0.0
+    distil: float = 0.0
     augment: bool = True
     crop: int = 2
     ema: float = 0.0
@@ -71,14 +75,18 @@ class Recipe:
         if not (0 < self.lr < math.inf and 0 <= self.weight_decay < math.inf):
             raise ValueError("lr must be above 0 and weight_decay at least 0, both "
                              f"finite, got {self.lr} and {self.weight_decay}")
-        for key in ("momentum", "label_smoothing", "ema", "warm_up"):
+        for key in ("momentum", "label_smoothing", "distil", "ema", "warm_up"):
             if not 0 <= getattr(self, key) < 1:
                 raise ValueError(f"{key} must be in 0 <= {key} < 1, got "
                                  f"{getattr(self, key)}")
 
     def as_dict(self):
-        """Names and numbers, as JSON takes them."""
-        return asdict(self)
+        """Names and numbers, as JSON takes them.
+
+        Without a teacher nothing of one: trainings of before know no such number.
+        """
+        return {key: value for key, value in asdict(self).items()
+                if key != "distil" or value}
 
     def learning_rate(self, done):
         """Learning rate when a share ``done`` (0..1) of all steps has been made.

@@ -1,5 +1,6 @@
 """The one training loop: any model, any batches, masks after each step."""
 
+import copy
 import math
 import time
 from contextlib import nullcontext
@@ -13,6 +14,7 @@ from pruning.progress import training_progress
 from pruning.training_state import read_state, write_state
 
 CHECK_STEPS = 20    # between looks at the loss: each one waits for an accelerator
+TEMPERATURE = 3.0   # at which a teacher is listened to: so that small chances count
 
 
 @dataclass
@@ -49,7 +51,7 @@ class TrainingDiverged(ValueError):
 
 
 def fit(model, batches, recipe, *, evaluate=None, folder=None, after_step=(),
-        midway=None, device=None, progress=True):
+        midway=None, teacher=None, device=None, progress=True):
     """Train a model in place.
 
     Parameters
@@ -75,6 +77,8 @@ def fit(model, batches, recipe, *, evaluate=None, folder=None, after_step=(),
         With ``shares``, of the steps, after which ``midway.settle(model, done)`` is
         called with the model that would count now; it is left as it is. First of all,
         ``midway.resume(done)`` hears how many steps an earlier run has done.
+    teacher : torch.nn.Module, optional
+        For a recipe that distils: gives logits of the same shape. Left as it is.
     device : str or torch.device, optional
         CUDA where there is one, else the CPU.
     progress : bool
@@ -95,6 +99,12 @@ def fit(model, batches, recipe, *, evaluate=None, folder=None, after_step=(),
     """
     device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     model.to(device, memory_format=torch.channels_last)
+    if recipe.distil:
+        if teacher is None:
+            raise ValueError(f"distil={recipe.distil:g} needs a teacher; give one, or "
+                             "set it to 0")
+        teacher = copy.deepcopy(teacher).requires_grad_(False).eval().to(
+            device, memory_format=torch.channels_last)
     steps = number_of_steps(batches)
     optimizer = make_optimizer(model, recipe)
     average = None
@@ -121,7 +131,7 @@ def fit(model, batches, recipe, *, evaluate=None, folder=None, after_step=(),
             try:
                 loss = train_epoch(model, batches, recipe, optimizer, average,
                                    after_step, moments, (epoch - 1) * steps, steps,
-                                   show)
+                                   teacher, show)
             except TrainingDiverged as problem:
                 (average or model).load_state_dict(good)
                 settle(model, average, optimizer, after_step)
@@ -148,7 +158,7 @@ def fit(model, batches, recipe, *, evaluate=None, folder=None, after_step=(),
 
 
 def train_epoch(model, batches, recipe, optimizer, average, after_step, moments, before,
-                steps, show):
+                steps, teacher, show):
     """One pass over the batches; returns the mean loss of an image."""
     device = next(model.parameters()).device
     model.train()
@@ -167,6 +177,11 @@ def train_epoch(model, batches, recipe, optimizer, average, after_step, moments,
             logits = outputs(model, images, labels) if not step else model(images)
             loss = functional.cross_entropy(
                 logits, labels, label_smoothing=recipe.label_smoothing)
+            if recipe.distil:
+                with torch.no_grad():
+                    wanted = teacher(images)
+                loss = ((1 - recipe.distil) * loss
+                        + recipe.distil * distance(logits, wanted))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -192,6 +207,18 @@ def train_epoch(model, batches, recipe, optimizer, average, after_step, moments,
         if tensor.is_floating_point() and not tensor.isfinite().all():
             raise TrainingDiverged(f"{name} has values that are not finite")
     return mean
+
+
+def distance(logits, wanted):
+    """How far what a network says is from what its teacher says.
+
+    Kullback and Leibler's divergence of the softened probabilities, times the square of
+    the temperature, which keeps its gradients as large as the labels' (Hinton et al.
+    2015, Section 2).
+    """
+    return TEMPERATURE**2 * functional.kl_div(
+        (logits.float() / TEMPERATURE).log_softmax(1),
+        (wanted.float() / TEMPERATURE).softmax(1), reduction="batchmean")
 
 
 def settle(model, average, optimizer, after_step):

@@ -237,6 +237,37 @@ def test_sgd_steps_are_nesterovs_momentum_with_decay_on_weights_only():
     torch.testing.assert_close(model[1].bias, bias)
 
 
+def test_a_teacher_is_followed_as_far_as_the_recipe_says_and_left_alone():
+    model = nn.Sequential(nn.Flatten(), nn.Linear(12, 3))
+    teacher = nn.Sequential(nn.Flatten(), nn.Dropout(0.5), nn.Linear(12, 3)).train()
+    before = weights(teacher)
+    loader = Batches(torch.randn(8, 3, 2, 2), torch.arange(8) % 3, 8)
+    setting = recipe(epochs=1, precision="float32", weight_decay=0.0, momentum=0.0,
+                     distil=0.75)
+    weight = model[1].weight.detach().clone().requires_grad_()
+    bias = model[1].bias.detach().clone()
+    images = loader.images.flatten(1)
+    logits = images @ weight.T + bias
+    wanted = (images @ teacher[2].weight.T + teacher[2].bias).detach()
+    softened = (wanted / 3).softmax(1)      # without dropout: a teacher is sure
+    apart = (softened * (softened.log() - (logits / 3).log_softmax(1))).sum(1).mean()
+    loss = 0.25 * nn.functional.cross_entropy(logits, loader.labels) + 0.75 * 9 * apart
+    gradient, = torch.autograd.grad(loss, weight)
+    fit(model, loader, setting, teacher=teacher, progress=False)
+    torch.testing.assert_close(
+        model[1].weight, weight - setting.learning_rate(0.5) * gradient)
+    assert same(before, weights(teacher)) and teacher.training
+    assert all(tensor.requires_grad for tensor in teacher.parameters())
+    with pytest.raises(ValueError, match="distil=0.75 needs a teacher"):
+        fit(model, loader, setting, progress=False)
+
+
+def test_a_recipe_without_a_teacher_reads_as_it_did_before_there_were_any():
+    assert "distil" not in recipe().as_dict()
+    assert recipe(distil=0.5).as_dict()["distil"] == 0.5
+    assert Recipe(**recipe(distil=0.5).as_dict()) == recipe(distil=0.5)
+
+
 def test_averaged_weights_are_the_ones_evaluated_and_kept():
     model, seen, evaluated = tiny(), [], {}
 
