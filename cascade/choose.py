@@ -113,7 +113,8 @@ def chance(study, choice, part, share):
     few_right, few = study.level(choice.aggressive, part)
     many_right, _ = study.level(choice.mild, part)
     costs = study.pair_costs(choice.mild, choice.aggressive, "max_softmax", part)
-    many = costs.mild * costs.share_of_batch(np.array([share]))
+    few = few * study.part_of_batch(choice.aggressive)(np.array([1 - share]))
+    many = costs.mild * costs.mild_share(np.array([share]))
     return ((1 - share) * few_right + share * many_right,
             (1 - share) * few + share * many)
 

@@ -224,16 +224,29 @@ class Study:
         """
         of, reference = self.costs[aggressive][unit], self.reference[unit]
         groups = self.groups[part]
-        whole = of.part(batch=self.batch)
-        front = of.part(self.tap_of(aggressive, name).layers, self.batch)
         asks_all = name in FREE or name.endswith(WITH_LOGITS)
+        front = of.layers if asks_all else self.tap_of(aggressive, name).layers
+        rest = [layer for layer in of.layers if layer not in front]
         router = self.router_cost(mild, aggressive, name)[unit]
         other = self.costs[mild][unit]
         return Costs(
-            ((whole + router) / reference)[groups],
-            (((whole if asks_all else front) + router) / reference)[groups],
+            ((of.part(front, self.batch) + router) / reference)[groups],
+            (of.part(rest, self.batch) / reference)[groups],
             (other.part() / reference)[groups],
+            self.part_of_batch(aggressive, unit, rest),
             lambda q: other.expected_share(q, self.batch))
+
+    def part_of_batch(self, place, unit=0, layers=None):
+        """Shares of images that come to a level's layers, to what one costs there.
+
+        Returns
+        -------
+        callable
+            Of what it costs where all come: in a full batch.
+        """
+        costs = self.costs[place][unit]
+        full = costs.expected_share(np.ones(1), self.batch, layers)
+        return lambda share: costs.expected_share(share, self.batch, layers) / full
 
     def level(self, place, part, unit=0):
         """A single level: whether each image is right, and what it costs."""

@@ -13,6 +13,7 @@ from cascade.build import build, check_routed, offline
 from cascade.choose import best, candidates, chance, choose, perfect
 from cascade.cli import main as command
 from cascade.costs import Strata, floor_of, network_costs
+from cascade.curve import sweep
 from cascade.folder import load_cascade, route_costs, save_cascade
 from cascade.levels import Level, check_pair, dense_level, ladder_levels, pairs, storage
 from cascade.outputs import check_disjoint, outputs_of
@@ -318,14 +319,34 @@ def test_a_batch_of_sixteen_costs_less_an_image(study):
     alone = study.pair_costs(0, 2, "margin", "test")
     together = sixteen.pair_costs(0, 2, "margin", "test")
     _, costs, routes = sixteen.system(choice, "test")
-    expected = (together.asked + together.mild * together.share_of_batch(
+    expected = (together.asked + together.mild * together.mild_share(
         np.array([routes.mean()])))[routes]
     assert np.allclose(costs[routes], expected)
     # Alone in the mild network, an image saves nothing of the batch.
-    rarely = together.share_of_batch(np.array([1e-6]))
+    rarely = together.mild_share(np.array([1e-6]))
     assert rarely[0] == pytest.approx(1, abs=1e-3)
     assert np.allclose(together.mild * sixteen.reference[0],
                        alone.mild * study.reference[0])
+
+
+def test_in_a_batch_the_rest_of_the_aggressive_network_runs_for_those_that_stay(study):
+    sixteen = Study(study.levels, study.parts, batch=16, cache=study.cache)
+    name = next(name for name in sixteen.routers(2)
+                if sixteen.router(0, 2, name) is not None)
+    costs = sixteen.pair_costs(0, 2, name, "test")
+    layers = sixteen.costs[2][0].layers
+    rest = [one for one in layers if one not in sixteen.tap_of(2, name).layers]
+    assert rest and costs.back_share(np.ones(1)) == pytest.approx(1)
+    # One that stays alone pays for all the filters of the rest.
+    alone = costs.back.mean() * costs.back_share(np.array([1e-6]))[0]
+    assert alone * sixteen.reference[0] == pytest.approx(
+        sixteen.costs[2][0].part(rest).mean(), rel=0.02)
+    assert alone > 1.05 * costs.back.mean()
+    scores = sixteen.scores(0, 2, name, "test")
+    few, many = (sixteen.outputs[place]["test"].right.numpy() for place in (2, 0))
+    found = sweep(scores, few, many, costs)
+    for threshold, energy in zip(found.threshold, found.energy):
+        assert energy == pytest.approx(costs.of(scores > threshold).mean(), rel=1e-12)
 
 
 def test_a_dense_level_is_read_from_a_training_or_a_rung(tmp_path):
