@@ -293,6 +293,55 @@ def test_a_damaged_folder_is_told_in_one_line(study, table, tmp_path):
         load_cascade(tmp_path / "c")
 
 
+@pytest.mark.parametrize("key, value, told", (
+    ("threshold", 7, "threshold 7 is out of its range"),
+    ("threshold", "nan", "threshold nan is out of its range"),
+    ("threshold", "high", "could not convert"),
+    ("threshold", None, "cascade.json: float"),
+    ("router", "coin", "router is 'coin', none of max_softmax"),
+    ("tap", ["a"], "tap is \\['a'\\]"),
+    ("tap", "nowhere", "no tap 'nowhere'"),
+    ("image_shape", 3, "cascade.json: 'int'"),
+    ("energy_uJ", {"front": 1}, "missing 3"),
+    ("energy_uJ", {"front": -1, "router": 0, "back": 1, "mild": 1}, "front is -1"),
+    ("latency_ms", [1, 2], "cascade.json: "),
+    ("network", "mine", r"cascade.json|load_cascade\(folder, model\)")))
+def test_an_edited_folder_is_told_in_one_line(
+        study, table, tmp_path, key, value, told):
+    if not (tmp_path / "c").exists():
+        build(study, tmp_path / "c", "residual", accuracy_loss=5.0, table=table)
+    file = tmp_path / "c" / "cascade.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), key: value}))
+    with pytest.raises(ValueError, match=told) as raised:
+        load_cascade(tmp_path / "c", None if key == "network" else Residual())
+    assert len(str(raised.value).splitlines()) == 1
+
+
+def test_what_a_study_can_not_use_is_refused_before_any_work(study):
+    levels, parts = study.levels, study.parts
+    images, labels = parts["choosing"]
+
+    def refused(told, levels=levels, choosing=(images, labels), **options):
+        with pytest.raises(ValueError, match=told):
+            Study(levels, {**parts, "choosing": choosing}, cache=study.cache, **options)
+
+    refused("TPU", hardware="TPU")
+    refused("batch must be", batch=0)
+    refused("at least one level", levels[:1])
+    refused(r"labels \(239,\)", choosing=(images, labels[1:]))
+    refused("the networks know 0 to 4", choosing=(images, labels + 1))
+    refused("training mode", [Level("dense", Residual()), *levels[1:]])
+
+
+@pytest.mark.parametrize("wish", (
+    {"energy": math.nan}, {"energy": 0.0}, {"energy": 25.0},
+    {"accuracy_loss": math.nan}, {"accuracy_loss": math.inf}))
+def test_a_wish_that_means_nothing_is_refused_before_any_work(tmp_path, wish):
+    with pytest.raises(ValueError, match="needed"):
+        build(None, tmp_path / "c", "residual", **wish)
+    assert not list(tmp_path.iterdir())
+
+
 def test_the_bench_has_every_rival_at_every_size(study, table):
     entrant = Entrant(study, table, "residual", "magnitude_global", 0, 0.4)
     found = curves(entrant, "test")
@@ -368,6 +417,15 @@ def test_a_dense_level_is_read_from_a_training_or_a_rung(tmp_path):
     (["bench", "--network", "resnet20", "--data", "d", "--out", "x.pdf"], ".png"),
     (["build", "--network", "resnet20", "--data", "d"], "--accuracy-loss"),
     (["run", "nowhere", "--data", "d"], "d: "),
+    (["build", "--network", "resnet20", "--data", "d", "--energy", "nan"],
+     "energy nan: a share"),
+    (["build", "--network", "resnet20", "--data", "d", "--energy", "0.5", "--hardware",
+      "TPU"], "TPU"),
+    (["bench", "--network", "resnet20", "--data", "d", "--batch", "0"], "--batch"),
+    (["bench", "--network", "resnet20", "--data", "d", "--out", "no/x.png"], "no"),
+    (["bench", "--network", "resnet20", "--data", "d", "--rung", "nonsense"],
+     "nonsense"),
+    (["export", "nowhere", "--out", "p"], "cascade.json"),
 ))
 def test_wrong_input_gets_one_line(words, told, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -376,3 +434,17 @@ def test_wrong_input_gets_one_line(words, told, capsys, tmp_path, monkeypatch):
     assert stopped.value.code == 2
     error = capsys.readouterr().err
     assert told in error and len(error.splitlines()) == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_rung_that_is_missing_or_not_finished_is_named(tmp_path, capsys):
+    (tmp_path / "energy=0.7").mkdir()
+    (tmp_path / "energy=0.7" / "metrics.json").write_text("{}")
+    (tmp_path / "energy=0.5" / "training").mkdir(parents=True)
+    with pytest.raises(SystemExit) as stopped:
+        command(["bench", "--network", "resnet20", "--data", "d", "--ladder",
+                 str(tmp_path), "--rung", "energy=0.3"])
+    assert stopped.value.code == 2
+    note, error = capsys.readouterr().err.splitlines()
+    assert "energy=0.5 is not finished and left out" in note
+    assert "--rung energy=0.3" in error and "is there without it" in error
