@@ -2,6 +2,7 @@
 
 import json
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -340,6 +341,24 @@ def test_a_wish_that_means_nothing_is_refused_before_any_work(tmp_path, wish):
     with pytest.raises(ValueError, match="needed"):
         build(None, tmp_path / "c", "residual", **wish)
     assert not list(tmp_path.iterdir())
+
+
+def test_the_readmes_code_makes_a_cascade_of_an_own_model(
+        ladder, tmp_path, monkeypatch):
+    readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    code, = (part for part in readme.split("```")
+             if part.startswith("python") and "my_cascade" in part)
+    monkeypatch.chdir(tmp_path)
+    net, _ = ladder
+    (images1, labels1), (images2, labels2), batch = (
+        images_and_labels(seed, count, net) for seed, count in ((1, 160), (2, 160),
+                                                                (3, 64)))
+    names = {"my_model": net, "my_loader": [batch], "images1": images1,
+             "labels1": labels1, "images2": images2, "labels2": labels2}
+    exec(code.removeprefix("python"), names)
+    answer = names["cascade"](images2[:3])
+    assert answer.uJ.shape == (3,) and answer.uJ.min() > 0
+    assert (tmp_path / "programs" / "cascade.pt2").exists()
 
 
 def test_the_bench_has_every_rival_at_every_size(study, table):
