@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from cascade.choose import candidates, choose
-from cascade.folder import load_cascade, route_costs, save_cascade
+from cascade.choose import candidates, check_wish, choose
+from cascade.folder import check_folder, load_cascade, route_costs, save_cascade
 
 
 def build(study, folder, network, *, accuracy_loss=None, energy=None, table=None,
@@ -41,6 +41,8 @@ def build(study, folder, network, *, accuracy_loss=None, energy=None, table=None
     ValueError
         A wish that no cascade of this ladder fulfils.
     """
+    check_wish(accuracy_loss, energy)
+    check_folder(folder)
     if table is None:
         table = candidates(study, progress)
     dense = study.outputs[0]["choosing"].accuracy

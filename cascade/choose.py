@@ -1,5 +1,7 @@
 """Levels, router and threshold that serve a wish best, by the choosing images alone."""
 
+import math
+
 import numpy as np
 import pandas as pd
 
@@ -74,6 +76,7 @@ def choose(table, study, *, accuracy=None, energy=None):
     """
     if (accuracy is None) == (energy is None):
         raise ValueError("one of accuracy and energy is asked for")
+    check_wish(energy=energy)
     if accuracy is not None:
         fit = table[table.accuracy >= accuracy - 1e-12]
         if fit.empty:
@@ -95,6 +98,24 @@ def choose(table, study, *, accuracy=None, energy=None):
     return as_choice(row), row
 
 
+def check_wish(accuracy_loss=None, energy=None):
+    """Refuse a wish that no network could mean, before any work is done.
+
+    Parameters
+    ----------
+    accuracy_loss : float, optional
+        Points.
+    energy : float, optional
+        Share of the dense network's.
+    """
+    if energy is not None and not 0 < energy <= 1:
+        raise ValueError(f"energy {energy:g}: a share of the dense network's is "
+                         "needed, above 0 and at most 1")
+    if accuracy_loss is not None and not math.fabs(accuracy_loss) < 100:
+        raise ValueError(f"accuracy loss {accuracy_loss:g}: points below the dense "
+                         "network are needed, fewer than 100")
+
+
 def as_choice(row):
     """A row of :func:`candidates` as what it stands for."""
     return Choice(int(row.mild), int(row.aggressive), row.router, float(row.threshold))
@@ -113,7 +134,8 @@ def chance(study, choice, part, share):
     few_right, few = study.level(choice.aggressive, part)
     many_right, _ = study.level(choice.mild, part)
     costs = study.pair_costs(choice.mild, choice.aggressive, "max_softmax", part)
-    many = costs.mild * costs.share_of_batch(np.array([share]))
+    few = few * study.part_of_batch(choice.aggressive)(np.array([1 - share]))
+    many = costs.mild * costs.mild_share(np.array([share]))
     return ((1 - share) * few_right + share * many_right,
             (1 - share) * few + share * many)
 

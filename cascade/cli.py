@@ -1,5 +1,6 @@
 """Command line of ``eyeriss-cascade``: parses arguments and prints, nothing else."""
 
+import sys
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -61,8 +62,12 @@ def add_build(commands):
 
 def run_build(args):
     from cascade.build import build
+    from cascade.choose import check_wish
+    from cascade.folder import check_folder
+    check_wish(args.accuracy_loss, args.energy)
+    out = args.out or f"runs/{args.network.lower()}_{args.method}_cascade"
+    check_folder(out)
     study = study_of(args, PARTS[:2] if args.no_test else PARTS)
-    out = args.out or f"runs/{args.network}_{args.method}_cascade"
     with progress("pairs") as show:
         told = build(study, out, args.network, accuracy_loss=args.accuracy_loss,
                      energy=args.energy, data=args.data_name, progress=show)
@@ -74,8 +79,8 @@ def run_build(args):
             print_part(part, told[part])
     rivals = ", ".join(f"{name} {energy:.3f}" for name, energy in sorted(
         told["rivals_choosing"].items(), key=lambda one: one[1]))
-    print(f"energy at this accuracy on the choosing images, by router: {rivals}")
-    print(f"written: {out}; energies are shares of dense on {args.hardware}, batch "
+    print(f"energy at this accuracy (choosing): {rivals}")
+    print(f"written: {out}\nenergies are shares of dense on {args.hardware}, batch "
           f"{args.batch}; accuracies are on {args.data_name}")
 
 
@@ -84,7 +89,7 @@ def print_part(part, told):
     print(f"{part:8}  accuracy {percent(told['accuracy'])} "
           f"(dense {percent(told['dense_accuracy'])})  energy {told['energy_rel']:.3f}"
           f"  latency {told['latency_rel']:.3f}"
-          f"  to the mild network {percent(told['share_mild'])}")
+          f"  mild answers {percent(told['share_mild'])}")
 
 
 def add_run(commands):
@@ -114,8 +119,8 @@ def run_run(args):
     with progress("images") as show:
         routed, differences = check_routed(args.folder, images, progress=show)
     right = float((routed.predictions == labels).double().mean())
-    print(f"{len(images)} images: accuracy {percent(right)} on {args.data_name}, "
-          f"{percent(float(routed.routes.double().mean()))} to the mild network, "
+    print(f"{len(images)} images: accuracy {percent(right)} on {args.data_name}\n"
+          f"mild answers {percent(float(routed.routes.double().mean()))}; "
           f"{float(routed.uJ.mean()):.2f} uJ and {float(routed.ms.mean()):.4f} ms an "
           "image")
     print(f"both networks run on all of them: {differences['predictions']} predictions "
@@ -174,13 +179,14 @@ def run_bench(args):
     from cascade.figures import draw
     from cascade.report import print_verdicts
     from eyeriss_sim.atomic import replacing
-    out = Path(args.out)
-    if out.suffix != ".png":
-        raise ValueError(f"--out {out}: the figure is a .png file")
+    from eyeriss_sim.report import check_output_path
+    out = check_output_path(args.out, (".png",))
     with progress("pairs") as show:
         study = study_of(args)
         entrant = enter(study, args.network, args.method, args.seed, show)
-    table = curves(entrant, "test")
+    with told_on_screen() as tell:
+        tell("drawing images again, for intervals")
+        table, judged = curves(entrant, "test"), verdicts([entrant])
     with replacing(out.with_suffix(".csv")) as fresh:
         table.to_csv(fresh, index=False, float_format="%.6g")
     networks = out.with_name(f"{out.stem}_networks.csv")
@@ -189,7 +195,7 @@ def run_bench(args):
     with replacing(out) as fresh:
         draw(table, f"{args.network}, {args.method}", args.data_name).savefig(
             fresh, format="png", dpi=130)
-    print_verdicts(verdicts([entrant]))
+    print_verdicts(judged)
     print(f"written: {out}, {out.with_suffix('.csv')}, and {networks} for eyeriss-"
           f"cascade deadline;\naccuracies are on test images of {args.data_name}")
 
@@ -197,15 +203,25 @@ def run_bench(args):
 def study_of(args, parts=PARTS):
     """The study that a command's options describe."""
     from cascade.cifar10_study import cifar10_study
+    from eyeriss_sim.oracle import EnergyOracle
     from pruning.models import MODELS, make_model
     args.network = args.network.lower()
     if args.network not in MODELS:
         make_model(args.network)        # says which there are
+    EnergyOracle(args.hardware, batch=args.batch)       # known before hours of pruning
     set_threads(args)
     dense_folder = args.dense or f"runs/{args.network}_dense_s{args.seed}"
     ladder = Path(args.ladder or f"runs/{args.network}_{args.method}_s{args.seed}")
     if not list(ladder.glob("*/metrics.json")):
         climb_first(args, dense_folder, ladder)
+    for place in sorted(ladder.glob("*/training")):
+        if not (place.parent / "metrics.json").exists():
+            print(f"{place.parent} is not finished and left out; the eyeriss-prune run "
+                  "that began it goes on with it", file=sys.stderr)
+    for rung in args.rung or ():
+        if not (ladder / rung / "metrics.json").exists():
+            raise ValueError(f"--rung {rung}: the ladder {ladder} is there without it; "
+                             "eyeriss-prune run adds rungs to a ladder")
     with told_on_screen() as tell:
         return cifar10_study(
             args.network, dense_folder, ladder, load_data(args), args.hardware,

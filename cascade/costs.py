@@ -103,7 +103,7 @@ class NetworkCosts:
             raise ValueError(f"the simulator saw no layer {missing[0]!r}")
         return (self.alone * self._share(batch, batch))[:, chosen].sum(1)
 
-    def expected_share(self, q, batch):
+    def expected_share(self, q, batch, layers=None):
         """What an image costs, of what it does alone, where ``q`` of a batch come here.
 
         How many of a batch come is binomial; what so many cost is read off a line
@@ -114,16 +114,19 @@ class NetworkCosts:
         q : float64 ndarray
             Shares, 0..1.
         batch : int
+        layers : sequence of str, optional
+            Only these.
 
         Returns
         -------
         float64 ndarray of that shape
         """
-        if batch == 1:
-            return np.ones_like(q)
+        chosen = [layers is None or name in layers for name in self.layers]
         counts = np.arange(batch + 1)
         known = np.array([0, *sorted(self.batches)])
-        totals = np.array([0.0, *(self.batches[k].sum() for k in known[1:])])
+        totals = np.array([0.0, *(self.batches[k][chosen].sum() for k in known[1:])])
+        if batch == 1 or not totals[1]:
+            return np.ones_like(q, dtype=np.float64)
         costs = np.interp(counts, known, totals)
         expected = binom.pmf(counts, batch, np.asarray(q)[..., None]) @ costs
         with np.errstate(invalid="ignore"):

@@ -13,27 +13,28 @@ class Costs:
 
     Parameters
     ----------
-    stay : float64 ndarray
-        The aggressive network and the router.
     asked : float64 ndarray
         What has run when the router has spoken.
+    back : float64 ndarray
+        The rest of the aggressive network, in a full batch.
     mild : float64 ndarray
         The mild network, alone.
-    share_of_batch : callable
-        Shares of images that go, to what the mild network costs an image of what it
-        does alone.
+    back_share, mild_share : callable
+        Shares of images that come there, to what one costs of ``back``, ``mild``.
     """
 
-    stay: np.ndarray
     asked: np.ndarray
+    back: np.ndarray
     mild: np.ndarray
-    share_of_batch: object = np.ones_like
+    back_share: object = np.ones_like
+    mild_share: object = np.ones_like
 
     def of(self, routes):
         """Each image's, by the share of it that goes: bools, or numbers in 0..1."""
         routes = np.asarray(routes, np.float64)
-        mild = self.mild * self.share_of_batch(np.array([routes.mean()]))
-        return (1 - routes) * self.stay + routes * (self.asked + mild)
+        share = np.array([routes.mean()])
+        return (self.asked + (1 - routes) * self.back * self.back_share(1 - share)
+                + routes * self.mild * self.mild_share(share))
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,7 +66,7 @@ def sweep(scores, stay_right, go_right, costs):
     --------
     >>> found = sweep(np.array([.1, .9]), np.array([True, False]),
     ...               np.array([True, True]),
-    ...               Costs(np.ones(2), np.ones(2), np.full(2, 3.0)))
+    ...               Costs(np.ones(2), np.zeros(2), np.full(2, 3.0)))
     >>> found.accuracy.tolist(), found.energy.tolist(), found.threshold.tolist()
     ([0.5, 1.0, 1.0], [1.0, 2.5, 4.0], [inf, 0.5, -inf])
     """
@@ -86,8 +87,8 @@ def sweep(scores, stay_right, go_right, costs):
 
     share = gone / N
     right = before(go_right) + np.sum(stay_right) - before(stay_right)
-    energy = (before(costs.asked) + before(costs.mild) * costs.share_of_batch(share)
-              + costs.stay.sum() - before(costs.stay))
+    energy = (costs.asked.sum() + before(costs.mild) * costs.mild_share(share)
+              + (costs.back.sum() - before(costs.back)) * costs.back_share(1 - share))
     return Sweep(threshold, right / N, energy / N, share)
 
 

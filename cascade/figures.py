@@ -2,10 +2,12 @@
 
 from matplotlib.figure import Figure
 
-LINES = {"cascade": ("learned selector", "#4269d0", "-"),
-         "max_softmax": ("max-softmax", "#efb118", "-"),
-         "margin": ("margin", "#3ca951", "-"),
-         "random": ("random, same pairs and shares", "#9498a0", ":"),
+# Label, colour and format. What routers offer is of many pairs, each point a choice of
+# its own; random ones belong to a point each and make no curve.
+LINES = {"cascade": ("learned selector", "#4269d0", "o-"),
+         "max_softmax": ("max-softmax", "#efb118", "s-"),
+         "margin": ("margin", "#3ca951", "D-"),
+         "random": ("random, same pairs and shares", "#9498a0", "x"),
          "hull": ("single levels, mixed", "#222222", "--")}
 
 
@@ -42,7 +44,8 @@ def _panel(panel, rows):
         line = rows[rows.system == system].sort_values("energy_rel")
         if len(line):
             panel.plot(line.energy_rel, 100 * line.accuracy, style, color=colour,
-                       label=label, linewidth=1.6)
+                       label=label, markersize=3.5,
+                       linewidth=1.6 if system == "hull" else 0.7)
     bound = rows[rows.system == "perfect"]
     panel.plot(bound.energy_rel, 100 * bound.accuracy, "^", color="#ff8ab7",
                markersize=4, label="perfect selector (a bound)")
@@ -57,7 +60,7 @@ def _panel(panel, rows):
     # What lies far below the levels' own accuracies is of no use to anybody.
     low, high = singles.accuracy.min(), bound.accuracy.max()
     panel.set_ylim(100 * low - 1, 100 * max(high, singles.accuracy.max()) + 0.5)
-    panel.set_xlim(0, max(1.05, singles.energy_rel.max() * 1.05))
+    panel.set_xlim(max(0, floor - 0.05), max(1.05, singles.energy_rel.max() * 1.05))
     panel.grid(color="#eeeeee")
     panel.set_axisbelow(True)
     panel.spines[["top", "right"]].set_visible(False)

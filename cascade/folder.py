@@ -1,6 +1,7 @@
 """A cascade as one folder: two networks, a router, a threshold, its costs."""
 
 import json
+import math
 import shutil
 import tempfile
 from dataclasses import asdict
@@ -12,12 +13,12 @@ from safetensors.torch import save_file
 
 from cascade.costs import module_cost
 from cascade.levels import storage
-from cascade.routed import CascadeNet, RouteCosts
+from cascade.routed import CascadeNet, RouteCosts, check_threshold
 from cascade.study import FREE, read_selector, save_selector
 from cascade.taps import cut, taps
 from eyeriss_sim.oracle import EnergyOracle
 from pruning.masks import Masks
-from pruning.models import make_model
+from pruning.models import MODELS, make_model
 from pruning.prunable import prunable
 from pruning.result import load_result, read_json
 
@@ -88,11 +89,7 @@ def save_cascade(folder, study, choice, network, notes, costs=None):
     costs : pair of RouteCosts, optional
         Of :func:`route_costs`, where they are known.
     """
-    folder = Path(folder)
-    if folder.exists() and not (folder / "cascade.json").exists() and any(
-            folder.iterdir()):
-        raise ValueError(f"{folder} holds something that is no cascade; name another "
-                         "folder")
+    folder = check_folder(folder)
     router = study.router(choice.mild, choice.aggressive, choice.router)
     energy, latency = costs or route_costs(study, choice)
     few, many = study.levels[choice.aggressive], study.levels[choice.mild]
@@ -122,6 +119,23 @@ def save_cascade(folder, study, choice, network, notes, costs=None):
         shutil.rmtree(old, ignore_errors=True)
 
 
+def check_folder(folder):
+    """Refuse a place for a cascade that holds anything else, before any work is done.
+
+    Returns
+    -------
+    Path
+    """
+    folder = Path(folder)
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"{folder} is a file; name another folder")
+    if folder.exists() and not (folder / "cascade.json").exists() and any(
+            folder.iterdir()):
+        raise ValueError(f"{folder} holds something that is no cascade; name another "
+                         "folder")
+    return folder
+
+
 def load_cascade(folder, model=None):
     """The cascade of a folder.
 
@@ -142,16 +156,16 @@ def load_cascade(folder, model=None):
         Files that are missing, damaged or of another network.
     """
     folder = Path(folder)
-    told = read_json(folder / "cascade.json")
-    missing = [key for key in NEEDED if not isinstance(told, dict) or key not in told]
-    if missing:
-        raise ValueError(f"{folder}/cascade.json: {missing[0]} is missing; "
-                         "eyeriss-cascade build writes such a folder")
+    told = _read_notes(folder / "cascade.json")
     if model is None:
+        if told["network"] not in MODELS:
+            raise ValueError(f"{folder} is of {told['network']}, none of "
+                             f"{', '.join(MODELS)}: give load_cascade(folder, model) a "
+                             "dense network of its kind")
         model = make_model(told["network"])
     few, many = (load_result(folder / name, model)[0]
                  for name in ("aggressive", "mild"))
-    by_name = {tap.name: tap for tap in taps(few, tuple(told["image_shape"]))}
+    by_name = {tap.name: tap for tap in taps(few, told["image_shape"])}
     if told["tap"] not in by_name:
         raise ValueError(f"{folder}: its aggressive network has no tap "
                          f"{told['tap']!r}; the folder is of another network")
@@ -163,9 +177,36 @@ def load_cascade(folder, model=None):
         raise ValueError(f"{folder}/selector.safetensors: made for {router.channels} "
                          f"channels, the tap has {wanted}; the files do not belong "
                          "together")
-    return CascadeNet(front, back, router, many, float(told["threshold"]),
-                      RouteCosts(**told["energy_uJ"]),
-                      RouteCosts(**told["latency_ms"]))
+    return CascadeNet(front, back, router, many, told["threshold"], told["energy_uJ"],
+                      told["latency_ms"])
+
+
+def _read_notes(path):
+    """What ``cascade.json`` says, checked: somebody may have edited it."""
+    told = read_json(path)
+    missing = [key for key in NEEDED if not isinstance(told, dict) or key not in told]
+    if missing:
+        raise ValueError(f"{path}: {missing[0]} is missing; eyeriss-cascade build "
+                         "writes such a file")
+    try:
+        for key in ("network", "router", "tap"):
+            if not isinstance(told[key], str):
+                raise ValueError(f"{key} is {told[key]!r}, which is no name")
+        if told["router"] not in FREE and not told["router"].startswith("selector@"):
+            raise ValueError(f"router is {told['router']!r}, none of "
+                             f"{', '.join(FREE)}, selector@TAP")
+        told["threshold"] = float(told["threshold"])
+        check_threshold(told["threshold"])
+        told["image_shape"] = tuple(map(int, told["image_shape"]))
+        for key in ("energy_uJ", "latency_ms"):
+            for part, cost in dict(told[key]).items():
+                if not 0 <= float(cost) < math.inf:
+                    raise ValueError(f"{key} of {part} is {cost}; a finite number of "
+                                     "at least 0 is needed")
+            told[key] = RouteCosts(**told[key])
+    except (TypeError, ValueError) as problem:
+        raise ValueError(f"{path}: {problem}") from None
+    return told
 
 
 def _save_level(place, level, shape):

@@ -17,6 +17,7 @@ from cascade.selector import (
     TooFewToLearn, likely_needs_mild, needs_mild, train_selector)
 from cascade.taps import taps
 from eyeriss_sim.atomic import replacing
+from eyeriss_sim.oracle import EnergyOracle
 
 # The router's part in costs, by what is asked of it.
 FREE = {"max_softmax": MaxSoftmax, "margin": Margin}
@@ -66,7 +67,8 @@ class Study:
     Raises
     ------
     ValueError
-        Parts that share images; levels that are not of one network.
+        Parts that share images, or have other labels than images; levels that are not
+        of one network, or in training mode; an unknown hardware.
     """
 
     def __init__(self, levels, parts, hardware="eap_tool", batch=1, *, cache=None,
@@ -75,12 +77,26 @@ class Study:
             if name not in parts:
                 raise ValueError(f"a cascade needs {name} images; there are "
                                  + ", ".join(parts))
+        EnergyOracle(hardware, batch=batch)     # what is wrong is told before any work
+        self.tell = progress or (lambda text: None)
+        self.tell("comparing the parts' images")
         check_disjoint({name: images for name, (images, _) in parts.items()})
         self.levels, self.hardware, self.batch = list(levels), hardware, batch
+        if len(self.levels) < 2:
+            raise ValueError("a cascade needs the dense network and at least one level")
+        for level in self.levels:
+            if any(module.training for module in level.network.modules()):
+                raise ValueError(f"{level.name} is in training mode: its answers "
+                                 "depend on the batch; call .eval() first")
         self.parts = {name: part for name, part in parts.items() if name != "fit"}
         self.cache = None if cache is None else Path(cache)
-        self.tell = progress or (lambda text: None)
         shape = parts["choosing"][0].shape[1:]
+        for name, (images, labels) in parts.items():
+            if images.shape[1:] != shape or labels.shape != images.shape[:1]:
+                raise ValueError(
+                    f"{name}: images {tuple(images.shape)}, labels "
+                    f"{tuple(labels.shape)}; one label an image, and images of shape "
+                    f"{tuple(shape)}, are needed")
         for mild, aggressive in pairs(self.levels):
             check_pair(mild, aggressive, shape)
         self.taps = [taps(level.network, shape) for level in self.levels]
@@ -90,6 +106,12 @@ class Study:
             self.outputs.append({
                 name: outputs_of(level.network, images, labels, self.cache)
                 for name, (images, labels) in self.parts.items()})
+        classes = self.outputs[0]["choosing"].logits.shape[1]
+        for name, (_, labels) in self.parts.items():
+            if labels.min() < 0 or labels.max() >= classes:
+                raise ValueError(f"{name}: labels {int(labels.min())} to "
+                                 f"{int(labels.max())}; the networks know 0 to "
+                                 f"{classes - 1}")
         self._routers, self._router_costs = {}, {}
 
     @cached_property
@@ -224,16 +246,29 @@ class Study:
         """
         of, reference = self.costs[aggressive][unit], self.reference[unit]
         groups = self.groups[part]
-        whole = of.part(batch=self.batch)
-        front = of.part(self.tap_of(aggressive, name).layers, self.batch)
         asks_all = name in FREE or name.endswith(WITH_LOGITS)
+        front = of.layers if asks_all else self.tap_of(aggressive, name).layers
+        rest = [layer for layer in of.layers if layer not in front]
         router = self.router_cost(mild, aggressive, name)[unit]
         other = self.costs[mild][unit]
         return Costs(
-            ((whole + router) / reference)[groups],
-            (((whole if asks_all else front) + router) / reference)[groups],
+            ((of.part(front, self.batch) + router) / reference)[groups],
+            (of.part(rest, self.batch) / reference)[groups],
             (other.part() / reference)[groups],
+            self.part_of_batch(aggressive, unit, rest),
             lambda q: other.expected_share(q, self.batch))
+
+    def part_of_batch(self, place, unit=0, layers=None):
+        """Shares of images that come to a level's layers, to what one costs there.
+
+        Returns
+        -------
+        callable
+            Of what it costs where all come: in a full batch.
+        """
+        costs = self.costs[place][unit]
+        full = costs.expected_share(np.ones(1), self.batch, layers)
+        return lambda share: costs.expected_share(share, self.batch, layers) / full
 
     def level(self, place, part, unit=0):
         """A single level: whether each image is right, and what it costs."""

@@ -2,6 +2,7 @@
 
 import json
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from cascade.build import build, check_routed, offline
 from cascade.choose import best, candidates, chance, choose, perfect
 from cascade.cli import main as command
 from cascade.costs import Strata, floor_of, network_costs
+from cascade.curve import sweep
 from cascade.folder import load_cascade, route_costs, save_cascade
 from cascade.levels import Level, check_pair, dense_level, ladder_levels, pairs, storage
 from cascade.outputs import check_disjoint, outputs_of
@@ -292,6 +294,73 @@ def test_a_damaged_folder_is_told_in_one_line(study, table, tmp_path):
         load_cascade(tmp_path / "c")
 
 
+@pytest.mark.parametrize("key, value, told", (
+    ("threshold", 7, "threshold 7 is out of its range"),
+    ("threshold", "nan", "threshold nan is out of its range"),
+    ("threshold", "high", "could not convert"),
+    ("threshold", None, "cascade.json: float"),
+    ("router", "coin", "router is 'coin', none of max_softmax"),
+    ("tap", ["a"], "tap is \\['a'\\]"),
+    ("tap", "nowhere", "no tap 'nowhere'"),
+    ("image_shape", 3, "cascade.json: 'int'"),
+    ("energy_uJ", {"front": 1}, "missing 3"),
+    ("energy_uJ", {"front": -1, "router": 0, "back": 1, "mild": 1}, "front is -1"),
+    ("latency_ms", [1, 2], "cascade.json: "),
+    ("network", "mine", r"cascade.json|load_cascade\(folder, model\)")))
+def test_an_edited_folder_is_told_in_one_line(
+        study, table, tmp_path, key, value, told):
+    if not (tmp_path / "c").exists():
+        build(study, tmp_path / "c", "residual", accuracy_loss=5.0, table=table)
+    file = tmp_path / "c" / "cascade.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), key: value}))
+    with pytest.raises(ValueError, match=told) as raised:
+        load_cascade(tmp_path / "c", None if key == "network" else Residual())
+    assert len(str(raised.value).splitlines()) == 1
+
+
+def test_what_a_study_can_not_use_is_refused_before_any_work(study):
+    levels, parts = study.levels, study.parts
+    images, labels = parts["choosing"]
+
+    def refused(told, levels=levels, choosing=(images, labels), **options):
+        with pytest.raises(ValueError, match=told):
+            Study(levels, {**parts, "choosing": choosing}, cache=study.cache, **options)
+
+    refused("TPU", hardware="TPU")
+    refused("batch must be", batch=0)
+    refused("at least one level", levels[:1])
+    refused(r"labels \(239,\)", choosing=(images, labels[1:]))
+    refused("the networks know 0 to 4", choosing=(images, labels + 1))
+    refused("training mode", [Level("dense", Residual()), *levels[1:]])
+
+
+@pytest.mark.parametrize("wish", (
+    {"energy": math.nan}, {"energy": 0.0}, {"energy": 25.0},
+    {"accuracy_loss": math.nan}, {"accuracy_loss": math.inf}))
+def test_a_wish_that_means_nothing_is_refused_before_any_work(tmp_path, wish):
+    with pytest.raises(ValueError, match="needed"):
+        build(None, tmp_path / "c", "residual", **wish)
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_readmes_code_makes_a_cascade_of_an_own_model(
+        ladder, tmp_path, monkeypatch):
+    readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    code, = (part for part in readme.split("```")
+             if part.startswith("python") and "my_cascade" in part)
+    monkeypatch.chdir(tmp_path)
+    net, _ = ladder
+    (images1, labels1), (images2, labels2), batch = (
+        images_and_labels(seed, count, net) for seed, count in ((1, 160), (2, 160),
+                                                                (3, 64)))
+    names = {"my_model": net, "my_loader": [batch], "images1": images1,
+             "labels1": labels1, "images2": images2, "labels2": labels2}
+    exec(code.removeprefix("python"), names)
+    answer = names["cascade"](images2[:3])
+    assert answer.uJ.shape == (3,) and answer.uJ.min() > 0
+    assert (tmp_path / "programs" / "cascade.pt2").exists()
+
+
 def test_the_bench_has_every_rival_at_every_size(study, table):
     entrant = Entrant(study, table, "residual", "magnitude_global", 0, 0.4)
     found = curves(entrant, "test")
@@ -318,14 +387,34 @@ def test_a_batch_of_sixteen_costs_less_an_image(study):
     alone = study.pair_costs(0, 2, "margin", "test")
     together = sixteen.pair_costs(0, 2, "margin", "test")
     _, costs, routes = sixteen.system(choice, "test")
-    expected = (together.asked + together.mild * together.share_of_batch(
+    expected = (together.asked + together.mild * together.mild_share(
         np.array([routes.mean()])))[routes]
     assert np.allclose(costs[routes], expected)
     # Alone in the mild network, an image saves nothing of the batch.
-    rarely = together.share_of_batch(np.array([1e-6]))
+    rarely = together.mild_share(np.array([1e-6]))
     assert rarely[0] == pytest.approx(1, abs=1e-3)
     assert np.allclose(together.mild * sixteen.reference[0],
                        alone.mild * study.reference[0])
+
+
+def test_in_a_batch_the_rest_of_the_aggressive_network_runs_for_those_that_stay(study):
+    sixteen = Study(study.levels, study.parts, batch=16, cache=study.cache)
+    name = next(name for name in sixteen.routers(2)
+                if sixteen.router(0, 2, name) is not None)
+    costs = sixteen.pair_costs(0, 2, name, "test")
+    layers = sixteen.costs[2][0].layers
+    rest = [one for one in layers if one not in sixteen.tap_of(2, name).layers]
+    assert rest and costs.back_share(np.ones(1)) == pytest.approx(1)
+    # One that stays alone pays for all the filters of the rest.
+    alone = costs.back.mean() * costs.back_share(np.array([1e-6]))[0]
+    assert alone * sixteen.reference[0] == pytest.approx(
+        sixteen.costs[2][0].part(rest).mean(), rel=0.02)
+    assert alone > 1.05 * costs.back.mean()
+    scores = sixteen.scores(0, 2, name, "test")
+    few, many = (sixteen.outputs[place]["test"].right.numpy() for place in (2, 0))
+    found = sweep(scores, few, many, costs)
+    for threshold, energy in zip(found.threshold, found.energy):
+        assert energy == pytest.approx(costs.of(scores > threshold).mean(), rel=1e-12)
 
 
 def test_a_dense_level_is_read_from_a_training_or_a_rung(tmp_path):
@@ -347,6 +436,15 @@ def test_a_dense_level_is_read_from_a_training_or_a_rung(tmp_path):
     (["bench", "--network", "resnet20", "--data", "d", "--out", "x.pdf"], ".png"),
     (["build", "--network", "resnet20", "--data", "d"], "--accuracy-loss"),
     (["run", "nowhere", "--data", "d"], "d: "),
+    (["build", "--network", "resnet20", "--data", "d", "--energy", "nan"],
+     "energy nan: a share"),
+    (["build", "--network", "resnet20", "--data", "d", "--energy", "0.5", "--hardware",
+      "TPU"], "TPU"),
+    (["bench", "--network", "resnet20", "--data", "d", "--batch", "0"], "--batch"),
+    (["bench", "--network", "resnet20", "--data", "d", "--out", "no/x.png"], "no"),
+    (["bench", "--network", "resnet20", "--data", "d", "--rung", "nonsense"],
+     "nonsense"),
+    (["export", "nowhere", "--out", "p"], "cascade.json"),
 ))
 def test_wrong_input_gets_one_line(words, told, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -355,3 +453,17 @@ def test_wrong_input_gets_one_line(words, told, capsys, tmp_path, monkeypatch):
     assert stopped.value.code == 2
     error = capsys.readouterr().err
     assert told in error and len(error.splitlines()) == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_rung_that_is_missing_or_not_finished_is_named(tmp_path, capsys):
+    (tmp_path / "energy=0.7").mkdir()
+    (tmp_path / "energy=0.7" / "metrics.json").write_text("{}")
+    (tmp_path / "energy=0.5" / "training").mkdir(parents=True)
+    with pytest.raises(SystemExit) as stopped:
+        command(["bench", "--network", "resnet20", "--data", "d", "--ladder",
+                 str(tmp_path), "--rung", "energy=0.3"])
+    assert stopped.value.code == 2
+    note, error = capsys.readouterr().err.splitlines()
+    assert "energy=0.5 is not finished and left out" in note
+    assert "--rung energy=0.3" in error and "is there without it" in error

@@ -31,7 +31,7 @@ def test_a_sweep_equals_routing_every_image_at_each_threshold(N, seed):
                 gone += 1
             else:
                 right += few[i]
-                energy += costs.stay[i]
+                energy += costs.asked[i] + costs.back[i]
         assert found.accuracy[place] == pytest.approx(right / N, abs=1e-12)
         assert found.energy[place] == pytest.approx(energy / N, abs=1e-12)
         assert found.share[place] == gone / N
