@@ -4,6 +4,7 @@ import copy
 import hashlib
 import json
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -168,7 +169,8 @@ def network_costs(network, strata, hardware, batches=(1,), cache=None):
     if cache is not None:
         key = content_hash([*network.state_dict().values(), strata.images])
         # A file's name says nothing of its content.
-        machine = hashlib.sha256(repr(EnergyOracle(hardware).hardware).encode())
+        machine = hashlib.sha256(
+            f"{version('eyeriss-sim')} {EnergyOracle(hardware).hardware}".encode())
         path = Path(cache) / (f"costs_{key[:24]}_{machine.hexdigest()[:12]}_"
                               f"{max(batches)}.json")
         if path.exists():

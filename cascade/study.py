@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cached_property
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -180,7 +181,9 @@ class Study:
         if self.cache is not None:
             key = content_hash([summary, some.logits, labels, targets])[:24]
             kind = "logits_" if sees_logits else ""
-            path = self.cache / f"selector_{kind}{key}.safetensors"
+            # Another version may train them otherwise.
+            path = self.cache / (
+                f"selector_{version('eyeriss-sim')}_{kind}{key}.safetensors")
             if path.exists():
                 return read_selector(path)
         try:
