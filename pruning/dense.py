@@ -23,12 +23,12 @@ RECIPES = {
 }
 
 # At the top of a rung's own cycle. ResNet-20 without a teacher forgets at 0.05 what it
-# has learnt; with one it wins more at 0.05 than at 0.02 down to energy 0.45, but diverged at
-# 0.4 where 0.02 did not.
+# has learnt; with one it wins more at 0.05 than at 0.02 down to energy 0.45, but
+# diverged at 0.4, where 0.02 did not.
 RUNG_RATES = {"resnet20": 0.02, "resnet18": 0.02, "vgg16": 0.02}
-# Of a rung's loss, that asks for what the dense network says. At energy 0.45 after two
-# epochs at 0.02 ResNet-20 reaches 86.3 % in place of 85.3 (5,000 images of the JPEG copy of CIFAR-10 that it
-# never saw).
+# Of a rung's loss, that asks for what the dense network says. At energy 0.45, after two
+# epochs at 0.02, ResNet-20 reaches 86.3 % in place of 85.3 (5,000 images of the JPEG
+# copy of CIFAR-10 that it never saw).
 RUNG_DISTIL = 0.7
 
 
