@@ -8,7 +8,6 @@ from cascade.deadline_command import add_deadline
 from eyeriss_sim.cli import OneLineParser, progress, run_command, whole_number
 from pruning.cli import add_data_options, load_data, percent
 
-PARTS = ("selector", "choosing", "test")
 # Where a ladder is not there yet: rungs of the pruning, mildest first.
 RUNGS = {"resnet20": (0.7, 0.55, 0.45, 0.4), "resnet18": (0.4, 0.25, 0.15, 0.12),
          "vgg16": (0.3, 0.2, 0.15, 0.12)}
@@ -62,6 +61,7 @@ def add_build(commands):
 
 def run_build(args):
     from cascade.build import build
+    from cascade.cifar10_study import PARTS
     from cascade.choose import check_wish
     from cascade.folder import check_folder
     check_wish(args.accuracy_loss, args.energy)
@@ -200,9 +200,9 @@ def run_bench(args):
           f"cascade deadline;\naccuracies are on test images of {args.data_name}")
 
 
-def study_of(args, parts=PARTS):
+def study_of(args, parts=None):
     """The study that a command's options describe."""
-    from cascade.cifar10_study import cifar10_study
+    from cascade.cifar10_study import PARTS, cifar10_study
     from eyeriss_sim.oracle import EnergyOracle
     from pruning.models import MODELS, make_model
     args.network = args.network.lower()
@@ -225,7 +225,7 @@ def study_of(args, parts=PARTS):
     with told_on_screen() as tell:
         return cifar10_study(
             args.network, dense_folder, ladder, load_data(args), args.hardware,
-            args.batch, cache=args.cache, parts=parts, progress=tell)
+            args.batch, cache=args.cache, parts=parts or PARTS, progress=tell)
 
 
 def climb_first(args, dense, ladder):

@@ -27,14 +27,19 @@ def draw(table, title, data):
     """
     table = table[table.seed == table.seed.min()]
     groups = list(table.groupby(["hardware", "batch"], sort=False))
-    figure = Figure(figsize=(5.4 * len(groups) + 0.6, 4.8), layout="constrained")
+    figure = Figure(figsize=(5.4 * len(groups) + 2.4, 4.8), layout="constrained")
     panels = figure.subplots(1, len(groups), sharey=True, squeeze=False)[0]
     for panel, ((hardware, batch), rows) in zip(panels, groups):
         _panel(panel, rows)
         images = "an image alone" if batch == 1 else f"in a batch of {batch}"
         panel.set_xlabel(f"energy on {hardware}, {images}, dense = 1")
     panels[0].set_ylabel("accuracy on test images, %")
-    panels[-1].legend(frameon=False, fontsize=8, loc="lower right")
+    # Panels share it. Far below the levels' own accuracies nothing is of use.
+    own = table[table.system.isin(("single", "dense"))].accuracy
+    panels[0].set_ylim(100 * own.min() - 1,
+                       100 * max(own.max(), table.accuracy.max()) + 0.5)
+    figure.legend(*panels[0].get_legend_handles_labels(), frameon=False, fontsize=8,
+                  loc="outside right upper")
     figure.suptitle(f"{title} ({data})", x=0.01, ha="left")
     return figure
 
@@ -57,9 +62,6 @@ def _panel(panel, rows):
     panel.axvline(floor, color="#bbbbbb", linewidth=1, zorder=0)
     panel.annotate("floor", (floor, 0), (2, 4), xycoords=("data", "axes fraction"),
                    textcoords="offset points", color="#888888")
-    # What lies far below the levels' own accuracies is of no use to anybody.
-    low, high = singles.accuracy.min(), bound.accuracy.max()
-    panel.set_ylim(100 * low - 1, 100 * max(high, singles.accuracy.max()) + 0.5)
     panel.set_xlim(max(0, floor - 0.05), max(1.05, singles.energy_rel.max() * 1.05))
     panel.grid(color="#eeeeee")
     panel.set_axisbelow(True)
