@@ -23,6 +23,9 @@ class Batches:
         in at the edge is the image mirrored.
     flip : bool
         Mirror every second image, at random, left to right.
+    cutout : int
+        Side, in pixels, of a square that is blanked in each image at a place drawn
+        anew; at the edge it is cut off. It gets the image's mean colour.
 
     Raises
     ------
@@ -37,7 +40,8 @@ class Batches:
     [2, 2, 1]
     """
 
-    def __init__(self, images, labels, batch, *, normalise=None, crop=0, flip=False):
+    def __init__(self, images, labels, batch, *, normalise=None, crop=0, flip=False,
+                 cutout=0):
         if images.ndim != 4 or labels.shape != images.shape[:1]:
             raise ValueError(
                 "images (N, C, H, W) and labels (N,) are needed, got "
@@ -51,6 +55,7 @@ class Batches:
                              f"{images.shape[2]}x{images.shape[3]}; lower it")
         self.images, self.labels, self.batch = images, labels, batch
         self.normalise, self.crop, self.flip = normalise, crop, flip
+        self.cutout = cutout
 
     def __len__(self):
         return -(-len(self.images) // self.batch)
@@ -63,6 +68,8 @@ class Batches:
                 images = random_crop(images, self.crop)
             if self.flip:
                 images = random_flip(images)
+            if self.cutout:
+                images = random_cutout(images, self.cutout)
             if self.normalise:
                 images = self.normalise(images)
             yield images, self.labels[chosen]
@@ -87,3 +94,16 @@ def random_flip(images):
     """Every second image, at random, mirrored left to right."""
     flipped = (torch.rand(len(images), 1, 1, 1) < 0.5).to(images.device)
     return torch.where(flipped, images.flip(3), images)
+
+
+def random_cutout(images, side):
+    """Each image with a square of its mean colour around any of its pixels."""
+    N, _, H, W = images.shape
+    inside = []
+    for extent in (H, W):
+        first = torch.randint(extent, (N, 1)) - side // 2
+        place = torch.arange(extent)
+        inside.append(((place >= first) & (place < first + side)).to(images.device))
+    square = inside[0][:, None, :, None] & inside[1][:, None, None, :]
+    colour = images.float().mean((2, 3), keepdim=True).to(images.dtype)
+    return torch.where(square, colour, images)

@@ -31,8 +31,12 @@ def add_train(commands):
                      help="keep a moving average of the weights")
     cmd.add_argument("--crop", type=int, metavar="PIXELS",
                      help="how far a crop moves an image at most")
+    cmd.add_argument("--cutout", type=int, metavar="PIXELS",
+                     help="side of the square that is blanked in each image")
+    cmd.add_argument("--clip", type=float, metavar="X",
+                     help="greatest norm of a step's gradient")
     cmd.add_argument("--no-augment", dest="augment", action="store_const", const=False,
-                     help="neither flip nor crop")
+                     help="neither flip, crop nor cutout")
     cmd.add_argument("--precision", choices=PRECISIONS,
                      help="float32 for CPUs that have no bfloat16 instructions")
     cmd.add_argument("--no-test", action="store_true",
@@ -148,10 +152,11 @@ def run_run(args):
     from eyeriss_sim.oracle import EnergyOracle
     from pruning.batches import Batches
     from pruning.checkpoint import load_model
-    from pruning.dense import RECIPES, RUNG_RATES, accuracy_on, fitting_batches
+    from pruning.dense import RUNG_RATES, accuracy_on, fitting_batches
     from pruning.ladder import climb
     from pruning.loaders import Loaders
     from pruning.models import MODELS, make_model
+    from pruning.recipe import Recipe
     args.network = args.network.lower()
     if args.network not in MODELS:
         make_model(args.network)        # says which there are
@@ -164,7 +169,7 @@ def run_run(args):
                          "dense network first, or --dense names one") from None
     choose_machine(args)
     splits = load_data(args)
-    dense = replace(RECIPES[args.network], **trained["recipe"])
+    dense = Recipe(**trained["recipe"])
     recipe = replace(dense, epochs=args.epochs,
                      lr=RUNG_RATES[args.network] if args.lr is None else args.lr,
                      distil=args.distil, seed=args.seed)

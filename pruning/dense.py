@@ -19,7 +19,7 @@ from pruning.training import evaluate, fit
 RECIPES = {
     "resnet20": Recipe(epochs=30),
     "resnet18": Recipe(epochs=20, lr=0.1, crop=4, label_smoothing=0.1),
-    "vgg16": Recipe(epochs=20, lr=0.05, crop=4, label_smoothing=0.1),
+    "vgg16": Recipe(epochs=30, lr=0.1, crop=4, cutout=8, label_smoothing=0.1),
 }
 
 # At the top of a rung's own cycle. ResNet-20 without a teacher forgets at 0.05 what it
@@ -42,8 +42,9 @@ def fitting_batches(splits, recipe, device="cpu"):
     """The 45,000 fitting images in batches, as a recipe has them."""
     return Batches(
         splits.fit.images.to(device), splits.fit.labels.to(device), recipe.batch,
-        normalise=splits.normalise, crop=recipe.crop if recipe.augment else 0,
-        flip=recipe.augment)
+        normalise=splits.normalise, flip=recipe.augment,
+        crop=recipe.crop if recipe.augment else 0,
+        cutout=recipe.cutout if recipe.augment else 0)
 
 
 def accuracy_on(splits, split, model, recipe):

@@ -29,9 +29,14 @@ class Recipe:
         Share of the loss that asks for what a teacher says of all classes (Hinton,
         Vinyals, Dean 2015); the rest asks for the labels. 0: no teacher.
     augment : bool
-        Flip and crop the images.
+        Flip, crop and cut out.
     crop : int
         Pixels by which a crop moves an image at most.
+    cutout : int
+        Side of the square that augmenting blanks in each image, in pixels (DeVries and
+        Taylor 2017). 0: none.
+    clip : float
+        Greatest norm of a step's gradient; a longer one is shortened to it. 0: none.
     ema : float
         Decay of the exponential moving average of the weights, a step; it is the
         average that is evaluated and kept. 0: none.
@@ -57,6 +62,8 @@ class Recipe:
     distil: float = 0.0
     augment: bool = True
     crop: int = 2
+    cutout: int = 0
+    clip: float = 0.0
     ema: float = 0.0
     warm_up: float = 0.2
     precision: str = "bfloat16"
@@ -67,7 +74,8 @@ class Recipe:
             if getattr(self, key) not in known:
                 raise ValueError(f"{key} is one of {', '.join(known)}; got "
                                  f"{getattr(self, key)!r}")
-        for key, least in (("epochs", 1), ("batch", 1), ("crop", 0), ("seed", 0)):
+        for key, least in (("epochs", 1), ("batch", 1), ("crop", 0),
+                           ("cutout", 0), ("seed", 0)):
             value = getattr(self, key)
             if not isinstance(value, int) or value < least:
                 raise ValueError(f"{key} must be a whole number of at least {least}, "
@@ -75,6 +83,8 @@ class Recipe:
         if not (0 < self.lr < math.inf and 0 <= self.weight_decay < math.inf):
             raise ValueError("lr must be above 0 and weight_decay at least 0, both "
                              f"finite, got {self.lr} and {self.weight_decay}")
+        if not 0 <= self.clip < math.inf:
+            raise ValueError(f"clip must be at least 0 and finite, got {self.clip}")
         for key in ("momentum", "label_smoothing", "distil", "ema", "warm_up"):
             if not 0 <= getattr(self, key) < 1:
                 raise ValueError(f"{key} must be in 0 <= {key} < 1, got "
@@ -83,10 +93,11 @@ class Recipe:
     def as_dict(self):
         """Names and numbers, as JSON takes them.
 
-        Without a teacher nothing of one: trainings of before know no such number.
+        What came later, and is not used, is left out: trainings of before know no
+        such number.
         """
         return {key: value for key, value in asdict(self).items()
-                if key != "distil" or value}
+                if key not in ("distil", "cutout", "clip") or value}
 
     def learning_rate(self, done):
         """Learning rate when a share ``done`` (0..1) of all steps has been made.

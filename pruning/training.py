@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import torch
 from torch.nn import functional
+from torch.nn.utils import clip_grad_norm_
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from pruning.progress import training_progress
@@ -63,7 +64,8 @@ def fit(model, batches, recipe, *, evaluate=None, folder=None, after_step=(),
         DataLoader. What it draws must come from torch's global generator (a DataLoader
         does so by itself), if a resumed training is to equal an undisturbed one.
     recipe : Recipe
-        Its ``batch``, ``augment`` and ``crop`` are for whoever makes ``batches``.
+        Its ``batch``, ``augment``, ``crop`` and ``cutout`` are for whoever makes
+        ``batches``.
     evaluate : callable, optional
         Given the model (in evaluation mode) after each epoch; returns an accuracy.
     folder : str or Path, optional
@@ -184,6 +186,8 @@ def train_epoch(model, batches, recipe, optimizer, average, after_step, moments,
                         + recipe.distil * distance(logits, wanted))
         optimizer.zero_grad()
         loss.backward()
+        if recipe.clip:
+            clip_grad_norm_(model.parameters(), recipe.clip)
         optimizer.step()
         for hook in after_step:
             hook(model, optimizer)

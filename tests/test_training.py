@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from pruning.batches import Batches, mirrored, random_crop, random_flip
+from pruning.batches import (
+    Batches, mirrored, random_crop, random_cutout, random_flip)
 from pruning.recipe import Recipe
 from pruning.training import TrainingDiverged, evaluate, fit
 from pruning.training_state import STATE_FILE
@@ -237,6 +238,26 @@ def test_sgd_steps_are_nesterovs_momentum_with_decay_on_weights_only():
     torch.testing.assert_close(model[1].bias, bias)
 
 
+def test_a_gradient_longer_than_the_clip_is_shortened_and_a_shorter_one_left():
+    loader = Batches(torch.randn(8, 3, 2, 2), torch.arange(8) % 3, 8)
+
+    def step(clip):
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Flatten(), nn.Linear(12, 3))
+        before = weights(model)
+        setting = recipe(epochs=1, precision="float32", weight_decay=0.0, momentum=0.0,
+                         warm_up=0.0, lr=0.1, clip=clip)
+        fit(model, loader, setting, progress=False)
+        rate = setting.learning_rate(0.5)
+        return torch.cat([((before[name] - tensor) / rate).flatten()
+                          for name, tensor in weights(model).items()])
+
+    gradient = step(0.0)
+    norm = gradient.norm().item()
+    torch.testing.assert_close(step(2 * norm), gradient)
+    torch.testing.assert_close(step(norm / 2), gradient / 2, rtol=1e-3, atol=1e-5)
+
+
 def test_a_teacher_is_followed_as_far_as_the_recipe_says_and_left_alone():
     model = nn.Sequential(nn.Flatten(), nn.Linear(12, 3))
     teacher = nn.Sequential(nn.Flatten(), nn.Dropout(0.5), nn.Linear(12, 3)).train()
@@ -262,10 +283,11 @@ def test_a_teacher_is_followed_as_far_as_the_recipe_says_and_left_alone():
         fit(model, loader, setting, progress=False)
 
 
-def test_a_recipe_without_a_teacher_reads_as_it_did_before_there_were_any():
-    assert "distil" not in recipe().as_dict()
-    assert recipe(distil=0.5).as_dict()["distil"] == 0.5
-    assert Recipe(**recipe(distil=0.5).as_dict()) == recipe(distil=0.5)
+@pytest.mark.parametrize("key, value", [("distil", 0.5), ("cutout", 8), ("clip", 1.0)])
+def test_a_recipe_without_what_came_later_reads_as_it_did_before(key, value):
+    assert key not in recipe().as_dict()
+    assert recipe(**{key: value}).as_dict()[key] == value
+    assert Recipe(**recipe(**{key: value}).as_dict()) == recipe(**{key: value})
 
 
 def test_averaged_weights_are_the_ones_evaluated_and_kept():
@@ -368,6 +390,36 @@ def test_flips_mirror_about_half_of_the_images_left_to_right():
     assert 70 < flipped < 130
 
 
+def test_cutouts_blank_one_square_of_the_mean_colour_at_any_place():
+    images = torch.randn(300, 3, 6, 5, generator=torch.Generator().manual_seed(0))
+    torch.manual_seed(0)
+    cut = random_cutout(images, 3)
+    places = set()
+    for before, after in zip(images, cut, strict=True):
+        gone = (after != before).all(0)
+        assert torch.equal((after != before).any(0), gone)
+        mean = before.mean((1, 2))
+        torch.testing.assert_close(after[:, gone], mean[:, None].expand(3, gone.sum()))
+        rows, columns = (gone.any(axis).nonzero().flatten() for axis in (1, 0))
+        for line, extent in ((rows, 6), (columns, 5)):
+            first, last = line.min().item(), line.max().item()
+            assert len(line) == last - first + 1
+            assert len(line) == 3 or (len(line) == 2 and (first == 0
+                                                          or last == extent - 1))
+        assert torch.equal(gone, gone.any(1)[:, None] & gone.any(0))
+        places.add((rows.min().item(), len(rows), columns.min().item(), len(columns)))
+    assert len(places) == 30        # around each pixel
+
+
+def test_pixels_are_cut_out_as_pixels_and_only_where_asked():
+    images = torch.full((4, 3, 8, 8), 200, dtype=torch.uint8)
+    images[:, :, 0] = 0
+    (cut, _), = Batches(images, torch.zeros(4, dtype=torch.int64), 4, cutout=4)
+    assert cut.dtype == torch.uint8 and set(cut.unique().tolist()) == {0, 175, 200}
+    (whole, _), = Batches(images, torch.zeros(4, dtype=torch.int64), 4)
+    assert torch.equal(whole, images)
+
+
 def test_an_epoch_shows_each_image_once_in_a_new_order():
     loader = Batches(torch.zeros(10, 3, 8, 8), torch.arange(10), 4)
     torch.manual_seed(0)
@@ -381,7 +433,8 @@ def test_an_epoch_shows_each_image_once_in_a_new_order():
     ({"lr": 0.0}, "lr must be above 0"), ({"lr": float("nan")}, "lr must be"),
     ({"optimizer": "adam"}, "one of sgd, adamw"), ({"ema": 1.0}, "0 <= ema < 1"),
     ({"precision": "float16"}, "bfloat16, float32"), ({"batch": 0}, "batch must be"),
-    ({"weight_decay": -1.0}, "weight_decay at least 0"), ({"crop": -1}, "crop must")])
+    ({"weight_decay": -1.0}, "weight_decay at least 0"), ({"crop": -1}, "crop must"),
+    ({"cutout": -1}, "cutout must"), ({"clip": -1.0}, "clip must be at least 0")])
 def test_recipe_refuses_numbers_out_of_range(changes, told):
     with pytest.raises(ValueError, match=told):
         recipe(**changes)
