@@ -105,8 +105,8 @@ def run(args):
                         for part in ("choosing", "test")]
                 judged = verdicts(entrants)
                 judged["shipped"] = judged.loss.map(
-                    lambda loss: shipped_router(entrants[0].candidates,
-                                                entrants[0].study, loss))
+                    {loss: shipped_router(entrants, loss)
+                     for loss in judged.loss.unique()})
                 print_verdicts(judged)
                 all_verdicts.append(judged)
             one = pd.concat(own, ignore_index=True)

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from cascade.levels import dense_level, ladder_levels
+from cascade.levels import check_same_dense, dense_level, ladder_levels
 from cascade.study import Study
 
 PARTS = ("selector", "choosing", "test")     # beside those that fitted
@@ -37,14 +37,17 @@ def cifar10_study(network, dense, ladder, splits, hardware="eap_tool", batch=1, 
     Raises
     ------
     ValueError
-        A folder of another network; a fitting image among the others.
+        A folder of another network, or rungs of another training of it; a fitting
+        image among the others.
     """
     level, found = dense_level(dense)
     if found != network:
         raise ValueError(f"{dense} holds {found}, not {network}")
     images = {name: (splits.normalise(getattr(splits, name).images),
                      getattr(splits, name).labels) for name in ("fit", *parts)}
-    study = Study([level, *ladder_levels(ladder, level.network)], images, hardware,
-                  batch, cache=cache or Path(ladder) / "cascade", progress=progress)
+    rungs = ladder_levels(ladder, level.network)
+    check_same_dense(level, rungs)
+    study = Study([level, *rungs], images, hardware, batch,
+                  cache=cache or Path(ladder) / "cascade", progress=progress)
     study.costs     # what takes long is done while somebody is told
     return study

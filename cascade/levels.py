@@ -8,6 +8,7 @@ import torch
 
 from eyeriss_sim.codes import significance_map_ratio
 from pruning.checkpoint import load_model
+from pruning.dense import difference
 from pruning.masks import Masks
 from pruning.models import make_model
 from pruning.prunable import prunable
@@ -87,6 +88,29 @@ def ladder_levels(folder, network):
     return [level for *_, level in sorted(found, key=lambda one: one[:2])]
 
 
+def check_same_dense(dense, rungs):
+    """Refuse rungs that were not pruned from this training of the dense network.
+
+    Parameters
+    ----------
+    dense : Level
+    rungs : sequence of Level
+
+    Raises
+    ------
+    ValueError
+        The first number of the two recipes that differs.
+    """
+    own = read_json(dense.folder / "config.json")
+    own = own.get("dense") or own.get("recipe")
+    for rung in rungs:
+        theirs = read_json(rung.folder / "config.json").get("dense")
+        if theirs != own:
+            raise ValueError(f"{rung.folder} was pruned from another training than "
+                             f"{dense.folder}; {difference(theirs, own)}; name the "
+                             "dense network that it comes from")
+
+
 def pairs(levels):
     """Every (mild, aggressive) pair of levels, mildest first.
 
@@ -101,13 +125,14 @@ def pairs(levels):
 def check_pair(mild, aggressive, image_shape):
     """Refuse two networks that are no two levels of one.
 
-    Masks need not be nested: a method may bring weights back on the way.
+    Masks need not be nested, nor need the mild network keep more weights: a method
+    may bring weights back on the way, and dear ones weigh more than many cheap ones.
 
     Raises
     ------
     ValueError
-        Other classes; other weights, unless channels went; an aggressive network that
-        keeps more than the mild one.
+        Other classes; other weights, unless channels went; a mild network that is a
+        part of the aggressive one.
     """
     with torch.no_grad():
         classes = [level.network(torch.zeros(1, *image_shape)).shape[-1]
@@ -129,7 +154,9 @@ def check_pair(mild, aggressive, image_shape):
                 f"{pair}: their masks disagree: {name} has shape {shapes[0]} in the "
                 f"mild network and {shapes[1]} in the aggressive one; swap them, or "
                 "take levels of one network")
-    if kept[1].kept > kept[0].kept:
+    if kept[1].kept > kept[0].kept and all(
+            kept[0][name].shape == kept[1][name].shape for name in kept[0]
+    ) and kept[0].nested_in(kept[1]):
         raise ValueError(f"{pair}: the aggressive network keeps {kept[1].kept} "
                          f"weights, the mild one {kept[0].kept}; swap them")
 

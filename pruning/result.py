@@ -99,7 +99,10 @@ def load_result(folder, dense):
         Files that are missing, cut short or of another network.
     """
     folder = Path(folder)
-    shape = read_json(folder / "config.json")["image_shape"]
+    shape = read_json(folder / "config.json").get("image_shape")
+    if shape is None:
+        raise ValueError(f"{folder}/config.json: no image_shape; is it the folder of a "
+                         "pruned network?")
     network, shrinks = dense, []
     for place in range(1, 1 + len(list(folder.glob("channels*.safetensors")))):
         shrinks.append(Masks.load(folder / f"channels{place}.safetensors"))

@@ -1,5 +1,6 @@
 """A ladder becomes pairs, a study, a choice, a folder, and runs as it was counted."""
 
+import copy
 import json
 import math
 from pathlib import Path
@@ -16,7 +17,8 @@ from cascade.cli import main as command
 from cascade.costs import Strata, floor_of, network_costs
 from cascade.curve import sweep
 from cascade.folder import load_cascade, route_costs, save_cascade
-from cascade.levels import Level, check_pair, dense_level, ladder_levels, pairs, storage
+from cascade.levels import (
+    Level, check_pair, check_same_dense, dense_level, ladder_levels, pairs, storage)
 from cascade.outputs import check_disjoint, outputs_of
 from cascade.study import Choice, Study
 from pruning.ladder import Rung, climb
@@ -110,7 +112,28 @@ def test_pairs_of_other_networks_are_refused(ladder, study):
         check_pair(Level("m", net), Level("a", other.eval()), SHAPE)
     with pytest.raises(ValueError, match="swap them"):
         check_pair(study.levels[2], study.levels[1], SHAPE)
+    dear, cheap = copy.deepcopy(net), copy.deepcopy(net)
+    with torch.no_grad():       # fewer weights, but others
+        next(dear.parameters()).zero_()
+        cheap.fc.weight[0, 0] = 0
+    check_pair(Level("m", dear), Level("a", cheap), SHAPE)
     assert len(pairs(study.levels)) == 3
+
+
+def test_rungs_of_another_training_are_refused(ladder, tmp_path):
+    net, _ = ladder
+
+    def level(name, config):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.json").write_text(json.dumps(config))
+        return Level(name, net, tmp_path / name)
+
+    rung = level("rung", {"dense": {"lr": 0.1, "seed": 1}})
+    check_same_dense(level("dense", {"recipe": {"lr": 0.1, "seed": 1}}), [rung])
+    check_same_dense(level("longer", {"recipe": {"lr": 0.02, "seed": 0},
+                                      "dense": {"lr": 0.1, "seed": 1}}), [rung])
+    with pytest.raises(ValueError, match="another training than .*; seed 1, not 0"):
+        check_same_dense(level("other", {"recipe": {"lr": 0.1, "seed": 0}}), [rung])
 
 
 def test_two_networks_share_a_store_only_where_values_are_equal(ladder):
@@ -376,7 +399,25 @@ def test_the_bench_has_every_rival_at_every_size(study, table):
     assert set(judged.loss) == {0, 0.5, 1, 2, 3} and (judged.seeds == 2).all()
     assert (judged.low <= judged.below_hull).all()
     assert (judged.below_hull <= judged.high).all()
-    assert shipped_router(table, study, 1.0) in set(table.system)
+
+
+def test_the_shipped_router_needs_the_least_energy_over_all_seeds():
+    class Seed:
+        def __init__(self, **energies):
+            self.energies, self.study = energies, self
+
+        def chosen(self, system, loss):
+            return system if system in self.energies and loss else None
+
+        def system(self, choice, part):
+            assert part == "choosing"
+            return None, np.array([self.energies[choice]] * 2), None
+
+    one, two = Seed(margin=0.5, max_softmax=0.6, cascade=0.1), Seed(
+        margin=0.5, max_softmax=0.3)
+    assert shipped_router([one], 1.0) == "cascade"
+    assert shipped_router([one, two], 1.0) == "max_softmax"
+    assert shipped_router([one, two], 0.0) is None
 
 
 def test_a_batch_of_sixteen_costs_less_an_image(study):
