@@ -89,7 +89,7 @@ def run_train(args):
 def add_run(commands):
     """``run``: prune a trained network, rung by rung, into result folders."""
     from pruning.controls import CONTROLS
-    from pruning.dense import RUNG_DISTIL
+    from pruning.dense import RUNG_CLIP, RUNG_DISTIL, RUNG_RATE
     from pruning.methods import METHODS
     from pruning.models import MODELS
     from pruning.schedules import SCHEDULES
@@ -121,8 +121,11 @@ def add_run(commands):
     cmd.add_argument("--fresh-epochs", type=whole_number, metavar="N",
                      help="of methods that start from fresh weights (default: the "
                           "dense network's and those of the steps)")
-    cmd.add_argument("--lr", type=float, metavar="X",
-                     help="at its top (default: the network's own)")
+    cmd.add_argument("--lr", type=float, default=RUNG_RATE, metavar="X",
+                     help=f"at its top (default: {RUNG_RATE:g})")
+    cmd.add_argument("--clip", type=float, default=RUNG_CLIP, metavar="X",
+                     help="greatest norm of a step's gradient, 0 for none "
+                          f"(default: {RUNG_CLIP:g})")
     cmd.add_argument("--distil", type=float, default=RUNG_DISTIL, metavar="SHARE",
                      help="of the loss, that asks for what the dense network says "
                           f"(default: {RUNG_DISTIL:g})")
@@ -152,7 +155,7 @@ def run_run(args):
     from eyeriss_sim.oracle import EnergyOracle
     from pruning.batches import Batches
     from pruning.checkpoint import load_model
-    from pruning.dense import RUNG_RATES, accuracy_on, fitting_batches
+    from pruning.dense import accuracy_on, fitting_batches
     from pruning.ladder import climb
     from pruning.loaders import Loaders
     from pruning.models import MODELS, make_model
@@ -171,8 +174,7 @@ def run_run(args):
     splits = load_data(args)
     dense = Recipe(**trained["recipe"])
     recipe = replace(dense, epochs=args.epochs,
-                     lr=RUNG_RATES[args.network] if args.lr is None else args.lr,
-                     distil=args.distil, seed=args.seed)
+                     lr=args.lr, clip=args.clip, distil=args.distil, seed=args.seed)
     # As many epochs in all as a network that was trained dense and then pruned.
     fresh = replace(recipe, lr=dense.lr, epochs=args.fresh_epochs or (
         dense.epochs + args.epochs * args.steps))
