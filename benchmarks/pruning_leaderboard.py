@@ -21,6 +21,7 @@ from pathlib import Path
 import pandas as pd
 import torch
 
+from benchmarks.energy_at_loss import print_verdicts, verdicts
 from eyeriss_sim.atomic import replacing
 from eyeriss_sim.cli import OneLineParser, run_command, whole_number
 from eyeriss_sim.oracle import EnergyOracle
@@ -203,6 +204,9 @@ def run(args):
                     raise
                 refused.append(f"{network} {method} seed {seed}")
             write(args.out, results(args.out, args.dense), floor)
+    table = leaderboard(results(args.out, args.dense), floor)
+    if table.target.str.contains("energy=").any():
+        print_verdicts(verdicts(table), 1)
     print(f"written: {args.out}/pruning_leaderboard.csv and figures"
           + (f"; stopped short: {', '.join(refused)}" if refused else ""))
 

@@ -1,0 +1,78 @@
+"""Energies at a loss are read off ladders as one would with a ruler."""
+
+import pandas as pd
+import pytest
+
+from benchmarks.energy_at_loss import energy_at, main, verdicts
+
+
+def rows(method, rungs, seed=0, network="resnet20", floor=0.3):
+    return pd.DataFrame([{
+        "network": network, "method": method, "target": target, "seed": seed,
+        "accuracy": accuracy, "batch": batch, "energy_rel_eap_tool": energy + 0.1 * (
+            batch == 16), "floor_rel": floor}
+        for target, accuracy, energy in rungs for batch in (1, 16)])
+
+
+def board():
+    return pd.concat([
+        rows("dense", [("dense", 0.90, 1.0), ("density=1", 0.88, 1.0)]),
+        rows("magnitude_global",
+             [("energy=0.7", 0.895, 0.7), ("energy=0.5", 0.885, 0.5)]),
+        rows("magnitude_uniform",
+             [("energy=0.7", 0.88, 0.7), ("energy=0.5", 0.8, 0.5)]),
+        rows("energy_aware", [("energy=0.5", 0.90, 0.5), ("energy=0.4", 0.88, 0.4)]),
+        rows("energy_aware", [("energy=0.5", 0.89, 0.5), ("energy=0.4", 0.87, 0.4)], 1),
+        rows("channels", [("energy=0.25", 0.89, 0.25)]),
+        rows("psconv", [("support=2", 0.89, 0.6)])], ignore_index=True)
+
+
+def test_energy_lies_on_the_line_between_the_rungs_around_the_loss():
+    ladder = pd.DataFrame({"accuracy": [0.88, 0.90], "energy": [0.3, 0.5]})
+    assert energy_at(ladder, 0.9, 1) == (pytest.approx(0.4), False)
+    assert energy_at(ladder, 0.9, 3) == (pytest.approx(0.3), True)
+    # From the dense network at 1 where the first rung has lost more.
+    assert energy_at(ladder[:1], 0.9, 1) == (pytest.approx(0.65), False)
+
+
+def test_a_ladder_counts_up_to_the_first_rung_that_loses_more():
+    ladder = pd.DataFrame({"accuracy": [0.90, 0.80, 0.90], "energy": [0.7, 0.5, 0.3]})
+    energy, open_end = energy_at(ladder, 0.9, 1)
+    assert energy == pytest.approx(0.68) and not open_end
+
+
+def test_methods_are_held_against_the_better_magnitude_and_dense_network():
+    found = verdicts(board()).set_index("method")
+    assert "psconv" not in found.index and "dense" not in found.index
+    one = found.loc["energy_aware"]     # one point below 0.90, of the two dense rows
+    assert one.seeds == 2
+    assert (one.least, one.most) == (pytest.approx(0.45), pytest.approx(0.5))
+    rival = found.loc["magnitude_global"]
+    assert rival.energy == pytest.approx(0.6) and rival.ratio == 1
+    assert one.ratio == pytest.approx(0.6 / 0.475)
+    assert one.ratio_above_floor == pytest.approx(0.3 / 0.175)
+    assert pd.isna(found.loc["channels"].ratio_above_floor)
+    assert found.loc["channels"].open_ends == 1
+    sixteen = verdicts(board(), batch=16).set_index("method")
+    assert sixteen.loc["energy_aware"].energy == pytest.approx(0.575)
+
+
+def test_the_table_on_screen_fits_a_terminal(tmp_path, capsys):
+    board().to_csv(tmp_path / "board.csv", index=False)
+    main([str(tmp_path / "board.csv")])
+    lines = capsys.readouterr().out.splitlines()
+    assert any("energy_aware" in line and "1.71x*" in line for line in lines)
+    assert max(map(len, lines)) <= 100
+
+
+@pytest.mark.parametrize("content, told", [
+    ("a,b\n1,2\n", "no column accuracy"), (None, "no such table")])
+def test_what_is_no_leaderboard_is_refused_in_one_line(tmp_path, capsys, content, told):
+    path = tmp_path / "board.csv"
+    if content:
+        path.write_text(content)
+    with pytest.raises(SystemExit) as stopped:
+        main([str(path)])
+    assert stopped.value.code == 2
+    error = capsys.readouterr().err
+    assert told in error and len(error.splitlines()) == 1
