@@ -138,9 +138,8 @@ def print_verdicts(found, points):
             f"{WANTED:g}x" if wanted and row["method"] in (
                 "energy_aware", "energy_budget") else "")
     console.print(shown)
-    console.print("ratio: to the better of uniform and global magnitude; * the one that "
-                  "is held to what is wanted;"
-                  "\n<: a last rung has not lost as much")
+    console.print("ratio: to the better of uniform and global magnitude; *: the wanted "
+                  "one\n<: a last rung has not lost as much")
 
 
 def run(args):
