@@ -173,6 +173,20 @@ def test_a_target_below_what_the_activations_cost_is_refused():
     assert midway.masks is masks
 
 
+def test_a_network_that_trains_on_is_measured_with_normalisations_that_fit():
+    problem, network, masks, before = step(0.65)
+    old = dict(before.named_parameters())
+    was = {key: value for key, value in network.state_dict().items()
+           if "running" in key}
+    settled, met = settle(problem, network, masks, old, goes_on=True)
+    assert met == problem.cost(recalibrated(network, problem.images)) <= 0.65 < (
+        met + 1e-3)
+    assert met != problem.cost(network)
+    # They fit for a measurement: training has its own.
+    assert all(torch.equal(network.state_dict()[key], value)
+               for key, value in was.items())
+
+
 def test_masks_on_the_way_give_back_weights_that_change_no_output_yet(tmp_path):
     problem, network, masks, before = step(0.95)
     torch.manual_seed(0)
