@@ -189,8 +189,7 @@ def recalibrated(model, images):
         In evaluation mode.
     """
     twin = copy.deepcopy(model)
-    norms = [one for one in twin.modules() if isinstance(one, _BatchNorm)
-             and one.track_running_stats]
+    norms = _norms(twin)
     momenta = [norm.momentum for norm in norms]
     for norm in norms:
         norm.reset_running_stats()
@@ -204,6 +203,36 @@ def recalibrated(model, images):
     for norm, momentum in zip(norms, momenta):
         norm.momentum = momentum
     return twin.eval()
+
+
+@torch.no_grad()
+def follow(model, was, images):
+    """Let batch norms follow what has happened to the weights before them.
+
+    A few images are too rough a measure to replace the statistics of a training. So
+    their change alone is taken: means move as far, variances by the same factor.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        Changed in place.
+    was : torch.nn.Module
+        What :func:`recalibrated` made of it and these images before.
+    images : Tensor, shape (images, ...)
+    """
+    now = recalibrated(model, images)
+    for norm, before, after in zip(*map(_norms, (model, was, now)), strict=True):
+        norm.running_mean += after.running_mean - before.running_mean
+        norm.running_var.copy_(torch.where(
+            before.running_var > 0,
+            norm.running_var * (after.running_var / before.running_var),
+            after.running_var))
+
+
+def _norms(model):
+    """Batch norms with statistics of their own."""
+    return [one for one in model.modules() if isinstance(one, _BatchNorm)
+            and one.track_running_stats]
 
 
 @contextmanager

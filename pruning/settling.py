@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 
 from pruning import scores
-from pruning.calibration import recalibrated
+from pruning.calibration import follow, recalibrated
 from pruning.masks import Masks
 from pruning.meters import meter_of
 from pruning.selection import (
@@ -64,8 +64,7 @@ class SettlingMasks:
         try:
             self.masks, _ = settle(
                 self.problem, network, self.masks,
-                {name: torch.tensor(NOT_YET_LEARNT) for name in self.masks},
-                goes_on=True)
+                {name: torch.tensor(NOT_YET_LEARNT) for name in self.masks})
         except OutOfReach:      # perhaps for now only: what counts is the end
             return
         if self.folder:
@@ -73,8 +72,12 @@ class SettlingMasks:
             self.masks.save(self.folder / f"masks{done}.safetensors")
 
 
-def settle(problem, network, masks, returned=None, goes_on=False):
+def settle(problem, network, masks, returned=None):
     """Trim a network, or give weights back, until its measured energy meets the target.
+
+    Where the network is one that is trained, its normalisations follow. With the
+    statistics of before, each weight that goes makes activations denser: near the
+    floor, half of the network would have to go for a ten-thousandth of the energy.
 
     Parameters
     ----------
@@ -87,10 +90,6 @@ def settle(problem, network, masks, returned=None, goes_on=False):
     returned : mapping of str to Tensor, optional
         Values of the weights that come back, by parameter name. Without them none
         comes back, and the energy may stay below the target.
-    goes_on : bool
-        The network is trained on, so that its normalisations will fit its weights
-        again. They are made to before energies are measured: each weight that goes
-        would else seem to make zeros rarer, and half of the network go for nothing.
 
     Returns
     -------
@@ -108,12 +107,14 @@ def settle(problem, network, masks, returned=None, goes_on=False):
         return masks, problem.meter.share(masks)
     share, trial = problem.target.share, copy.deepcopy(network)
     order, now = _order(problem, network, masks)
+    was = recalibrated(network, problem.few_images) if problem.trains else None
 
     def tried(removed):
         chosen = masks if removed == now else order.masks(removed)
         _put(trial, network, chosen, masks, returned)
-        return chosen, problem.cost(
-            recalibrated(trial, problem.images) if goes_on else trial)
+        if was is not None:
+            follow(trial, was, problem.few_images)
+        return chosen, problem.cost(trial)
 
     low = now if returned is None else 0
     guess = _guess(problem, order, network, now)
@@ -161,6 +162,8 @@ def _meter(problem, network):
 @torch.no_grad()
 def _put(trial, network, chosen, masks, returned):
     """Make ``trial`` the network under other masks."""
+    for name, value in network.named_buffers():
+        trial.get_buffer(name).copy_(value)
     for name, mask in chosen.items():
         value = network.get_parameter(name)
         if returned is not None:

@@ -7,10 +7,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from pruning_nets import batches, make
+from torch import nn
 
 from eyeriss_sim.oracle import EnergyOracle
 from pruning import Density, Energy, Loaders, Macs, Masks, Recipe, prune
-from pruning.calibration import recalibrated
+from pruning.calibration import follow, recalibrated
 from pruning.meters import Reference
 from pruning.prunable import prunable
 from pruning.problem import Problem
@@ -173,18 +174,45 @@ def test_a_target_below_what_the_activations_cost_is_refused():
     assert midway.masks is masks
 
 
-def test_a_network_that_trains_on_is_measured_with_normalisations_that_fit():
-    problem, network, masks, before = step(0.65)
-    old = dict(before.named_parameters())
-    was = {key: value for key, value in network.state_dict().items()
-           if "running" in key}
-    settled, met = settle(problem, network, masks, old, goes_on=True)
-    assert met == problem.cost(recalibrated(network, problem.images)) <= 0.65 < (
-        met + 1e-3)
-    assert met != problem.cost(network)
-    # They fit for a measurement: training has its own.
-    assert all(torch.equal(network.state_dict()[key], value)
-               for key, value in was.items())
+def test_a_trained_network_has_normalisations_that_follow_what_goes():
+    for trains in (False, True):
+        problem, network, masks, _ = step(0.65)
+        problem.trains = trains
+        was = copy.deepcopy(network)
+        settled, met = settle(problem, network, masks)
+        assert settled.nested_in(masks) and settled != masks
+        assert met == problem.cost(network) <= 0.65 < met + LAST_STEPS
+        same = [torch.equal(one, was.get_buffer(name))
+                for name, one in network.named_buffers() if name.endswith("_var")]
+        assert not any(same[1:]) if trains else all(same)
+
+
+def test_normalisations_move_as_their_statistics_do_and_keep_what_they_had():
+    torch.manual_seed(0)
+    images = torch.randn(20, 3, 6, 6)
+    model = nn.Sequential(nn.Conv2d(3, 4, 3, bias=False), nn.BatchNorm2d(4)).eval()
+    model[1].running_mean.uniform_(-1, 1)
+    model[1].running_var.uniform_(1, 2)
+    mean, var = (one.clone() for one in (model[1].running_mean, model[1].running_var))
+    was = recalibrated(model, images)
+    follow(model, was, images)
+    assert torch.equal(model[1].running_mean, mean)     # nothing has happened
+    assert torch.equal(model[1].running_var, var)
+    with torch.no_grad():
+        model[0].weight[:3] *= 3
+        model[0].weight[3] = 0
+    follow(model, was, images)
+    sample = was[1].running_mean
+    expected = mean + torch.where(torch.arange(4) < 3, 2 * sample, -sample)
+    torch.testing.assert_close(model[1].running_mean, expected)
+    torch.testing.assert_close(
+        model[1].running_var, var * torch.tensor([9.0, 9, 9, 0]), rtol=1e-4, atol=1e-6)
+    with torch.no_grad():       # a filter that was nothing, and comes back
+        dead = recalibrated(model, images)
+        model[0].weight[3] = 1
+    follow(model, dead, images)
+    torch.testing.assert_close(
+        model[1].running_var[3], recalibrated(model, images)[1].running_var[3])
 
 
 def test_masks_on_the_way_give_back_weights_that_change_no_output_yet(tmp_path):
