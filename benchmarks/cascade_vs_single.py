@@ -28,8 +28,10 @@ from pruning.cifar10 import load_cifar10
 
 METHODS = ("magnitude_global", "energy_aware", "energy_budget", "channels+energy_aware")
 SETTINGS = (("eap_tool", 1), ("eap_tool", 16), ("eyeriss_chip", 1))
-# Points lost and least share of energy saved that the project set itself.
-WANTED = {"vgg16": {1: 0.80, 3: 0.85}, "resnet20": {1: 0.50, 3: 0.55}}
+# Points lost and least share of energy saved that the project set itself, by network
+# and by whether channels go first. Of ResNet-20's the last is an aim.
+WANTED = {("vgg16", False): {1: 0.80, 3: 0.85}, ("vgg16", True): {1: 0.80, 3: 0.85},
+          ("resnet20", False): {1: 0.50, 3: 0.55}, ("resnet20", True): {3: 0.70}}
 PAPER = {3: 0.70}           # Maleki et al. 2021, CIFAR-10, their own networks
 
 
@@ -69,7 +71,9 @@ def summary(table):
         means = saved.groupby(["network", "method", "hardware", "batch", "system"],
                               sort=False).saved.mean().reset_index()
         means["points"] = points
-        means["wanted"] = [WANTED.get(name, {}).get(points) for name in means.network]
+        means["wanted"] = [
+            WANTED.get((network, "channels" in method), {}).get(points)
+            for network, method in zip(means.network, means.method)]
         found.append(means)
     return pd.concat(found, ignore_index=True)
 

@@ -15,7 +15,7 @@ from cascade.study import FREE
 
 LOSSES = (0.0, 0.5, 1.0, 2.0, 3.0)      # points of accuracy below the dense network
 SYSTEMS = (SELECTORS, *FREE)
-CURVE = 40                              # points of a curve, at most
+CURVE = 20                              # points of a curve, at most
 COLUMNS = ("network", "method", "hardware", "batch", "seed", "split", "system", "level",
            "threshold", "accuracy", "energy_rel", "reference_uJ", "floor_rel",
            "share_mild", "ci_lo", "ci_hi")

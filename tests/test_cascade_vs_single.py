@@ -37,8 +37,11 @@ def test_a_summary_is_the_mean_of_seeds_beside_what_was_wanted():
     table = summary(pd.concat([curve(), curve(seed=1), curve("resnet20")]))
     row = table[(table.network == "vgg16") & (table.system == "margin")
                 & (table.points == 3)].iloc[0]
-    assert row.saved == pytest.approx(0.84) and row.wanted == WANTED["vgg16"][3]
+    assert row.saved == pytest.approx(0.84) and row.wanted == WANTED["vgg16", False][3]
     assert set(table.points) == {1, 3}
+    composite = summary(curve("resnet20").assign(method="channels+energy_aware"))
+    assert composite[composite.points == 3].wanted.eq(0.7).all()
+    assert composite[composite.points == 1].wanted.isna().all()
 
 
 def test_every_method_is_one_of_the_pruning_package():
