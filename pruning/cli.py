@@ -33,8 +33,6 @@ def add_train(commands):
                      help="how far a crop moves an image at most")
     cmd.add_argument("--cutout", type=int, metavar="PIXELS",
                      help="side of the square that is blanked in each image")
-    cmd.add_argument("--clip", type=float, metavar="X",
-                     help="greatest norm of a step's gradient")
     cmd.add_argument("--no-augment", dest="augment", action="store_const", const=False,
                      help="neither flip, crop nor cutout")
     cmd.add_argument("--precision", choices=PRECISIONS,
@@ -89,7 +87,7 @@ def run_train(args):
 def add_run(commands):
     """``run``: prune a trained network, rung by rung, into result folders."""
     from pruning.controls import CONTROLS
-    from pruning.dense import RUNG_CLIP, RUNG_DISTIL, RUNG_RATE
+    from pruning.dense import RUNG_DISTIL, RUNG_RATE
     from pruning.methods import METHODS
     from pruning.models import MODELS
     from pruning.schedules import SCHEDULES
@@ -123,9 +121,6 @@ def add_run(commands):
                           "dense network's and those of the steps)")
     cmd.add_argument("--lr", type=float, default=RUNG_RATE, metavar="X",
                      help=f"at its top (default: {RUNG_RATE:g})")
-    cmd.add_argument("--clip", type=float, default=RUNG_CLIP, metavar="X",
-                     help="greatest norm of a step's gradient, 0 for none "
-                          f"(default: {RUNG_CLIP:g})")
     cmd.add_argument("--distil", type=float, default=RUNG_DISTIL, metavar="SHARE",
                      help="of the loss, that asks for what the dense network says "
                           f"(default: {RUNG_DISTIL:g})")
@@ -174,7 +169,7 @@ def run_run(args):
     splits = load_data(args)
     dense = Recipe(**trained["recipe"])
     recipe = replace(dense, epochs=args.epochs,
-                     lr=args.lr, clip=args.clip, distil=args.distil, seed=args.seed)
+                     lr=args.lr, distil=args.distil, seed=args.seed)
     # As many epochs in all as a network that was trained dense and then pruned.
     fresh = replace(recipe, lr=dense.lr, epochs=args.fresh_epochs or (
         dense.epochs + args.epochs * args.steps))

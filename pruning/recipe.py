@@ -35,8 +35,6 @@ class Recipe:
     cutout : int
         Side of the square that augmenting blanks in each image, in pixels (DeVries and
         Taylor 2017). 0: none.
-    clip : float
-        Greatest norm of a step's gradient; a longer one is shortened to it. 0: none.
     ema : float
         Decay of the exponential moving average of the weights, a step; it is the
         average that is evaluated and kept. 0: none.
@@ -63,7 +61,6 @@ class Recipe:
     augment: bool = True
     crop: int = 2
     cutout: int = 0
-    clip: float = 0.0
     ema: float = 0.0
     warm_up: float = 0.2
     precision: str = "bfloat16"
@@ -83,8 +80,6 @@ class Recipe:
         if not (0 < self.lr < math.inf and 0 <= self.weight_decay < math.inf):
             raise ValueError("lr must be above 0 and weight_decay at least 0, both "
                              f"finite, got {self.lr} and {self.weight_decay}")
-        if not 0 <= self.clip < math.inf:
-            raise ValueError(f"clip must be at least 0 and finite, got {self.clip}")
         for key in ("momentum", "label_smoothing", "distil", "ema", "warm_up"):
             if not 0 <= getattr(self, key) < 1:
                 raise ValueError(f"{key} must be in 0 <= {key} < 1, got "
@@ -97,7 +92,7 @@ class Recipe:
         such number.
         """
         return {key: value for key, value in asdict(self).items()
-                if key not in ("distil", "cutout", "clip") or value}
+                if key not in ("distil", "cutout") or value}
 
     def learning_rate(self, done):
         """Learning rate when a share ``done`` (0..1) of all steps has been made.

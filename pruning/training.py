@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 
 import torch
 from torch.nn import functional
-from torch.nn.utils import clip_grad_norm_
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from pruning.progress import training_progress
@@ -186,8 +185,6 @@ def train_epoch(model, batches, recipe, optimizer, average, after_step, moments,
                         + recipe.distil * distance(logits, wanted))
         optimizer.zero_grad()
         loss.backward()
-        if recipe.clip:
-            clip_grad_norm_(model.parameters(), recipe.clip)
         optimizer.step()
         for hook in after_step:
             hook(model, optimizer)
