@@ -198,7 +198,9 @@ def recalibrated(model, images):
     twin.eval()
     for norm in norms:
         norm.train()
-    for some in images.split(STATISTICS_CHUNK) if norms else ():
+    # Of one size, since each counts the same; a single image may have no statistics.
+    chunks = images.tensor_split(-(-len(images) // STATISTICS_CHUNK))
+    for some in chunks if norms else ():
         twin(some.to(device))
     for norm, momentum in zip(norms, momenta):
         norm.momentum = momentum

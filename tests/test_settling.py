@@ -229,6 +229,15 @@ def test_a_channel_that_never_varied_keeps_its_statistics():
                for key, value in model.state_dict().items())
 
 
+def test_statistics_are_taken_of_any_number_of_images():
+    model = nn.Sequential(nn.Flatten(), nn.Linear(12, 4), nn.BatchNorm1d(4)).eval()
+    images = torch.randn(129, 3, 2, 2)          # one more than a chunk
+    twin = recalibrated(model, images)
+    with torch.no_grad():
+        torch.testing.assert_close(twin[2].running_mean, model[1](
+            images.flatten(1)).mean(0), atol=0.01, rtol=0)
+
+
 def test_masks_on_the_way_give_back_weights_that_change_no_output_yet(tmp_path):
     problem, network, masks, before = step(0.95)
     torch.manual_seed(0)
