@@ -124,6 +124,21 @@ def test_a_step_below_the_accuracy_floor_is_taken_back():
     assert found.report["met"] - found.report["floor"] < 1e-3
 
 
+@pytest.mark.parametrize("target", [Energy(0.8), Macs(0.7)])
+def test_energy_aware_pruning_leaves_a_layer_that_never_runs_alone(target):
+    class Aside(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.net, self.aside = make("chain"), nn.Conv2d(3, 4, 3)
+
+        def forward(self, images):
+            return self.net(images)
+
+    found = prune(Aside().eval(), "energy_aware", target, data=batches())
+    assert found.report["met"] <= target.share
+    assert found.masks["aside.weight"].all()
+
+
 @pytest.mark.parametrize("allocation", ["energy", "magnitude", "uniform"])
 @pytest.mark.parametrize("imitate", ["dense", "current"])
 def test_energy_aware_errors_are_below_those_of_removal_alone(allocation, imitate):

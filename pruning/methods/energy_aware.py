@@ -129,7 +129,8 @@ def _exactly(problem, masks, teacher):
     prices = problem.meter.prices
     kept = knapsack(scores.energy_of_weights(problem.model, masks), prices)
     lost = knapsack(scores.energy_of_weights(teacher, masks), prices)
-    top = max(float(one[one.isfinite()].max()) for one in lost.values())
+    # A layer that never runs costs nothing, and so has no finite worth.
+    top = max(float(one.masked_fill(one.isinf(), 0).max()) for one in lost.values())
     exact = problem.meet({name: torch.where(mask, kept[name] + top, lost[name])
                           for name, mask in masks.items()})
     with torch.no_grad():
