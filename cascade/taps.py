@@ -163,6 +163,11 @@ def tapped(model, places):
     return fx.GraphModule(graph, shown)
 
 
+def program(model):
+    """What a model's forward does with its modules, as text."""
+    return _traced(model).code
+
+
 def _traced(model):
     try:
         return trace(model)
