@@ -81,18 +81,29 @@ def verdicts(table, points=1.0, batch=1):
     Raises
     ------
     ValueError
-        A column is missing, or no row is left.
+        A column is missing, or no row is left; a network without its dense row; an
+        accuracy that is none; a gain instead of a loss.
     """
     missing = {"network", "method", "target", "seed", "accuracy", "batch", "floor_rel",
                ENERGY} - set(table)
     if missing:
         raise ValueError(f"the table has no column {sorted(missing)[0]}; is it a "
                          "pruning_leaderboard.csv?")
+    if not 0 <= points < 100:
+        raise ValueError(f"{points:g} points: a loss of 0 to less than 100 is needed")
     table = table[table.batch == batch]
+    unknown = table[table.accuracy.isna()]
+    if len(unknown):
+        row = unknown.iloc[0]
+        raise ValueError(f"{row.network} {row.method} {row.target} seed {row.seed} has "
+                         "no accuracy")
     found = []
     for network, rows in table.groupby("network", sort=False):
         dense = rows[rows.method == "dense"].accuracy.max()
         rungs = rows[rows.target.str.contains("energy=") & (rows.method != "dense")]
+        if len(rungs) and pd.isna(dense):
+            raise ValueError(f"the table has no row of {network}'s dense network, from "
+                             "which a loss is counted")
         for method, ladders in rungs.groupby("method", sort=False):
             ends = [energy_at(ladder.assign(energy=ladder[ENERGY]), dense, points)
                     for _, ladder in ladders.groupby("seed")]

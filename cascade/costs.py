@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from scipy.stats import binom
 
-from cascade.outputs import content_hash
+from cascade.outputs import run_hash
 from eyeriss_sim.atomic import replacing
 from eyeriss_sim.oracle import EnergyOracle
 from pruning.meters import Reference, meter_of
@@ -167,7 +167,7 @@ def network_costs(network, strata, hardware, batches=(1,), cache=None):
     """
     path = None
     if cache is not None:
-        key = content_hash([*network.state_dict().values(), strata.images])
+        key = run_hash(network, strata.images)
         # A file's name says nothing of its content.
         machine = hashlib.sha256(
             f"{version('eyeriss-sim')} {EnergyOracle(hardware).hardware}".encode())

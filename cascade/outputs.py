@@ -9,7 +9,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
 from cascade.routers import pooled
-from cascade.taps import tapped, taps
+from cascade.taps import program, tapped, taps
 from eyeriss_sim.atomic import replacing
 
 CHUNK = 250
@@ -54,7 +54,8 @@ def outputs_of(network, images, labels, cache=None, progress=None):
         As it takes them.
     labels : int64 tensor, shape (N,)
     cache : str or Path, optional
-        A folder. Files in it are named after the content of weights and images.
+        A folder. Files in it are named after what the network computes, its weights
+        and the images.
     progress : callable, optional
         Called with (images done, images in all).
 
@@ -65,7 +66,7 @@ def outputs_of(network, images, labels, cache=None, progress=None):
     places = taps(network, images.shape[1:])
     path = None
     if cache is not None:
-        key = content_hash([*network.state_dict().values(), images])
+        key = run_hash(network, images)
         path = Path(cache) / f"outputs_{key[:24]}.safetensors"
         found = _read(path, places, len(images))
         if found is not None:
@@ -99,6 +100,14 @@ def _read(path, places, count):
     except (SafetensorError, OSError, KeyError):
         return None
     return (logits, summaries) if len(logits) == count else None
+
+
+def run_hash(network, images):
+    """SHA-256 of all on which a network's results for images depend."""
+    # Weights alone do not tell a ReLU from a tanh, or a stride from another.
+    text = f"{network}\n{program(network)}"
+    return hashlib.sha256("\n".join((text, content_hash(
+        [*network.parameters(), *network.buffers(), images]))).encode()).hexdigest()
 
 
 def content_hash(tensors):

@@ -22,7 +22,8 @@ class Tap:
     shape : tuple of int
         (C, H, W) of the feature map.
     layers : tuple of str
-        CONV and FC layers before it.
+        CONV and FC layers before it, as the simulator names them: ``conv#2`` is the
+        second run of ``conv``.
     """
 
     name: str
@@ -63,7 +64,7 @@ def taps(model, image_shape):
     found, layers = {}, []
     for node, alone in _cuts(graph.graph):
         if _is_layer(graph, node):
-            layers.append(node.target)
+            layers.append(_named(node.target, layers))
         shape = shapes.get(node, ())
         if alone and layers and len(shape) == 4:
             found.pop(shape[2:], None)      # a size may come back: order is by the last
@@ -107,7 +108,11 @@ def cut(model, tap):
     nodes = list(graph.graph.nodes)
     place = next((node for node in nodes if node.name == tap.name), None)
     before = nodes[:nodes.index(place) + 1] if place else []
-    if tuple(node.target for node in before if _is_layer(graph, node)) != tap.layers:
+    layers = []
+    for node in before:
+        if _is_layer(graph, node):
+            layers.append(_named(node.target, layers))
+    if tuple(layers) != tap.layers:
         raise ValueError(f"tap {tap.name} after {tap.layers[-1]} is not of this "
                          f"{type(model).__name__}; taps() lists those that are")
     front, back = fx.Graph(), fx.Graph()
@@ -158,6 +163,11 @@ def tapped(model, places):
     return fx.GraphModule(graph, shown)
 
 
+def program(model):
+    """What a model's forward does with its modules, as text."""
+    return _traced(model).code
+
+
 def _traced(model):
     try:
         return trace(model)
@@ -170,6 +180,12 @@ def _traced(model):
 def _is_layer(graph, node):
     return node.op == "call_module" and isinstance(
         graph.get_submodule(node.target), WEIGHTED)
+
+
+def _named(layer, before):
+    """A layer's name in a run, after those that ran before it."""
+    runs = 1 + sum(one.split("#")[0] == layer for one in before)
+    return layer if runs == 1 else f"{layer}#{runs}"
 
 
 class _Recorder(fx.Interpreter):

@@ -198,7 +198,9 @@ def recalibrated(model, images):
     twin.eval()
     for norm in norms:
         norm.train()
-    for some in images.split(STATISTICS_CHUNK) if norms else ():
+    # Of one size, since each counts the same; a single image may have no statistics.
+    chunks = images.tensor_split(-(-len(images) // STATISTICS_CHUNK))
+    for some in chunks if norms else ():
         twin(some.to(device))
     for norm, momentum in zip(norms, momenta):
         norm.momentum = momentum
@@ -210,7 +212,9 @@ def follow(model, was, images):
     """Let batch norms follow what has happened to the weights before them.
 
     A few images are too rough a measure to replace the statistics of a training. So
-    their change alone is taken: means move as far, variances by the same factor.
+    their change alone is taken: variances by their factor, and means so that they stay
+    as many deviations off those of the images as they were. A channel that no longer
+    varies has its mean exactly: any distance would be blown up.
 
     Parameters
     ----------
@@ -222,11 +226,14 @@ def follow(model, was, images):
     """
     now = recalibrated(model, images)
     for norm, before, after in zip(*map(_norms, (model, was, now)), strict=True):
-        norm.running_mean += after.running_mean - before.running_mean
-        norm.running_var.copy_(torch.where(
-            before.running_var > 0,
-            norm.running_var * (after.running_var / before.running_var),
-            after.running_var))
+        new = (before.running_var == 0) & (after.running_var > 0)
+        factor = torch.where(before.running_var > 0,
+                             after.running_var / before.running_var, 1.0)
+        scale = torch.where(new, 0.0, factor.sqrt())
+        norm.running_mean.copy_(norm.running_mean * scale + (
+            after.running_mean - before.running_mean * scale))
+        norm.running_var.copy_(
+            torch.where(new, after.running_var, norm.running_var * factor))
 
 
 def _norms(model):

@@ -134,10 +134,11 @@ def finished(folder, config, test):
 
 def difference(before, now):
     """The first thing in which two entries of a config differ."""
-    if not isinstance(before, dict):
+    if not (isinstance(before, dict) and isinstance(now, dict)):
         return f"{before}, not {now}"
-    key = next(key for key in now if before.get(key) != now[key])
-    return f"{key} {before.get(key)}, not {now[key]}"
+    # What a recipe does not use it does not name, so either may lack a key.
+    key = next(key for key in {**now, **before} if before.get(key) != now.get(key))
+    return f"{key} {before.get(key)}, not {now.get(key)}"
 
 
 def read_json(path):

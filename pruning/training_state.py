@@ -63,11 +63,11 @@ def read_state(folder, model, optimizer, average, recipe, steps):
                          f"({problem}); delete it to begin anew") from None
     now = recipe.as_dict() | {"steps": steps}
     then = rest["recipe"] | {"steps": rest["steps"]}
-    for key in now:
-        if now[key] != then.get(key):
+    for key in {**now, **then}:         # what a recipe does not use it does not name
+        if now.get(key) != then.get(key):
             raise ValueError(
-                f"{path}: a training with {key} {then.get(key)}, not {now[key]}; give "
-                "another folder, or delete it to begin anew")
+                f"{path}: a training with {key} {then.get(key)}, not {now.get(key)}; "
+                "give another folder, or delete it to begin anew")
     for prefix, module in (("model.", model), ("average.", average)):
         if module is not None:
             restore(path, module, {name.removeprefix(prefix): tensor

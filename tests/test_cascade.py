@@ -92,6 +92,32 @@ def test_outputs_are_the_networks_own_and_kept(ladder, tmp_path):
     assert len(list(tmp_path.iterdir())) == 2
 
 
+def test_networks_of_the_same_weights_are_kept_apart(study, tmp_path):
+    def net(activation, stride=1):
+        torch.manual_seed(0)
+        return torch.nn.Sequential(
+            torch.nn.Conv2d(3, 4, 3, stride), activation, torch.nn.AdaptiveAvgPool2d(1),
+            torch.nn.Flatten(), torch.nn.Linear(4, 5)).eval()
+
+    class Doubled(torch.nn.Module):
+        def __init__(self, factor):
+            super().__init__()
+            self.net, self.factor = net(torch.nn.ReLU()), factor
+
+        def forward(self, x):
+            return self.net(x * self.factor)
+
+    images, labels = study.parts["test"]
+    for one in (net(torch.nn.ReLU()), net(torch.nn.Tanh()), net(torch.nn.ReLU(), 2),
+                Doubled(1), Doubled(2)):
+        kept, fresh = (outputs_of(one, images[:9], labels[:9], cache).logits
+                       for cache in (tmp_path, None))
+        assert torch.equal(kept, fresh)
+    costs = [network_costs(net(torch.nn.ReLU(), stride), study.strata, "eap_tool",
+                           cache=tmp_path)[0].alone.sum() for stride in (1, 2)]
+    assert costs[1] < 0.9 * costs[0]
+
+
 def test_images_in_two_parts_are_refused(study):
     images, labels = study.parts["choosing"]
     parts = dict(study.parts)
@@ -134,6 +160,9 @@ def test_rungs_of_another_training_are_refused(ladder, tmp_path):
                                       "dense": {"lr": 0.1, "seed": 1}}), [rung])
     with pytest.raises(ValueError, match="another training than .*; seed 1, not 0"):
         check_same_dense(level("other", {"recipe": {"lr": 0.1, "seed": 0}}), [rung])
+    clipped = level("clipped", {"dense": {"lr": 0.1, "seed": 1, "clip": 1.0}})
+    with pytest.raises(ValueError, match="another training than .*; clip 1.0, not Non"):
+        check_same_dense(level("plain", {"recipe": {"lr": 0.1, "seed": 1}}), [clipped])
 
 
 def test_two_networks_share_a_store_only_where_values_are_equal(ladder):

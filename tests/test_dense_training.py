@@ -10,6 +10,7 @@ import pruning.training
 from pruning.checkpoint import load_model
 from pruning.cifar10 import Split, Splits, pixel_statistics
 from pruning.cli import main
+from pruning.recipe import Recipe
 
 
 @pytest.fixture(autouse=True)
@@ -132,6 +133,14 @@ def test_folder_with_another_training_is_refused_and_kept(tmp_path, capsys):
     with pytest.raises(SystemExit):
         train(tmp_path)
     assert "metrics.json: damaged" in capsys.readouterr().err
+
+
+def test_a_recipe_that_uses_less_than_that_of_a_folder_is_told_apart(tmp_path):
+    config = {"network": "vgg16", "data": "x", "recipe": Recipe(cutout=8).as_dict()}
+    pruning.dense.write_json(tmp_path / "config.json", config)
+    with pytest.raises(ValueError, match="another recipe; cutout 8, not None; name an"):
+        pruning.dense.finished(
+            tmp_path, config | {"recipe": Recipe().as_dict()}, test=True)
 
 
 def test_missing_archive_is_told_before_anything_is_written(

@@ -57,6 +57,17 @@ def test_methods_are_held_against_the_better_magnitude_and_dense_network():
     assert sixteen.loc["energy_aware"].energy == pytest.approx(0.575)
 
 
+def test_a_loss_needs_the_dense_network_and_accuracies():
+    whole = board()
+    with pytest.raises(ValueError, match="no row of resnet20's dense network"):
+        verdicts(whole[whole.method != "dense"])
+    with pytest.raises(ValueError, match="-1 points: a loss"):
+        verdicts(whole, points=-1)
+    whole.loc[whole.method == "channels", "accuracy"] = float("nan")
+    with pytest.raises(ValueError, match="channels energy=0.25 seed 0 has no accuracy"):
+        verdicts(whole)
+
+
 def test_the_table_on_screen_fits_a_terminal(tmp_path, capsys):
     board().to_csv(tmp_path / "board.csv", index=False)
     main([str(tmp_path / "board.csv")])

@@ -10,7 +10,7 @@ from pruning_nets import batches, make, pictures
 from pruning import Density, Energy, Loaders, Masks, Recipe
 from pruning.compare import collect, draw, print_table
 from pruning.ladder import Rung, climb
-from pruning.result import load_result
+from pruning.result import finished, load_result
 
 RECIPE = Recipe(epochs=1, lr=0.01, precision="float32")
 CALLS = []
@@ -85,6 +85,11 @@ def test_a_folder_with_another_pruning_is_refused(tmp_path):
         ladder(tmp_path, "random", energies(0.9), steps=2)
     with pytest.raises(ValueError, match="another method; random, not synflow"):
         ladder(tmp_path, "synflow", energies(0.9))
+    asked = json.loads((tmp_path / "energy=0.9" / "config.json").read_text())
+    for recipe, told in ((RECIPE.as_dict() | {"clip": 1.0}, "clip None, not 1.0"),
+                         (None, "not None; name another folder")):
+        with pytest.raises(ValueError, match=f"another recipe; .*{told}"):
+            finished(tmp_path / "energy=0.9", asked | {"recipe": recipe})
 
 
 def test_results_that_are_damaged_are_refused_in_one_line(tmp_path):

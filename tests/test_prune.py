@@ -124,6 +124,21 @@ def test_a_step_below_the_accuracy_floor_is_taken_back():
     assert found.report["met"] - found.report["floor"] < 1e-3
 
 
+@pytest.mark.parametrize("target", [Energy(0.8), Macs(0.7)])
+def test_energy_aware_pruning_leaves_a_layer_that_never_runs_alone(target):
+    class Aside(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.net, self.aside = make("chain"), nn.Conv2d(3, 4, 3)
+
+        def forward(self, images):
+            return self.net(images)
+
+    found = prune(Aside().eval(), "energy_aware", target, data=batches())
+    assert found.report["met"] <= target.share
+    assert found.masks["aside.weight"].all()
+
+
 @pytest.mark.parametrize("allocation", ["energy", "magnitude", "uniform"])
 @pytest.mark.parametrize("imitate", ["dense", "current"])
 def test_energy_aware_errors_are_below_those_of_removal_alone(allocation, imitate):
@@ -300,6 +315,11 @@ def test_the_readmes_ten_lines_run(tmp_path):
     (dict(schedule="x"), "known: geometric"),
     (dict(alpha=3), "energy_aware has no option 'alpha'; it has removed, rows"),
     (dict(imitate="me"), "imitate must be one of dense, current"),
+    (dict(ridge=0.0), "energy_aware: ridge must be above 0 and finite, got 0.0"),
+    (dict(ridge=True), "energy_aware: ridge must be a number, got True"),
+    (dict(rows=0), "energy_aware: rows must be at least 1, got 0"),
+    (dict(chunks=0), "energy_aware: chunks must be at least 1, got 0"),
+    (dict(removed=1.1), r"energy_aware: removed must be in 0..1, got 1.1"),
     (dict(accuracy_floor=0.9), "an accuracy floor needs images to choose by"),
     (dict(control="x"), "unknown control 'x'; known: reinit"),
     (dict(control="reinit"), "control 'reinit' is a training and needs a recipe"),

@@ -22,6 +22,11 @@ from pruning.recipe import Recipe
     ("--method channels+energy_aware --target energy=0.8+energy=0.7 "
      "--option channels.rows=9",
      "channels+energy_aware has no option 'channels.rows'; it has channels.per_energy"),
+    ("--method energy_aware --target energy=0.5 --option rows=many",
+     "energy_aware: rows must be a whole number, got 'many'"),
+    ("--method psconv --option variants=0.5", "variants must be a whole number, got 0"),
+    ("--method channels --target energy=0.5 --option per_energy=1",
+     "channels: per_energy must be true or false, got 1"),
     ("--method random --target energy=0.5 --accuracy-floor 87",
      "--accuracy-floor 87: a share of the images, 0..1"),
     ("--method random --target energy=0.5 --dense nowhere",

@@ -202,9 +202,12 @@ def test_normalisations_move_as_their_statistics_do_and_keep_what_they_had():
         model[0].weight[:3] *= 3
         model[0].weight[3] = 0
     follow(model, was, images)
-    sample = was[1].running_mean
-    expected = mean + torch.where(torch.arange(4) < 3, 2 * sample, -sample)
-    torch.testing.assert_close(model[1].running_mean, expected)
+    # What is thrice as large is normalised to what it was; what is nothing, to nothing.
+    torch.testing.assert_close(
+        model[1].running_mean, mean * torch.tensor([3.0, 3, 3, 0]), rtol=1e-4,
+        atol=1e-5)
+    with torch.no_grad():
+        assert (model(images)[:, 3] == 0).all()
     torch.testing.assert_close(
         model[1].running_var, var * torch.tensor([9.0, 9, 9, 0]), rtol=1e-4, atol=1e-6)
     with torch.no_grad():       # a filter that was nothing, and comes back
@@ -213,6 +216,26 @@ def test_normalisations_move_as_their_statistics_do_and_keep_what_they_had():
     follow(model, dead, images)
     torch.testing.assert_close(
         model[1].running_var[3], recalibrated(model, images)[1].running_var[3])
+
+
+def test_a_channel_that_never_varied_keeps_its_statistics():
+    images = torch.randn(20, 3, 6, 6)
+    model = nn.Sequential(nn.Conv2d(3, 4, 3, bias=False), nn.BatchNorm2d(4)).eval()
+    with torch.no_grad():
+        model[0].weight[2] = 0
+    was = copy.deepcopy(model.state_dict())
+    follow(model, recalibrated(model, images), images)
+    assert all(torch.equal(value, was[key])
+               for key, value in model.state_dict().items())
+
+
+def test_statistics_are_taken_of_any_number_of_images():
+    model = nn.Sequential(nn.Flatten(), nn.Linear(12, 4), nn.BatchNorm1d(4)).eval()
+    images = torch.randn(129, 3, 2, 2)          # one more than a chunk
+    twin = recalibrated(model, images)
+    with torch.no_grad():
+        torch.testing.assert_close(twin[2].running_mean, model[1](
+            images.flatten(1)).mean(0), atol=0.01, rtol=0)
 
 
 def test_masks_on_the_way_give_back_weights_that_change_no_output_yet(tmp_path):

@@ -10,6 +10,7 @@ from torch import nn
 from torch.nn import functional
 
 from cascade.taps import cut, taps
+from eyeriss_sim.importers.torch_module import network_from_module
 from pruning.channels import find_channels
 from pruning.models import make_model
 from pruning.prunable import prunable
@@ -216,6 +217,29 @@ def test_taps_are_found_inside_inference_mode_and_in_double_precision():
     with torch.inference_mode():
         assert taps(model, (3, 8, 8)) == expected
     assert taps(model.double(), (3, 8, 8)) == expected
+
+
+def test_a_layer_that_runs_again_is_named_as_the_simulator_names_it():
+    class Again(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.stem, self.conv = nn.Conv2d(3, 4, 3), nn.Conv2d(4, 4, 3, padding=1)
+            self.last, self.fc = nn.Conv2d(4, 6, 3, 2), nn.Linear(6, 5)
+
+        def forward(self, x):
+            x = self.stem(x)
+            for _ in range(3):
+                x = functional.relu(self.conv(x))
+            return self.fc(self.last(x).mean((2, 3)))
+
+    model, images = Again().eval(), images_of((3, 8, 8))
+    names = tuple(one.name for one in network_from_module(model, (1, 3, 8, 8)).layers)
+    assert len(names) == len(set(names)) == 6
+    first, last = taps(model, (3, 8, 8))
+    assert first.layers == names[:4] and last.layers == names[:5]
+    front, back = cut(model, first)
+    with torch.no_grad():
+        assert torch.equal(back(front(images)), model(images))
 
 
 def test_taps_stay_in_order_where_a_size_comes_back():

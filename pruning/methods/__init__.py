@@ -8,8 +8,11 @@ import importlib
 import inspect
 import pkgutil
 from dataclasses import dataclass
+from numbers import Integral, Real
 
 METHODS = {}
+KINDS = {bool: (bool, "true or false"), int: (Integral, "a whole number"),
+         float: (Real, "a number"), str: (str, "a name")}
 
 
 @dataclass(frozen=True)
@@ -79,7 +82,8 @@ def options_by_method(names, options):
     Raises
     ------
     ValueError
-        An option that none has, with those that there are.
+        An option that none has, with those that there are; one of another kind than
+        what it is unless given.
 
     Examples
     --------
@@ -98,9 +102,21 @@ def options_by_method(names, options):
                      for method in methods for option in method.options]
             raise ValueError(f"{'+'.join(names)} has no option {key!r}; it has "
                              + (", ".join(known) or "none"))
+        for method in methods:
+            if option in method.options and owner in ("", method.name):
+                _check_kind(f"{method.name}: {option}", value, method.options[option])
         for mine in takers:
             mine[option] = value
     return found
+
+
+def _check_kind(name, value, default):
+    if default is None and value is None:
+        return
+    # What has no number unless given counts something.
+    kind, told = KINDS[int if default is None else type(default)]
+    if not isinstance(value, kind) or isinstance(value, bool) != (kind is bool):
+        raise ValueError(f"{name} must be {told}, got {value!r}")
 
 
 for _module in sorted(one.name for one in pkgutil.iter_modules(__path__)):

@@ -1,6 +1,7 @@
 """Energy-aware pruning: layers by energy, remove, restore by output error, refit."""
 
 import copy
+import math
 
 import torch
 
@@ -56,6 +57,14 @@ def energy_aware(problem, *, removed=0.8, rows=8192, chunks=8, ridge=RIDGE,
         if value not in known:
             raise ValueError(f"energy_aware: {key} must be one of {', '.join(known)}, "
                              f"got {value!r}")
+    for key, value, fits, range_ in (
+            ("removed", removed, 0 <= removed <= 1, "in 0..1"),
+            ("rows", rows, rows >= 1, "at least 1"),
+            ("chunks", chunks, chunks >= 1, "at least 1"),
+            # Without any, least squares may have no solution.
+            ("ridge", ridge, 0 < ridge < math.inf, "above 0 and finite")):
+        if not fits:
+            raise ValueError(f"energy_aware: {key} must be {range_}, got {value}")
     model, names = problem.model, problem.prunables
     size = scores.magnitude(model, names)
     worth = {
@@ -120,7 +129,8 @@ def _exactly(problem, masks, teacher):
     prices = problem.meter.prices
     kept = knapsack(scores.energy_of_weights(problem.model, masks), prices)
     lost = knapsack(scores.energy_of_weights(teacher, masks), prices)
-    top = max(float(one[one.isfinite()].max()) for one in lost.values())
+    # A layer that never runs costs nothing, and so has no finite worth.
+    top = max(float(one.masked_fill(one.isinf(), 0).max()) for one in lost.values())
     exact = problem.meet({name: torch.where(mask, kept[name] + top, lost[name])
                           for name, mask in masks.items()})
     with torch.no_grad():
