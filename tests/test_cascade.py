@@ -160,9 +160,9 @@ def test_rungs_of_another_training_are_refused(ladder, tmp_path):
                                       "dense": {"lr": 0.1, "seed": 1}}), [rung])
     with pytest.raises(ValueError, match="another training than .*; seed 1, not 0"):
         check_same_dense(level("other", {"recipe": {"lr": 0.1, "seed": 0}}), [rung])
-    clipped = level("clipped", {"dense": {"lr": 0.1, "seed": 1, "clip": 1.0}})
-    with pytest.raises(ValueError, match="another training than .*; clip 1.0, not Non"):
-        check_same_dense(level("plain", {"recipe": {"lr": 0.1, "seed": 1}}), [clipped])
+    cut = level("cut", {"dense": {"lr": 0.1, "seed": 1, "cutout": 4}})
+    with pytest.raises(ValueError, match="another training than .*; cutout 4, not Non"):
+        check_same_dense(level("plain", {"recipe": {"lr": 0.1, "seed": 1}}), [cut])
 
 
 def test_two_networks_share_a_store_only_where_values_are_equal(ladder):

@@ -86,7 +86,7 @@ def test_a_folder_with_another_pruning_is_refused(tmp_path):
     with pytest.raises(ValueError, match="another method; random, not synflow"):
         ladder(tmp_path, "synflow", energies(0.9))
     asked = json.loads((tmp_path / "energy=0.9" / "config.json").read_text())
-    for recipe, told in ((RECIPE.as_dict() | {"clip": 1.0}, "clip None, not 1.0"),
+    for recipe, told in ((RECIPE.as_dict() | {"cutout": 4}, "cutout None, not 4"),
                          (None, "not None; name another folder")):
         with pytest.raises(ValueError, match=f"another recipe; .*{told}"):
             finished(tmp_path / "energy=0.9", asked | {"recipe": recipe})

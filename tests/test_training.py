@@ -178,10 +178,10 @@ def test_state_of_another_training_is_refused_with_what_differs(tmp_path):
         fit(tiny(), batches(), recipe(), folder=tmp_path, progress=False)
 
 
-@pytest.mark.parametrize("key, value", [("clip", 1.0), ("cutout", 4)])
+@pytest.mark.parametrize("key, value", [("distil", 0.5), ("cutout", 4)])
 def test_state_of_a_training_that_used_more_is_refused_too(tmp_path, key, value):
     used = recipe(epochs=1, **{key: value})
-    fit(tiny(), batches(), used, folder=tmp_path, progress=False)
+    fit(tiny(), batches(), used, folder=tmp_path, teacher=tiny(), progress=False)
     with pytest.raises(ValueError, match=f"a training with {key} {value}, not None"):
         fit(tiny(), batches(), recipe(epochs=1), folder=tmp_path, progress=False)
 
