@@ -127,6 +127,7 @@ def check_pair(mild, aggressive, image_shape):
 
     Masks need not be nested, nor need the mild network keep more weights: a method
     may bring weights back on the way, and dear ones weigh more than many cheap ones.
+    Nor need it have more channels: those of a ladder go with each first target anew.
 
     Raises
     ------
@@ -149,7 +150,9 @@ def check_pair(mild, aggressive, image_shape):
                          "levels must be of one network")
     for name in kept[0]:
         shapes = [tuple(one[name].shape) for one in kept]
-        if any(few > many for many, few in zip(*shapes)):
+        # Fewer channels may cost more, where more of their weights are left.
+        may = mild.shrinks and kept[0].kept > kept[1].kept
+        if not may and any(few > many for many, few in zip(*shapes)):
             raise ValueError(
                 f"{pair}: their masks disagree: {name} has shape {shapes[0]} in the "
                 f"mild network and {shapes[1]} in the aggressive one; swap them, or "

@@ -11,7 +11,7 @@ from pruning.methods import find_method, options_by_method
 from pruning.pipeline import ZERO_IMAGES, prune
 from pruning.prunable import prunable
 from pruning.report import Baseline
-from pruning.result import finished, load_result, save_result
+from pruning.result import begun, finished, load_result, save_result
 from pruning.targets import Target
 
 
@@ -129,11 +129,12 @@ def climb(model, method, rungs, folder, *, data, config, recipe, make_fresh,
                 methods, targets = names[-1:], targets[-1:]
                 own = options_by_method(names, rung.options)[-1]
             clock, cpu = time.monotonic(), time.process_time()
-            pruned = prune(
-                start, "+".join(methods), targets, data=data, oracle=oracle,
-                recipe=training, baseline=baseline, shrinks=shrinks, control=control,
-                make_fresh=make_fresh, teacher=model, folder=place / "training",
-                **options, **own)
+            with begun(place / "training", asked):
+                pruned = prune(
+                    start, "+".join(methods), targets, data=data, oracle=oracle,
+                    recipe=training, baseline=baseline, shrinks=shrinks,
+                    control=control, make_fresh=make_fresh, teacher=model,
+                    folder=place / "training", **options, **own)
             metrics = {
                 "rung": rung.name, "control": control, "method": method,
                 "target": "+".join(map(str, filter(None, rung.targets))) or None,

@@ -160,10 +160,11 @@ def prune(model, method="energy_aware", target=None, *, data, oracle=None, recip
     found, trained, history = None, 0, []
     for place, (name, wanted, own) in enumerate(
             zip(names, targets, options_by_method(names, options)), 1):
+        again = place if name in names[:place - 1] else ""     # has its own trainings
         run = _Run(model if found is None else found.network, name, wanted,
                    baseline=found.baseline if found else baseline, options=own,
                    shrinks=found.shrinks if found else shrinks,
-                   folder=folder and Path(folder) / name, **common)
+                   folder=folder and Path(folder) / f"{name}{again}", **common)
         found = run.control(control, dense_epochs, trained) if (
             control and place == len(names)) else run.prune()
         trained += run.trainings

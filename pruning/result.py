@@ -2,6 +2,7 @@
 
 import copy
 import json
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -58,13 +59,42 @@ def finished(folder, config):
     folder = Path(folder)
     if not (folder / "metrics.json").exists():
         return None
+    _check_same(folder, config)
+    return read_json(folder / "metrics.json")
+
+
+@contextmanager
+def begun(folder, config):
+    """Note what a folder's trainings are for, as long as it holds any.
+
+    Raises
+    ------
+    ValueError
+        The folder holds trainings of another pruning, begun and not finished.
+    """
+    folder = Path(folder)
+    noted = folder / "config.json"
+    if noted.exists() and any(folder.rglob("*.safetensors")):
+        _check_same(folder, config)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(noted, config)
+    try:
+        yield
+    finally:
+        if not any(folder.rglob("*.safetensors")):      # refused, or no training asked
+            noted.unlink()
+            for one in (folder, folder.parent):
+                if not any(one.iterdir()):
+                    one.rmdir()
+
+
+def _check_same(folder, config):
     before = read_json(folder / "config.json")
     for key, value in json.loads(json.dumps(config)).items():
         if before.get(key) != value:
             raise ValueError(f"{folder} holds a pruning with another {key}; "
                              f"{difference(before.get(key), value)}; name another "
                              "folder")
-    return read_json(folder / "metrics.json")
 
 
 def read_json(path):

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from pruning_nets import Residual, chain
+from pruning_nets import Residual, chain, make, pictures
 
 from cascade.bench import COLUMNS, Entrant, curves, shipped_router, verdicts
 from cascade.build import build, check_routed, offline
@@ -144,6 +144,21 @@ def test_pairs_of_other_networks_are_refused(ladder, study):
         cheap.fc.weight[0, 0] = 0
     check_pair(Level("m", dear), Level("a", cheap), SHAPE)
     assert len(pairs(study.levels)) == 3
+
+
+def test_a_mild_network_may_have_fewer_channels_if_it_keeps_more_weights(tmp_path):
+    net, data = make("option A"), [(pictures(16), torch.zeros(16, dtype=torch.int64))]
+    climb(net, "channels+magnitude_global",
+          [Rung((Energy(0.75), Energy(0.72))), Rung((Energy(0.95), Energy(0.6)))],
+          tmp_path, data=data, config={}, recipe=None, make_fresh=None)
+    dense = Level("dense", net)
+    mild, few = ladder_levels(tmp_path, net)
+    assert mild.network.stem.out_channels < few.network.stem.out_channels
+    for pair in pairs([dense, mild, few]):
+        check_pair(*pair, SHAPE)
+    for level in (mild, few):
+        with pytest.raises(ValueError, match="swap them"):
+            check_pair(level, dense, SHAPE)
 
 
 def test_rungs_of_another_training_are_refused(ladder, tmp_path):

@@ -92,6 +92,24 @@ def test_a_folder_with_another_pruning_is_refused(tmp_path):
             finished(tmp_path / "energy=0.9", asked | {"recipe": recipe})
 
 
+def test_a_pruning_that_was_begun_is_not_taken_up_by_another(tmp_path, monkeypatch):
+    def killed(*args):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("pruning.ladder.save_result", killed)
+        with pytest.raises(KeyboardInterrupt):
+            ladder(tmp_path, "random", energies(0.9))
+    with pytest.raises(ValueError, match="energy=0.9.training holds a pruning with ano"
+                       "ther options; exclude None, not "):
+        ladder(tmp_path, "random", energies(0.9), exclude=["fc"])
+    assert ladder(tmp_path, "random", energies(0.9))[0]["met"] <= 0.9
+    for exclude in (["nothing"], ["fc"]):       # one that is refused binds nobody
+        with pytest.raises(ValueError, match="matches no layer|cannot be reached"):
+            ladder(tmp_path / "other", "random", energies(0.01), exclude=exclude)
+        assert not list((tmp_path / "other").glob("*"))
+
+
 def test_results_that_are_damaged_are_refused_in_one_line(tmp_path):
     ladder(tmp_path, "random", energies(0.9))
     folder = tmp_path / "energy=0.9"

@@ -116,6 +116,15 @@ def test_training_keeps_the_masks_and_steps_are_nested(tmp_path):
         assert torch.equal(value, again.network.state_dict()[key])
 
 
+@pytest.mark.parametrize("name", ["channels", "magnitude_global"])
+def test_a_method_that_comes_twice_trains_twice(name, tmp_path):
+    found = [prune(make("option A"), f"{name}+{name}", [Energy(0.95), Energy(0.85)],
+                   data=batches(), recipe=ONE_EPOCH, folder=folder)
+             for folder in (None, tmp_path)]
+    for key, value in found[0].network.state_dict().items():
+        assert torch.equal(value, found[1].network.state_dict()[key])
+
+
 def test_a_step_below_the_accuracy_floor_is_taken_back():
     data = Loaders(batches(), batches(1, seed=2))
     found = prune(make("chain"), "energy_aware", data=data, accuracy_floor=1.01)
