@@ -76,7 +76,8 @@ def verdicts(table, points=1.0, batch=1):
     pandas.DataFrame
         network, method, seeds, energy (mean of the seeds), least, most, open_ends
         (seeds whose last rung has not lost as much), floor, ratio and
-        ratio_above_floor to the better magnitude.
+        ratio_above_floor to the better magnitude, rival_open (that one's last rung
+        has not lost as much).
 
     Raises
     ------
@@ -117,8 +118,10 @@ def verdicts(table, points=1.0, batch=1):
         raise ValueError("the table has no rung with an energy target at batch "
                          f"{batch}")
     result = pd.DataFrame(found)
-    rivals = result[result.method.isin(MAGNITUDE)].groupby("network").energy.min()
-    rival = result.network.map(rivals)
+    rivals = result[result.method.isin(MAGNITUDE)].sort_values("energy").groupby(
+        "network").first()
+    rival = result.network.map(rivals.energy)
+    result["rival_open"] = result.network.map(rivals.open_ends) > 0
     result["ratio"] = rival / result.energy
     # Whole channels take activations with them: the floor is not theirs.
     own = ~result.method.str.contains("channels")
@@ -143,14 +146,23 @@ def print_verdicts(found, points):
             row["network"], row["method"], str(row["seeds"]),
             ("<" if row["open_ends"] else "") + f"{row['energy']:.3f}",
             *(f"{row[key]:.3f}" for key in ("least", "most", "floor")),
-            *("-" if pd.isna(row[key]) else f"{row[key]:.2f}x"
+            *("-" if pd.isna(row[key]) else f"{bound(row)}{row[key]:.2f}x"
               + ("*" if key == wanted else "")
               for key in ("ratio", "ratio_above_floor")),
             f"{WANTED:g}x" if wanted and row["method"] in (
                 "energy_aware", "energy_budget") else "")
     console.print(shown)
     console.print("ratio: to the better of uniform and global magnitude; *: the wanted "
-                  "one\n<: a last rung has not lost as much")
+                  "one\n<: a last rung has not lost as much; of a ratio, > where "
+                  "that is the method's, < where\nit is magnitude's, ~ both")
+
+
+def bound(row):
+    """What a ratio is where an energy is only the most that is needed."""
+    if row["method"] in MAGNITUDE:
+        return ""
+    return {(False, False): "", (True, False): ">", (False, True): "<"}.get(
+        (row["open_ends"] > 0, row["rival_open"]), "~")
 
 
 def run(args):

@@ -23,8 +23,6 @@ from pruning.targets import Energy
 
 # Of a training's steps: activations have mostly settled, and time is left to learn in.
 MOMENTS = (0.5, 0.75, 0.9)
-# A weight that comes back counts as one that is not zero, but moves no activation.
-NOT_YET_LEARNT = 1e-30
 
 
 class SettlingMasks:
@@ -62,14 +60,20 @@ class SettlingMasks:
         network = copy.deepcopy(model).to("cpu", memory_format=torch.contiguous_format)
         self.masks.apply(network.eval())
         try:
-            self.masks, _ = settle(
-                self.problem, network, self.masks,
-                {name: torch.tensor(NOT_YET_LEARNT) for name in self.masks})
+            self.masks, _ = settle(self.problem, network, self.masks, {
+                name: not_yet_learnt(network.get_parameter(name))
+                for name in self.masks})
         except OutOfReach:      # perhaps for now only: what counts is the end
             return
         if self.folder:
             self.folder.mkdir(parents=True, exist_ok=True)
             self.masks.save(self.folder / f"masks{done}.safetensors")
+
+
+def not_yet_learnt(weight):
+    """A weight that comes back: it counts as not zero, and moves no activation."""
+    return torch.tensor(torch.finfo(weight.dtype).tiny, dtype=weight.dtype,
+                        device=weight.device)
 
 
 def settle(problem, network, masks, returned=None):
@@ -167,5 +171,5 @@ def _put(trial, network, chosen, masks, returned):
     for name, mask in chosen.items():
         value = network.get_parameter(name)
         if returned is not None:
-            value = torch.where(masks[name], value, returned[name])
-        trial.get_parameter(name).copy_(value * mask)
+            value = torch.where(masks[name].to(value.device), value, returned[name])
+        trial.get_parameter(name).copy_(value * mask.to(value.device))

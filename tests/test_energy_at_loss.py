@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from benchmarks.energy_at_loss import energy_at, main, verdicts
+from benchmarks.energy_at_loss import bound, energy_at, main, verdicts
 
 
 def rows(method, rungs, seed=0, network="resnet20", floor=0.3):
@@ -53,6 +53,13 @@ def test_methods_are_held_against_the_better_magnitude_and_dense_network():
     assert one.ratio_above_floor == pytest.approx(0.3 / 0.175)
     assert pd.isna(found.loc["channels"].ratio_above_floor)
     assert found.loc["channels"].open_ends == 1
+    assert not found.rival_open.any()
+    assert bound(found.loc["channels"].to_dict() | {"method": "channels"}) == ">"
+    # At three points the better magnitude has rungs that it was not asked for.
+    more = verdicts(board(), points=3).set_index("method", drop=False)
+    assert more.rival_open.all() and more.loc["energy_aware"].open_ends == 2
+    assert [bound(more.loc[name].to_dict()) for name in (
+        "magnitude_global", "energy_aware")] == ["", "~"]
     sixteen = verdicts(board(), batch=16).set_index("method")
     assert sixteen.loc["energy_aware"].energy == pytest.approx(0.575)
 
