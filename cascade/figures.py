@@ -62,7 +62,9 @@ def _panel(panel, rows):
     panel.axvline(floor, color="#bbbbbb", linewidth=1, zorder=0)
     panel.annotate("floor", (floor, 0), (2, 4), xycoords=("data", "axes fraction"),
                    textcoords="offset points", color="#888888")
-    panel.set_xlim(max(0, floor - 0.05), max(1.05, singles.energy_rel.max() * 1.05))
+    # Networks of fewer channels go below the floor of the dense one.
+    panel.set_xlim(max(0, min(floor, singles.energy_rel.min()) - 0.05),
+                   max(1.05, singles.energy_rel.max() * 1.05))
     panel.grid(color="#eeeeee")
     panel.set_axisbelow(True)
     panel.spines[["top", "right"]].set_visible(False)

@@ -16,6 +16,7 @@ from cascade.choose import best, candidates, chance, choose, perfect
 from cascade.cli import main as command
 from cascade.costs import Strata, floor_of, network_costs
 from cascade.curve import sweep
+from cascade.figures import draw
 from cascade.folder import load_cascade, route_costs, save_cascade
 from cascade.levels import (
     Level, check_pair, check_same_dense, dense_level, ladder_levels, pairs, storage)
@@ -443,6 +444,15 @@ def test_the_bench_has_every_rival_at_every_size(study, table):
     assert set(judged.loss) == {0, 0.5, 1, 2, 3} and (judged.seeds == 2).all()
     assert (judged.low <= judged.below_hull).all()
     assert (judged.below_hull <= judged.high).all()
+
+
+def test_the_figure_shows_levels_below_the_dense_networks_floor(study, table):
+    entrant = Entrant(study, table, "residual", "channels", 0, 0.99)
+    found = curves(entrant, "test")
+    panel = draw(found, "residual, channels", "noise").axes[0]
+    low, high = panel.get_xlim()
+    assert low < found.energy_rel.min() and high > found[
+        found.system == "dense"].energy_rel.iloc[0]
 
 
 def test_the_shipped_router_needs_the_least_energy_over_all_seeds():
