@@ -152,7 +152,8 @@ def print_summary(table):
         by_system = rows.set_index("system").saved
         wanted = rows.wanted.iloc[0]
         shown.add_row(
-            *map(str, key),
+            # With blanks, at which lines may break.
+            *(str(one).replace("+", " + ") for one in key),
             *(f"{100 * by_system[one]:.1f}" if one in by_system else "-"
               for one in systems),
             "-" if pd.isna(wanted) or key[2:4] != ("eap_tool", 1)
