@@ -172,6 +172,9 @@ def run(args):
     except OSError:
         raise ValueError(f"{args.table}: no such table; benchmarks.pruning_leaderboard "
                          "writes one") from None
+    except ValueError as problem:       # empty, no text, or no columns
+        raise ValueError(f"{args.table}: no table of comma-separated values "
+                         f"({str(problem).splitlines()[0]})") from None
     print_verdicts(verdicts(table, args.points, args.batch), args.points)
 
 

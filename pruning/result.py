@@ -76,6 +76,7 @@ def begun(folder, config):
     noted = folder / "config.json"
     if noted.exists() and any(folder.rglob("*.safetensors")):
         _check_same(folder, config)
+    made = [one for one in (folder, *folder.parents) if not one.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     write_json(noted, config)
     try:
@@ -83,8 +84,8 @@ def begun(folder, config):
     finally:
         if not any(folder.rglob("*.safetensors")):      # refused, or no training asked
             noted.unlink()
-            for one in (folder, folder.parent):
-                if not any(one.iterdir()):
+            for one in (folder, folder.parent, *made):
+                if one.exists() and not any(one.iterdir()):
                     one.rmdir()
 
 

@@ -84,11 +84,12 @@ def test_the_table_on_screen_fits_a_terminal(tmp_path, capsys):
 
 
 @pytest.mark.parametrize("content, told", [
-    ("a,b\n1,2\n", "no column accuracy"), (None, "no such table")])
+    (b"a,b\n1,2\n", "no column accuracy"), (None, "board.csv: no such table"),
+    (b"", "board.csv: no table of"), (b"\x89PNG\xff\x00", "board.csv: no table of")])
 def test_what_is_no_leaderboard_is_refused_in_one_line(tmp_path, capsys, content, told):
     path = tmp_path / "board.csv"
-    if content:
-        path.write_text(content)
+    if content is not None:
+        path.write_bytes(content)
     with pytest.raises(SystemExit) as stopped:
         main([str(path)])
     assert stopped.value.code == 2

@@ -107,7 +107,7 @@ def test_a_pruning_that_was_begun_is_not_taken_up_by_another(tmp_path, monkeypat
     for exclude in (["nothing"], ["fc"]):       # one that is refused binds nobody
         with pytest.raises(ValueError, match="matches no layer|cannot be reached"):
             ladder(tmp_path / "other", "random", energies(0.01), exclude=exclude)
-        assert not list((tmp_path / "other").glob("*"))
+        assert not (tmp_path / "other").exists()
 
 
 def test_results_that_are_damaged_are_refused_in_one_line(tmp_path):
