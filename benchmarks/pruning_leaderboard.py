@@ -101,16 +101,24 @@ def floors(folder, network, images):
     return found
 
 
-def results(folder, dense_folders):
+def results(folder, dense):
     """What is finished, as :func:`pruning.compare.collect` has it, and more.
+
+    Parameters
+    ----------
+    folder : Path
+        Holds FOLDER/NETWORK/METHOD_sSEED.
+    dense : dict of str to Path
+        Folders of the trained networks, by network; others' ladders are left out.
 
     Returns
     -------
     pandas.DataFrame
         With minutes, and choosing: the accuracy that may decide something.
     """
-    files = sorted(folder.rglob("metrics.json"))
-    table = collect([*dense_folders, *(file.parent for file in files)])
+    files = [file for network in dense
+             for file in sorted((folder / network).rglob("metrics.json"))]
+    table = collect([*dense.values(), *(file.parent for file in files)])
     table.loc[table.rung == "density=1", "method"] = "dense"
     metrics = [read_json(Path(place) / "metrics.json") for place in table.folder]
     for column, key in (("minutes", "minutes"), ("choosing", "accuracy")):
@@ -155,8 +163,8 @@ def best_methods(table, count=BEST):
     if whole.method.nunique() < count:
         raise ValueError(
             f"vgg16 takes the {count} best methods of resnet20, of which "
-            f"{whole.method.nunique()} are finished; run resnet20 first, or name them "
-            "with --only")
+            f"{whole.method.nunique()} are finished; name resnet20 in --dense too, "
+            "or the methods with --only")
     means = whole.groupby("method").choosing.mean()
     return list(means.sort_values(ascending=False).index[:count])
 
@@ -189,7 +197,7 @@ def run(args):
         if network == "vgg16":
             seeds = 1
             methods = args.only or ["dense", *best_methods(
-                results(args.out, args.dense))]
+                results(args.out, dense))]
         for method, seed in pieces(methods, seeds):
             place = args.out / network / f"{method}_s{seed}"
             try:
@@ -203,11 +211,15 @@ def run(args):
                 if stopped.code != 2:       # its one line says what can't be had
                     raise
                 refused.append(f"{network} {method} seed {seed}")
-            write(args.out, results(args.out, args.dense), floor)
-    table = leaderboard(results(args.out, args.dense), floor)
+            write(args.out, results(args.out, dense), floor)
+    table = leaderboard(results(args.out, dense), floor)
     if table.target.str.contains("energy=").any():
         print_verdicts(verdicts(table), 1)
+    others = sorted({file.relative_to(args.out).parts[0] for file in args.out.glob(
+        "*/*/*/metrics.json")} - set(dense))
     print(f"written: {args.out}/pruning_leaderboard.csv and figures"
+          + (f"; without {', '.join(others)}, whose dense network --dense does not name"
+             if others else "")
           + (f"; stopped short: {', '.join(refused)}" if refused else ""))
 
 

@@ -19,7 +19,7 @@ from pruning.recipe import Recipe
 FLOOR = {"resnet20": {1: 0.3, 16: 0.5}}
 
 
-def finished_rung(folder, method, rung, accuracy, seed=0, **more):
+def finished_rung(folder, method, rung, accuracy, seed=0, network="resnet20"):
     """A result folder as far as the leaderboard reads it."""
     folder.mkdir(parents=True)
     shares = {f"energy_rel_{name}{ending}": value for name, ending, value in (
@@ -29,9 +29,9 @@ def finished_rung(folder, method, rung, accuracy, seed=0, **more):
         "method": method, "rung": rung, "seed": seed, "accuracy": accuracy,
         "test_accuracy": accuracy - 0.01, "control": None, "floor": 0.29,
         "weights_rel": 0.4, "macs_rel": 0.5, "params_rel": 0.4, "minutes": 3.5,
-        **shares, **more}))
+        **shares}))
     (folder / "config.json").write_text(json.dumps(
-        {"network": "resnet20", "data": "noise"}))
+        {"network": network, "data": "noise"}))
 
 
 @pytest.fixture
@@ -74,7 +74,7 @@ def test_ladders_are_asked_for_mildest_first_and_psconv_at_its_own_levels():
 
 def test_a_result_is_a_row_at_each_batch_with_that_batchs_energies(runs):
     out, dense = runs
-    table = leaderboard(results(out, [dense]), FLOOR)
+    table = leaderboard(results(out, {"resnet20": dense}), FLOOR)
     assert tuple(table.columns) == COLUMNS
     assert len(table) == 2 * (1 + 1 + 12)
     rows = table[(table.method == "energy_aware") & (table.target == "energy=0.4")
@@ -91,15 +91,15 @@ def test_the_best_are_chosen_by_the_choosing_images_among_whole_ladders(runs):
     out, dense = runs
     finished_rung(out / "resnet20" / "random_s0" / "energy=0.7", "random", "energy=0.7",
                   0.99)
-    table = results(out, [dense])
+    table = results(out, {"resnet20": dense})
     assert best_methods(table) == list(reversed(SEVERAL_SEEDS[:3]))
-    with pytest.raises(ValueError, match="of which 3 are finished; run resnet20 first"):
+    with pytest.raises(ValueError, match="of which 3 are finished; name resnet20"):
         best_methods(table, count=4)
 
 
 def test_table_and_figure_are_written_whole(runs):
     out, dense = runs
-    write(out, results(out, [dense]), FLOOR)
+    write(out, results(out, {"resnet20": dense}), FLOOR)
     lines = (out / "pruning_leaderboard.csv").read_text().splitlines()
     assert lines[0].split(",") == list(COLUMNS) and len(lines) == 1 + 28
     assert (out / "pruning_leaderboard_resnet20.png").stat().st_size > 10_000
@@ -108,6 +108,8 @@ def test_table_and_figure_are_written_whole(runs):
 def test_pieces_that_cannot_be_had_do_not_stop_the_others(
         runs, tmp_path, monkeypatch, capsys):
     out, dense = runs
+    finished_rung(out / "vgg16" / "random_s0" / "energy=0.3", "random", "energy=0.3",
+                  0.9, network="vgg16")
     calls = []
 
     def run(words):
@@ -130,7 +132,10 @@ def test_pieces_that_cannot_be_had_do_not_stop_the_others(
         "--data", "d", "--dense", str(dense), "--out", str(out), "--only", "channels",
         "energy_budget", "--seeds", "2"])
     assert calls == ["channels", "energy_budget", "energy_budget"]
-    assert "stopped short: resnet20 channels seed 0" in capsys.readouterr().out
+    told = capsys.readouterr().out.replace("\n", " ")
+    assert "stopped short: resnet20 channels seed 0" in told
+    assert "without vgg16, whose dense network --dense does not name" in told
+    assert set(pd.read_csv(out / "pruning_leaderboard.csv").network) == {"resnet20"}
 
 
 @pytest.mark.slow
