@@ -102,13 +102,13 @@ def test_no_support_beats_brute_force_and_on_independent_inputs_restoring_equals
         for places in combinations(range(8), 4):
             support = torch.zeros(8, 1).bool()
             support[list(places)] = True
-            fitted, _ = refit(gram, cross, support)
+            fitted, _ = refit(gram, cross, support, ridge=1e-9)
             exact = torch.linalg.lstsq(inputs[:, places], wanted).solution
             assert torch.allclose(fitted[list(places)], exact, rtol=1e-3, atol=1e-4)
             best = min(best, float(moments.error(fitted[None])))
         grown, _ = restore(gram, cross, original, torch.zeros(8, 1).bool(),
                            torch.tensor([4]), chunks=1 if independent else 4)
-        fitted, _ = refit(gram, cross, grown)
+        fitted, _ = refit(gram, cross, grown, ridge=1e-9)
         error = float(moments.error(fitted[None]))
         assert error >= best * (1 - 1e-9)
         if independent:
@@ -124,6 +124,26 @@ def test_inputs_that_depend_on_each_other_are_still_refitted():
     assert (inputs @ fitted - wanted).square().mean() < 1e-4
     blank, _ = refit(gram * 0, gram[:, :2] * 0, torch.ones(10, 2).bool())
     assert not blank.any()
+
+
+def test_few_rows_of_inputs_that_nearly_depend_do_not_blow_weights_up():
+    draw = torch.Generator().manual_seed(0)
+
+    def features(rows):         # of a trained network's head: few directions, and noise
+        strong = torch.randn(rows, 6, generator=draw, dtype=torch.float64) @ mixing
+        return strong + 1e-3 * torch.randn(
+            rows, 48, generator=draw, dtype=torch.float64)
+
+    mixing = torch.randn(6, 48, generator=draw, dtype=torch.float64)
+    original = torch.randn(48, 10, generator=draw, dtype=torch.float64)
+    inputs = features(64)
+    gram, cross = inputs.T @ inputs, inputs.T @ (inputs @ original)
+    cross += inputs.T @ torch.randn(64, 10, generator=draw, dtype=torch.float64)
+    support = largest(original, 24)
+    fitted, _ = refit(gram, cross, support)
+    assert fitted.abs().max() < original.abs().max()
+    fresh = features(1000)
+    assert (fresh @ (fitted - original)).square().mean() < 0.2
 
 
 @pytest.mark.parametrize("module, images", [
