@@ -4,24 +4,27 @@
         --ladders runs/leaderboard [--only METHOD ...] [--seeds N] [--out FOLDER]
 
 Reads the ladders that ``benchmarks.pruning_leaderboard`` or ``eyeriss-prune run`` left
-in LADDERS/NETWORK/METHOD_sSEED; those that are not there are left out, and named. What
+in LADDERS/NETWORK/METHOD_sSEED; those that are not there are left out, and named, and
+the seeds of a method must have the same rungs. What
 is computed once (outputs, selectors, costs) is kept in each ladder's folder.
 
 Everything is chosen on the choosing images. ``lost`` and ``saved`` are those of the
 test images; a saving "on the curve" is the largest of what was chosen, at any allowed
-loss, that loses no more than so many points on the test images.
+loss, that loses no more than so many points on the test images: what one knows only
+after having looked at them.
 """
 
 from pathlib import Path
 
 import pandas as pd
 
-from cascade.bench import SYSTEMS, curves, enter, shipped_router, verdicts
+from cascade.bench import (
+    SYSTEMS, curves, enter, learned_against_free, shipped_router, verdicts)
 from cascade.cifar10_study import cifar10_study
 from cascade.cli import told_on_screen
 from cascade.figures import draw
 from cascade.levels import dense_level
-from cascade.report import print_verdicts
+from cascade.report import print_learned_against_free, print_verdicts
 from eyeriss_sim.atomic import replacing
 from eyeriss_sim.cli import OneLineParser, run_command, whole_number
 from pruning.cifar10 import load_cifar10
@@ -55,7 +58,56 @@ def saved_on_curve(table, points):
     rows = table[table.system.isin((*SYSTEMS, "single"))].join(
         dense.rename("dense"), on=keys)
     near = rows[rows.accuracy >= rows.dense - points / 100 - 1e-12]
-    return (1 - near.groupby([*keys, "system"]).energy_rel.min()).rename("saved")
+    saved = 1 - near.groupby([*keys, "system"]).energy_rel.min()
+    # What never comes so near saves nothing: the dense network has to answer.
+    every = rows.groupby([*keys, "system"]).size().index
+    return saved.reindex(every, fill_value=0.0).rename("saved")
+
+
+def ladders_of(folder, method, seeds):
+    """The seeds of a method whose ladders are there.
+
+    Parameters
+    ----------
+    folder : Path
+        Of one network's ladders.
+    method : str
+    seeds : int
+        That are looked for.
+
+    Returns
+    -------
+    list of (int, Path)
+        Seeds that are there.
+    list of str
+        What is not: seeds, rungs that are not finished.
+
+    Raises
+    ------
+    ValueError
+        Seeds with other rungs: they have no hull, and no mean, in common.
+    """
+    there, missing, rungs = [], [], {}
+    for seed in range(seeds):
+        place = folder / f"{method}_s{seed}"
+        names = {file.parent.name for file in place.glob("*/metrics.json")}
+        begun = {file.parent.name for file in place.glob("*/training")} - names
+        missing += [f"{folder.name} {method} seed {seed} {one} (not finished)"
+                    for one in sorted(begun)]
+        if names:
+            there.append((seed, place))
+            rungs[place] = names
+        elif not begun:
+            missing.append(f"{folder.name} {method} seed {seed}")
+    if there:
+        first = rungs[there[0][1]]
+        for place, names in rungs.items():
+            if names != first:
+                raise ValueError(
+                    f"{place} and {there[0][1]} have other rungs, "
+                    f"{', '.join(sorted(names ^ first))}; climb them with "
+                    "eyeriss-prune run, or ask for fewer --seeds")
+    return there, missing
 
 
 def summary(table):
@@ -86,17 +138,18 @@ def run(args):
         torch.set_num_threads(args.threads)
     args.out.mkdir(parents=True, exist_ok=True)
     dense = {dense_level(folder)[1]: folder for folder in args.dense}
-    all_curves, all_verdicts, missing = [], [], []
+    all_curves, all_verdicts, all_learned, missing = [], [], [], []
+    ladders = {}
+    for network in dense:
+        for method in args.only or METHODS:
+            ladders[network, method], absent = ladders_of(
+                args.ladders / network, method, args.seeds)
+            missing += absent
     for network, folder in dense.items():
         for method in args.only or METHODS:
-            places = [(seed, args.ladders / network / f"{method}_s{seed}")
-                      for seed in range(args.seeds)]
-            there = [(seed, place) for seed, place in places
-                     if list(place.glob("*/metrics.json"))]
+            there, own = ladders[network, method], []
             if not there:
-                missing.append(f"{network} {method}")
                 continue
-            own = []
             for hardware, batch in SETTINGS:
                 entrants = []
                 for seed, place in there:
@@ -113,6 +166,9 @@ def run(args):
                      for loss in judged.loss.unique()})
                 print_verdicts(judged)
                 all_verdicts.append(judged)
+                learned = learned_against_free(entrants)
+                print_learned_against_free(learned)
+                all_learned.append(learned)
             one = pd.concat(own, ignore_index=True)
             all_curves.append(one)
             figure = draw(one[one.split == "test"], f"{network}, {method}",
@@ -125,11 +181,13 @@ def run(args):
                          "eyeriss-prune run makes them")
     table = pd.concat(all_curves, ignore_index=True)
     for name, content in (("", table),
-                          ("_verdicts", pd.concat(all_verdicts, ignore_index=True))):
+                          ("_verdicts", pd.concat(all_verdicts, ignore_index=True)),
+                          ("_learned", pd.concat(all_learned, ignore_index=True))):
         with replacing(args.out / f"cascade_vs_single{name}.csv") as fresh:
             content.to_csv(fresh, index=False, float_format="%.6g")
     print_summary(summary(table))
-    print(f"written: {args.out}/cascade_vs_single.csv, _verdicts.csv and figures; "
+    print(f"written: {args.out}/cascade_vs_single.csv, _verdicts.csv, _learned.csv and "
+          f"figures; "
           f"accuracies are on {args.data_name}")
     if missing:
         print("no ladder of: " + ", ".join(missing))
@@ -141,7 +199,8 @@ def print_summary(table):
     from rich.table import Table
     console = Console(width=100, highlight=False)
     shown = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0),
-                  title="energy saved, % (on the curve)", title_justify="left")
+                  title="energy saved, % (on the curve: the best in hindsight)",
+                  title_justify="left")
     for heading in ("network", "method", "hardware", "batch", "points"):
         shown.add_column(heading)
     systems = ("single", *SYSTEMS)

@@ -2,8 +2,8 @@
 
     python -m benchmarks.energy_at_loss [TABLE.csv] [--points 1] [--batch 1]
 
-Between two rungs the energy is that of the straight line, and a ladder counts up to the
-first rung that loses more. The dense network is the better one of the trained one and
+Rungs that a cheaper one equals do not count. Between two of the others the energy is
+that of the straight line. The dense network is the better one of the trained one and
 the one that had a rung's further epochs. A ratio says how many times less energy than
 the better of uniform and global magnitude a method needs for the same loss: of all
 energy, and of what is above the floor, below which no zero of a weight leads.
@@ -52,7 +52,9 @@ def energy_at(rungs, dense, points):
     """
     wanted = dense - points / 100
     energy, accuracy = 1.0, dense
-    for rung in rungs.sort_values("energy", ascending=False).itertuples():
+    rungs = rungs.sort_values(["energy", "accuracy"], ascending=[True, False])
+    best = rungs.accuracy.cummax().shift(fill_value=0.0)
+    for rung in rungs[rungs.accuracy > best][::-1].itertuples():
         if rung.accuracy < wanted:
             share = (accuracy - wanted) / (accuracy - rung.accuracy)
             return energy + share * (rung.energy - energy), False

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
-from cascade.bootstrap import below_hull, mean_interval
+from cascade.bootstrap import below_hull, mean_interval, mean_over_seeds
 from cascade.choose import (
     SELECTORS, as_choice, best, candidates, chance, choose, perfect)
 from cascade.costs import floor_of
@@ -145,14 +145,15 @@ def network_table(study):
     Returns
     -------
     pandas.DataFrame
-        name; ms and uJ of an image; accuracy on the choosing images, by which a
+        name; ms and uJ of an image alone, since a deadline is that of one image and
+        not of a batch's share; accuracy on the choosing images, by which a
         deadline's networks may be chosen; bytes of the weights as stored.
     """
     return pd.DataFrame([{
-        "name": level.name, "ms": latency.part(batch=study.batch).mean(),
+        "name": level.name, "ms": latency.part().mean(),
         "accuracy": outputs["choosing"].accuracy,
         "bytes": round(1000 * stored_kB(level.network)),
-        "uJ": energy.part(batch=study.batch).mean()}
+        "uJ": energy.part().mean()}
         for level, (energy, latency), outputs in zip(
             study.levels, study.costs, study.outputs)])
 
@@ -175,15 +176,16 @@ def verdicts(entrants, part="test"):
     Returns
     -------
     pandas.DataFrame
-        loss (allowed on the choosing images), system, lost (points, on ``part``),
-        energy_rel, saved, hull_rel (energy of the hull at the accuracy that was
-        reached), below_hull with its interval low, high, and wins: the interval lies
-        above zero. Systems that reach the accuracy on no seed are left out.
+        loss (allowed on the choosing images), system, level (what was chosen, each
+        seed's where they differ), share_mild (0 or 1: one network alone), lost
+        (points, on ``part``), energy_rel, saved, hull_rel (energy of the hull at the
+        accuracy that was reached), below_hull with its interval low, high, and wins:
+        the interval lies above zero. Systems that do not reach the accuracy on every seed are left out.
     """
     rows = []
     for loss in LOSSES:
         for system in SYSTEMS:
-            found, lost = [], []
+            found, lost, names, shares = [], [], [], []
             for entrant in entrants:
                 choice = entrant.chosen(system, loss)
                 if choice is None:
@@ -191,6 +193,8 @@ def verdicts(entrants, part="test"):
                 right, costs, routes = entrant.study.system(choice, part)
                 found.append((right, costs, *entrant.levels(part)))
                 lost.append(100 * (entrant.wanted(0, part) - right.mean()))
+                names.append(level_name(entrant.study, choice))
+                shares.append(routes.mean())
             if len(found) < len(entrants):
                 continue
             difference, low, high = below_hull(found)
@@ -198,10 +202,61 @@ def verdicts(entrants, part="test"):
             rows.append({
                 **{key: value for key, value in entrants[0].name.items()
                    if key != "seed"}, "seeds": len(entrants), "loss": loss,
-                "system": system, "lost": float(np.mean(lost)), "energy_rel": energy,
-                "saved": 1 - energy, "floor_rel": entrants[0].floor,
+                "system": system, "level": "; ".join(dict.fromkeys(names)),
+                "share_mild": float(np.mean(shares)), "lost": float(np.mean(lost)),
+                "energy_rel": energy, "saved": 1 - energy, "floor_rel": entrants[0].floor,
                 "hull_rel": energy + difference, "below_hull": difference, "low": low,
                 "high": high, "wins": low > 0})
+    return pd.DataFrame(rows)
+
+
+def learned_against_free(entrants, free="max_softmax", part="test"):
+    """The learned selectors beside a free router of the same energy; seeds together.
+
+    For each loss the free router is chosen, and then of the learned selectors the one
+    that is most accurate for no more energy: all on the choosing images.
+
+    Parameters
+    ----------
+    entrants : sequence of Entrant
+        The seeds of one network, method, hardware and batch.
+    free : str
+        One of ``cascade.study.FREE``.
+    part : str
+
+    Returns
+    -------
+    pandas.DataFrame
+        loss; energy_free and energy_learned, of dense; points, by which the learned
+        selector is more accurate, with its paired interval low, high.
+    """
+    rows = []
+    for loss in LOSSES:
+        gains, energies = [], []
+        for entrant in entrants:
+            study, table = entrant.study, entrant.candidates
+            rival = entrant.chosen(free, loss)
+            if rival is None:
+                break
+            spent = study.system(rival, "choosing")[1].mean()
+            try:
+                own, _ = choose(table[table.system == SELECTORS], study,
+                                energy=min(spent, 1.0))
+            except ValueError:          # nothing so cheap, or no selector at all
+                break
+            (right, costs, _), (theirs, other, _) = (
+                study.system(one, part) for one in (own, rival))
+            gains.append(100 * (right.astype(float) - theirs))
+            energies.append((costs.mean(), other.mean()))
+        if len(gains) < len(entrants):
+            continue
+        points, low, high = mean_over_seeds(gains)
+        rows.append({
+            **{key: value for key, value in entrants[0].name.items() if key != "seed"},
+            "seeds": len(entrants), "loss": loss, "free": free,
+            "energy_free": float(np.mean([one[1] for one in energies])),
+            "energy_learned": float(np.mean([one[0] for one in energies])),
+            "points": points, "low": low, "high": high})
     return pd.DataFrame(rows)
 
 

@@ -97,3 +97,32 @@ def below_hull(systems, seed=0):
         samples.append(np.take_along_axis(by_seed, chosen, 1).mean(1))
     low, high = np.percentile(np.concatenate(samples), INTERVAL)
     return tuple(round(float(one), 6) for one in (whole, low, high))
+
+
+def mean_over_seeds(values, seed=0):
+    """A mean over images and seeds with its 95 % interval, both drawn again.
+
+    Parameters
+    ----------
+    values : sequence of ndarray, shape (N,)
+        One a seed, of the same images.
+
+    Returns
+    -------
+    mean, low, high : float
+
+    Examples
+    --------
+    >>> mean_over_seeds([np.full(50, 2.0), np.full(50, 2.0)])
+    (2.0, 2.0, 2.0)
+    """
+    stacked = np.stack([np.asarray(one, np.float64) for one in values])
+    random = np.random.default_rng(seed)
+    samples = []
+    for weights in draws(stacked.shape[1], seed):
+        weights = weights.astype(np.float64)
+        by_seed = weights / weights.sum(1, keepdims=True) @ stacked.T
+        chosen = random.integers(len(stacked), size=by_seed.shape)
+        samples.append(np.take_along_axis(by_seed, chosen, 1).mean(1))
+    low, high = np.percentile(np.concatenate(samples), INTERVAL)
+    return tuple(round(float(one), 6) for one in (stacked.mean(), low, high))

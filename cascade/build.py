@@ -49,9 +49,12 @@ def build(study, folder, network, *, accuracy_loss=None, energy=None, table=None
     choice, row = choose(
         table, study, energy=energy,
         accuracy=None if accuracy_loss is None else dense - accuracy_loss / 100)
-    told = {"data": data, "reference_uJ": study.reference[0],
-            "reference_ms": study.reference[1], "asked": {
-                "accuracy_loss": accuracy_loss, "energy": energy}}
+    alone = [float(one.part().mean()) for one in study.costs[0]]
+    told = {"data": data, "asked": {"accuracy_loss": accuracy_loss, "energy": energy},
+            # Of the dense network: what shares are of, at this study's batch, and what
+            # goes with energy_uJ, latency_ms and routed_uJ, which are those of batch 1.
+            "reference_uJ": study.reference[0], "reference_ms": study.reference[1],
+            "reference_alone_uJ": alone[0], "reference_alone_ms": alone[1]}
     energy, latency = route_costs(study, choice)
     router = study.router(choice.mild, choice.aggressive, choice.router)
     for part in study.parts:

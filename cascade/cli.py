@@ -11,6 +11,12 @@ from pruning.cli import add_data_options, load_data, percent
 # Where a ladder is not there yet: rungs of the pruning, mildest first.
 RUNGS = {"resnet20": (0.7, 0.55, 0.45, 0.4), "resnet18": (0.4, 0.25, 0.15, 0.12),
          "vgg16": (0.3, 0.2, 0.15, 0.12)}
+# Of two methods, of which the first takes channels: the energies after each.
+RUNGS_OF_TWO = {
+    "resnet20": ((0.7, 0.55), (0.7, 0.45), (0.7, 0.38), (0.6, 0.32), (0.6, 0.28)),
+    "resnet18": ((0.4, 0.2), (0.4, 0.15), (0.4, 0.1)),
+    "vgg16": ((0.4, 0.2), (0.4, 0.15), (0.4, 0.1))}
+CLIMBING = "climbing.json"      # in a ladder, until all that it was asked for is there
 
 
 def add_ladder_options(cmd):
@@ -26,7 +32,8 @@ def add_ladder_options(cmd):
                      help="of eyeriss-prune run (default: runs/NETWORK_METHOD_sSEED; "
                           "climbed first if it is not there)")
     cmd.add_argument("--rung", action="append", metavar="Q=SHARE",
-                     help="of a ladder that is climbed first: energy=0.4")
+                     help="of a ladder that is climbed first: energy=0.4; of channels "
+                          "and then weights: energy=0.7+energy=0.4")
     cmd.add_argument("--epochs", type=whole_number, default=3, metavar="N",
                      help="a rung that is climbed first (default: 3)")
     cmd.add_argument("--hardware", default="eap_tool", metavar="H",
@@ -55,7 +62,7 @@ def add_build(commands):
     cmd.add_argument("--no-test", action="store_true",
                      help="leave the test images alone")
     cmd.add_argument("--out", metavar="FOLDER",
-                     help="(default: runs/NETWORK_METHOD_cascade)")
+                     help="(default: runs/NETWORK_METHOD_sSEED_cascade)")
     cmd.set_defaults(action=run_build)
 
 
@@ -65,7 +72,7 @@ def run_build(args):
     from cascade.choose import check_wish
     from cascade.folder import check_folder
     check_wish(args.accuracy_loss, args.energy)
-    out = args.out or f"runs/{args.network.lower()}_{args.method}_cascade"
+    out = args.out or f"runs/{args.network.lower()}_{args.method}_s{args.seed}_cascade"
     check_folder(out)
     study = study_of(args, PARTS[:2] if args.no_test else PARTS)
     with progress("pairs") as show:
@@ -111,7 +118,9 @@ def run_run(args):
 
     from cascade.build import check_routed
     from eyeriss_sim.atomic import replacing
+    from eyeriss_sim.report import check_output_path
     from pruning.result import read_json
+    out = args.out and check_output_path(args.out, (".csv",))
     set_threads(args)
     splits = load_data(args)
     images = splits.normalise(splits.test.images[:args.images])
@@ -122,7 +131,7 @@ def run_run(args):
     print(f"{len(images)} images: accuracy {percent(right)} on {args.data_name}\n"
           f"mild answers {percent(float(routed.routes.double().mean()))}; "
           f"{float(routed.uJ.mean()):.2f} uJ and {float(routed.ms.mean()):.4f} ms an "
-          "image")
+          "image, at batch 1")
     print(f"both networks run on all of them: {differences['predictions']} predictions "
           f"and {differences['routes']} routes differ, energy by "
           f"{differences['energy']:.1e}")
@@ -132,8 +141,8 @@ def run_run(args):
         print(f"beside what build counted: accuracy {right - built['accuracy']:+.4f}, "
               f"share {share - built['share_mild']:+.4f}, energy "
               f"{float(routed.uJ.mean()) / built['routed_uJ'] - 1:+.1e}")
-    if args.out:
-        with replacing(Path(args.out)) as fresh:
+    if out:
+        with replacing(out) as fresh:
             pd.DataFrame({
                 "prediction": routed.predictions, "label": labels,
                 "mild": routed.routes, "score": routed.scores, "uJ": routed.uJ,
@@ -175,9 +184,10 @@ def add_bench(commands):
 
 
 def run_bench(args):
-    from cascade.bench import curves, enter, network_table, verdicts
+    from cascade.bench import (
+        curves, enter, learned_against_free, network_table, verdicts)
     from cascade.figures import draw
-    from cascade.report import print_verdicts
+    from cascade.report import print_learned_against_free, print_verdicts
     from eyeriss_sim.atomic import replacing
     from eyeriss_sim.report import check_output_path
     out = check_output_path(args.out, (".png",))
@@ -187,6 +197,7 @@ def run_bench(args):
     with told_on_screen() as tell:
         tell("drawing images again, for intervals")
         table, judged = curves(entrant, "test"), verdicts([entrant])
+        learned = learned_against_free([entrant])
     with replacing(out.with_suffix(".csv")) as fresh:
         table.to_csv(fresh, index=False, float_format="%.6g")
     networks = out.with_name(f"{out.stem}_networks.csv")
@@ -196,6 +207,7 @@ def run_bench(args):
         draw(table, f"{args.network}, {args.method}", args.data_name).savefig(
             fresh, format="png", dpi=130)
     print_verdicts(judged)
+    print_learned_against_free(learned)
     print(f"written: {out}, {out.with_suffix('.csv')}, and {networks} for eyeriss-"
           f"cascade deadline;\naccuracies are on test images of {args.data_name}")
 
@@ -212,14 +224,15 @@ def study_of(args, parts=None):
     set_threads(args)
     dense_folder = args.dense or f"runs/{args.network}_dense_s{args.seed}"
     ladder = Path(args.ladder or f"runs/{args.network}_{args.method}_s{args.seed}")
-    if not list(ladder.glob("*/metrics.json")):
+    folders = {rung: rung_folder(rung, args.method) for rung in args.rung or ()}
+    if (ladder / CLIMBING).exists() or not list(ladder.glob("*/metrics.json")):
         climb_first(args, dense_folder, ladder)
     for place in sorted(ladder.glob("*/training")):
         if not (place.parent / "metrics.json").exists():
             print(f"{place.parent} is not finished and left out; the eyeriss-prune run "
                   "that began it goes on with it", file=sys.stderr)
-    for rung in args.rung or ():
-        if not (ladder / rung / "metrics.json").exists():
+    for rung, name in folders.items():
+        if not (ladder / name / "metrics.json").exists():
             raise ValueError(f"--rung {rung}: the ladder {ladder} is there without it; "
                              "eyeriss-prune run adds rungs to a ladder")
     with told_on_screen() as tell:
@@ -228,16 +241,64 @@ def study_of(args, parts=None):
             args.batch, cache=args.cache, parts=parts or PARTS, progress=tell)
 
 
+def rung_folder(rung, method):
+    """Name of the folder of a rung that ``--rung`` asks for."""
+    from pruning.ladder import Rung
+    from pruning.targets import parse_target
+    targets = tuple(map(parse_target, rung.split("+")))
+    methods = method.count("+") + 1
+    if len(targets) != methods:
+        raise ValueError(f"--rung {rung}: {method} needs {methods}, as "
+                         + "+".join(["energy=0.5"] * methods))
+    return Rung(targets).name
+
+
+def default_rungs(network, method):
+    """Rungs of a ladder of which none were asked for, mildest first.
+
+    Examples
+    --------
+    >>> default_rungs("vgg16", "channels+energy_aware")[0]
+    'energy=0.4+energy=0.2'
+    """
+    count = method.count("+") + 1
+    if count > 2:
+        raise ValueError(f"--method {method}: name its rungs, as --rung "
+                         + "+".join(["energy=0.5"] * count))
+    shares = RUNGS[network] if count == 1 else RUNGS_OF_TWO[network]
+    return ["+".join(f"energy={share}" for share in (
+        one if isinstance(one, tuple) else (one,))) for one in shares]
+
+
 def climb_first(args, dense, ladder):
-    """Prune the ladder that is not there yet."""
+    """Prune the ladder that is not there yet, or go on where that was stopped.
+
+    What it was asked for stays in the ladder until all of it is there.
+    """
     from pruning.cli import main as eyeriss_prune
-    rungs = args.rung or [f"energy={share}" for share in RUNGS[args.network]]
+    from pruning.dense import write_json
+    from pruning.result import read_json
+    asked = ladder / CLIMBING
+    rungs = args.rung or (read_json(asked)["rungs"] if asked.exists()
+                          else default_rungs(args.network, args.method))
     threads = ["--threads", str(args.threads)] if args.threads else []
-    eyeriss_prune([
-        "run", "--network", args.network, "--method", args.method, "--data", args.data,
-        "--data-name", args.data_name, "--dense", str(dense), "--out", str(ladder),
-        "--seed", str(args.seed), "--epochs", str(args.epochs), "--no-test", *threads,
-        *(word for rung in rungs for word in ("--target", rung))])
+    made = [one for one in (ladder, *ladder.parents) if not one.exists()]
+    ladder.mkdir(parents=True, exist_ok=True)
+    write_json(asked, {"rungs": rungs})
+    try:
+        eyeriss_prune([
+            "run", "--network", args.network, "--method", args.method, "--data",
+            args.data, "--data-name", args.data_name, "--dense", str(dense), "--out",
+            str(ladder), "--seed", str(args.seed), "--epochs", str(args.epochs),
+            "--no-test", *threads,
+            *(word for rung in rungs for word in ("--target", rung))])
+        asked.unlink()
+    finally:
+        if not any(ladder.rglob("*.safetensors")):      # refused before anything began
+            asked.unlink(missing_ok=True)
+            for one in made:
+                if not any(one.iterdir()):
+                    one.rmdir()
 
 
 def set_threads(args):

@@ -25,6 +25,7 @@ from pruning.result import load_result, read_json
 ROUTE_IMAGES = 256      # of a route's own, that measure its zeros
 NEEDED = ("network", "image_shape", "router", "tap", "threshold", "energy_uJ",
           "latency_ms")
+OWN_FILES = {"cascade.json", "aggressive", "mild", "selector.safetensors"}
 
 
 def route_costs(study, choice):
@@ -129,10 +130,11 @@ def check_folder(folder):
     folder = Path(folder)
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"{folder} is a file; name another folder")
-    if folder.exists() and not (folder / "cascade.json").exists() and any(
-            folder.iterdir()):
-        raise ValueError(f"{folder} holds something that is no cascade; name another "
-                         "folder")
+    others = sorted({one.name for one in folder.iterdir()} - OWN_FILES) if (
+        folder.exists()) else []
+    if others:
+        raise ValueError(f"{folder} holds {others[0]}, which is no part of a cascade; "
+                         "move it away, or name another folder")
     return folder
 
 

@@ -17,12 +17,13 @@ def print_verdicts(table):
                                    sort=False):
         shown = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
         shown.add_column("system")
-        for heading in ("allowed", "lost", "energy", "saved", "hull", "below hull",
-                        "95 %", ""):
+        for heading in ("allowed", "lost", "mild", "energy", "saved", "hull",
+                        "below hull", "95 %", ""):
             shown.add_column(heading, justify="right")
         for row in rows.to_dict("records"):
             shown.add_row(
                 row["system"], f"{row['loss']:.1f}", f"{row['lost']:.2f}",
+                f"{100 * row['share_mild']:.0f} %",
                 f"{row['energy_rel']:.3f}", f"{100 * row['saved']:.1f} %",
                 f"{row['hull_rel']:.3f}", f"{row['below_hull']:+.3f}",
                 f"{row['low']:+.3f} {row['high']:+.3f}", "wins" if row["wins"] else "")
@@ -32,4 +33,29 @@ def print_verdicts(table):
         console.print(shown)
     console.print(
         "allowed: points below dense on the choosing images; lost: on the test images; "
-        "hull: energy of\nsingle levels, mixed at random, at the accuracy reached")
+        "mild: share of\nimages that the mild network answers (0: it never runs); "
+        "hull: energy of single levels,\nmixed at random, at the accuracy reached")
+
+
+def print_learned_against_free(table):
+    """The learned selectors beside a free router at equal energy.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        Of :func:`cascade.bench.learned_against_free`.
+    """
+    if table.empty:
+        return
+    console = Console(width=100, highlight=False)
+    shown = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for heading in ("energy", "learned", "points", "95 %", ""):
+        shown.add_column(heading, justify="right")
+    for row in table.to_dict("records"):
+        sure = "wins" if row["low"] > 0 else "loses" if row["high"] < 0 else ""
+        shown.add_row(f"{row['energy_free']:.3f}", f"{row['energy_learned']:.3f}",
+                      f"{row['points']:+.2f}", f"{row['low']:+.2f} {row['high']:+.2f}",
+                      sure)
+    console.print(f"learned selector against {table.free.iloc[0]}, points of accuracy "
+                  "at no more energy on the choosing images")
+    console.print(shown)

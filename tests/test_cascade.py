@@ -4,15 +4,19 @@ import copy
 import json
 import math
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from pruning_nets import Residual, chain, make, pictures
 
-from cascade.bench import COLUMNS, Entrant, curves, shipped_router, verdicts
+from cascade.bench import (
+    COLUMNS, Entrant, curves, learned_against_free, network_table, shipped_router,
+    verdicts)
 from cascade.build import build, check_routed, offline
 from cascade.choose import best, candidates, chance, choose, perfect
+from cascade.cli import RUNGS, default_rungs, rung_folder, study_of
 from cascade.cli import main as command
 from cascade.costs import Strata, floor_of, network_costs
 from cascade.curve import sweep
@@ -344,9 +348,13 @@ def test_building_writes_what_it_promises_and_nothing_else(study, table, tmp_pat
     assert (tmp_path / "c" / "cascade.json").read_bytes() == before
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("precious")
-    with pytest.raises(ValueError, match="no cascade; name another"):
+    with pytest.raises(ValueError, match="thesis.txt, which is no part of a cascade"):
         build(study, tmp_path / "mine", "residual", energy=0.9, table=table)
     assert (tmp_path / "mine" / "thesis.txt").read_text() == "precious"
+    (tmp_path / "c" / "images.csv").write_text("precious")
+    with pytest.raises(ValueError, match="holds images.csv, which is no part"):
+        build(study, tmp_path / "c", "residual", accuracy_loss=5.0, table=table)
+    assert (tmp_path / "c" / "images.csv").read_text() == "precious"
 
 
 def test_a_damaged_folder_is_told_in_one_line(study, table, tmp_path):
@@ -444,6 +452,14 @@ def test_the_bench_has_every_rival_at_every_size(study, table):
     assert set(judged.loss) == {0, 0.5, 1, 2, 3} and (judged.seeds == 2).all()
     assert (judged.low <= judged.below_hull).all()
     assert (judged.below_hull <= judged.high).all()
+    assert judged.share_mild.between(0, 1).all()
+    assert judged.level.str.contains(">").all()
+    learned = learned_against_free([entrant, entrant])
+    assert len(learned) and (learned.low <= learned.points).all()
+    assert (learned.points <= learned.high).all()
+    same = learned_against_free([entrant], free="margin", part="choosing")
+    # Not above what is spent, where it was chosen.
+    assert (same.energy_learned <= same.energy_free + 1e-9).all()
 
 
 def test_the_figure_shows_levels_below_the_dense_networks_floor(study, table):
@@ -477,6 +493,8 @@ def test_the_shipped_router_needs_the_least_energy_over_all_seeds():
 def test_a_batch_of_sixteen_costs_less_an_image(study):
     sixteen = Study(study.levels, study.parts, batch=16, cache=study.cache)
     assert sixteen.reference[0] < study.reference[0]
+    # An image with a deadline waits for all of its batch: it is served alone.
+    assert np.allclose(network_table(sixteen).ms, network_table(study).ms)
     choice = Choice(0, 2, "margin", float(np.median(
         study.scores(0, 2, "margin", "test"))))
     alone = study.pair_costs(0, 2, "margin", "test")
@@ -562,3 +580,53 @@ def test_a_rung_that_is_missing_or_not_finished_is_named(tmp_path, capsys):
     note, error = capsys.readouterr().err.splitlines()
     assert "energy=0.5 is not finished and left out" in note
     assert "--rung energy=0.3" in error and "is there without it" in error
+    with pytest.raises(SystemExit):
+        command(["bench", "--network", "resnet20", "--data", "d", "--ladder",
+                 str(tmp_path), "--rung", "energy=0.8+energy=0.5"])
+    assert "energy_aware needs 1, as energy=0.5" in capsys.readouterr().err
+
+
+def test_a_climb_that_was_stopped_goes_on_to_all_that_it_was_asked_for(
+        tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    asked = []
+
+    def prune(words):
+        asked.append([after for word, after in zip(words, words[1:])
+                      if word == "--target"])
+        out = Path(words[words.index("--out") + 1])
+        for rung in asked[-1][:len(asked)]:     # killed after one more each time
+            folder = out / rung.replace("+", "_")
+            folder.mkdir(exist_ok=True)
+            for name in ("metrics.json", "weights.safetensors"):
+                (folder / name).write_text("{}")
+        if len(asked) < len(asked[-1]):
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("pruning.cli.main", prune)
+    monkeypatch.setattr("cascade.cli.load_data", lambda args: None)
+    monkeypatch.setattr("cascade.cifar10_study.cifar10_study", lambda *a, **k: "study")
+    options = SimpleNamespace(
+        network="resnet20", method="channels+energy_aware", hardware="eap_tool",
+        batch=1, threads=None, dense=None, seed=0, ladder=None, data="d",
+        data_name="noise", epochs=1, cache=None,
+        rung=["energy=0.8+energy=0.7", "energy=0.80+energy=0.5"])
+    with pytest.raises(KeyboardInterrupt):
+        study_of(options)
+    options.rung = None                     # remembered
+    prune_again = study_of(options)
+    assert prune_again == "study" and len(asked) == 2 and asked[0] == asked[1]
+    assert study_of(options) == "study" and len(asked) == 2
+    ladder = tmp_path / "runs" / "resnet20_channels+energy_aware_s0"
+    assert not list(ladder.glob("*.json"))
+    options.rung = ["energy=0.8+energy=0.70"]       # another way to write a rung
+    assert study_of(options) == "study" and len(asked) == 2
+
+
+def test_a_ladder_of_two_methods_has_rungs_of_its_own():
+    assert default_rungs("vgg16", "random")[0] == "energy=0.3"
+    for network in RUNGS:
+        rungs = default_rungs(network, "channels+energy_aware")
+        assert all(rung_folder(rung, "channels+energy_aware") for rung in rungs)
+    with pytest.raises(ValueError, match="name its rungs, as --rung energy=0.5"):
+        default_rungs("vgg16", "channels+channels+random")

@@ -4,7 +4,8 @@ import pandas as pd
 import pytest
 
 from benchmarks import cascade_vs_single
-from benchmarks.cascade_vs_single import METHODS, WANTED, saved_on_curve, summary
+from benchmarks.cascade_vs_single import (
+    METHODS, WANTED, ladders_of, saved_on_curve, summary)
 from cascade.bench import COLUMNS
 from pruning.methods import METHODS as PRUNING_METHODS
 
@@ -31,6 +32,36 @@ def test_what_only_the_choosing_images_say_counts_for_nothing():
     chosen = curve(split="choosing").assign(energy_rel=0.01)
     both = pd.concat([curve(), chosen])
     assert saved_on_curve(both, 3).equals(saved_on_curve(curve(), 3))
+
+
+def test_a_seed_that_never_comes_so_near_saves_nothing():
+    far = curve(seed=1)
+    far.loc[far.system == "margin", "accuracy"] = 0.5
+    saved = saved_on_curve(pd.concat([curve(), far]), 1).xs("margin", level="system")
+    assert saved.tolist() == pytest.approx([0.75, 0.0])
+    table = summary(pd.concat([curve(), far]))
+    assert table[(table.system == "margin") & (table.points == 1)].saved.iloc[
+        0] == pytest.approx(0.375)
+
+
+def test_seeds_must_have_the_same_rungs_and_what_is_missing_is_named(tmp_path):
+    folder = tmp_path / "vgg16"
+    for place in ("random_s0/energy=0.3", "random_s0/energy=0.2",
+                  "random_s1/energy=0.3"):
+        (folder / place).mkdir(parents=True)
+        (folder / place / "metrics.json").write_text("{}")
+    (folder / "random_s1" / "energy=0.2" / "training").mkdir(parents=True)
+    with pytest.raises(ValueError, match="random_s0 have other rungs, energy=0.2;"):
+        ladders_of(folder, "random", 3)
+    there, missing = ladders_of(folder, "random", 1)
+    assert there == [(0, folder / "random_s0")] and not missing
+    (folder / "random_s1" / "energy=0.2" / "metrics.json").write_text("{}")
+    there, missing = ladders_of(folder, "random", 3)
+    assert [seed for seed, _ in there] == [0, 1]
+    assert missing == ["vgg16 random seed 2"]
+    (folder / "random_s0" / "energy=0.1" / "training").mkdir(parents=True)
+    assert ladders_of(folder, "random", 1)[1] == [
+        "vgg16 random seed 0 energy=0.1 (not finished)"]
 
 
 def test_a_summary_is_the_mean_of_seeds_beside_what_was_wanted():

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cascade.bootstrap import below_hull, mean_interval
+from cascade.bootstrap import below_hull, mean_interval, mean_over_seeds
 from cascade.costs import NetworkCosts
 from cascade.curve import Costs, hull_energy, pareto, sweep
 
@@ -118,3 +118,15 @@ def test_an_image_is_charged_less_the_more_come_with_it(q):
     costs = costs_of({1: 10.0, 2: 14.0, 4: 22.0, 8: 38.0, 16: 70.0})
     some, more = costs.expected_share(np.array([q / 2, q]), 16)
     assert 70 / 160 - 1e-12 <= more <= some <= 1
+
+
+def test_an_interval_over_seeds_holds_what_seeds_differ_by():
+    random = np.random.default_rng(0)
+    apart = [random.normal(mean, 0.1, 4000) for mean in (0.0, 1.0)]
+    mean, low, high = mean_over_seeds(apart)
+    assert mean == pytest.approx(np.mean(apart), abs=1e-6)
+    assert low < 0.02 and high > 0.98
+    one, low_one, high_one = mean_over_seeds(apart[:1])
+    ends = mean_interval(apart[0])
+    assert (low_one, high_one) == (pytest.approx(ends[0], abs=1e-3),
+                                   pytest.approx(ends[1], abs=1e-3))

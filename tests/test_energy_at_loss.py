@@ -35,10 +35,12 @@ def test_energy_lies_on_the_line_between_the_rungs_around_the_loss():
     assert energy_at(ladder[:1], 0.9, 1) == (pytest.approx(0.65), False)
 
 
-def test_a_ladder_counts_up_to_the_first_rung_that_loses_more():
-    ladder = pd.DataFrame({"accuracy": [0.90, 0.80, 0.90], "energy": [0.7, 0.5, 0.3]})
+def test_rungs_that_a_cheaper_one_equals_do_not_count():
+    ladder = pd.DataFrame({"accuracy": [0.90, 0.80, 0.90, 0.87],
+                           "energy": [0.7, 0.5, 0.3, 0.1]})
     energy, open_end = energy_at(ladder, 0.9, 1)
-    assert energy == pytest.approx(0.68) and not open_end
+    assert energy == pytest.approx(0.3 - 0.2 / 3) and not open_end
+    assert energy_at(ladder[:3], 0.9, 1) == (0.3, True)
 
 
 def test_methods_are_held_against_the_better_magnitude_and_dense_network():
