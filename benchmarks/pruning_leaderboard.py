@@ -121,8 +121,11 @@ def results(folder, dense):
     table = collect([*dense.values(), *(file.parent for file in files)])
     table.loc[table.rung == "density=1", "method"] = "dense"
     metrics = [read_json(Path(place) / "metrics.json") for place in table.folder]
-    for column, key in (("minutes", "minutes"), ("choosing", "accuracy")):
-        table[column] = [one.get(key, float("nan")) for one in metrics]
+    # The dense network's own training calls them otherwise.
+    for column, keys in (("minutes", ("minutes", "wall_minutes")),
+                         ("choosing", ("accuracy", "choosing_accuracy"))):
+        table[column] = [next((one[key] for key in keys if key in one), float("nan"))
+                         for one in metrics]
     return table
 
 

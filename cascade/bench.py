@@ -180,7 +180,8 @@ def verdicts(entrants, part="test"):
         seed's where they differ), share_mild (0 or 1: one network alone), lost
         (points, on ``part``), energy_rel, saved, hull_rel (energy of the hull at the
         accuracy that was reached), below_hull with its interval low, high, and wins:
-        the interval lies above zero. Systems that do not reach the accuracy on every seed are left out.
+        the interval lies above zero. Systems that do not reach the accuracy on every
+        seed are left out.
     """
     rows = []
     for loss in LOSSES:
@@ -204,7 +205,8 @@ def verdicts(entrants, part="test"):
                    if key != "seed"}, "seeds": len(entrants), "loss": loss,
                 "system": system, "level": "; ".join(dict.fromkeys(names)),
                 "share_mild": float(np.mean(shares)), "lost": float(np.mean(lost)),
-                "energy_rel": energy, "saved": 1 - energy, "floor_rel": entrants[0].floor,
+                "energy_rel": energy, "saved": 1 - energy,
+                "floor_rel": entrants[0].floor,
                 "hull_rel": energy + difference, "below_hull": difference, "low": low,
                 "high": high, "wins": low > 0})
     return pd.DataFrame(rows)

@@ -214,7 +214,8 @@ def follow(model, was, images):
     A few images are too rough a measure to replace the statistics of a training. So
     their change alone is taken: variances by their factor, and means so that they stay
     as many deviations off those of the images as they were. A channel that no longer
-    varies has its mean exactly: any distance would be blown up.
+    varies has its mean exactly, and keeps its variance: it may vary on other images,
+    and what it says there must not be blown up.
 
     Parameters
     ----------
@@ -232,8 +233,9 @@ def follow(model, was, images):
         scale = torch.where(new, 0.0, factor.sqrt())
         norm.running_mean.copy_(norm.running_mean * scale + (
             after.running_mean - before.running_mean * scale))
+        kept = torch.where(after.running_var > 0, factor, 1.0)
         norm.running_var.copy_(
-            torch.where(new, after.running_var, norm.running_var * factor))
+            torch.where(new, after.running_var, norm.running_var * kept))
 
 
 def _norms(model):

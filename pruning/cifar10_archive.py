@@ -9,6 +9,7 @@ import io
 import pickle
 import tarfile
 import urllib.request
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -52,10 +53,14 @@ def read_archive(path, records=RECORDS):
         return read_files(path, records, FolderFiles(path))
     try:
         with tarfile.open(path, "r:*") as tar:
-            return read_files(path, records, TarFiles(tar))
-    except (tarfile.TarError, EOFError, OSError) as problem:
-        raise ValueError(f"{path}: not an archive of CIFAR-10, or cut short: "
-                         f"{problem}") from None
+            found = read_files(path, records, TarFiles(tar))
+            while tar.fileobj.read(1 << 20):    # to its checksum, which is at the end
+                pass
+            return found
+    except (tarfile.TarError, EOFError, OSError, zlib.error) as problem:
+        why = (str(problem) or type(problem).__name__).splitlines()[0].rstrip(":")
+        raise ValueError(f"{path}: not an archive of CIFAR-10, or damaged, or cut "
+                         f"short: {why}") from None
 
 
 def find_archive(path):

@@ -1,5 +1,6 @@
 """Command line of ``eyeriss-prune``: parses arguments and prints, nothing else."""
 
+import math
 
 from eyeriss_sim.cli import OneLineParser, progress, run_command, whole_number
 
@@ -120,7 +121,8 @@ def add_run(commands):
                      help="of methods that start from fresh weights (default: the "
                           "dense network's and those of the steps)")
     cmd.add_argument("--lr", type=float, default=RUNG_RATE, metavar="X",
-                     help=f"at its top (default: {RUNG_RATE:g})")
+                     help=f"at its top (default: {RUNG_RATE:g}; of fresh weights the "
+                          "dense network's)")
     cmd.add_argument("--distil", type=float, default=RUNG_DISTIL, metavar="SHARE",
                      help="of the loss, that asks for what the dense network says "
                           f"(default: {RUNG_DISTIL:g})")
@@ -171,8 +173,8 @@ def run_run(args):
     recipe = replace(dense, epochs=args.epochs,
                      lr=args.lr, distil=args.distil, seed=args.seed)
     # As many epochs in all as a network that was trained dense and then pruned.
-    fresh = replace(recipe, lr=dense.lr, epochs=args.fresh_epochs or (
-        dense.epochs + args.epochs * args.steps))
+    fresh = replace(recipe, lr=dense.lr, epochs=math.ceil(
+        (args.fresh_epochs or dense.epochs + args.epochs * args.steps) / args.steps))
     data = Loaders(
         fitting_batches(splits, recipe),
         Batches(splits.choosing.images, splits.choosing.labels, 1000,

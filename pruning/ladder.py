@@ -102,6 +102,8 @@ def climb(model, method, rungs, folder, *, data, config, recipe, make_fresh,
     seed = options.get("seed", 0)
     baseline = None
     network, shrinks, last, chain, found = model, (), None, [], []
+    if not (at_init or control):
+        check_falling(rungs, len(names) == 1)
     for rung in rungs:
         goes_on = not (at_init or control) and last is not None and (
             len(names) == 1 or rung.follows(last))
@@ -133,14 +135,15 @@ def climb(model, method, rungs, folder, *, data, config, recipe, make_fresh,
                 pruned = prune(
                     start, "+".join(methods), targets, data=data, oracle=oracle,
                     recipe=training, baseline=baseline, shrinks=shrinks,
-                    control=control, make_fresh=make_fresh, teacher=model,
+                    control=control, make_fresh=make_fresh,
+                    fresh_recipe=fresh_recipe, teacher=model,
                     folder=place / "training", **options, **own)
             metrics = {
                 "rung": rung.name, "control": control, "method": method,
                 "target": "+".join(map(str, filter(None, rung.targets))) or None,
                 "test_accuracy": test(pruned.network) if test else None,
-                "minutes": (time.monotonic() - clock) / 60,
-                "cpu_minutes": (time.process_time() - cpu) / 60}
+                "minutes": minutes(time.monotonic() - clock, pruned, "wall_s"),
+                "cpu_minutes": minutes(time.process_time() - cpu, pruned, "cpu_s")}
             save_result(place, pruned, asked, metrics)
             metrics = finished(place, asked)
             network, shrinks = pruned.network, pruned.shrinks
@@ -150,3 +153,31 @@ def climb(model, method, rungs, folder, *, data, config, recipe, make_fresh,
         chain.append(rung.name)
         found.append(metrics)
     return found
+
+
+def minutes(seconds, pruned, column):
+    """What a rung took; at least its trainings, epochs before a resume included."""
+    return max(seconds, sum(row[column] for row in pruned.history)) / 60
+
+
+def check_falling(rungs, one_method):
+    """Refuse a rung that asks for more than the one that it is pruned from has left.
+
+    Parameters
+    ----------
+    rungs : sequence of Rung
+    one_method : bool
+        Each rung is pruned from the one before; of a composition, only those whose
+        first targets are the same.
+
+    Raises
+    ------
+    ValueError
+        With both rungs.
+    """
+    for before, rung in zip(rungs, rungs[1:]):
+        old, new = before.targets[-1], rung.targets[-1]
+        if type(new) is type(old) and isinstance(new, Target) and (
+                one_method or rung.follows(before)) and new.share > old.share:
+            raise ValueError(f"{rung.name} comes after {before.name}, from which it "
+                             "would be pruned; name the mildest rung first")

@@ -20,6 +20,7 @@ from pruning.problem import Problem
 from pruning.prunable import prunable
 from pruning.report import Baseline, describe
 from pruning.schedules import SCHEDULES
+from pruning.selection import refuse
 from pruning.settling import SettlingMasks, settle
 from pruning.shrink import shrink
 from pruning.targets import Energy, Target
@@ -67,8 +68,8 @@ class Pruned:
 def prune(model, method="energy_aware", target=None, *, data, oracle=None, recipe=None,
           steps=1, schedule="geometric", accuracy_floor=None, control=None,
           dense_epochs=None, make_fresh=None, teacher=None, baseline=None, shrinks=(),
-          include=("*",), exclude=(), seed=0, calibration=512, folder=None,
-          device=None, progress=False, **options):
+          fresh_recipe=None, include=("*",), exclude=(), seed=0, calibration=512,
+          folder=None, device=None, progress=False, **options):
     """Prune a network to a share of what it costs.
 
     Parameters
@@ -103,6 +104,9 @@ def prune(model, method="energy_aware", target=None, *, data, oracle=None, recip
     make_fresh : callable, optional
         Gives a network with fresh weights for such controls; by default the
         modules' ``reset_parameters`` do.
+    fresh_recipe : Recipe, optional
+        Of such controls' training, but for its epochs: a rung's learning rate is too
+        low for fresh weights. ``recipe`` unless given.
     teacher : torch.nn.Module, optional
         For a recipe that distils: the dense network; the given model unless it is one
         of fresh weights.
@@ -153,7 +157,7 @@ def prune(model, method="energy_aware", target=None, *, data, oracle=None, recip
                   recipe=recipe, steps=steps, schedule=schedule,
                   accuracy_floor=accuracy_floor, include=include, exclude=exclude,
                   seed=seed, calibration=calibration, device=device, progress=progress,
-                  make_fresh=make_fresh, teacher=teacher)
+                  make_fresh=make_fresh, fresh_recipe=fresh_recipe, teacher=teacher)
     if teacher is None and not find_method(names[0]).at_init:
         common["teacher"] = model
     check_control(control)
@@ -181,7 +185,7 @@ class _Run:
 
     def __init__(self, model, method, target, *, data, oracle, recipe, steps, schedule,
                  accuracy_floor, baseline, shrinks, include, exclude, seed, calibration,
-                 folder, device, progress, make_fresh, teacher, options):
+                 folder, device, progress, make_fresh, fresh_recipe, teacher, options):
         self.given, self.method, self.target = model, find_method(method), target
         if schedule not in SCHEDULES:
             raise ValueError(f"unknown schedule {schedule!r}; known: "
@@ -205,7 +209,7 @@ class _Run:
         self.baseline = baseline or Baseline.of(
             model, self.prunables, oracle, self.few)
         self.shrinks, self.make_fresh = tuple(shrinks), make_fresh
-        self.teacher = teacher
+        self.fresh_recipe, self.teacher = fresh_recipe, teacher
         self.history = []
 
     def _check_target(self, target, accuracy_floor):
@@ -315,8 +319,13 @@ class _Run:
         for channels in gone:
             network = shrink(network, self.images, channels)
         self.history = []
-        self._train(network, masks, f"control_{control}", control_epochs(
-            control, self.recipe.epochs, self.trainings, dense_epochs, trained_before))
+        # A method for fresh weights has had the whole schedule itself.
+        epochs = self.recipe.epochs * self.trainings if self.method.at_init else (
+            control_epochs(control, self.recipe.epochs, self.trainings, dense_epochs,
+                           trained_before))
+        if control in FROM_FRESH_WEIGHTS and self.fresh_recipe is not None:
+            self.recipe = self.fresh_recipe
+        self._train(network, masks, f"control_{control}", epochs)
         return self._result(network, masks, pruned.shrinks, pruned.report["met"],
                             self._accuracy(network))
 
@@ -328,6 +337,8 @@ class _Run:
         start, floor = meter.share(masks), meter.floor
         if self.target is None:
             return _falling(start, floor)
+        if self.steps > 1 and self.target.share < floor:    # before any training
+            refuse(str(self.target), floor, meter.unit)
         shares = SCHEDULES[self.schedule](
             start, self.target.share, self.steps, floor)
         return [type(self.target)(share) for share in shares]

@@ -3,6 +3,7 @@
 import copy
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 import torch
 
@@ -48,11 +49,14 @@ class Baseline:
         uJ of a batch by report column.
     images : Tensor
         That measure zeros, of the pruned networks, too.
+    weights : int
+        All that could be pruned, those of layers that are excluded, too.
     """
 
     reference: Reference
     energies: dict
     images: torch.Tensor
+    weights: int
 
     @classmethod
     def of(cls, model, prunables, oracle, images):
@@ -60,7 +64,8 @@ class Baseline:
         model = copy.deepcopy(model)
         return cls(Reference.of(model, prunables, oracle, images),
                    {key: one(model, images).total_uJ for key, one in oracles().items()},
-                   images)
+                   images,
+                   sum(int(np.prod(one.shape)) for one in prunable(model).values()))
 
 
 def describe(network, baseline, filter_code=None):
@@ -94,7 +99,7 @@ def describe(network, baseline, filter_code=None):
     zeros = sum(mask.numel() for mask in masks.values()) - masks.kept
     params = sum(weight.numel() for weight in network.parameters()) - zeros
     summary = {
-        "weights": masks.kept, "weights_rel": masks.kept / reference.weights,
+        "weights": masks.kept, "weights_rel": masks.kept / baseline.weights,
         "params": params, "params_rel": params / reference.params,
         "macs": round(left), "macs_rel": left / reference.macs}
     tables, judges = [], oracles(filter_code)

@@ -17,11 +17,6 @@ def geometric(start, end, steps, floor=0.0):
     list of float
         ``steps`` shares, the last of them ``end`` exactly.
 
-    Raises
-    ------
-    ValueError
-        An end at or below the floor takes more than one step.
-
     Examples
     --------
     >>> geometric(1.0, 0.25, 2)

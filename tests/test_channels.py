@@ -4,10 +4,11 @@ import copy
 
 import pytest
 import torch
-from pruning_nets import NETS, make, pictures
+from pruning_nets import NETS, batches, make, pictures
 from torch import nn
 
 from eyeriss_sim.oracle import EnergyOracle
+from pruning import Params, prune
 from pruning.channels import find_channels
 from pruning.masks import Masks
 from pruning.prunable import prunable
@@ -136,6 +137,19 @@ class Rigid(nn.Module):
 
     def forward(self, x):
         return self.fc(self.conv(x).view(x.shape[0], 512))
+
+
+def test_layers_that_are_excluded_keep_their_filters_and_their_inputs():
+    for name, excluded in (("chain", "8"), ("option B", "conv2a"), ("chain", "0")):
+        model = make(name)
+        found = prune(model, "channels", Params(0.9), data=batches(),
+                      exclude=[excluded])
+        before, after = (one.get_submodule(excluded).weight
+                         for one in (model, found.network))
+        assert torch.equal(before, after)
+        assert found.report["met"] <= 0.9
+    with pytest.raises(ValueError, match="excluded layers whole, 1.0000 of the params"):
+        prune(make("chain"), "channels", Params(0.9), data=batches(), exclude=["4"])
 
 
 def test_models_that_cannot_be_taken_apart_are_refused_in_one_line():

@@ -113,6 +113,26 @@ def test_tar_cut_short_is_refused(archive, tmp_path):
         read_archive(packed, RECORDS)
 
 
+def test_an_archive_is_refused_if_what_is_in_it_has_changed(archive, tmp_path):
+    packed = tmp_path / "whole.tar.gz"
+    with tarfile.open(packed, "w:gz") as tar:
+        tar.add(archive, archive.name)
+    whole, damaged = packed.read_bytes(), tmp_path / "damaged.tar.gz"
+    refused = 0
+    for place in range(100, len(whole), len(whole) // 12):
+        changed = bytearray(whole)
+        changed[place] ^= 0x10
+        damaged.write_bytes(changed)
+        try:
+            found = read_archive(damaged, RECORDS)
+        except ValueError as problem:
+            assert "damaged.tar.gz" in str(problem) and "\n" not in str(problem)
+            refused += 1
+        else:
+            check(found)            # a bit that fills a byte up
+    assert refused > 6
+
+
 def test_folder_without_an_archive_says_how_to_get_one(tmp_path):
     for path in (tmp_path, tmp_path / "nowhere"):
         with pytest.raises(ValueError, match="--download fetches"):

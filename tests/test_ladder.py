@@ -9,7 +9,7 @@ from pruning_nets import batches, make, pictures
 
 from pruning import Density, Energy, Loaders, Masks, Recipe
 from pruning.compare import collect, draw, print_table
-from pruning.ladder import Rung, climb
+from pruning.ladder import Rung, check_falling, climb
 from pruning.result import finished, load_result
 
 RECIPE = Recipe(epochs=1, lr=0.01, precision="float32")
@@ -225,3 +225,40 @@ def test_every_result_has_the_energy_floor_of_its_own_network(tmp_path):
             channels = one
     random, psconv = collect([tmp_path / "random", tmp_path / "psconv"]).floor
     assert channels["floor_rel_eap_tool"] < min(random, psconv)
+
+
+def test_a_rung_may_not_ask_for_more_than_the_one_before_has_left(tmp_path):
+    with pytest.raises(ValueError, match="energy=0.9 comes after energy=0.8, from"):
+        ladder(tmp_path, "energy_budget", energies(0.8, 0.9))
+    assert not list(tmp_path.iterdir())
+    # Of other channels a rung starts from the dense network, and may have more.
+    check_falling([Rung((Energy(0.8), Energy(0.6))), Rung((Energy(0.7), Energy(0.65)))],
+                  one_method=False)
+    with pytest.raises(ValueError, match="mildest rung first"):
+        check_falling([Rung((Energy(0.8), Energy(0.6))),
+                       Rung((Energy(0.8), Energy(0.65)))], one_method=False)
+
+
+def test_a_rungs_minutes_are_those_of_all_its_epochs(tmp_path, monkeypatch):
+    def killed(*args):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("pruning.ladder.save_result", killed)
+        with pytest.raises(KeyboardInterrupt):
+            ladder(tmp_path, "random", energies(0.9))
+    state = tmp_path / "energy=0.9" / "training" / "random" / "step1"
+    assert (state / "training.safetensors").exists()
+    monkeypatch.setattr("pruning.training_state.json.loads", slow(json.loads))
+    (found,) = ladder(tmp_path, "random", energies(0.9))
+    assert found["minutes"] >= 60
+
+
+def slow(loads):
+    """As if the epochs before a resume had taken an hour."""
+    def read(text):
+        found = loads(text)
+        for row in found.get("rows", ()):
+            row["wall_s"] += 3600
+        return found
+    return read

@@ -255,6 +255,39 @@ def test_controls_train_what_they_say(control):
     assert Masks.of(found.network, found.masks).nested_in(found.masks)
 
 
+def test_controls_from_fresh_weights_learn_at_the_pace_of_fresh_weights():
+    call = dict(data=batches(), recipe=ONE_EPOCH, dense_epochs=2,
+                fresh_recipe=Recipe(epochs=9, lr=0.08, precision="float32"))
+    for control, quick in (("scratch", True), ("dense", False), ("shuffle", False)):
+        found = prune(make("chain"), "magnitude_global", Density(0.4), control=control,
+                      **call)
+        assert (found.history[0]["lr"] > ONE_EPOCH.lr) == quick
+        assert len(found.history) == control_epochs(control, 1, 1, 2)
+    # A method for fresh weights has had the whole schedule: so much is equal compute.
+    found = prune(make("chain"), "random", Density(0.4), control="scratch", **call)
+    alone = prune(make("chain"), "synflow", Density(0.4), control="scratch", **call)
+    assert (len(found.history), len(alone.history)) == (3, 1)
+
+
+def test_weights_of_excluded_layers_count_as_what_they_are():
+    model = make("chain")
+    found = prune(model, "magnitude_global", Density(0.5), data=batches(),
+                  exclude=["8"])
+    weights = {name: model.get_parameter(name).numel() for name in prunable(model)}
+    left = sum(weights.values()) - (sum(weights.values()) - weights["8.weight"]) / 2
+    assert found.report["weights_rel"] == pytest.approx(
+        left / sum(weights.values()), abs=1e-3)
+
+
+@pytest.mark.parametrize("schedule", ["geometric", "cubic"])
+def test_steps_to_a_target_below_the_floor_are_refused_before_any_training(
+        schedule, tmp_path):
+    with pytest.raises(ValueError, match="^energy=0.05 cannot be reached"):
+        prune(make("chain"), "magnitude_global", Energy(0.05), data=batches(), steps=3,
+              recipe=ONE_EPOCH, schedule=schedule, folder=tmp_path)
+    assert not list(tmp_path.rglob("*"))
+
+
 @pytest.mark.parametrize("control", CONTROLS)
 def test_controls_of_a_composition_train_the_smaller_network(control):
     made = []

@@ -209,7 +209,7 @@ def test_normalisations_move_as_their_statistics_do_and_keep_what_they_had():
     with torch.no_grad():
         assert (model(images)[:, 3] == 0).all()
     torch.testing.assert_close(
-        model[1].running_var, var * torch.tensor([9.0, 9, 9, 0]), rtol=1e-4, atol=1e-6)
+        model[1].running_var, var * torch.tensor([9.0, 9, 9, 1]), rtol=1e-4, atol=1e-6)
     with torch.no_grad():       # a filter that was nothing, and comes back
         dead = recalibrated(model, images)
         model[0].weight[3] = 1
@@ -279,3 +279,17 @@ def test_recalibration_gives_statistics_of_the_images_and_leaves_the_model():
     assert torch.allclose(twin[1].running_var, out.var((0, 2, 3)), atol=1e-4)
     assert not any(one.training for one in twin.modules())
     assert twin[1].momentum == model[1].momentum
+
+
+def test_a_channel_that_is_silent_on_a_few_images_is_not_blown_up_on_others():
+    torch.manual_seed(0)
+    images = torch.randn(20, 2, 6, 6)
+    images[:, 1] = 0
+    model = nn.Sequential(nn.Conv2d(2, 1, 1, bias=False), nn.BatchNorm2d(1)).eval()
+    with torch.no_grad():
+        model[0].weight.fill_(1.0)
+        was = recalibrated(model, images)
+        model[0].weight[:, 0] = 0           # what is left reads an input of zeros
+        follow(model, was, images)
+        assert (model(images) == 0).all()
+        assert model(torch.ones(1, 2, 6, 6)).abs().max() < 2

@@ -6,6 +6,7 @@ from pruning import scores
 from pruning.calibration import recalibrated
 from pruning.channels import find_channels
 from pruning.methods import register
+from pruning.prunable import prunable
 from pruning.selection import least, refuse
 from pruning.shrink import shrink
 
@@ -25,9 +26,11 @@ def channels(problem, *, per_energy=True):
         raise ValueError(f"{type(problem.model).__name__} has no channel that can go: "
                          "all are tied to its input or output")
     worth = _worth(found, problem, per_energy)
-    alone = ~found.unread(problem.within)       # what earlier pruning left
+    protected = _of_layers_left_alone(found, problem)
+    alone = ~found.unread(problem.within) | protected       # what earlier pruning left
     order = worth.masked_fill(~alone, -torch.inf).argsort(stable=True)
-    order = order[~torch.isin(order, _last_of_a_layer(found, worth))]
+    order = order[~torch.isin(order, _last_of_a_layer(found, worth))
+                  & ~protected[order]]
 
     def masks(count):
         gone = ~alone
@@ -44,7 +47,9 @@ def channels(problem, *, per_energy=True):
     count = least(lambda count: cost(count) <= share, len(order))
     if count is None:
         refuse(str(problem.target), problem.floor,
-               f"of the {problem.target.quantity}", "one channel a layer")
+               f"of the {problem.target.quantity}", "one channel a layer" + (
+                   ", and what makes or feeds excluded layers whole,"
+                   if protected.any() else ""))
     return masks(count)
 
 
@@ -66,6 +71,17 @@ def _worth(found, problem, per_energy):
          for name, numbers in getattr(found, side).items()}, side)
         for side in ("outputs", "inputs"))
     return worth / saved.clamp_min(1e-300)
+
+
+def _of_layers_left_alone(found, problem):
+    """Groups that make or feed a layer which the caller excluded, as bool."""
+    others = {one.layer for one in prunable(problem.model).values()} - {
+        one.layer for one in problem.prunables.values()}
+    protected = torch.zeros(found.groups, dtype=torch.bool)
+    for side in (found.outputs, found.inputs):
+        for layer in others & set(side):
+            protected[side[layer][side[layer] >= 0]] = True
+    return protected
 
 
 def _last_of_a_layer(found, worth):
