@@ -1,6 +1,7 @@
 """prune(): the one call from a network and a target to a pruned, trained network."""
 
 import copy
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from pruning.methods import find_method, options_by_method
 from pruning.problem import Problem
 from pruning.prunable import prunable
 from pruning.report import Baseline, describe
+from pruning.result import begun, weights_hash
 from pruning.schedules import SCHEDULES
 from pruning.selection import refuse
 from pruning.settling import SettlingMasks, settle
@@ -120,7 +122,7 @@ def prune(model, method="energy_aware", target=None, *, data, oracle=None, recip
     calibration : int
         Images that calibrate.
     folder : str or Path, optional
-        Where trainings keep their state, to be resumed.
+        Where trainings keep their state, to be resumed by the same call alone.
     device : str, optional
         As ``fit``; only trainings move there.
     progress : bool
@@ -161,18 +163,27 @@ def prune(model, method="energy_aware", target=None, *, data, oracle=None, recip
     if teacher is None and not find_method(names[0]).at_init:
         common["teacher"] = model
     check_control(control)
+    asked = {
+        "method": method, "target": [str(one) for one in targets], "steps": steps,
+        "schedule": schedule, "control": control, "seed": seed,
+        "include": list(include), "exclude": list(exclude),
+        "calibration": calibration, "recipe": recipe and recipe.as_dict(),
+        "options": {key: str(value) for key, value in options.items()},
+        "model": weights_hash(model)}
     found, trained, history = None, 0, []
-    for place, (name, wanted, own) in enumerate(
-            zip(names, targets, options_by_method(names, options)), 1):
-        again = place if name in names[:place - 1] else ""     # has its own trainings
-        run = _Run(model if found is None else found.network, name, wanted,
-                   baseline=found.baseline if found else baseline, options=own,
-                   shrinks=found.shrinks if found else shrinks,
-                   folder=folder and Path(folder) / f"{name}{again}", **common)
-        found = run.control(control, dense_epochs, trained) if (
-            control and place == len(names)) else run.prune()
-        trained += run.trainings
-        history += [{**row, "step": f"{name} {row['step']}"} for row in found.history]
+    with begun(folder, asked, "pruning.json") if folder else nullcontext():
+        for place, (name, wanted, own) in enumerate(
+                zip(names, targets, options_by_method(names, options)), 1):
+            again = place if name in names[:place - 1] else ""  # has its own trainings
+            run = _Run(model if found is None else found.network, name, wanted,
+                       baseline=found.baseline if found else baseline, options=own,
+                       shrinks=found.shrinks if found else shrinks,
+                       folder=folder and Path(folder) / f"{name}{again}", **common)
+            found = run.control(control, dense_epochs, trained) if (
+                control and place == len(names)) else run.prune()
+            trained += run.trainings
+            history += [{**row, "step": f"{name} {row['step']}"}
+                        for row in found.history]
     if len(names) > 1:
         found.history = history
     found.report.update(method=method, target="+".join(

@@ -1,6 +1,7 @@
 """A result folder: weights, masks, what was asked and what came out."""
 
 import copy
+import hashlib
 import json
 from contextlib import contextmanager
 from pathlib import Path
@@ -59,13 +60,21 @@ def finished(folder, config):
     folder = Path(folder)
     if not (folder / "metrics.json").exists():
         return None
-    _check_same(folder, config)
+    _check_same(folder / "config.json", config)
     return read_json(folder / "metrics.json")
 
 
 @contextmanager
-def begun(folder, config):
+def begun(folder, config, name="config.json"):
     """Note what a folder's trainings are for, as long as it holds any.
+
+    Parameters
+    ----------
+    folder : str or Path
+    config : dict
+        As JSON takes it.
+    name : str
+        Of the note.
 
     Raises
     ------
@@ -73,9 +82,9 @@ def begun(folder, config):
         The folder holds trainings of another pruning, begun and not finished.
     """
     folder = Path(folder)
-    noted = folder / "config.json"
+    noted = folder / name
     if noted.exists() and any(folder.rglob("*.safetensors")):
-        _check_same(folder, config)
+        _check_same(noted, config)
     made = [one for one in (folder, *folder.parents) if not one.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     write_json(noted, config)
@@ -89,13 +98,23 @@ def begun(folder, config):
                     one.rmdir()
 
 
-def _check_same(folder, config):
-    before = read_json(folder / "config.json")
+def _check_same(noted, config):
+    before = read_json(noted)
     for key, value in json.loads(json.dumps(config)).items():
         if before.get(key) != value:
-            raise ValueError(f"{folder} holds a pruning with another {key}; "
+            raise ValueError(f"{noted.parent} holds a pruning with another {key}; "
                              f"{difference(before.get(key), value)}; name another "
                              "folder")
+
+
+def weights_hash(model):
+    """Short digest of a model's parameters and buffers, their names included."""
+    digest = hashlib.sha256()
+    for name, value in model.state_dict().items():
+        digest.update(name.encode())
+        value = value.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
+        digest.update(value.numpy())
+    return digest.hexdigest()[:16]
 
 
 def read_json(path):

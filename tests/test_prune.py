@@ -279,6 +279,21 @@ def test_weights_of_excluded_layers_count_as_what_they_are():
         left / sum(weights.values()), abs=1e-3)
 
 
+def test_a_folders_training_is_taken_up_by_the_same_call_alone(tmp_path):
+    call = dict(data=batches(), recipe=ONE_EPOCH, folder=tmp_path)
+    first = prune(make("chain"), "magnitude_global", Density(0.7), **call)
+    again = prune(make("chain"), "magnitude_global", Density(0.7), **call)
+    assert again.history == first.history       # only read
+    for change, told in ((dict(seed=1), "another seed"), (dict(steps=2), "another steps"),
+                         (dict(exclude=["0"]), "another exclude")):
+        with pytest.raises(ValueError, match=told):
+            prune(make("chain"), "magnitude_global", Density(0.7), **call, **change)
+    with pytest.raises(ValueError, match="another target; .*density=0.7"):
+        prune(make("chain"), "magnitude_global", Density(0.2), **call)
+    with pytest.raises(ValueError, match="another model"):
+        prune(make("chain", seed=3), "magnitude_global", Density(0.7), **call)
+
+
 @pytest.mark.parametrize("schedule", ["geometric", "cubic"])
 def test_steps_to_a_target_below_the_floor_are_refused_before_any_training(
         schedule, tmp_path):
