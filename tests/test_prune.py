@@ -284,7 +284,7 @@ def test_a_folders_training_is_taken_up_by_the_same_call_alone(tmp_path):
     first = prune(make("chain"), "magnitude_global", Density(0.7), **call)
     again = prune(make("chain"), "magnitude_global", Density(0.7), **call)
     assert again.history == first.history       # only read
-    for change, told in ((dict(seed=1), "another seed"), (dict(steps=2), "another steps"),
+    for change, told in ((dict(seed=1), "another seed"), (dict(steps=2), "steps"),
                          (dict(exclude=["0"]), "another exclude")):
         with pytest.raises(ValueError, match=told):
             prune(make("chain"), "magnitude_global", Density(0.7), **call, **change)
