@@ -176,8 +176,8 @@ def storage(mild, aggressive, router=None):
     -------
     dict
         stores (1 where each weight that both keep has one value and the masks are
-        nested: then the aggressive network is a part of the mild one), mild_kB,
-        aggressive_kB, router_kB, total_kB.
+        nested: then the aggressive network is a part of the mild one, but for biases
+        and normalisations of its own), mild_kB, aggressive_kB, router_kB, total_kB.
     """
     sizes = {"mild_kB": stored_kB(mild), "aggressive_kB": stored_kB(aggressive),
              "router_kB": stored_kB(router) if router is not None else 0.0}
@@ -186,6 +186,7 @@ def storage(mild, aggressive, router=None):
     if shared:
         # The second map says which of the stored weights are the aggressive one's.
         total += sum(weight.numel() for weight in _weights(aggressive)) / 8e3
+        total += _own_kB(mild, aggressive)
     else:
         total += sizes["aggressive_kB"]
     return {"stores": 1 if shared else 2, **sizes, "total_kB": total}
@@ -193,6 +194,14 @@ def storage(mild, aggressive, router=None):
 
 def _weights(network):
     return [weight for weight in network.parameters() if weight.ndim > 1]
+
+
+def _own_kB(mild, aggressive):
+    """Biases, normalisations and their statistics that differ from the mild one's."""
+    some = mild.state_dict()
+    return sum(value.numel() * WORD_BITS for name, value in
+               aggressive.state_dict().items() if value.ndim == 1
+               and not value.equal(some[name])) / 8e3
 
 
 def stored_kB(network):
@@ -212,7 +221,7 @@ def _share_values(mild, aggressive):
     for name, weight in others.items():
         if weight.shape != some[name].shape:
             return False
-        same = (weight == some[name]) | ((weight == 0) & (weight.ndim > 1))
-        if not bool(same.all()):
+        same = (weight == some[name]) | (weight == 0)
+        if weight.ndim > 1 and not bool(same.all()):
             return False
     return True

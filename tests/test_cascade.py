@@ -191,6 +191,13 @@ def test_two_networks_share_a_store_only_where_values_are_equal(ladder):
     one = storage(mild.network, few.network)    # pruned, never trained: a part of it
     assert one["stores"] == 1
     assert one["total_kB"] < one["mild_kB"] + one["aggressive_kB"]
+    # Jointly trained networks share weights and have normalisations of their own.
+    with torch.no_grad():
+        few.network.bn.weight.add_(0.5)
+        few.network.bn.running_mean.add_(0.5)
+    own = storage(mild.network, few.network)
+    assert own["stores"] == 1
+    assert own["total_kB"] == pytest.approx(one["total_kB"] + 2 * 8 * 2 / 1e3)
     weight = next(p for p in few.network.parameters() if p.ndim > 1)
     with torch.no_grad():
         weight[weight != 0] *= 1.01
