@@ -11,7 +11,7 @@ from pruning.methods import find_method, options_by_method
 from pruning.pipeline import ZERO_IMAGES, prune
 from pruning.prunable import prunable
 from pruning.report import Baseline
-from pruning.result import begun, finished, load_result, save_result
+from pruning.result import begun, finished, load_result, save_result, weights_hash
 from pruning.targets import Target
 
 
@@ -100,7 +100,7 @@ def climb(model, method, rungs, folder, *, data, config, recipe, make_fresh,
     at_init = find_method(names[0]).at_init
     training = fresh_recipe if at_init and fresh_recipe is not None else recipe
     seed = options.get("seed", 0)
-    baseline = None
+    baseline, dense_weights = None, weights_hash(model)
     network, shrinks, last, chain, found = model, (), None, [], []
     if not (at_init or control):
         check_falling(rungs, len(names) == 1)
@@ -115,7 +115,9 @@ def climb(model, method, rungs, folder, *, data, config, recipe, make_fresh,
                  "recipe": training and training.as_dict(),
                  "options": {key: str(value) for key, value in options.items()
                              if key not in ("device", "progress")},
-                 "before": list(chain)}
+                 "before": list(chain), "dense_weights": dense_weights,
+                 "settings": [{**find_method(name).options, **own} for name, own in zip(
+                     names, options_by_method(names, rung.options))]}
         metrics = finished(place, asked)
         if metrics is None:
             if baseline is None:

@@ -101,10 +101,10 @@ def begun(folder, config, name="config.json"):
 def _check_same(noted, config):
     before = read_json(noted)
     for key, value in json.loads(json.dumps(config)).items():
-        if before.get(key) != value:
+        # A key that older results have not is not held against them.
+        if key in before and before[key] != value:
             raise ValueError(f"{noted.parent} holds a pruning with another {key}; "
-                             f"{difference(before.get(key), value)}; name another "
-                             "folder")
+                             f"{difference(before[key], value)}; name another folder")
 
 
 def weights_hash(model):

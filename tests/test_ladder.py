@@ -92,6 +92,20 @@ def test_a_folder_with_another_pruning_is_refused(tmp_path):
             finished(tmp_path / "energy=0.9", asked | {"recipe": recipe})
 
 
+def test_rungs_of_other_dense_weights_or_defaults_are_refused(tmp_path):
+    ladder(tmp_path, "energy_aware", energies(0.9), rows=64)
+    path = tmp_path / "energy=0.9" / "config.json"
+    config = json.loads(path.read_text())
+    for key, value in (("dense_weights", "0"),
+                       ("settings", [{**config["settings"][0], "ridge": 1e-6}])):
+        path.write_text(json.dumps(config | {key: value}))
+        with pytest.raises(ValueError, match=f"another {key}; "):
+            ladder(tmp_path, "energy_aware", energies(0.9), rows=64)
+        path.write_text(json.dumps({
+            name: one for name, one in config.items() if name != key}))
+        assert ladder(tmp_path, "energy_aware", energies(0.9), rows=64)  # an older one
+
+
 def test_a_pruning_that_was_begun_is_not_taken_up_by_another(tmp_path, monkeypatch):
     def killed(*args):
         raise KeyboardInterrupt
