@@ -113,9 +113,14 @@ def draw(table):
                 network if several else "", method, control) if part)
             mean = line.groupby("rung", sort=False)[[key, "accuracy"]].mean(
                 ).sort_values(key)
-            panel.plot(mean[key], 100 * mean.accuracy, label=name,
-                       color=COLOURS[place % len(COLOURS)],
-                       marker=MARKS[place % len(MARKS)], markersize=5, linewidth=1.5)
+            # Of a composition, rungs with the same channels are one ladder.
+            channels = [rung.rpartition("_")[0] for rung in mean.index]
+            for _, ladder in mean.groupby(channels):
+                panel.plot(ladder[key], 100 * ladder.accuracy, label=name,
+                           color=COLOURS[place % len(COLOURS)],
+                           marker=MARKS[place % len(MARKS)], markersize=5,
+                           linewidth=1.5)
+                name = None         # once in the legend
         for network, dense in rows[rows.method == "dense"].groupby("network"):
             panel.plot(1, 100 * dense.accuracy.mean(), "k*", markersize=11,
                        label=f"{network} dense" if several else "dense")

@@ -144,6 +144,12 @@ def test_compare_draws_every_method_once(tmp_path, capsys):
     figure = draw(table)
     labels = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
     assert labels == ["random", "energy_budget"]
+    assert len(figure.axes[0].lines) == 2 + 1           # and the floor
+    of_two = pd.concat([table.assign(rung="energy=0.9_" + table.rung),
+                        table.assign(rung="energy=0.8_" + table.rung)])
+    figure = draw(of_two)       # a line for each first target, one name for both
+    assert len(figure.axes[0].lines) == 4 + 1
+    assert len(figure.axes[0].get_legend().get_texts()) == 2
     print_table(table)
     lines = capsys.readouterr().out.splitlines()
     assert all(len(line) <= 100 for line in lines)
