@@ -25,7 +25,10 @@ def draw(table, title, data):
     -------
     matplotlib.figure.Figure
     """
-    table = table[table.seed == table.seed.min()]
+    seeds = sorted(set(table.seed))
+    if len(seeds) > 1:
+        title += f", seed {seeds[0]} of {len(seeds)} seeds"
+    table = table[table.seed == seeds[0]]
     groups = list(table.groupby(["hardware", "batch"], sort=False))
     figure = Figure(figsize=(5.4 * len(groups) + 2.4, 4.8), layout="constrained")
     panels = figure.subplots(1, len(groups), sharey=True, squeeze=False)[0]

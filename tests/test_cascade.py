@@ -7,6 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from pruning_nets import Residual, chain, make, pictures
@@ -472,6 +473,9 @@ def test_the_bench_has_every_rival_at_every_size(study, table):
 def test_the_figure_shows_levels_below_the_dense_networks_floor(study, table):
     entrant = Entrant(study, table, "residual", "channels", 0, 0.99)
     found = curves(entrant, "test")
+    more = pd.concat([found, found.assign(seed=1)])
+    assert draw(more, "residual", "noise").get_suptitle() == (
+        "residual, seed 0 of 2 seeds (noise)")
     panel = draw(found, "residual, channels", "noise").axes[0]
     low, high = panel.get_xlim()
     assert low < found.energy_rel.min() and high > found[
