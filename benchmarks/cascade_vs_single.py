@@ -99,6 +99,8 @@ def ladders_of(folder, method, seeds):
             rungs[place] = names
         elif not begun:
             missing.append(f"{folder.name} {method} seed {seed}")
+    if not there and not any("not finished" in one for one in missing):
+        missing = [f"{folder.name} {method}"]
     if there:
         first = rungs[there[0][1]]
         for place, names in rungs.items():

@@ -59,6 +59,7 @@ def test_seeds_must_have_the_same_rungs_and_what_is_missing_is_named(tmp_path):
     there, missing = ladders_of(folder, "random", 3)
     assert [seed for seed, _ in there] == [0, 1]
     assert missing == ["vgg16 random seed 2"]
+    assert ladders_of(folder, "synflow", 3) == ([], ["vgg16 synflow"])
     (folder / "random_s0" / "energy=0.1" / "training").mkdir(parents=True)
     assert ladders_of(folder, "random", 1)[1] == [
         "vgg16 random seed 0 energy=0.1 (not finished)"]
