@@ -37,7 +37,8 @@ def add_ladder_options(cmd):
     cmd.add_argument("--epochs", type=whole_number, default=3, metavar="N",
                      help="a rung that is climbed first (default: 3)")
     cmd.add_argument("--hardware", default="eap_tool", metavar="H",
-                     help="that energies are of (default: eap_tool)")
+                     help="that energies are of, also of the rungs of a ladder that is "
+                          "climbed first (default: eap_tool)")
     cmd.add_argument("--batch", type=whole_number, default=1, metavar="N",
                      help="images that run together (default: 1)")
     cmd.add_argument("--seed", type=int, default=0, metavar="N")
@@ -290,7 +291,7 @@ def climb_first(args, dense, ladder):
             "run", "--network", args.network, "--method", args.method, "--data",
             args.data, "--data-name", args.data_name, "--dense", str(dense), "--out",
             str(ladder), "--seed", str(args.seed), "--epochs", str(args.epochs),
-            "--no-test", *threads,
+            "--hardware", args.hardware, "--no-test", *threads,
             *(word for rung in rungs for word in ("--target", rung))])
         asked.unlink()
     finally:
