@@ -14,6 +14,7 @@ PANELS = {"energy_rel_eap_tool": "energy, every zero saves (eap_tool)",
 COLOURS = ("#4269d0", "#efb118", "#ff725c", "#6cc5b0", "#3ca951", "#ff8ab7", "#a463f2",
            "#97bbf5", "#9c6b4e", "#9498a0")
 MARKS = "os^Dv<>PX*"
+SHOWN_POINTS = 7    # of accuracy below the best: one that fell would squeeze the others
 
 
 def collect(folders):
@@ -97,6 +98,9 @@ def print_table(table):
 def draw(table):
     """Accuracy against energy, a panel a hardware, a line a method and control.
 
+    Accuracies far below the best are out of the picture; the legend says how low a
+    method goes.
+
     Returns
     -------
     matplotlib.figure.Figure
@@ -107,12 +111,16 @@ def draw(table):
     lines = list(rows[rows.method != "dense"].groupby(
         ["network", "method", "control"], sort=False))
     several = rows.network.nunique() > 1
+    bottom = 100 * rows.accuracy.max() - SHOWN_POINTS
     for panel, (key, label) in zip(panels, PANELS.items()):
         for place, ((network, method, control), line) in enumerate(lines):
             name = " ".join(part for part in (
                 network if several else "", method, control) if part)
             mean = line.groupby("rung", sort=False)[[key, "accuracy"]].mean(
                 ).sort_values(key)
+            least = 100 * mean.accuracy.min()
+            if least < bottom:
+                name += f" (down to {least:.1f} %)"
             # Of a composition, rungs with the same channels are one ladder.
             channels = [rung.rpartition("_")[0] for rung in mean.index]
             for _, ladder in mean.groupby(channels):
@@ -133,6 +141,8 @@ def draw(table):
                            textcoords="offset points", color="#888888")
         # One scale from zero: a hair's breadth must not look like a saving.
         panel.set_xlim(0, 1.05 * max(1, rows[list(PANELS)].max().max()))
+        if 100 * rows.accuracy.min() < bottom:
+            panel.set_ylim(bottom=bottom)
         panel.set_xlabel(f"{label}, dense = 1")
         panel.grid(color="#eeeeee")
         panel.set_axisbelow(True)

@@ -150,6 +150,12 @@ def test_compare_draws_every_method_once(tmp_path, capsys):
     figure = draw(of_two)       # a line for each first target, one name for both
     assert len(figure.axes[0].lines) == 4 + 1
     assert len(figure.axes[0].get_legend().get_texts()) == 2
+    assert figure.axes[0].get_ylim()[0] < 25
+    fallen = table.assign(accuracy=[0.9, 0.89, 0.9, 0.1])
+    figure = draw(fallen)       # the others are not squeezed into one line by it
+    labels = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+    assert labels == ["random", "energy_budget (down to 10.0 %)"]
+    assert figure.axes[1].get_ylim()[0] == pytest.approx(83)
     print_table(table)
     lines = capsys.readouterr().out.splitlines()
     assert all(len(line) <= 100 for line in lines)
