@@ -8,7 +8,7 @@ from pruning_nets import NETS, batches, make, pictures
 from torch import nn
 
 from eyeriss_sim.oracle import EnergyOracle
-from pruning import Params, prune
+from pruning import Energy, Params, prune
 from pruning.channels import find_channels
 from pruning.masks import Masks
 from pruning.prunable import prunable
@@ -137,6 +137,20 @@ class Rigid(nn.Module):
 
     def forward(self, x):
         return self.fc(self.conv(x).view(x.shape[0], 512))
+
+
+@pytest.mark.parametrize("per_energy", [True, False])
+def test_narrow_layers_are_not_emptied_before_wide_ones(per_energy):
+    """One of 8 filters that cost much is not less of its layer than eight of 64."""
+    torch.manual_seed(0)
+    model = nn.Sequential(
+        nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 8, 3, padding=1),
+        nn.ReLU(), nn.MaxPool2d(4), nn.Conv2d(8, 64, 3, padding=1), nn.ReLU(),
+        nn.Conv2d(64, 64, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(256, 5))
+    found = prune(model, "channels", Energy(0.6), data=batches(), per_energy=per_energy)
+    kept = [len(found.network.get_submodule(name).weight) / len(layer.weight)
+            for name, layer in model.named_children() if isinstance(layer, nn.Conv2d)]
+    assert min(kept) >= 0.5
 
 
 def test_layers_that_are_excluded_keep_their_filters_and_their_inputs():

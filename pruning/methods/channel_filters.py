@@ -15,10 +15,11 @@ from pruning.shrink import shrink
 def channels(problem, *, per_energy=True):
     """Remove groups of tied channels, least squared weight (per joule) first.
 
-    A group's worth is the squared norm of its filters, each relative to its layer's
-    mean. Per energy, it is divided by the energy that goes with the group:
-    its filters' share of their layers and its inputs' of those that read it. Costs are
-    those of the smaller network, built and measured anew; where it is trained next,
+    A group's worth is the squared norm of its filters as a share of their layers':
+    one of 16 channels is a greater loss than one of 512. It is divided by the energy
+    that goes with the group, its filters' share of their layers and its inputs' of
+    those that read it; or, not ``per_energy``, by its share of their filters. Costs
+    are those of the smaller network, built and measured anew; where it is trained next,
     with its normalisations' statistics recalibrated, which foretells its zeros.
     """
     found = find_channels(problem.model, problem.images)
@@ -57,19 +58,19 @@ def _worth(found, problem, per_energy):
     squared = {name.removesuffix(".weight"): weight.flatten(1).sum(1)
                for name, weight in scores.energy_of_weights(
                    problem.model, problem.prunables).items()}
-    worth = found.sums({name: one / one.mean().clamp_min(1e-300)
+    worth = found.sums({name: one / one.sum().clamp_min(1e-300)
                         for name, one in squared.items()})
-    if not per_energy:
-        return worth
-    result = problem.oracle(problem.model, problem.few_images)
-    energy = {}
-    for one in result.by_layer:
-        name = one.layer.name.split("#")[0]
-        energy[name] = energy.get(name, 0.0) + one.total_MAC
+    if per_energy:
+        result = problem.oracle(problem.model, problem.few_images)
+        cost, sides = {}, ("outputs", "inputs")
+        for one in result.by_layer:
+            name = one.layer.name.split("#")[0]
+            cost[name] = cost.get(name, 0.0) + one.total_MAC
+    else:
+        cost, sides = dict.fromkeys(found.outputs, 1.0), ("outputs",)
     saved = sum(found.sums(
-        {name: torch.full(numbers.shape, energy.get(name, 0.0) / len(numbers))
-         for name, numbers in getattr(found, side).items()}, side)
-        for side in ("outputs", "inputs"))
+        {name: torch.full(numbers.shape, cost.get(name, 0.0) / len(numbers))
+         for name, numbers in getattr(found, side).items()}, side) for side in sides)
     return worth / saved.clamp_min(1e-300)
 
 
