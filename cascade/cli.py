@@ -14,8 +14,8 @@ RUNGS = {"resnet20": (0.7, 0.55, 0.45, 0.4), "resnet18": (0.4, 0.25, 0.15, 0.12)
 # Of two methods, of which the first takes channels: the energies after each.
 RUNGS_OF_TWO = {
     "resnet20": ((0.7, 0.55), (0.7, 0.45), (0.7, 0.38), (0.6, 0.32), (0.6, 0.28)),
-    "resnet18": ((0.4, 0.2), (0.4, 0.15), (0.4, 0.1)),
-    "vgg16": ((0.4, 0.2), (0.4, 0.15), (0.4, 0.1))}
+    "resnet18": ((0.6, 0.25), (0.6, 0.15), (0.6, 0.1)),
+    "vgg16": ((0.6, 0.3), (0.6, 0.2), (0.6, 0.12))}
 CLIMBING = "climbing.json"      # in a ladder, until all that it was asked for is there
 
 
@@ -260,7 +260,7 @@ def default_rungs(network, method):
     Examples
     --------
     >>> default_rungs("vgg16", "channels+energy_aware")[0]
-    'energy=0.4+energy=0.2'
+    'energy=0.6+energy=0.3'
     """
     count = method.count("+") + 1
     if count > 2:
