@@ -105,7 +105,7 @@ def draw(table):
     -------
     matplotlib.figure.Figure
     """
-    figure = Figure(figsize=(11, 4.6), layout="constrained")
+    figure = Figure(figsize=(12.5, 4.6), layout="constrained")
     panels = figure.subplots(1, len(PANELS), sharey=True)
     rows = table[table.accuracy.notna()].fillna({"control": ""})
     lines = list(rows[rows.method != "dense"].groupby(
@@ -151,5 +151,7 @@ def draw(table):
     panels[0].set_ylabel("accuracy, %")
     figure.suptitle(f"Accuracy against energy ({data})" if data
                     else "Accuracy against energy", x=0.01, ha="left")
-    panels[0].legend(frameon=False, fontsize=8)
+    # Beside the panels: within one it would lie on lines, once there are many.
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside right upper",
+                  frameon=False, fontsize=8)
     return figure

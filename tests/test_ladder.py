@@ -142,18 +142,18 @@ def test_compare_draws_every_method_once(tmp_path, capsys):
     assert len(table) == 4 and set(table.images) == {"test"}
     assert (table.accuracy == 0.25).all()
     figure = draw(table)
-    labels = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+    labels = [text.get_text() for text in figure.legends[0].get_texts()]
     assert labels == ["random", "energy_budget"]
     assert len(figure.axes[0].lines) == 2 + 1           # and the floor
     of_two = pd.concat([table.assign(rung="energy=0.9_" + table.rung),
                         table.assign(rung="energy=0.8_" + table.rung)])
     figure = draw(of_two)       # a line for each first target, one name for both
     assert len(figure.axes[0].lines) == 4 + 1
-    assert len(figure.axes[0].get_legend().get_texts()) == 2
+    assert len(figure.legends[0].get_texts()) == 2
     assert figure.axes[0].get_ylim()[0] < 25
     fallen = table.assign(accuracy=[0.9, 0.89, 0.9, 0.1])
     figure = draw(fallen)       # the others are not squeezed into one line by it
-    labels = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+    labels = [text.get_text() for text in figure.legends[0].get_texts()]
     assert labels == ["random", "energy_budget (down to 10.0 %)"]
     assert figure.axes[1].get_ylim()[0] == pytest.approx(83)
     print_table(table)
@@ -191,16 +191,16 @@ def test_a_network_that_was_loaded_again_gives_the_same_outputs(tmp_path):
         assert torch.allclose(network(pictures()), pruned.network(pictures()))
 
 
-def composite(*shares, first=0.85):
+def composite(*shares, first=0.9):
     return [Rung((Energy(first), Energy(share))) for share in shares]
 
 
 def test_channels_of_a_composition_go_once_and_weights_go_on_rung_by_rung(tmp_path):
     found = ladder(tmp_path, "channels+energy_budget", composite(0.75, 0.65))
     assert [one["rung"] for one in found] == [
-        "energy=0.85_energy=0.75", "energy=0.85_energy=0.65"]
+        "energy=0.9_energy=0.75", "energy=0.9_energy=0.65"]
     assert [one["target"] for one in found] == [
-        "energy=0.85+energy=0.75", "energy=0.85+energy=0.65"]
+        "energy=0.9+energy=0.75", "energy=0.9+energy=0.65"]
     assert {one["method"] for one in found} == {"channels+energy_budget"}
     assert all(share - 1e-2 < one["met"] <= share
                for one, share in zip(found, (0.75, 0.65)))
@@ -211,7 +211,7 @@ def test_channels_of_a_composition_go_once_and_weights_go_on_rung_by_rung(tmp_pa
     assert loaded[1][1].nested_in(loaded[0][1])
     assert loaded[0][2][0] == loaded[1][2][0]
     config = json.loads((places[1] / "config.json").read_text())
-    assert config["before"] == ["energy=0.85_energy=0.75"]
+    assert config["before"] == ["energy=0.9_energy=0.75"]
     again = ladder(tmp_path, "channels+energy_budget", composite(0.75, 0.65, 0.6))
     assert again[:2] == found and len(CALLS) == 1
 

@@ -311,7 +311,7 @@ def test_controls_of_a_composition_train_the_smaller_network(control):
         made.append(1)
         return make("option A", seed=7)
 
-    targets = [Energy(0.85), Density(0.3)]
+    targets = [Energy(0.8), Density(0.3)]
     call = dict(data=batches(), recipe=ONE_EPOCH, control=control, dense_epochs=2,
                 make_fresh=make_fresh)
     found = prune(make("option A"), "channels+magnitude_global", targets, **call)
@@ -326,13 +326,13 @@ def test_controls_of_a_composition_train_the_smaller_network(control):
     assert Masks.of(found.network, found.masks).nested_in(found.masks)
     assert len(made) == (control in ("reinit", "random", "scratch"))
     if control in ("reinit", "scratch"):
-        alone = prune(make("option A"), "channels", Energy(0.85), **call)
+        alone = prune(make("option A"), "channels", Energy(0.8), **call)
         assert len(alone.history) == {"reinit": 2, "scratch": 3}[control]
         assert alone.shrinks == found.shrinks and alone.masks.density == 1
     else:
         with pytest.raises(ValueError, match=f"control '{control}' is for masks of weig"
                            "hts; of a network of fewer channels there are reinit, scr"):
-            prune(make("option A"), "channels", Energy(0.85), **call)
+            prune(make("option A"), "channels", Energy(0.8), **call)
 
 
 def test_a_shuffled_mask_keeps_its_count():
