@@ -9,12 +9,12 @@ from eyeriss_sim.cli import OneLineParser, progress, run_command, whole_number
 from pruning.cli import add_data_options, load_data, percent
 
 # Where a ladder is not there yet: rungs of the pruning, mildest first.
-RUNGS = {"resnet20": (0.7, 0.55, 0.45, 0.4), "resnet18": (0.4, 0.25, 0.15, 0.12),
+RUNGS = {"resnet20": (0.7, 0.55, 0.45, 0.4), "resnet18": (0.4, 0.3, 0.2, 0.17),
          "vgg16": (0.3, 0.2, 0.15, 0.12)}
 # Of two methods, of which the first takes channels: the energies after each.
 RUNGS_OF_TWO = {
     "resnet20": ((0.7, 0.55), (0.7, 0.45), (0.7, 0.38), (0.6, 0.32), (0.6, 0.28)),
-    "resnet18": ((0.6, 0.25), (0.6, 0.15), (0.6, 0.1)),
+    "resnet18": ((0.6, 0.3), (0.6, 0.2), (0.6, 0.14)),
     "vgg16": ((0.6, 0.3), (0.6, 0.2), (0.6, 0.12))}
 CLIMBING = "climbing.json"      # in a ladder, until all that it was asked for is there
 

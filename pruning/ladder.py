@@ -3,15 +3,18 @@
 import copy
 import time
 from dataclasses import dataclass, field
+from itertools import takewhile
 from pathlib import Path
 
 from eyeriss_sim.oracle import EnergyOracle
 from pruning.loaders import Loaders
+from pruning.meters import meter_of
 from pruning.methods import find_method, options_by_method
 from pruning.pipeline import ZERO_IMAGES, prune
 from pruning.prunable import prunable
 from pruning.report import Baseline
 from pruning.result import begun, finished, load_result, save_result, weights_hash
+from pruning.selection import refuse
 from pruning.targets import Target
 
 
@@ -104,12 +107,12 @@ def climb(model, method, rungs, folder, *, data, config, recipe, make_fresh,
     network, shrinks, last, chain, found = model, (), None, [], []
     if not (at_init or control):
         check_falling(rungs, len(names) == 1)
-    for rung in rungs:
+    for place, rung in enumerate(rungs):
         goes_on = not (at_init or control) and last is not None and (
             len(names) == 1 or rung.follows(last))
         if not goes_on:
             network, shrinks, chain = model, (), []
-        place = Path(folder) / rung.name
+        kept = Path(folder) / rung.name
         asked = {**config, "method": method, "rung": rung.name, "control": control,
                  "oracle": oracle.hardware.name, "batch": oracle.batch,
                  "recipe": training and training.as_dict(),
@@ -118,7 +121,7 @@ def climb(model, method, rungs, folder, *, data, config, recipe, make_fresh,
                  "before": list(chain), "dense_weights": dense_weights,
                  "settings": [{**find_method(name).options, **own} for name, own in zip(
                      names, options_by_method(names, rung.options))]}
-        metrics = finished(place, asked)
+        metrics = finished(kept, asked)
         if metrics is None:
             if baseline is None:
                 # Of the dense network in any case, whatever this rung starts from.
@@ -132,29 +135,78 @@ def climb(model, method, rungs, folder, *, data, config, recipe, make_fresh,
             if goes_on:             # what comes before the last method is done
                 methods, targets = names[-1:], targets[-1:]
                 own = options_by_method(names, rung.options)[-1]
+            if len(methods) == 1:
+                check_reachable(
+                    start, find_method(*methods), [rung, *followers(
+                        rungs[place:], len(names) == 1)], baseline, oracle,
+                    options.get("include", ("*",)), options.get("exclude", ()))
             clock, cpu = time.monotonic(), time.process_time()
-            with begun(place / "training", asked):
+            with begun(kept / "training", asked):
                 pruned = prune(
                     start, "+".join(methods), targets, data=data, oracle=oracle,
                     recipe=training, baseline=baseline, shrinks=shrinks,
                     control=control, make_fresh=make_fresh,
                     fresh_recipe=fresh_recipe, teacher=model,
-                    folder=place / "training", **options, **own)
+                    folder=kept / "training", **options, **own)
             metrics = {
                 "rung": rung.name, "control": control, "method": method,
                 "target": "+".join(map(str, filter(None, rung.targets))) or None,
                 "test_accuracy": test(pruned.network) if test else None,
                 "minutes": minutes(time.monotonic() - clock, pruned, "wall_s"),
                 "cpu_minutes": minutes(time.process_time() - cpu, pruned, "cpu_s")}
-            save_result(place, pruned, asked, metrics)
-            metrics = finished(place, asked)
+            save_result(kept, pruned, asked, metrics)
+            metrics = finished(kept, asked)
             network, shrinks = pruned.network, pruned.shrinks
         elif not (at_init or control):
-            network, _, shrinks = load_result(place, model)
+            network, _, shrinks = load_result(kept, model)
         last = rung
         chain.append(rung.name)
         found.append(metrics)
     return found
+
+
+def followers(rungs, one_method):
+    """Those after the first that are pruned from it, by one way of rungs or another.
+
+    Parameters
+    ----------
+    rungs : sequence of Rung
+    one_method : bool
+        Then all of them; of a composition, those with the same first targets.
+    """
+    return list(takewhile(lambda rung: one_method or rung.follows(rungs[0]), rungs[1:]))
+
+
+def check_reachable(network, method, rungs, baseline, oracle, include, exclude):
+    """Refuse a rung below what is left without any weight, before a rung is trained.
+
+    By the zeros of the network's activations as they are now, as ``prune`` judges the
+    last of its steps; a floor of the method's own, above this one, is found later.
+
+    Parameters
+    ----------
+    network : torch.nn.Module
+        That the first of the rungs is pruned from.
+    method : Method
+    rungs : sequence of Rung
+    baseline : Baseline
+    oracle : EnergyOracle
+    include, exclude : sequence of str
+
+    Raises
+    ------
+    OutOfReach
+        With the target, and the least that can be reached.
+    """
+    if method.shrinks or method.own_levels:
+        return
+    for rung in rungs:
+        target = rung.targets[-1]
+        if isinstance(target, Target):
+            meter = meter_of(target, network, prunable(network, include, exclude),
+                             baseline.reference, oracle, baseline.images)
+            if target.share < meter.floor:
+                refuse(str(target), meter.floor, meter.unit)
 
 
 def minutes(seconds, pruned, column):

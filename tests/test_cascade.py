@@ -27,8 +27,11 @@ from cascade.levels import (
     Level, check_pair, check_same_dense, dense_level, ladder_levels, pairs, storage)
 from cascade.outputs import check_disjoint, outputs_of
 from cascade.study import Choice, Study
+from eyeriss_sim.oracle import EnergyOracle
 from pruning.ladder import Rung, climb
+from pruning.meters import Reference, meter_of
 from pruning.models import make_model
+from pruning.prunable import prunable
 from pruning.targets import Energy
 
 SHAPE = (3, 8, 8)
@@ -644,3 +647,15 @@ def test_a_ladder_of_two_methods_has_rungs_of_its_own():
         assert all(rung_folder(rung, "channels+energy_aware") for rung in rungs)
     with pytest.raises(ValueError, match="name its rungs, as --rung energy=0.5"):
         default_rungs("vgg16", "channels+channels+random")
+
+
+@pytest.mark.parametrize("network", RUNGS)
+def test_rungs_of_weights_lie_above_what_is_left_without_any(network):
+    torch.manual_seed(0)
+    model, images = make_model(network), torch.randn(8, 3, 32, 32)
+    model.train()(images)       # normalises, or hardly an activation would be zero
+    model.eval()
+    weights, oracle = prunable(model), EnergyOracle("eap_tool")
+    meter = meter_of(Energy(1), model, weights,
+                     Reference.of(model, weights, oracle, images), oracle, images)
+    assert min(RUNGS[network]) > meter.floor > 0.1

@@ -265,6 +265,21 @@ def test_a_rung_may_not_ask_for_more_than_the_one_before_has_left(tmp_path):
                        Rung((Energy(0.8), Energy(0.65)))], one_method=False)
 
 
+@pytest.mark.parametrize("method, shares", [
+    ("energy_budget", [0.9, 0.01]), ("synflow", [0.9, 0.01]),
+    ("channels+magnitude_global", [(0.9, 0.8), (0.9, 0.7), (0.9, 0.01)])])
+def test_a_rung_out_of_reach_is_refused_before_others_are_trained(
+        tmp_path, method, shares):
+    rungs = [Rung(tuple(map(Energy, share)) if isinstance(share, tuple)
+                  else Energy(share)) for share in shares]
+    with pytest.raises(ValueError, match=r"energy=0.01 cannot be reached: with all "
+                       r"prunable weights at zero 0\.\d+ of the energy .*; ask for"):
+        ladder(tmp_path, method, rungs)
+    # What channels leave without weights is only known once they have gone.
+    assert len(CALLS) == ("+" in method)
+    ladder(tmp_path, method, rungs[:-1])
+
+
 def test_a_rungs_minutes_are_those_of_all_its_epochs(tmp_path, monkeypatch):
     def killed(*args):
         raise KeyboardInterrupt
