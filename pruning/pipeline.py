@@ -178,6 +178,8 @@ def prune(model, method="energy_aware", target=None, *, data, oracle=None, recip
             run = _Run(model if found is None else found.network, name, wanted,
                        baseline=found.baseline if found else baseline, options=own,
                        shrinks=found.shrinks if found else shrinks,
+                       thinned_next=any(not find_method(later).shrinks
+                                        for later in names[place:]),
                        folder=folder and Path(folder) / f"{name}{again}", **common)
             found = run.control(control, dense_epochs, trained) if (
                 control and place == len(names)) else run.prune()
@@ -196,7 +198,8 @@ class _Run:
 
     def __init__(self, model, method, target, *, data, oracle, recipe, steps, schedule,
                  accuracy_floor, baseline, shrinks, include, exclude, seed, calibration,
-                 folder, device, progress, make_fresh, fresh_recipe, teacher, options):
+                 folder, device, progress, make_fresh, fresh_recipe, teacher, options,
+                 thinned_next):
         self.given, self.method, self.target = model, find_method(method), target
         if schedule not in SCHEDULES:
             raise ValueError(f"unknown schedule {schedule!r}; known: "
@@ -221,6 +224,7 @@ class _Run:
             model, self.prunables, oracle, self.few)
         self.shrinks, self.make_fresh = tuple(shrinks), make_fresh
         self.fresh_recipe, self.teacher = fresh_recipe, teacher
+        self.thinned_next = thinned_next
         self.history = []
 
     def _check_target(self, target, accuracy_floor):
@@ -364,7 +368,8 @@ class _Run:
     def _problem(self, network, masks, target, epochs=None, zeros_of=None):
         return Problem(network, self.prunables, self.baseline.reference, self.oracle,
                        self.images, target, masks, self.seed, len(self.few),
-                       self.recipe is not None and epochs != 0, zeros_of)
+                       self.recipe is not None and epochs != 0, self.thinned_next,
+                       zeros_of)
 
     def _choose(self, problem):
         chosen = self.method.choose(problem, **self.options)

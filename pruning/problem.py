@@ -36,6 +36,8 @@ class Problem:
         The first so many images measure the zeros of activations.
     trains : bool
         Whether the network is trained once its masks are chosen.
+    thinned_next : bool
+        Whether a method for weights goes on with the network.
     zeros_of : torch.nn.Module, optional
         Whose activation zeros the meter counts by; the model's own unless given.
     floor : float, optional
@@ -54,6 +56,7 @@ class Problem:
     seed: int = 0
     zero_images: int = 64
     trains: bool = False
+    thinned_next: bool = False
     zeros_of: torch.nn.Module | None = None
     floor: float | None = None
     order: Order | None = None

@@ -8,10 +8,12 @@ from pruning_nets import NETS, batches, make, pictures
 from torch import nn
 
 from eyeriss_sim.oracle import EnergyOracle
-from pruning import Energy, Params, prune
+from pruning import Density, Energy, Params, Recipe, prune
 from pruning.channels import find_channels
 from pruning.masks import Masks
+from pruning.pipeline import _Run
 from pruning.prunable import prunable
+from pruning.problem import Problem
 from pruning.shrink import shrink
 
 
@@ -151,6 +153,37 @@ def test_narrow_layers_are_not_emptied_before_wide_ones(per_energy):
     kept = [len(found.network.get_submodule(name).weight) / len(layer.weight)
             for name, layer in model.named_children() if isinstance(layer, nn.Conv2d)]
     assert min(kept) >= 0.5
+
+
+def test_channels_before_weights_take_first_what_weights_alone_cannot_save():
+    torch.manual_seed(0)
+    model = nn.Sequential(      # first many activations, then many weights
+        nn.Conv2d(3, 32, 1), nn.ReLU(), nn.Conv2d(32, 32, 1), nn.ReLU(),
+        nn.MaxPool2d(4), nn.Conv2d(32, 64, 3, padding=1), nn.ReLU(),
+        nn.Conv2d(64, 64, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(256, 5))
+    alone = prune(model, "channels", Energy(0.6), data=batches())
+    first = prune(model, "channels+random", (Energy(0.6), Density(1)), data=batches())
+    assert first.report["floor_rel_eap_tool"] < alone.report["floor_rel_eap_tool"]
+    twice = prune(model, "channels+channels", (Energy(0.6), Energy(0.6)),
+                  data=batches())
+    assert twice.masks == alone.masks       # no weights go afterwards
+
+
+def test_channels_are_priced_again_on_a_network_that_has_lost_some(monkeypatch):
+    """As happens where training made zeros rarer, so that the target was missed."""
+    asked = []
+
+    def missed_once(problem, network):
+        asked.append(1)
+        return 0.95 if len(asked) == 1 else cost(problem, network)
+
+    train, cost = _Run._train, Problem.cost
+    monkeypatch.setattr(_Run, "_train", lambda *args, **options: (
+        train(*args, **options), monkeypatch.setattr(Problem, "cost", missed_once)))
+    found = prune(make("chain"), "channels+random", (Energy(0.8), Energy(0.6)),
+                  data=batches(), recipe=Recipe(epochs=1, lr=0.01, precision="float32"))
+    assert asked and len(found.shrinks) == 2
+    assert found.report["met"] <= 0.6
 
 
 def test_layers_that_are_excluded_keep_their_filters_and_their_inputs():

@@ -1,14 +1,24 @@
 """Whole filters and the channels that they make, so that the network gets smaller."""
 
+import copy
+
 import torch
 
 from pruning import scores
 from pruning.calibration import recalibrated
 from pruning.channels import find_channels
+from pruning.masks import Masks
 from pruning.methods import register
 from pruning.prunable import prunable
 from pruning.selection import least, refuse
 from pruning.shrink import shrink
+
+# Share of the weights at which channels are priced that other methods then thin out:
+# energy of weights those methods can save, too, that of activations only channels can.
+# On ResNet-20, channels to 0.7: at 1 0.249 of the energy is left below which weights
+# can't bring it, and 75.1 % of the choosing images are right before any training; at
+# 0.3 0.232 and 73.6 %, at 0.1 0.229 and 71.5 %. To get to 0.224 with 1 leaves 66.1 %.
+THINNED = 0.2
 
 
 @register("channels", shrinks=True)
@@ -18,7 +28,8 @@ def channels(problem, *, per_energy=True):
     A group's worth is the squared norm of its filters as a share of their layers':
     one of 16 channels is a greater loss than one of 512. It is divided by the energy
     that goes with the group, its filters' share of their layers and its inputs' of
-    those that read it; or, not ``per_energy``, by its share of their filters. Costs
+    those that read it; or, not ``per_energy``, by its share of their filters. Where
+    a method for weights follows, that energy is of weights thinned out at random. Costs
     are those of the smaller network, built and measured anew; where it is trained next,
     with its normalisations' statistics recalibrated, which foretells its zeros.
     """
@@ -61,9 +72,8 @@ def _worth(found, problem, per_energy):
     worth = found.sums({name: one / one.sum().clamp_min(1e-300)
                         for name, one in squared.items()})
     if per_energy:
-        result = problem.oracle(problem.model, problem.few_images)
         cost, sides = {}, ("outputs", "inputs")
-        for one in result.by_layer:
+        for one in _priced(problem).by_layer:
             name = one.layer.name.split("#")[0]
             cost[name] = cost.get(name, 0.0) + one.total_MAC
     else:
@@ -72,6 +82,21 @@ def _worth(found, problem, per_energy):
         {name: torch.full(numbers.shape, cost.get(name, 0.0) / len(numbers))
          for name, numbers in getattr(found, side).items()}, side) for side in sides)
     return worth / saved.clamp_min(1e-300)
+
+
+def _priced(problem):
+    """Energy of the network, its weights about as sparse as what follows leaves them.
+
+    With the zeros that its activations have now.
+    """
+    model = copy.deepcopy(problem.model)
+    result = problem.oracle(model, problem.few_images)
+    if not problem.thinned_next:
+        return result
+    draws = torch.Generator().manual_seed(problem.seed)
+    Masks({name: torch.rand(model.get_parameter(name).shape, generator=draws) < THINNED
+           for name in problem.prunables}).apply(model)
+    return problem.oracle(model)
 
 
 def _of_layers_left_alone(found, problem):
