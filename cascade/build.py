@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from cascade.choose import candidates, check_wish, choose
+from cascade.curve import hull_energy
 from cascade.folder import check_folder, load_cascade, route_costs, save_cascade
 
 
@@ -69,12 +70,34 @@ def build(study, folder, network, *, accuracy_loss=None, energy=None, table=None
             "dense_accuracy": study.outputs[0][part].accuracy,
             "energy_rel_quantiles": _quantiles(costs),
             "latency_rel_quantiles": _quantiles(times)}
-    told["rivals_choosing"] = {
-        system: float(rows.energy[rows.accuracy >= row.accuracy].min())
-        for system, rows in table.groupby("system")
-        if (rows.accuracy >= row.accuracy).any()}
+    told["rivals_choosing"] = rivals(study, table, float(row.accuracy))
     save_cascade(folder, study, choice, network, told, (energy, latency))
     return {"choice": choice, **told}
+
+
+def rivals(study, table, accuracy):
+    """Least energy of each rival that is as accurate on the choosing images.
+
+    Returns
+    -------
+    dict of str to float
+        Each router's system, and where levels are as accurate: dense, single (the best
+        level alone), hull (levels mixed at random).
+    """
+    found = {system: rows.energy[rows.accuracy >= accuracy].min()
+             for system, rows in table.groupby("system")}
+    rights, costs = zip(*(study.level(place, "choosing")
+                          for place in range(len(study.levels))))
+    accuracies, energies = (np.array([one.mean() for one in many])
+                            for many in (rights, costs))
+    near = accuracies >= accuracy
+    if near.any():
+        found |= {"single": energies[near].min(), "hull": hull_energy(
+            accuracies, energies, np.array(accuracy))}
+    if near[0]:
+        found["dense"] = energies[0]
+    return {name: float(energy) for name, energy in found.items()
+            if not np.isnan(energy)}
 
 
 def routed_energy(costs, needs_logits, routes):

@@ -58,7 +58,8 @@ def choose(table, study, *, accuracy=None, energy=None):
         Of :func:`candidates`, all or some.
     study : Study
     accuracy : float, optional
-        At least this on the choosing images, for the least energy.
+        At least this on the choosing images, for the least energy, which must be below
+        the dense network's.
     energy : float, optional
         At most this share of the dense network's, for the highest accuracy.
 
@@ -71,8 +72,8 @@ def choose(table, study, *, accuracy=None, energy=None):
     Raises
     ------
     ValueError
-        No cascade reaches that; with the highest accuracy, or the least energy, that
-        one does.
+        No cascade reaches that, or only for more than the dense network needs; with the
+        highest accuracy, or the least energy, that one does.
     """
     if (accuracy is None) == (energy is None):
         raise ValueError("one of accuracy and energy is asked for")
@@ -84,7 +85,14 @@ def choose(table, study, *, accuracy=None, energy=None):
                 f"accuracy {100 * accuracy:.2f} % on the choosing images is above all "
                 f"cascades of this ladder; the highest is "
                 f"{100 * table.accuracy.max():.2f} %; allow more loss")
-        row = fit.sort_values(["energy", "accuracy"], ascending=[True, False]).iloc[0]
+        row = fit.sort_values(["energy", "accuracy", "mild"],
+                              ascending=[True, False, False]).iloc[0]
+        dense = study.level(0, "choosing")[1].mean()
+        if row.energy >= dense:
+            raise ValueError(
+                f"accuracy {100 * accuracy:.2f} % on the choosing images costs "
+                f"cascades of this ladder at least {row.energy:.3f}, the dense network "
+                f"{dense:.3f}; take that one, or allow more loss")
     else:
         fit = table[table.energy <= energy + 1e-12]
         if fit.empty:
@@ -94,7 +102,9 @@ def choose(table, study, *, accuracy=None, energy=None):
                 f"energy {energy:.3f} of dense is below what the most aggressive "
                 f"network needs alone; the least is {least.energy:.3f}, of {name}; ask "
                 "for that, or prune further")
-        row = fit.sort_values(["accuracy", "energy"], ascending=[False, True]).iloc[0]
+        row = fit.sort_values(["accuracy", "energy", "mild"],
+                              ascending=[False, True, False]).iloc[0]
+    # Where the mild network never runs, all are equal; the cheapest to store was taken.
     return as_choice(row), row
 
 

@@ -290,6 +290,15 @@ def test_a_wish_is_met_or_refused_with_the_best_there_is(study, table):
         choose(table, study, energy=0.1)
     with pytest.raises(ValueError, match="allow more loss"):
         choose(table, study, accuracy=1.01)
+    # All go to the dense network, after the pruned one has run.
+    dear = table[table.energy > 1]
+    with pytest.raises(ValueError, match=r"at least 1\.\d+, the dense network [01]\.\d+"
+                                         "; take that one"):
+        choose(dear, study, accuracy=dear.accuracy.max())
+    # No image goes anywhere: what is never run should be small to store.
+    level = study.outputs[2]["choosing"].accuracy
+    choice, _ = choose(table[table.aggressive == 2], study, accuracy=level)
+    assert choice.threshold == math.inf and choice.mild == 1
 
 
 def test_chance_and_perfection_enclose_a_router(study, table):
