@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import shutil
 import tempfile
 from dataclasses import asdict
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from cascade.costs import module_cost
 from cascade.levels import storage
@@ -114,7 +115,12 @@ def save_cascade(folder, study, choice, network, notes, costs=None):
             indent=1) + "\n", encoding="utf-8")
         if folder.exists():
             folder.rename(old)
-        fresh.rename(folder)
+        try:
+            fresh.rename(folder)
+        except BaseException:
+            if old.exists():
+                old.rename(folder)
+            raise
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)
@@ -127,11 +133,17 @@ def check_folder(folder):
     -------
     Path
     """
-    folder = Path(folder)
-    if folder.exists() and not folder.is_dir():
-        raise ValueError(f"{folder} is a file; name another folder")
-    others = sorted({one.name for one in folder.iterdir()} - OWN_FILES) if (
-        folder.exists()) else []
+    # "." has no name that another folder could take.
+    folder = Path(folder).absolute()
+    there = next(one for one in (folder, *folder.parents) if one.exists())
+    if not there.is_dir():
+        raise ValueError(f"{there} is a file; name another folder")
+    if not os.access(folder.parent if there == folder else there, os.W_OK):
+        raise ValueError(f"{folder} can not be written; name another folder")
+    names = {one.name for one in folder.iterdir()} if there == folder else set()
+    others = sorted(names - OWN_FILES)
+    if not others and names and "cascade.json" not in names:
+        others = sorted(names)
     if others:
         raise ValueError(f"{folder} holds {others[0]}, which is no part of a cascade; "
                          "move it away, or name another folder")
@@ -201,11 +213,12 @@ def _read_notes(path):
         check_threshold(told["threshold"])
         told["image_shape"] = tuple(map(int, told["image_shape"]))
         for key in ("energy_uJ", "latency_ms"):
-            for part, cost in dict(told[key]).items():
-                if not 0 <= float(cost) < math.inf:
+            costs = {part: float(cost) for part, cost in dict(told[key]).items()}
+            for part, cost in costs.items():
+                if not 0 <= cost < math.inf:
                     raise ValueError(f"{key} of {part} is {cost}; a finite number of "
                                      "at least 0 is needed")
-            told[key] = RouteCosts(**told[key])
+            told[key] = RouteCosts(**costs)
     except (TypeError, ValueError) as problem:
         raise ValueError(f"{path}: {problem}") from None
     return told
@@ -214,9 +227,10 @@ def _read_notes(path):
 def _save_level(place, level, shape):
     """A level as a result folder that ``pruning.result`` reads."""
     place.mkdir()
-    save_file({name: value.detach().cpu().contiguous().clone()
-               for name, value in level.network.state_dict().items()},
-              place / "weights.safetensors")
+    # save_file() would make it its writer's alone.
+    (place / "weights.safetensors").write_bytes(save({
+        name: value.detach().cpu().contiguous().clone()
+        for name, value in level.network.state_dict().items()}))
     Masks.of(level.network, prunable(level.network)).save(place / "masks.safetensors")
     for number, masks in enumerate(level.shrinks, 1):
         masks.save(place / f"channels{number}.safetensors")

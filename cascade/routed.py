@@ -87,10 +87,19 @@ class CascadeNet(nn.Module):
 
     def __init__(self, front, back, router, mild, threshold, energy, latency):
         super().__init__()
-        check_threshold(threshold)
         self.front, self.back, self.router, self.mild = front, back, router, mild
-        self.threshold, self.energy, self.latency = float(threshold), energy, latency
+        self.threshold, self.energy, self.latency = threshold, energy, latency
         self.eval()
+
+    @property
+    def threshold(self):
+        """Above it an image goes to the mild network."""
+        return self._threshold
+
+    @threshold.setter
+    def threshold(self, threshold):
+        check_threshold(threshold)
+        self._threshold = float(threshold)
 
     def train(self, mode=True):
         """Stays in evaluation mode: its networks were trained apart."""

@@ -20,7 +20,7 @@ from cascade.taps import taps
 from eyeriss_sim.atomic import replacing
 from eyeriss_sim.oracle import EnergyOracle
 
-# The router's part in costs, by what is asked of it.
+# Routers that ask for logits alone and cost nothing; all others are learned.
 FREE = {"max_softmax": MaxSoftmax, "margin": Margin}
 WITH_LOGITS = "+logits"
 ROUTER_IMAGES = 64      # that measure the zeros of a selector's inputs
@@ -304,7 +304,7 @@ class Study:
 
 
 def save_selector(path, selector):
-    """A selector's weights; their shapes say its size."""
+    """A selector's weights, with its size in the file's header."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     tensors = {name: tensor.contiguous() for name, tensor in
@@ -326,5 +326,6 @@ def read_selector(path):
     except (SafetensorError, OSError, TypeError, ValueError, RuntimeError,
             AttributeError) as problem:
         raise ValueError(f"{path}: no selector, or damaged: "
-                         f"{str(problem).splitlines()[0]}") from None
+                         f"{str(problem).splitlines()[0]}; delete a cached one, "
+                         "build a cascade's anew") from None
     return selector.requires_grad_(False).eval()

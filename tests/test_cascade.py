@@ -361,10 +361,19 @@ def test_building_writes_what_it_promises_and_nothing_else(study, table, tmp_pat
             written[part]["energy_rel"] * written["reference_uJ"], rel=0.03)
         quantiles = list(written[part]["energy_rel_quantiles"].values())
         assert quantiles == sorted(quantiles)
+    others, own = written["rivals_choosing"], written["choosing"]["energy_rel"]
+    assert others["dense"] == pytest.approx(1) and min(
+        others[one] for one in ("cascade", "margin", "max_softmax") if one in others
+    ) == pytest.approx(own)
+    assert others["hull"] <= others["single"] <= others["dense"]
+    assert (tmp_path / "c" / "mild" / "weights.safetensors").stat().st_mode & 0o044
     assert written["choosing"]["accuracy"] >= (
         written["choosing"]["dense_accuracy"] - 0.05)
     assert [one.name for one in tmp_path.iterdir()] == ["c"]
     before = (tmp_path / "c" / "cascade.json").read_bytes()
+    net = load_cascade(tmp_path / "c", Residual())
+    with pytest.raises(ValueError, match="threshold 7 is out of its range"):
+        net.threshold = 7
     with pytest.raises(ValueError, match="the least is"):
         build(study, tmp_path / "c", "residual", energy=0.1, table=table)
     assert (tmp_path / "c" / "cascade.json").read_bytes() == before
@@ -373,10 +382,33 @@ def test_building_writes_what_it_promises_and_nothing_else(study, table, tmp_pat
     with pytest.raises(ValueError, match="thesis.txt, which is no part of a cascade"):
         build(study, tmp_path / "mine", "residual", energy=0.9, table=table)
     assert (tmp_path / "mine" / "thesis.txt").read_text() == "precious"
+    (tmp_path / "levels" / "mild").mkdir(parents=True)      # as a cascade's are called
+    with pytest.raises(ValueError, match="mild, which is no part"):
+        build(study, tmp_path / "levels", "residual", energy=0.9, table=table)
+    with pytest.raises(ValueError, match="cascade.json is a file"):
+        build(study, tmp_path / "c" / "cascade.json" / "d", "residual", energy=0.9,
+              table=table)
     (tmp_path / "c" / "images.csv").write_text("precious")
     with pytest.raises(ValueError, match="holds images.csv, which is no part"):
         build(study, tmp_path / "c", "residual", accuracy_loss=5.0, table=table)
     assert (tmp_path / "c" / "images.csv").read_text() == "precious"
+
+
+def test_a_cascade_that_can_not_be_replaced_stays(study, table, tmp_path, monkeypatch):
+    build(study, tmp_path / "c", "residual", energy=0.9, table=table)
+    before = (tmp_path / "c" / "cascade.json").read_bytes()
+    rename = Path.rename
+
+    def fail(path, place):
+        if path.suffix != ".old" and place == tmp_path / "c":
+            raise OSError("full")
+        return rename(path, place)
+
+    monkeypatch.setattr(Path, "rename", fail)
+    with pytest.raises(OSError, match="full"):
+        build(study, tmp_path / "c", "residual", energy=0.8, table=table)
+    assert (tmp_path / "c" / "cascade.json").read_bytes() == before
+    assert [one.name for one in tmp_path.iterdir()] == ["c"]
 
 
 def test_a_damaged_folder_is_told_in_one_line(study, table, tmp_path):
