@@ -139,7 +139,12 @@ def run(args):
         import torch
         torch.set_num_threads(args.threads)
     args.out.mkdir(parents=True, exist_ok=True)
-    dense = {dense_level(folder)[1]: folder for folder in args.dense}
+    dense = {}
+    for folder in args.dense:
+        other = dense.setdefault(dense_level(folder)[1], folder)
+        if other != folder:
+            raise ValueError(f"--dense {other} and {folder} are of one network; give "
+                             "one of them, the others in a run with another --out")
     all_curves, all_verdicts, all_learned, missing = [], [], [], []
     ladders = {}
     for network in dense:

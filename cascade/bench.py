@@ -32,8 +32,9 @@ class Entrant:
         Of :func:`cascade.choose.candidates`.
     network, method : str
     seed : int
-    floor : float
-        Energy without any prunable weight, of the dense network's.
+    floors : tuple of float
+        Energy without any prunable weight, of the dense network's; of each level, since
+        what channels cost goes with them.
     """
 
     study: object
@@ -41,7 +42,7 @@ class Entrant:
     network: str
     method: str
     seed: int
-    floor: float
+    floors: tuple
     name: dict = field(init=False)
 
     def __post_init__(self):
@@ -70,7 +71,7 @@ class Entrant:
 
 
 def enter(study, network, method, seed, progress=None):
-    """An entrant: every candidate looked at, the floor measured.
+    """An entrant: every candidate looked at, the floors measured.
 
     Parameters
     ----------
@@ -80,8 +81,12 @@ def enter(study, network, method, seed, progress=None):
     progress : callable, optional
         Called with (pairs done, pairs in all).
     """
-    floor = floor_of(study.levels[0].network, study.strata, study.hardware, study.batch)
-    return Entrant(study, candidates(study, progress), network, method, seed, floor)
+    dense = study.levels[0].network
+    setting = study.strata, study.hardware, study.batch
+    floor = floor_of(dense, *setting)
+    floors = tuple(floor_of(level.network, *setting, dense) if level.shrinks else floor
+                   for level in study.levels)
+    return Entrant(study, candidates(study, progress), network, method, seed, floors)
 
 
 def curves(entrant, part):
@@ -93,16 +98,18 @@ def curves(entrant, part):
     Returns
     -------
     pandas.DataFrame
-        With ``COLUMNS``: accuracy and its 95 % interval over images.
+        With ``COLUMNS``: accuracy and its 95 % interval over images; floor_rel of the
+        level, of a pair's aggressive one, of a mix the least.
     """
-    study, rows = entrant.study, []
+    study, rows, rivals = entrant.study, [], {}
 
-    def add(system, level, right, costs, threshold=np.nan, share=np.nan):
-        rows.append((system, level, threshold, share, right, costs))
+    def add(system, level, place, right, costs, threshold=np.nan, share=np.nan):
+        rows.append((system, level, place, threshold, share, right, costs))
 
     rights, costs = entrant.levels(part)
     for place, level in enumerate(study.levels):
-        add("single" if place else "dense", level.name, rights[place], costs[place])
+        add("single" if place else "dense", level.name, place, rights[place],
+            costs[place])
     for system in SYSTEMS:
         offered = entrant.candidates[entrant.candidates.system == system]
         if offered.empty:       # nothing to learn a selector from
@@ -112,29 +119,36 @@ def curves(entrant, part):
         for _, row in front.iloc[places].iterrows():
             choice = as_choice(row)
             right, cost, routes = study.system(choice, part)
-            level = level_name(study, choice)
-            add(system, level, right, cost, choice.threshold, routes.mean())
-            if system != SELECTORS:
-                continue
-            add("random", level, *chance(study, choice, part, routes.mean()),
-                share=routes.mean())
+            add(system, level_name(study, choice), choice.aggressive, right, cost,
+                choice.threshold, routes.mean())
+            rivals["random", choice.mild, choice.aggressive, routes.mean()] = choice
+            rivals["perfect", choice.mild, choice.aggressive, choice.router] = choice
+    for (system, mild, aggressive, share), choice in rivals.items():
+        if system == "random":
+            right, cost = chance(study, choice, part, share)
+            level = f"{study.levels[mild].name}>{study.levels[aggressive].name}"
+        else:
             right, cost, share = perfect(study, choice, part)
-            add("perfect", level, right, cost, share=share)
-    low, high = mean_interval(np.stack([row[4] for row in rows]))
+            level = level_name(study, choice)
+        add(system, level, aggressive, right, cost, share=share)
+    low, high = mean_interval(np.stack([row[5] for row in rows]))
     table = pd.DataFrame([{
         **entrant.name, "split": part, "system": system, "level": level,
         "threshold": threshold, "accuracy": right.mean(), "energy_rel": cost.mean(),
-        "reference_uJ": study.reference[0], "floor_rel": entrant.floor,
+        "reference_uJ": study.reference[0], "floor_rel": entrant.floors[place],
         "share_mild": share, "ci_lo": low[i], "ci_hi": high[i]}
-        for i, (system, level, threshold, share, right, cost) in enumerate(rows)])
+        for i, (system, level, place, threshold, share, right, cost)
+        in enumerate(rows)])
     singles = table[table.system.isin(("dense", "single"))]
-    wanted = np.linspace(singles.accuracy.min(), singles.accuracy.max(), CURVE)
+    # With the levels themselves: between two of the others their corner is cut off.
+    wanted = np.union1d(singles.accuracy, np.linspace(
+        singles.accuracy.min(), singles.accuracy.max(), CURVE))
     energies = hull_energy(singles.accuracy.to_numpy(), singles.energy_rel.to_numpy(),
                            wanted)
     hull = pd.DataFrame([{
         **entrant.name, "split": part, "system": "hull", "level": "mixed",
         "accuracy": accuracy, "energy_rel": energy,
-        "reference_uJ": study.reference[0], "floor_rel": entrant.floor}
+        "reference_uJ": study.reference[0], "floor_rel": min(entrant.floors)}
         for accuracy, energy in zip(wanted, energies)])
     return pd.concat([table, hull], ignore_index=True)[list(COLUMNS)]
 
@@ -180,13 +194,14 @@ def verdicts(entrants, part="test"):
         seed's where they differ), share_mild (0 or 1: one network alone), lost
         (points, on ``part``), energy_rel, saved, hull_rel (energy of the hull at the
         accuracy that was reached), below_hull with its interval low, high, and wins:
-        the interval lies above zero. Systems that do not reach the accuracy on every
-        seed are left out.
+        the interval lies above zero; floor_rel of the aggressive levels. Systems that
+        do not reach the accuracy for less than the dense network needs, on every seed,
+        are left out.
     """
     rows = []
     for loss in LOSSES:
         for system in SYSTEMS:
-            found, lost, names, shares = [], [], [], []
+            found, lost, names, shares, floors = [], [], [], [], []
             for entrant in entrants:
                 choice = entrant.chosen(system, loss)
                 if choice is None:
@@ -196,6 +211,7 @@ def verdicts(entrants, part="test"):
                 lost.append(100 * (entrant.wanted(0, part) - right.mean()))
                 names.append(level_name(entrant.study, choice))
                 shares.append(routes.mean())
+                floors.append(entrant.floors[choice.aggressive])
             if len(found) < len(entrants):
                 continue
             difference, low, high = below_hull(found)
@@ -206,7 +222,7 @@ def verdicts(entrants, part="test"):
                 "system": system, "level": "; ".join(dict.fromkeys(names)),
                 "share_mild": float(np.mean(shares)), "lost": float(np.mean(lost)),
                 "energy_rel": energy, "saved": 1 - energy,
-                "floor_rel": entrants[0].floor,
+                "floor_rel": float(np.mean(floors)),
                 "hull_rel": energy + difference, "below_hull": difference, "low": low,
                 "high": high, "wins": low > 0})
     return pd.DataFrame(rows)

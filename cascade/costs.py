@@ -102,7 +102,7 @@ class NetworkCosts:
         if layers is not None and sum(chosen) != len(set(layers)):
             missing = sorted(set(layers) - set(self.layers))
             raise ValueError(f"the simulator saw no layer {missing[0]!r}")
-        return (self.alone * self._share(batch, batch))[:, chosen].sum(1)
+        return (self.alone * self._share(batch))[:, chosen].sum(1)
 
     def expected_share(self, q, batch, layers=None):
         """What an image costs, of what it does alone, where ``q`` of a batch come here.
@@ -134,7 +134,7 @@ class NetworkCosts:
             share = expected / (batch * np.asarray(q) * totals[1])
         return np.where(np.asarray(q) > 0, share, 1.0)
 
-    def _share(self, count, batch):
+    def _share(self, count):
         """By layer: an image among ``count`` over one alone."""
         if count == 1:
             return np.ones(len(self.layers))
@@ -195,8 +195,17 @@ def network_costs(network, strata, hardware, batches=(1,), cache=None):
     return found
 
 
-def floor_of(network, strata, hardware, batch=1):
+def floor_of(network, strata, hardware, batch=1, dense=None):
     """Energy that is left when every weight is zero and activations still move.
+
+    Parameters
+    ----------
+    network : torch.nn.Module
+    strata : Strata
+    hardware : str
+    batch : int
+    dense : torch.nn.Module, optional
+        From which channels went to make the network; itself unless given.
 
     Returns
     -------
@@ -207,7 +216,7 @@ def floor_of(network, strata, hardware, batch=1):
     names = prunable(model)
     oracle = EnergyOracle(hardware, batch=batch)
     images = strata.images[:, ::4].flatten(0, 1)
-    reference = Reference.of(model, names, oracle, images)
+    reference = Reference.of(network if dense is None else dense, names, oracle, images)
     return meter_of(Energy(1), model, names, reference, oracle, images).floor
 
 
@@ -217,10 +226,8 @@ def module_cost(module, inputs, hardware, batch=1):
     Returns
     -------
     float, float
-        uJ with DRAM, and ms; 0 where the module has no layer with weights.
+        uJ with DRAM, and ms.
     """
-    if not any(parameter.ndim > 1 for parameter in module.parameters()):
-        return 0.0, 0.0
     result = EnergyOracle(hardware, batch=batch)(module, inputs)
     return result.total_uJ / batch, result.total_ms / batch
 

@@ -28,8 +28,11 @@ def print_verdicts(table):
                 f"{row['hull_rel']:.3f}", f"{row['below_hull']:+.3f}",
                 f"{row['low']:+.3f} {row['high']:+.3f}", "wins" if row["wins"] else "")
         count = int(rows.seeds.iloc[0])
+        # Networks of fewer channels have lower ones.
+        floors = dict.fromkeys(
+            f"{one:.3f}" for one in (rows.floor_rel.min(), rows.floor_rel.max()))
         console.print(f"{key[0]}, {key[1]}, {key[2]}, batch {key[3]}, {count} seed"
-                      f"{'s' * (count > 1)}; floor {rows.floor_rel.iloc[0]:.3f}")
+                      f"{'s' * (count > 1)}; floor {' to '.join(floors)}")
         console.print(shown)
     console.print(
         "allowed: points below dense on the choosing images; lost: on the test images; "

@@ -491,8 +491,10 @@ def test_the_readmes_code_makes_a_cascade_of_an_own_model(
     assert (tmp_path / "programs" / "cascade.pt2").exists()
 
 
-def test_the_bench_has_every_rival_at_every_size(study, table):
-    entrant = Entrant(study, table, "residual", "magnitude_global", 0, 0.4)
+def test_the_bench_has_every_rival_at_every_size(study, table, monkeypatch):
+    losses = (0, 3, 10, 20)     # without training levels lose more than usual
+    monkeypatch.setattr("cascade.bench.LOSSES", losses)
+    entrant = Entrant(study, table, "residual", "magnitude_global", 0, (0.4, 0.3, 0.2))
     found = curves(entrant, "test")
     assert tuple(found.columns) == COLUMNS
     assert set(found.system) == {"dense", "single", "hull", "cascade", "max_softmax",
@@ -502,8 +504,22 @@ def test_the_bench_has_every_rival_at_every_size(study, table):
     assert (measured.ci_hi >= measured.accuracy).all()
     dense = found[found.system == "dense"]
     assert dense.energy_rel.iloc[0] == pytest.approx(1, abs=0.02)
+    assert found[found.system == "single"].floor_rel.tolist() == [0.3, 0.2]
+    assert set(found[found.system == "margin"].floor_rel) <= {0.3, 0.2}
+    # Every router's pairs have their bounds, each once.
+    for system in ("random", "perfect"):
+        rows = found[found.system == system]
+        assert not rows.duplicated(["level", "share_mild"]).any()
+        assert {one.split()[0] for one in found[found.system == "margin"].level} <= {
+            one.split()[0] for one in rows.level}
     judged = verdicts([entrant, entrant])
-    assert set(judged.loss) == {0, 0.5, 1, 2, 3} and (judged.seeds == 2).all()
+    assert (judged.seeds == 2).all()
+    dense = study.outputs[0]["choosing"].accuracy
+    cheapest = {(loss, system): rows.energy[rows.accuracy >= dense - loss / 100].min()
+                for loss in losses for system, rows in table.groupby("system")}
+    assert set(zip(judged.loss, judged.system)) == {
+        key for key, energy in cheapest.items()
+        if energy < study.level(0, "choosing")[1].mean()}
     assert (judged.low <= judged.below_hull).all()
     assert (judged.below_hull <= judged.high).all()
     assert judged.share_mild.between(0, 1).all()
@@ -517,7 +533,7 @@ def test_the_bench_has_every_rival_at_every_size(study, table):
 
 
 def test_the_figure_shows_levels_below_the_dense_networks_floor(study, table):
-    entrant = Entrant(study, table, "residual", "channels", 0, 0.99)
+    entrant = Entrant(study, table, "residual", "channels", 0, (0.99, 0.99, 0.5))
     found = curves(entrant, "test")
     more = pd.concat([found, found.assign(seed=1)])
     assert draw(more, "residual", "noise").get_suptitle() == (
@@ -526,6 +542,28 @@ def test_the_figure_shows_levels_below_the_dense_networks_floor(study, table):
     low, high = panel.get_xlim()
     assert low < found.energy_rel.min() and high > found[
         found.system == "dense"].energy_rel.iloc[0]
+    assert {text.get_text() for text in panel.texts} == {
+        "floor, all channels", "floor, fewest channels"}
+
+
+def test_the_hull_in_the_table_goes_through_its_own_levels(study, table):
+    entrant = Entrant(study, table, "residual", "magnitude_global", 0, (0.4,) * 3)
+    found = curves(entrant, "test")
+    hull = found[found.system == "hull"].sort_values("accuracy")
+    for _, level in found[found.system.isin(("dense", "single"))].iterrows():
+        drawn = np.interp(level.accuracy, hull.accuracy, hull.energy_rel)
+        assert drawn <= level.energy_rel + 1e-12
+
+
+def test_a_network_of_fewer_channels_has_a_lower_floor(tmp_path):
+    torch.manual_seed(0)
+    net, data = make("option A"), [(pictures(64), torch.zeros(64, dtype=torch.int64))]
+    climb(net, "channels", [Rung(Energy(0.8))], tmp_path, data=data,
+          config={"network": "net"}, recipe=None, make_fresh=None)
+    small = ladder_levels(tmp_path, net)[0].network
+    strata = Strata.of(pictures(64), np.arange(64.0))
+    assert 0 < floor_of(small, strata, "eap_tool", dense=net) < floor_of(
+        net, strata, "eap_tool") < floor_of(small, strata, "eap_tool")
 
 
 def test_the_shipped_router_needs_the_least_energy_over_all_seeds():
