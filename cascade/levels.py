@@ -47,11 +47,22 @@ def dense_level(folder):
     Level
     str
         Name of the network.
+
+    Raises
+    ------
+    ValueError
+        A pruned network: energies and losses would be told beside that one's.
     """
     folder = Path(folder)
     name = read_json(folder / "config.json").get("network")
     if (folder / "masks.safetensors").exists():
-        return Level("dense", load_result(folder, make_model(name))[0], folder), name
+        network, masks, shrinks = load_result(folder, make_model(name))
+        if shrinks or masks.density < 1:
+            raise ValueError(f"{folder} holds a pruned network, "
+                             f"{100 * masks.density:.4g} % of the weights"
+                             f"{' of fewer channels' * bool(shrinks)}; the dense one "
+                             "is needed: a training, or a density=1 rung")
+        return Level("dense", network, folder), name
     model, _ = load_model(folder / "weights.safetensors", name)
     return Level("dense", model, folder), name
 
@@ -127,7 +138,8 @@ def check_pair(mild, aggressive, image_shape):
 
     Masks need not be nested, nor need the mild network keep more weights: a method
     may bring weights back on the way, and dear ones weigh more than many cheap ones.
-    Nor need it have more channels: those of a ladder go with each first target anew.
+    Nor need it have more channels in each layer: those of a ladder go with each first
+    target anew.
 
     Raises
     ------
@@ -150,9 +162,8 @@ def check_pair(mild, aggressive, image_shape):
                          "levels must be of one network")
     for name in kept[0]:
         shapes = [tuple(one[name].shape) for one in kept]
-        # Fewer channels may cost more, where more of their weights are left.
-        may = mild.shrinks and kept[0].kept > kept[1].kept
-        if not may and any(few > many for many, few in zip(*shapes)):
+        both_shrunk = mild.shrinks and aggressive.shrinks
+        if not both_shrunk and any(few > many for many, few in zip(*shapes)):
             raise ValueError(
                 f"{pair}: their masks disagree: {name} has shape {shapes[0]} in the "
                 f"mild network and {shapes[1]} in the aggressive one; swap them, or "

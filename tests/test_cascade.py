@@ -29,6 +29,7 @@ from cascade.outputs import check_disjoint, outputs_of
 from cascade.study import Choice, Study
 from eyeriss_sim.oracle import EnergyOracle
 from pruning.ladder import Rung, climb
+from pruning.masks import Masks
 from pruning.meters import Reference, meter_of
 from pruning.models import make_model
 from pruning.prunable import prunable
@@ -632,10 +633,17 @@ def test_a_dense_level_is_read_from_a_training_or_a_rung(tmp_path):
     from pruning.dense import write_json
     net = make_model("resnet20")
     save_model(tmp_path / "weights.safetensors", net, {"network": "resnet20"})
-    write_json(tmp_path / "config.json", {"network": "resnet20"})
+    write_json(tmp_path / "config.json", {
+        "network": "resnet20", "image_shape": [3, 32, 32]})
     level, name = dense_level(tmp_path)
     assert name == "resnet20" and level.name == "dense"
     assert torch.equal(level.network.fc.weight, net.fc.weight)
+    with torch.no_grad():
+        net.fc.weight[0, 0] = 0
+    masks = Masks.of(net, prunable(net))
+    masks.save(tmp_path / "masks.safetensors")
+    with pytest.raises(ValueError, match="a pruned network, 100 % of the weights; the"):
+        dense_level(tmp_path)
 
 
 @pytest.mark.parametrize("words, told", (
