@@ -1,5 +1,6 @@
 """Command line of ``eyeriss-cascade``: parses arguments and prints, nothing else."""
 
+import math
 import sys
 from contextlib import contextmanager
 from pathlib import Path
@@ -40,7 +41,8 @@ def add_ladder_options(cmd):
                      help="that energies are of, also of the rungs of a ladder that is "
                           "climbed first (default: eap_tool)")
     cmd.add_argument("--batch", type=whole_number, default=1, metavar="N",
-                     help="images that run together (default: 1)")
+                     help="images that run together (default: 1); a ladder that is "
+                          "climbed first is one of batch 1")
     cmd.add_argument("--seed", type=int, default=0, metavar="N")
     cmd.add_argument("--cache", metavar="FOLDER",
                      help="keeps outputs, selectors, costs (default: LADDER/cascade)")
@@ -82,6 +84,9 @@ def run_build(args):
     choice = told["choice"]
     print(f"{study.levels[choice.mild].name} > {study.levels[choice.aggressive].name}, "
           f"router {choice.router}, threshold {choice.threshold:.4g}")
+    if choice.threshold == math.inf:
+        print(f"one network is enough: {study.levels[choice.aggressive].name} answers "
+              "every image")
     for part in ("choosing", "test"):
         if part in told:
             print_part(part, told[part])
@@ -106,6 +111,7 @@ def add_run(commands):
         "run", help="route the test images through a cascade's folder")
     cmd.add_argument("folder", metavar="FOLDER")
     add_data_options(cmd)
+    cmd.set_defaults(data_name=None)        # as build called them
     cmd.add_argument("--images", type=whole_number, metavar="N",
                      help="only the first (default: all)")
     cmd.add_argument("--out", metavar="FILE.csv",
@@ -129,14 +135,16 @@ def run_run(args):
     with progress("images") as show:
         routed, differences = check_routed(args.folder, images, progress=show)
     right = float((routed.predictions == labels).double().mean())
-    print(f"{len(images)} images: accuracy {percent(right)} on {args.data_name}\n"
+    told = read_json(Path(args.folder) / "cascade.json")
+    data = args.data_name or told.get("data") or "CIFAR-10"
+    print(f"{len(images)} images: accuracy {percent(right)} on {data}\n"
           f"mild answers {percent(float(routed.routes.double().mean()))}; "
           f"{float(routed.uJ.mean()):.2f} uJ and {float(routed.ms.mean()):.4f} ms an "
-          "image, at batch 1")
+          f"image on {told.get('hardware')}, at batch 1")
     print(f"both networks run on all of them: {differences['predictions']} predictions "
           f"and {differences['routes']} routes differ, energy by "
           f"{differences['energy']:.1e}")
-    built = read_json(Path(args.folder) / "cascade.json").get("test")
+    built = told.get("test")
     if built and args.images is None:
         share = float(routed.routes.double().mean())
         print(f"beside what build counted: accuracy {right - built['accuracy']:+.4f}, "
@@ -289,7 +297,8 @@ def climb_first(args, dense, ladder):
     try:
         eyeriss_prune([
             "run", "--network", args.network, "--method", args.method, "--data",
-            args.data, "--data-name", args.data_name, "--dense", str(dense), "--out",
+            args.data, *(["--download"] if args.download else []), "--data-name",
+            args.data_name, "--dense", str(dense), "--out",
             str(ladder), "--seed", str(args.seed), "--epochs", str(args.epochs),
             "--hardware", args.hardware, "--no-test", *threads,
             *(word for rung in rungs for word in ("--target", rung))])

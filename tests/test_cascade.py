@@ -698,6 +698,7 @@ def test_a_climb_that_was_stopped_goes_on_to_all_that_it_was_asked_for(
         asked.append([after for word, after in zip(words, words[1:])
                       if word == "--target"])
         assert words[words.index("--hardware") + 1] == "eyeriss_chip"
+        assert "--download" in words
         out = Path(words[words.index("--out") + 1])
         for rung in asked[-1][:len(asked)]:     # killed after one more each time
             folder = out / rung.replace("+", "_")
@@ -713,7 +714,7 @@ def test_a_climb_that_was_stopped_goes_on_to_all_that_it_was_asked_for(
     options = SimpleNamespace(
         network="resnet20", method="channels+energy_aware", hardware="eyeriss_chip",
         batch=1, threads=None, dense=None, seed=0, ladder=None, data="d",
-        data_name="noise", epochs=1, cache=None,
+        data_name="noise", download=True, epochs=1, cache=None,
         rung=["energy=0.8+energy=0.7", "energy=0.80+energy=0.5"])
     with pytest.raises(KeyboardInterrupt):
         study_of(options)

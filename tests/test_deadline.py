@@ -281,6 +281,15 @@ def test_the_command_prints_the_members_and_writes_them(files, tmp_path, capsys)
     assert np.isinf(float(written.until_ms.iloc[1]))
 
 
+def test_the_command_says_that_networks_of_one_latency_are_no_choice(
+        tmp_path, capsys):
+    table = tmp_path / "table.csv"
+    table.write_text("name,ms,accuracy\ndense,1.5,0.9\npruned,1.5,0.8\n")
+    printed = run(capsys, table, "--members", 2, "--deadlines", "uniform:1,2")
+    assert "all 2 networks take 1.5 ms: no deadline" in printed
+    assert all(len(line) <= 100 for line in printed.splitlines())
+
+
 def test_the_command_heeds_a_memory_limit(files, capsys):
     table, _ = files
     printed = run(capsys, table, "--members", 3, "--deadlines", "uniform:0,40",
