@@ -10,7 +10,7 @@ from eyeriss_sim.oracle import EnergyOracle
 from pruning.loaders import Loaders
 from pruning.meters import meter_of
 from pruning.methods import find_method, options_by_method
-from pruning.pipeline import ZERO_IMAGES, prune
+from pruning.pipeline import ZERO_IMAGES, judge, prune
 from pruning.prunable import prunable
 from pruning.report import Baseline
 from pruning.result import begun, finished, load_result, save_result, weights_hash
@@ -114,8 +114,7 @@ def climb(model, method, rungs, folder, *, data, config, recipe, make_fresh,
             network, shrinks, chain = model, (), []
         kept = Path(folder) / rung.name
         asked = {**config, "method": method, "rung": rung.name, "control": control,
-                 "oracle": oracle.hardware.name, "batch": oracle.batch,
-                 "recipe": training and training.as_dict(),
+                 **judge(oracle), "recipe": training and training.as_dict(),
                  "options": {key: str(value) for key, value in options.items()
                              if key not in ("device", "progress")},
                  "before": list(chain), "dense_weights": dense_weights,

@@ -169,7 +169,8 @@ def prune(model, method="energy_aware", target=None, *, data, oracle=None, recip
         "include": list(include), "exclude": list(exclude),
         "calibration": calibration, "recipe": recipe and recipe.as_dict(),
         "options": {key: str(value) for key, value in options.items()},
-        "model": weights_hash(model)}
+        "accuracy_floor": accuracy_floor, "dense_epochs": dense_epochs,
+        **judge(common["oracle"]), "model": weights_hash(model)}
     found, trained, history = None, 0, []
     with begun(folder, asked, "pruning.json") if folder else nullcontext():
         for place, (name, wanted, own) in enumerate(
@@ -191,6 +192,12 @@ def prune(model, method="energy_aware", target=None, *, data, oracle=None, recip
     found.report.update(method=method, target="+".join(
         str(one) for one in targets if one is not None) or None)
     return found
+
+
+def judge(oracle):
+    """What of an oracle decides which weights go, as JSON takes it."""
+    return {"oracle": oracle.hardware.name, "zeros": oracle.hardware.zeros,
+            "filter_code": oracle.hardware.filter_code, "batch": oracle.batch}
 
 
 class _Run:

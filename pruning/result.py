@@ -84,7 +84,7 @@ def begun(folder, config, name="config.json"):
     folder = Path(folder)
     noted = folder / name
     if noted.exists() and any(folder.rglob("*.safetensors")):
-        _check_same(noted, config)
+        _check_same(noted, config, begun=True)
     made = [one for one in (folder, *folder.parents) if not one.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     write_json(noted, config)
@@ -98,9 +98,13 @@ def begun(folder, config, name="config.json"):
                     one.rmdir()
 
 
-def _check_same(noted, config):
+def _check_same(noted, config, begun=False):
     before = read_json(noted)
     for key, value in json.loads(json.dumps(config)).items():
+        if begun and key not in before:
+            raise ValueError(f"{noted.parent} holds a pruning that an earlier version "
+                             f"began, which did not note its {key}; delete the folder "
+                             "or name another")
         # A key that older results have not is not held against them.
         if key in before and before[key] != value:
             raise ValueError(f"{noted.parent} holds a pruning with another {key}; "

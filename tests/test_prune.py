@@ -1,6 +1,7 @@
 """prune(): methods meet their targets, train under their masks, say what is left."""
 
 import copy
+import json
 
 import pytest
 import torch
@@ -292,6 +293,28 @@ def test_a_folders_training_is_taken_up_by_the_same_call_alone(tmp_path):
         prune(make("chain"), "magnitude_global", Density(0.2), **call)
     with pytest.raises(ValueError, match="another model"):
         prune(make("chain", seed=3), "magnitude_global", Density(0.7), **call)
+
+
+@pytest.mark.parametrize("change, told", [
+    (dict(oracle=EnergyOracle("eap_tool", batch=16)), "another batch; 1, not 16"),
+    (dict(oracle=EnergyOracle("eyeriss_chip")), "another oracle; eap_tool, not eyeris"),
+    (dict(oracle=EnergyOracle("eap_tool", zeros="dense")), "another zeros; "),
+    (dict(oracle=EnergyOracle("eap_tool", filter_code="periodic")),
+     "another filter_code; "),
+    (dict(accuracy_floor=0.1), "another accuracy_floor; None, not 0.1"),
+    (dict(dense_epochs=3), "another dense_epochs; None, not 3")])
+def test_a_folders_training_is_not_taken_up_for_another_judge(change, told, tmp_path):
+    call = dict(data=Loaders(batches(), batches(1, 2)), recipe=ONE_EPOCH,
+                folder=tmp_path)
+    prune(make("chain"), "magnitude_global", Energy(0.9), **call)
+    with pytest.raises(ValueError, match=told):
+        prune(make("chain"), "magnitude_global", Energy(0.9), **call, **change)
+    note = json.loads((tmp_path / "pruning.json").read_text())
+    del note["batch"]
+    (tmp_path / "pruning.json").write_text(json.dumps(note))
+    with pytest.raises(ValueError, match="an earlier version began, which did not note "
+                       "its batch; delete the folder or name another"):
+        prune(make("chain"), "magnitude_global", Energy(0.9), **call)
 
 
 @pytest.mark.parametrize("schedule", ["geometric", "cubic"])
