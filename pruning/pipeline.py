@@ -22,7 +22,7 @@ from pruning.prunable import prunable
 from pruning.report import Baseline, describe
 from pruning.result import begun, weights_hash
 from pruning.schedules import SCHEDULES
-from pruning.selection import refuse
+from pruning.selection import OutOfReach, refuse
 from pruning.settling import SettlingMasks, settle
 from pruning.shrink import shrink
 from pruning.targets import Energy, Target
@@ -48,8 +48,9 @@ class Pruned:
     report : dict
         met: share of the target's quantity that the final network takes, with its own
         activation zeros; under a control, that of the pruned network. floor: the least
-        share that the method could have reached. accuracy. And what
-        :func:`pruning.report.describe` says of the network.
+        share that the method could have reached. accuracy. stopped: where a step was
+        taken back, which and why. And what :func:`pruning.report.describe` says of
+        the network.
     layers : pandas.DataFrame
         Energy by layer and level on each hardware.
     history : list of dict
@@ -171,7 +172,7 @@ def prune(model, method="energy_aware", target=None, *, data, oracle=None, recip
         "options": {key: str(value) for key, value in options.items()},
         "accuracy_floor": accuracy_floor, "dense_epochs": dense_epochs,
         **judge(common["oracle"]), "model": weights_hash(model)}
-    found, trained, history = None, 0, []
+    found, trained, history, stopped = None, 0, [], []
     with begun(folder, asked, "pruning.json") if folder else nullcontext():
         for place, (name, wanted, own) in enumerate(
                 zip(names, targets, options_by_method(names, options)), 1):
@@ -185,10 +186,12 @@ def prune(model, method="energy_aware", target=None, *, data, oracle=None, recip
             found = run.control(control, dense_epochs, trained) if (
                 control and place == len(names)) else run.prune()
             trained += run.trainings
+            stopped += [f"{name} {run.stopped}"] if run.stopped else []
             history += [{**row, "step": f"{name} {row['step']}"}
                         for row in found.history]
     if len(names) > 1:
         found.history = history
+        found.report.update({"stopped": "; ".join(stopped)} if stopped else {})
     found.report.update(method=method, target="+".join(
         str(one) for one in targets if one is not None) or None)
     return found
@@ -232,7 +235,7 @@ class _Run:
         self.shrinks, self.make_fresh = tuple(shrinks), make_fresh
         self.fresh_recipe, self.teacher = fresh_recipe, teacher
         self.thinned_next = thinned_next
-        self.history = []
+        self.history, self.stopped = [], None
 
     def _check_target(self, target, accuracy_floor):
         if self.method.own_levels:
@@ -250,7 +253,10 @@ class _Run:
                              f"{target!r}")
 
     def prune(self):
-        """All steps; the last one that the accuracy floor allows."""
+        """All steps; the last one that the accuracy floor allows.
+
+        Where only that floor is asked for, a step that can't be taken is the end, too.
+        """
         network = copy.deepcopy(self.given)
         masks = Masks.of(network, self.prunables)
         meter = self._meter(network)
@@ -259,12 +265,22 @@ class _Run:
         step = self._shrink if self.method.shrinks else self._mask
         shrinks = self.shrinks
         for place, target in enumerate(self._targets(meter, masks), 1):
-            network, masks, shrinks, met = step(
-                network, masks, shrinks, target, f"step{place}")
+            try:
+                network, masks, shrinks, met = step(
+                    network, masks, shrinks, target, f"step{place}")
+            except OutOfReach as problem:
+                if self.target is not None:
+                    raise
+                self.stopped = f"step {place}: {problem}"
+                break
             right = self._accuracy(network)
             if self.accuracy_floor is not None and right < self.accuracy_floor:
+                self.stopped = (f"step {place}: accuracy {right:.4f} is below the floor "
+                                f"{self.accuracy_floor:g}")
                 break
             best = (network, masks, shrinks, met, right)
+        if best[-1] is None:        # no step was taken
+            best = (*best[:-1], self._accuracy(best[0]))
         return self._result(*best)
 
     def _mask(self, before, masks, shrinks, target, name):
@@ -409,6 +425,8 @@ class _Run:
         summary, layers = describe(network, self.baseline, self.method.filter_code)
         report = {"method": self.method.name, "target": None, "met": met,
                   "floor": self.floor, "accuracy": right, "seed": self.seed, **summary}
+        if self.stopped:
+            report["stopped"] = self.stopped
         return Pruned(network, masks, shrinks, report, layers, self.history,
                       self.baseline)
 
@@ -429,9 +447,10 @@ def _check_images(model, images):
         model.eval()
         with torch.no_grad():
             model(images[:1].to(device))
-    except (RuntimeError, ValueError, IndexError) as problem:
+    except (RuntimeError, ValueError, IndexError, AssertionError, TypeError) as problem:
+        told = str(problem) or type(problem).__name__       # a bare assert says nothing
         raise ValueError(f"{type(model).__name__} does not take images of shape "
-                         f"{tuple(images.shape)}: {str(problem).splitlines()[0]}"
+                         f"{tuple(images.shape)}: {told.splitlines()[0]}"
                          ) from problem
     finally:
         model.train(was)

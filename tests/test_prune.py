@@ -12,13 +12,15 @@ from eyeriss_sim.oracle import EnergyOracle
 from pruning import Density, Energy, Loaders, Macs, Masks, Params, Recipe, prune, scores
 from pruning.calibration import columns_of, gather
 from pruning.controls import CONTROLS, control_epochs, shuffled
+from pruning.loaders import accuracy
 from pruning.meters import Reference, meter_of
 from pruning.methods import METHODS
 from pruning.methods.psconv import periodic_supports
 from pruning.problem import Problem
 from pruning.prunable import prunable
 from pruning.schedules import geometric
-from pruning.selection import Order
+from pruning.selection import Order, OutOfReach
+from pruning.settling import settle
 from pruning.shrink import shrink
 
 ONE_EPOCH = Recipe(epochs=1, lr=0.01, precision="float32")
@@ -130,8 +132,39 @@ def test_a_step_below_the_accuracy_floor_is_taken_back():
     data = Loaders(batches(), batches(1, seed=2))
     found = prune(make("chain"), "energy_aware", data=data, accuracy_floor=1.01)
     assert found.report["met"] == 1 and found.masks.density == 1
+    assert found.report["accuracy"] == accuracy(make("chain"), data.choose)
+    assert found.report["stopped"].startswith("step 1: accuracy 0.")
+    assert found.report["stopped"].endswith("is below the floor 1.01")
     found = prune(make("chain"), "magnitude_global", data=data, accuracy_floor=0.0)
     assert found.report["met"] - found.report["floor"] < 1e-3
+    assert "stopped" not in found.report
+
+
+def test_both_methods_of_a_composition_say_where_the_accuracy_floor_stopped_them():
+    found = prune(make("option A"), "channels+random", [Energy(0.9), Energy(0.8)],
+                  data=Loaders(batches(), batches(1, seed=2)), accuracy_floor=1.01)
+    first, second = found.report["stopped"].split("; ")
+    assert first.startswith("channels step 1") and second.startswith("random step 1")
+
+
+def test_a_step_that_cannot_be_reached_ends_a_search_for_the_accuracy_floor(
+        monkeypatch):
+    settled = []
+
+    def out_of_reach_in_third(*args):
+        settled.append(1)
+        if len(settled) == 3:
+            raise OutOfReach("energy=0.7 cannot be reached")
+        return settle(*args)
+
+    monkeypatch.setattr("pruning.pipeline.settle", out_of_reach_in_third)
+    call = dict(data=Loaders(batches(), batches(1, seed=2)), accuracy_floor=0.0)
+    found = prune(make("chain"), "magnitude_global", **call)
+    assert found.report["floor"] < found.report["met"] < 0.8
+    assert found.report["stopped"] == "step 3: energy=0.7 cannot be reached"
+    settled[:] = [1, 1]
+    with pytest.raises(OutOfReach):         # where a target was asked for
+        prune(make("chain"), "magnitude_global", Energy(0.7), **call)
 
 
 @pytest.mark.parametrize("target", [Energy(0.8), Macs(0.7)])
@@ -377,6 +410,19 @@ def test_the_readmes_ten_lines_run(tmp_path):
     assert names["pruned"].report["met"] <= 0.8
 
 
+class Picky(nn.Conv2d):
+    """A model that looks at its images itself."""
+
+    def __init__(self, how):
+        super().__init__(4, 4, 3)
+        self.how = how
+
+    def forward(self, images):
+        if self.how == "assert":
+            raise AssertionError        # as a bare assert does
+        raise TypeError("only 4 channels")
+
+
 @pytest.mark.parametrize("call, words", [
     (dict(method="lottery"), "unknown method 'lottery'; known: channels, energy_aware"),
     (dict(target=Energy(0.05)), r"energy=0.05 cannot be reached: with all .*; ask "),
@@ -392,6 +438,9 @@ def test_the_readmes_ten_lines_run(tmp_path):
     (dict(data=[]), "data gave no image"),
     (dict(data=[(torch.randn(4, 1, 8, 8), torch.zeros(4).long())]),
      r"Residual does not take images of shape \(4, 1, 8, 8\)"),
+    (dict(model=Picky("assert"), target=Density(0.5)), r"Picky does not take images of "
+     r"shape \(64, 3, 8, 8\): AssertionError"),
+    (dict(model=Picky("type"), target=Density(0.5)), "Picky does not .*: only 4 chan"),
     (dict(method="channels+energy_budget", target=[Energy(0.9)]), "2 methods need"),
     (dict(steps=0), "steps must be at least 1"),
     (dict(schedule="x"), "known: geometric"),
