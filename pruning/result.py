@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 
 from eyeriss_sim.atomic import replacing
 from pruning.dense import difference, write_json, write_rows
@@ -33,7 +33,8 @@ def save_result(folder, pruned, config, metrics):
     tensors = {name: value.detach().cpu().contiguous().clone()
                for name, value in pruned.network.state_dict().items()}
     with replacing(folder / "weights.safetensors") as fresh:
-        save_file(tensors, fresh)
+        # Not save_file: what it writes only the owner may read.
+        fresh.write_bytes(save(tensors))
     pruned.masks.save(folder / "masks.safetensors")
     for place, masks in enumerate(pruned.shrinks, 1):
         masks.save(folder / f"channels{place}.safetensors")
@@ -41,12 +42,21 @@ def save_result(folder, pruned, config, metrics):
         pruned.layers.to_csv(fresh, index=False)
     if pruned.history:
         write_rows(folder / "epochs.csv", pruned.history)
-    everything = {**pruned.report, **metrics}
-    write_rows(folder / "metrics.csv", [everything])
     write_json(folder / "config.json",
                {**config, "image_shape": list(pruned.baseline.images.shape[1:])})
-    # Last, because it says that all the rest is there.
-    write_json(folder / "metrics.json", everything)
+    save_metrics(folder, {**pruned.report, **metrics})
+
+
+def save_metrics(folder, metrics):
+    """Write what came out, as CSV and as JSON, which says that all the rest is there.
+
+    Parameters
+    ----------
+    folder : str or Path
+    metrics : dict
+    """
+    write_rows(Path(folder) / "metrics.csv", [metrics])
+    write_json(Path(folder) / "metrics.json", metrics)
 
 
 def finished(folder, config):
@@ -93,7 +103,7 @@ def begun(folder, config, name="config.json"):
     finally:
         if not any(folder.rglob("*.safetensors")):      # refused, or no training asked
             noted.unlink()
-            for one in (folder, folder.parent, *made):
+            for one in made:
                 if one.exists() and not any(one.iterdir()):
                     one.rmdir()
 
