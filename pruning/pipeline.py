@@ -16,7 +16,7 @@ from pruning.controls import (
 from pruning.loaders import Loaders, accuracy
 from pruning.masks import Masks
 from pruning.meters import meter_of
-from pruning.methods import find_method, options_by_method
+from pruning.methods import check_steps, find_method, options_by_method
 from pruning.problem import Problem
 from pruning.prunable import prunable
 from pruning.report import Baseline, describe
@@ -83,7 +83,7 @@ def prune(model, method="energy_aware", target=None, *, data, oracle=None, recip
     method : str
         One of ``pruning.methods.METHODS``; or two as ``"channels+energy_budget"``, each
         with a target of its own: the second goes on with the first one's network. A
-        control is then one of the second, and from fresh weights one of both.
+        control is then one of the second; from fresh weights, or dense, one of both.
     target : Target or sequence of them, optional
         Met to one weight or group of channels, or refused. None for methods with levels
         of their own, or with an ``accuracy_floor``: then energy falls, a fifth of what
@@ -164,6 +164,7 @@ def prune(model, method="energy_aware", target=None, *, data, oracle=None, recip
     if teacher is None and not find_method(names[0]).at_init:
         common["teacher"] = model
     check_control(control)
+    check_steps(names, steps)
     asked = {
         "method": method, "target": [str(one) for one in targets], "steps": steps,
         "schedule": schedule, "control": control, "seed": seed,
@@ -183,7 +184,7 @@ def prune(model, method="energy_aware", target=None, *, data, oracle=None, recip
                        thinned_next=any(not find_method(later).shrinks
                                         for later in names[place:]),
                        folder=folder and Path(folder) / f"{name}{again}", **common)
-            found = run.control(control, dense_epochs, trained) if (
+            found = run.control(control, dense_epochs, trained, model, shrinks) if (
                 control and place == len(names)) else run.prune()
             trained += run.trainings
             stopped += [f"{name} {run.stopped}"] if run.stopped else []
@@ -214,8 +215,6 @@ class _Run:
         if schedule not in SCHEDULES:
             raise ValueError(f"unknown schedule {schedule!r}; known: "
                              + ", ".join(SCHEDULES))
-        if steps < 1:
-            raise ValueError(f"steps must be at least 1, got {steps}")
         if accuracy_floor is not None and data.choose is None:
             raise ValueError("an accuracy floor needs images to choose by: "
                              "data=Loaders(fit=..., choose=...)")
@@ -275,8 +274,8 @@ class _Run:
                 break
             right = self._accuracy(network)
             if self.accuracy_floor is not None and right < self.accuracy_floor:
-                self.stopped = (f"step {place}: accuracy {right:.4f} is below the floor "
-                                f"{self.accuracy_floor:g}")
+                self.stopped = (f"step {place}: accuracy {right:.4f} is below the "
+                                f"floor {self.accuracy_floor:g}")
                 break
             best = (network, masks, shrinks, met, right)
         if best[-1] is None:        # no step was taken
@@ -332,10 +331,13 @@ class _Run:
     @property
     def trainings(self):
         """Of ``recipe.epochs`` each, that pruning takes."""
-        return 1 if self.method.shrinks or self.method.own_levels else self.steps
+        return self.steps if self.method.takes_steps else 1
 
-    def control(self, control, dense_epochs, trained_before=0):
-        """The masks that pruning finds, and then the control's training under them."""
+    def control(self, control, dense_epochs, trained_before, model, shrinks):
+        """The masks that pruning finds, and then the control's training under them.
+
+        ``model`` and ``shrinks`` are what the first method of a composition was given.
+        """
         if self.recipe is None:
             raise ValueError(f"control {control!r} is a training and needs a recipe")
         if control in FROM_FRESH_WEIGHTS and dense_epochs is None:
@@ -347,7 +349,10 @@ class _Run:
                              + ", ".join(OF_CHANNELS))
         pruned = self.prune()
         masks = control_masks(control, pruned.masks, self.seed + 1)
-        if control not in FROM_FRESH_WEIGHTS:
+        if control == "dense":
+            network, gone = copy.deepcopy(model), ()
+            masks = Masks.dense(network, prunable(network, self.include, self.exclude))
+        elif control not in FROM_FRESH_WEIGHTS:
             network, gone = copy.deepcopy(self.given), ()
         elif self.make_fresh is not None:
             network, gone = self.make_fresh(), pruned.shrinks
@@ -364,8 +369,9 @@ class _Run:
         if control in FROM_FRESH_WEIGHTS and self.fresh_recipe is not None:
             self.recipe = self.fresh_recipe
         self._train(network, masks, f"control_{control}", epochs)
-        return self._result(network, masks, pruned.shrinks, pruned.report["met"],
-                            self._accuracy(network))
+        return self._result(
+            network, masks, tuple(shrinks) if control == "dense" else pruned.shrinks,
+            pruned.report["met"], self._accuracy(network))
 
     def _targets(self, meter, masks):
         if self.method.own_levels:

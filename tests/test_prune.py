@@ -266,6 +266,15 @@ def test_periodic_kernels_have_exact_densities(support, taps):
     assert (alone.masks["1.weight"].flatten(2).sum(-1) == support).all()
 
 
+def test_the_first_layer_stays_dense_and_no_other_where_it_is_excluded():
+    model = nn.Sequential(nn.Conv2d(3, 16, 3), nn.Conv2d(16, 24, 3),
+                          nn.Conv2d(24, 8, 3), nn.Flatten(), nn.Linear(8 * 4, 5))
+    found = prune(model, "psconv_random", data=batches(), exclude=["0"])
+    assert found.masks.densities["1.weight"] == pytest.approx(2 / 9)
+    assert found.masks == {name: mask for name, mask in prune(
+        model, "psconv_random", data=batches()).masks.items() if name != "0.weight"}
+
+
 def test_supports_of_a_period_cover_all_taps_and_repeat_where_variants_are_few():
     assert periodic_supports(2, 8)[:7].any(0).all()
     few = periodic_supports(4, 8, 1, variants=3)
@@ -371,13 +380,15 @@ def test_controls_of_a_composition_train_the_smaller_network(control):
     call = dict(data=batches(), recipe=ONE_EPOCH, control=control, dense_epochs=2,
                 make_fresh=make_fresh)
     found = prune(make("option A"), "channels+magnitude_global", targets, **call)
-    (channels,) = found.shrinks
-    small = shrink(make("option A"), pictures(), channels)
+    small = make("option A")
+    for channels in found.shrinks:
+        small = shrink(small, pictures(), channels)
+    assert len(found.shrinks) == (control != "dense")   # that one trains the dense one
     assert {name: mask.shape for name, mask in found.masks.items()} == {
         name: small.get_parameter(name).shape for name in found.masks}
     assert found.history[0]["step"] == "channels step1"
-    assert len(found.history) - 1 == {"reinit": 2, "random": 2, "scratch": 4}.get(
-        control, 1)
+    assert len(found.history) - 1 == {"reinit": 2, "random": 2, "scratch": 4,
+                                      "dense": 2}.get(control, 1)
     assert (found.masks.density == 1) == (control == "dense")
     assert Masks.of(found.network, found.masks).nested_in(found.masks)
     assert len(made) == (control in ("reinit", "random", "scratch"))
@@ -443,6 +454,8 @@ class Picky(nn.Conv2d):
     (dict(model=Picky("type"), target=Density(0.5)), "Picky does not .*: only 4 chan"),
     (dict(method="channels+energy_budget", target=[Energy(0.9)]), "2 methods need"),
     (dict(steps=0), "steps must be at least 1"),
+    (dict(method="psconv", target=None, steps=2), "psconv goes in one step, got step"),
+    (dict(method="channels", steps=4), "channels goes in one step, got steps 4; give"),
     (dict(schedule="x"), "known: geometric"),
     (dict(alpha=3), "energy_aware has no option 'alpha'; it has removed, rows"),
     (dict(imitate="me"), "imitate must be one of dense, current"),
