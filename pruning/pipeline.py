@@ -18,6 +18,7 @@ from pruning.masks import Masks
 from pruning.meters import meter_of
 from pruning.methods import check_steps, find_method, options_by_method
 from pruning.problem import Problem
+from pruning.progress import silent, telling
 from pruning.prunable import prunable
 from pruning.report import Baseline, describe
 from pruning.result import begun, weights_hash
@@ -127,7 +128,7 @@ def prune(model, method="energy_aware", target=None, *, data, oracle=None, recip
     device : str, optional
         As ``fit``; only trainings move there.
     progress : bool
-        Show trainings.
+        Show trainings, and what is done between them.
     **options
         Of the method; in a composition ``"channels.per_energy"``, or without the name
         for all methods that have it.
@@ -300,13 +301,13 @@ class _Run:
             self._train(network, masks, name)
             return network, masks, shrinks, None
         if not problem.trains:
-            masks, met = settle(
+            masks, met = self._settle(
                 problem, network, masks, dict(before.named_parameters()))
             return network, masks, shrinks, met
         midway = SettlingMasks(masks, problem, self.folder and self.folder / name)
         self._train(network, midway, name, midway=midway if isinstance(
             target, Energy) else None)
-        masks, met = settle(problem, network, midway.masks)
+        masks, met = self._settle(problem, network, midway.masks)
         return network, masks, shrinks, met
 
     def _shrink(self, network, masks, shrinks, target, name):
@@ -401,10 +402,17 @@ class _Run:
                        zeros_of)
 
     def _choose(self, problem):
-        chosen = self.method.choose(problem, **self.options)
+        with telling(self.progress) as problem.tell:
+            problem.tell(f"{self.method.name}: choosing")
+            chosen = self.method.choose(problem, **self.options)
+        problem.tell = silent
         if problem.floor is not None:
             self.floor = problem.floor
         return chosen
+
+    def _settle(self, problem, *given):
+        with telling(self.progress) as problem.tell:
+            return settle(problem, *given)
 
     def _train(self, network, masks, step, epochs=None, midway=None):
         if self.recipe is None:

@@ -197,7 +197,9 @@ def train_epoch(model, batches, recipe, optimizer, average, after_step, moments,
             raise TrainingDiverged(f"the loss is {loss.item():g} at step {step + 1}")
         if done in moments:
             check_finite(average or model)
+            show.doing("settling the masks")
             moments[done](average.module if average else model, done)
+            show.doing("steps")
         show.step()
     if not images_seen:
         raise ValueError("the batches gave nothing; a DataLoader gives batches anew in "

@@ -2,6 +2,8 @@
 
 import copy
 import json
+import re
+from contextlib import contextmanager
 
 import pytest
 import torch
@@ -17,6 +19,7 @@ from pruning.meters import Reference, meter_of
 from pruning.methods import METHODS
 from pruning.methods.psconv import periodic_supports
 from pruning.problem import Problem
+from pruning.progress import telling
 from pruning.prunable import prunable
 from pruning.schedules import geometric
 from pruning.selection import Order, OutOfReach
@@ -368,6 +371,27 @@ def test_steps_to_a_target_below_the_floor_are_refused_before_any_training(
     assert not list(tmp_path.rglob("*"))
 
 
+def test_what_is_under_way_is_told_while_masks_are_chosen(monkeypatch, capsys):
+    @contextmanager
+    def told_here(wanted):
+        assert wanted
+        yield said.append
+
+    monkeypatch.setattr("pruning.pipeline.telling", told_here)
+    for method, first, options in (
+            ("energy_aware", r"energy_aware: \d.weight, layer 1 of 3", {}),
+            ("channels", r"channels: cost without \d+ of \d+ groups", {}),
+            ("synflow", "synflow: iteration 1 of 4", {"iterations": 4})):
+        said = []
+        prune(make("chain"), method, Energy(0.85), data=batches(), progress=True,
+              **options)
+        assert said[0] == f"{method}: choosing" and re.fullmatch(first, said[1])
+        assert said[-1].startswith("channels" if method == "channels" else "settling: ")
+    with telling(True) as tell:
+        tell("out of a terminal nothing is said")
+    assert capsys.readouterr() == ("", "")
+
+
 @pytest.mark.parametrize("control", CONTROLS)
 def test_controls_of_a_composition_train_the_smaller_network(control):
     made = []
@@ -411,7 +435,6 @@ def test_a_shuffled_mask_keeps_its_count():
 
 
 def test_the_readmes_ten_lines_run(tmp_path):
-    import re
     from pathlib import Path
     text = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
     code = next(block for block in re.findall(r"```python\n(.*?)```", text, re.S)
