@@ -274,8 +274,8 @@ def test_the_first_layer_stays_dense_and_no_other_where_it_is_excluded():
                           nn.Conv2d(24, 8, 3), nn.Flatten(), nn.Linear(8 * 4, 5))
     found = prune(model, "psconv_random", data=batches(), exclude=["0"])
     assert found.masks.densities["1.weight"] == pytest.approx(2 / 9)
-    assert found.masks == {name: mask for name, mask in prune(
-        model, "psconv_random", data=batches()).masks.items() if name != "0.weight"}
+    assert found.masks == Masks({name: mask for name, mask in prune(
+        model, "psconv_random", data=batches()).masks.items() if name != "0.weight"})
 
 
 def test_supports_of_a_period_cover_all_taps_and_repeat_where_variants_are_few():

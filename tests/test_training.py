@@ -236,7 +236,7 @@ class Moment:
 
 @pytest.mark.parametrize("spoilt, told", [
     ("image", "the loss is nan at step 2"), ("weight", "conv.weight has values")])
-def test_nothing_is_settled_by_numbers_that_are_none(spoilt, told, tmp_path):
+def test_nothing_is_settled_by_numbers_that_are_none(spoilt, told, tmp_path, capsys):
     images, labels = coloured(64)
     model, moment, kept, calls = tiny(), Moment(), {}, []
     loader = list(zip(images.split(16), labels.split(16)))
@@ -257,8 +257,8 @@ def test_nothing_is_settled_by_numbers_that_are_none(spoilt, told, tmp_path):
         fit(model, loader, recipe(), evaluate=after_first_epoch, folder=tmp_path,
             after_step=[after_step], midway=moment, progress=False)
     assert moment.asked == [] and same(weights(model), kept)
-    fit(tiny(), batches(), recipe(epochs=2), midway=moment, progress=False)
-    assert moment.asked == [3]
+    fit(tiny(), batches(), recipe(epochs=2), midway=moment, progress=True)
+    assert moment.asked == [3] and capsys.readouterr().err.count("epoch") == 2
 
 
 def test_learning_rate_out_of_all_reason_is_told_and_not_trained_on():
