@@ -120,7 +120,7 @@ def add_run(commands):
     cmd.add_argument("--fresh-epochs", type=whole_number, metavar="N",
                      help="of methods that start from fresh weights (default: the "
                           "dense network's and those of the steps)")
-    cmd.add_argument("--lr", type=float, default=RUNG_RATE, metavar="X",
+    cmd.add_argument("--lr", type=float, metavar="X",
                      help=f"at its top (default: {RUNG_RATE:g}; of fresh weights the "
                           "dense network's)")
     cmd.add_argument("--distil", type=float, default=RUNG_DISTIL, metavar="SHARE",
@@ -152,7 +152,7 @@ def run_run(args):
     from eyeriss_sim.oracle import EnergyOracle
     from pruning.batches import Batches
     from pruning.checkpoint import load_model
-    from pruning.dense import accuracy_on, fitting_batches
+    from pruning.dense import RUNG_RATE, accuracy_on, fitting_batches
     from pruning.ladder import climb
     from pruning.loaders import Loaders
     from pruning.models import MODELS, make_model
@@ -170,11 +170,13 @@ def run_run(args):
     choose_machine(args)
     splits = load_data(args)
     dense = Recipe(**trained["recipe"])
-    recipe = replace(dense, epochs=args.epochs,
-                     lr=args.lr, distil=args.distil, seed=args.seed)
+    recipe = replace(dense, epochs=args.epochs, distil=args.distil, seed=args.seed,
+                     lr=RUNG_RATE if args.lr is None else args.lr)
     # As many epochs in all as a network that was trained dense and then pruned.
-    fresh = replace(recipe, lr=dense.lr, epochs=math.ceil(
-        (args.fresh_epochs or dense.epochs + args.epochs * args.steps) / args.steps))
+    fresh = replace(
+        recipe, lr=dense.lr if args.lr is None else args.lr, epochs=math.ceil(
+            (args.fresh_epochs or dense.epochs + args.epochs * args.steps)
+            / args.steps))
     data = Loaders(
         fitting_batches(splits, recipe),
         Batches(splits.choosing.images, splits.choosing.labels, 1000,
@@ -202,13 +204,16 @@ def run_run(args):
         device=args.device, progress=True)
     from pruning.compare import collect, print_table
     print_table(collect([out]))
+    for one in results:
+        if one.get("stopped"):
+            print(f"{one['rung']} ends before its target: {one['stopped']}")
     print(f"{len(results)} rungs in {out}; accuracies are on {args.data_name}")
 
 
 def rungs_of(args):
     """The rungs that targets and options name."""
-    from pruning.ladder import Rung
-    from pruning.methods import find_method, options_by_method
+    from pruning.ladder import Rung, check_control_of
+    from pruning.methods import check_steps, find_method, options_by_method
     from pruning.targets import parse_target
     names = args.method.split("+")
     for name in names:
@@ -229,6 +234,8 @@ def rungs_of(args):
                                         for place in range(len(names))))
         rungs.append(Rung(targets[0] if len(targets) == 1 else targets, options))
     options_by_method(names, options)           # says which there are
+    check_steps(names, args.steps)
+    check_control_of(args.method, rungs, args.control)
     if args.accuracy_floor is not None and not 0 <= args.accuracy_floor <= 1:
         raise ValueError(f"--accuracy-floor {args.accuracy_floor:g}: a share of the "
                          "images, 0..1")

@@ -10,7 +10,7 @@ scratch
     The masks and fresh weights, trained as long as the dense network and its pruning
     together.
 dense
-    No mask, the extra epochs only.
+    No mask and no channel gone, the extra epochs only.
 """
 
 import copy
@@ -43,13 +43,9 @@ def control_masks(control, masks, seed):
     Returns
     -------
     Masks
-        As many weights a layer as in ``masks``, but for ``dense``.
+        As many weights a layer as in ``masks``.
     """
-    if control in ("shuffle", "random"):
-        return shuffled(masks, seed)
-    if control == "dense":
-        return Masks({name: torch.ones_like(mask) for name, mask in masks.items()})
-    return masks
+    return shuffled(masks, seed) if control in ("shuffle", "random") else masks
 
 
 def shuffled(masks, seed):
@@ -86,6 +82,8 @@ def control_epochs(control, epochs, steps, dense_epochs, steps_before=0):
     steps_before : int
         Of the methods before this one in a composition.
     """
+    if control == "dense":
+        return epochs * (steps_before + steps)
     if control not in FROM_FRESH_WEIGHTS:
         return epochs * steps
     return dense_epochs + (

@@ -13,6 +13,7 @@ from pruning.checkpoint import load_model, save_model
 from pruning.models import make_model
 from pruning.recipe import Recipe
 from pruning.training import evaluate, fit
+from pruning.training_state import STATE_FILE
 
 # Usual values, not searched for. ResNet-20 is too small to learn by heart what it sees,
 # so it gets milder crops and true labels.
@@ -119,7 +120,9 @@ def train_dense(network, splits, recipe, folder, *, data_name="CIFAR-10", test=T
 
 def finished(folder, config, test):
     """What a finished training of this folder found; None if there is none."""
-    if (folder / "config.json").exists():
+    # A training that left nothing, as one that diverged at once, binds nobody.
+    if (folder / "config.json").exists() and any(
+            (folder / name).exists() for name in (STATE_FILE, "metrics.json")):
         before = read_json(folder / "config.json")
         for key in ("network", "data", "recipe"):
             if before.get(key) != config[key]:

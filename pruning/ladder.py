@@ -10,10 +10,11 @@ from eyeriss_sim.oracle import EnergyOracle
 from pruning.loaders import Loaders
 from pruning.meters import meter_of
 from pruning.methods import find_method, options_by_method
-from pruning.pipeline import ZERO_IMAGES, prune
+from pruning.pipeline import ZERO_IMAGES, judge, prune
 from pruning.prunable import prunable
 from pruning.report import Baseline
-from pruning.result import begun, finished, load_result, save_result, weights_hash
+from pruning.result import (
+    begun, finished, load_result, save_metrics, save_result, weights_hash)
 from pruning.selection import refuse
 from pruning.targets import Target
 
@@ -24,8 +25,8 @@ class Rung:
 
     Parameters
     ----------
-    target : Target or tuple of Target or None
-        A tuple has one for each method of a composition.
+    target : Target or sequence of Target or None
+        A sequence has one for each method of a composition.
     options : dict
         Of the method, as ``prune`` takes them: what tells the levels of one that has
         its own.
@@ -44,7 +45,8 @@ class Rung:
     @property
     def targets(self):
         """One a method."""
-        return self.target if isinstance(self.target, tuple) else (self.target,)
+        several = isinstance(self.target, (list, tuple))
+        return tuple(self.target) if several else (self.target,)
 
     def follows(self, before):
         """Whether only the last method of a composition has more to do than before."""
@@ -89,7 +91,8 @@ def climb(model, method, rungs, folder, *, data, config, recipe, make_fresh,
     oracle : EnergyOracle, optional
     control : str, optional
     test : callable, optional
-        Accuracy of a network on the test images, asked once a rung.
+        Accuracy of a network on the test images, asked once a rung; of a rung that was
+        finished without it, now.
     **options
         Of ``prune``.
 
@@ -105,6 +108,10 @@ def climb(model, method, rungs, folder, *, data, config, recipe, make_fresh,
     seed = options.get("seed", 0)
     baseline, dense_weights = None, weights_hash(model)
     network, shrinks, last, chain, found = model, (), None, [], []
+    if at_init and make_fresh is None:
+        raise ValueError(f"{method} starts from fresh weights; give make_fresh, which "
+                         "returns a network that has them")
+    check_control_of(method, rungs, control)
     if not (at_init or control):
         check_falling(rungs, len(names) == 1)
     for place, rung in enumerate(rungs):
@@ -114,14 +121,16 @@ def climb(model, method, rungs, folder, *, data, config, recipe, make_fresh,
             network, shrinks, chain = model, (), []
         kept = Path(folder) / rung.name
         asked = {**config, "method": method, "rung": rung.name, "control": control,
-                 "oracle": oracle.hardware.name, "batch": oracle.batch,
-                 "recipe": training and training.as_dict(),
+                 **judge(oracle), "recipe": training and training.as_dict(),
                  "options": {key: str(value) for key, value in options.items()
                              if key not in ("device", "progress")},
                  "before": list(chain), "dense_weights": dense_weights,
                  "settings": [{**find_method(name).options, **own} for name, own in zip(
                      names, options_by_method(names, rung.options))]}
         metrics = finished(kept, asked)
+        if metrics is not None and test and metrics.get("test_accuracy") is None:
+            metrics["test_accuracy"] = test(load_result(kept, model)[0])
+            save_metrics(kept, metrics)
         if metrics is None:
             if baseline is None:
                 # Of the dense network in any case, whatever this rung starts from.
@@ -209,6 +218,25 @@ def check_reachable(network, method, rungs, baseline, oracle, include, exclude):
                 refuse(str(target), meter.floor, meter.unit)
 
 
+def check_control_of(method, rungs, control):
+    """Refuse a control of several rungs that are pruned one from another.
+
+    A control starts from the dense network, prunes in one go and trains as many
+    epochs as that takes: from the second rung on it would be compared with a network
+    that has had more.
+
+    Raises
+    ------
+    ValueError
+        With what to ask for instead.
+    """
+    if control and len(rungs) > 1 and not find_method(method.split("+")[0]).at_init:
+        raise ValueError(
+            f"control {control!r} of {len(rungs)} targets: each is pruned from the one "
+            "before, which a control is not; name one target at a time, and as many "
+            "steps as its rung has had trainings")
+
+
 def minutes(seconds, pruned, column):
     """What a rung took; at least its trainings, epochs before a resume included."""
     return max(seconds, sum(row[column] for row in pruned.history)) / 60
@@ -216,6 +244,8 @@ def minutes(seconds, pruned, column):
 
 def check_falling(rungs, one_method):
     """Refuse a rung that asks for more than the one that it is pruned from has left.
+
+    And one that is there twice.
 
     Parameters
     ----------
@@ -227,8 +257,13 @@ def check_falling(rungs, one_method):
     Raises
     ------
     ValueError
-        With both rungs.
+        With the rungs.
     """
+    names = [rung.name for rung in rungs]
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"{name} is named {names.count(name)} times; a ladder has "
+                             "each rung once")
     for before, rung in zip(rungs, rungs[1:]):
         old, new = before.targets[-1], rung.targets[-1]
         if type(new) is type(old) and isinstance(new, Target) and (

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from eyeriss_sim.atomic import replacing
 
@@ -186,7 +186,8 @@ class Masks(Mapping):
         tensors = {name: mask.to("cpu", torch.uint8).contiguous()
                    for name, mask in self.items()}
         with replacing(path) as fresh:
-            save_file(tensors, fresh, metadata={"kind": "masks"})
+            # Not save_file: what it writes only the owner may read.
+            fresh.write_bytes(save(tensors, {"kind": "masks"}))
 
     @classmethod
     def load(cls, path):

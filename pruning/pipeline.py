@@ -16,13 +16,14 @@ from pruning.controls import (
 from pruning.loaders import Loaders, accuracy
 from pruning.masks import Masks
 from pruning.meters import meter_of
-from pruning.methods import find_method, options_by_method
+from pruning.methods import check_steps, find_method, options_by_method
 from pruning.problem import Problem
+from pruning.progress import silent, telling
 from pruning.prunable import prunable
 from pruning.report import Baseline, describe
 from pruning.result import begun, weights_hash
 from pruning.schedules import SCHEDULES
-from pruning.selection import refuse
+from pruning.selection import OutOfReach, refuse
 from pruning.settling import SettlingMasks, settle
 from pruning.shrink import shrink
 from pruning.targets import Energy, Target
@@ -48,8 +49,9 @@ class Pruned:
     report : dict
         met: share of the target's quantity that the final network takes, with its own
         activation zeros; under a control, that of the pruned network. floor: the least
-        share that the method could have reached. accuracy. And what
-        :func:`pruning.report.describe` says of the network.
+        share that the method could have reached. accuracy. stopped: where a step was
+        taken back, which and why. And what :func:`pruning.report.describe` says of
+        the network.
     layers : pandas.DataFrame
         Energy by layer and level on each hardware.
     history : list of dict
@@ -82,7 +84,7 @@ def prune(model, method="energy_aware", target=None, *, data, oracle=None, recip
     method : str
         One of ``pruning.methods.METHODS``; or two as ``"channels+energy_budget"``, each
         with a target of its own: the second goes on with the first one's network. A
-        control is then one of the second, and from fresh weights one of both.
+        control is then one of the second; from fresh weights, or dense, one of both.
     target : Target or sequence of them, optional
         Met to one weight or group of channels, or refused. None for methods with levels
         of their own, or with an ``accuracy_floor``: then energy falls, a fifth of what
@@ -126,7 +128,7 @@ def prune(model, method="energy_aware", target=None, *, data, oracle=None, recip
     device : str, optional
         As ``fit``; only trainings move there.
     progress : bool
-        Show trainings.
+        Show trainings, and what is done between them.
     **options
         Of the method; in a composition ``"channels.per_energy"``, or without the name
         for all methods that have it.
@@ -163,14 +165,16 @@ def prune(model, method="energy_aware", target=None, *, data, oracle=None, recip
     if teacher is None and not find_method(names[0]).at_init:
         common["teacher"] = model
     check_control(control)
+    check_steps(names, steps)
     asked = {
         "method": method, "target": [str(one) for one in targets], "steps": steps,
         "schedule": schedule, "control": control, "seed": seed,
         "include": list(include), "exclude": list(exclude),
         "calibration": calibration, "recipe": recipe and recipe.as_dict(),
         "options": {key: str(value) for key, value in options.items()},
-        "model": weights_hash(model)}
-    found, trained, history = None, 0, []
+        "accuracy_floor": accuracy_floor, "dense_epochs": dense_epochs,
+        **judge(common["oracle"]), "model": weights_hash(model)}
+    found, trained, history, stopped = None, 0, [], []
     with begun(folder, asked, "pruning.json") if folder else nullcontext():
         for place, (name, wanted, own) in enumerate(
                 zip(names, targets, options_by_method(names, options)), 1):
@@ -181,16 +185,24 @@ def prune(model, method="energy_aware", target=None, *, data, oracle=None, recip
                        thinned_next=any(not find_method(later).shrinks
                                         for later in names[place:]),
                        folder=folder and Path(folder) / f"{name}{again}", **common)
-            found = run.control(control, dense_epochs, trained) if (
+            found = run.control(control, dense_epochs, trained, model, shrinks) if (
                 control and place == len(names)) else run.prune()
             trained += run.trainings
+            stopped += [f"{name} {run.stopped}"] if run.stopped else []
             history += [{**row, "step": f"{name} {row['step']}"}
                         for row in found.history]
     if len(names) > 1:
         found.history = history
+        found.report.update({"stopped": "; ".join(stopped)} if stopped else {})
     found.report.update(method=method, target="+".join(
         str(one) for one in targets if one is not None) or None)
     return found
+
+
+def judge(oracle):
+    """What of an oracle decides which weights go, as JSON takes it."""
+    return {"oracle": oracle.hardware.name, "zeros": oracle.hardware.zeros,
+            "filter_code": oracle.hardware.filter_code, "batch": oracle.batch}
 
 
 class _Run:
@@ -204,8 +216,6 @@ class _Run:
         if schedule not in SCHEDULES:
             raise ValueError(f"unknown schedule {schedule!r}; known: "
                              + ", ".join(SCHEDULES))
-        if steps < 1:
-            raise ValueError(f"steps must be at least 1, got {steps}")
         if accuracy_floor is not None and data.choose is None:
             raise ValueError("an accuracy floor needs images to choose by: "
                              "data=Loaders(fit=..., choose=...)")
@@ -225,7 +235,7 @@ class _Run:
         self.shrinks, self.make_fresh = tuple(shrinks), make_fresh
         self.fresh_recipe, self.teacher = fresh_recipe, teacher
         self.thinned_next = thinned_next
-        self.history = []
+        self.history, self.stopped = [], None
 
     def _check_target(self, target, accuracy_floor):
         if self.method.own_levels:
@@ -243,7 +253,10 @@ class _Run:
                              f"{target!r}")
 
     def prune(self):
-        """All steps; the last one that the accuracy floor allows."""
+        """All steps; the last one that the accuracy floor allows.
+
+        Where only that floor is asked for, a step that can't be taken is the end, too.
+        """
         network = copy.deepcopy(self.given)
         masks = Masks.of(network, self.prunables)
         meter = self._meter(network)
@@ -252,12 +265,22 @@ class _Run:
         step = self._shrink if self.method.shrinks else self._mask
         shrinks = self.shrinks
         for place, target in enumerate(self._targets(meter, masks), 1):
-            network, masks, shrinks, met = step(
-                network, masks, shrinks, target, f"step{place}")
+            try:
+                network, masks, shrinks, met = step(
+                    network, masks, shrinks, target, f"step{place}")
+            except OutOfReach as problem:
+                if self.target is not None:
+                    raise
+                self.stopped = f"step {place}: {problem}"
+                break
             right = self._accuracy(network)
             if self.accuracy_floor is not None and right < self.accuracy_floor:
+                self.stopped = (f"step {place}: accuracy {right:.4f} is below the "
+                                f"floor {self.accuracy_floor:g}")
                 break
             best = (network, masks, shrinks, met, right)
+        if best[-1] is None:        # no step was taken
+            best = (*best[:-1], self._accuracy(best[0]))
         return self._result(*best)
 
     def _mask(self, before, masks, shrinks, target, name):
@@ -278,13 +301,13 @@ class _Run:
             self._train(network, masks, name)
             return network, masks, shrinks, None
         if not problem.trains:
-            masks, met = settle(
+            masks, met = self._settle(
                 problem, network, masks, dict(before.named_parameters()))
             return network, masks, shrinks, met
         midway = SettlingMasks(masks, problem, self.folder and self.folder / name)
         self._train(network, midway, name, midway=midway if isinstance(
             target, Energy) else None)
-        masks, met = settle(problem, network, midway.masks)
+        masks, met = self._settle(problem, network, midway.masks)
         return network, masks, shrinks, met
 
     def _shrink(self, network, masks, shrinks, target, name):
@@ -309,10 +332,13 @@ class _Run:
     @property
     def trainings(self):
         """Of ``recipe.epochs`` each, that pruning takes."""
-        return 1 if self.method.shrinks or self.method.own_levels else self.steps
+        return self.steps if self.method.takes_steps else 1
 
-    def control(self, control, dense_epochs, trained_before=0):
-        """The masks that pruning finds, and then the control's training under them."""
+    def control(self, control, dense_epochs, trained_before, model, shrinks):
+        """The masks that pruning finds, and then the control's training under them.
+
+        ``model`` and ``shrinks`` are what the first method of a composition was given.
+        """
         if self.recipe is None:
             raise ValueError(f"control {control!r} is a training and needs a recipe")
         if control in FROM_FRESH_WEIGHTS and dense_epochs is None:
@@ -324,7 +350,10 @@ class _Run:
                              + ", ".join(OF_CHANNELS))
         pruned = self.prune()
         masks = control_masks(control, pruned.masks, self.seed + 1)
-        if control not in FROM_FRESH_WEIGHTS:
+        if control == "dense":
+            network, gone = copy.deepcopy(model), ()
+            masks = Masks.dense(network, prunable(network, self.include, self.exclude))
+        elif control not in FROM_FRESH_WEIGHTS:
             network, gone = copy.deepcopy(self.given), ()
         elif self.make_fresh is not None:
             network, gone = self.make_fresh(), pruned.shrinks
@@ -341,8 +370,9 @@ class _Run:
         if control in FROM_FRESH_WEIGHTS and self.fresh_recipe is not None:
             self.recipe = self.fresh_recipe
         self._train(network, masks, f"control_{control}", epochs)
-        return self._result(network, masks, pruned.shrinks, pruned.report["met"],
-                            self._accuracy(network))
+        return self._result(
+            network, masks, tuple(shrinks) if control == "dense" else pruned.shrinks,
+            pruned.report["met"], self._accuracy(network))
 
     def _targets(self, meter, masks):
         if self.method.own_levels:
@@ -372,10 +402,17 @@ class _Run:
                        zeros_of)
 
     def _choose(self, problem):
-        chosen = self.method.choose(problem, **self.options)
+        with telling(self.progress) as problem.tell:
+            problem.tell(f"{self.method.name}: choosing")
+            chosen = self.method.choose(problem, **self.options)
+        problem.tell = silent
         if problem.floor is not None:
             self.floor = problem.floor
         return chosen
+
+    def _settle(self, problem, *given):
+        with telling(self.progress) as problem.tell:
+            return settle(problem, *given)
 
     def _train(self, network, masks, step, epochs=None, midway=None):
         if self.recipe is None:
@@ -402,6 +439,8 @@ class _Run:
         summary, layers = describe(network, self.baseline, self.method.filter_code)
         report = {"method": self.method.name, "target": None, "met": met,
                   "floor": self.floor, "accuracy": right, "seed": self.seed, **summary}
+        if self.stopped:
+            report["stopped"] = self.stopped
         return Pruned(network, masks, shrinks, report, layers, self.history,
                       self.baseline)
 
@@ -422,9 +461,10 @@ def _check_images(model, images):
         model.eval()
         with torch.no_grad():
             model(images[:1].to(device))
-    except (RuntimeError, ValueError, IndexError) as problem:
+    except (RuntimeError, ValueError, IndexError, AssertionError, TypeError) as problem:
+        told = str(problem) or type(problem).__name__       # a bare assert says nothing
         raise ValueError(f"{type(model).__name__} does not take images of shape "
-                         f"{tuple(images.shape)}: {str(problem).splitlines()[0]}"
+                         f"{tuple(images.shape)}: {told.splitlines()[0]}"
                          ) from problem
     finally:
         model.train(was)

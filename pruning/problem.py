@@ -8,6 +8,7 @@ import torch
 from eyeriss_sim.oracle import EnergyOracle
 from pruning.masks import Masks
 from pruning.meters import Reference, macs_by_layer, meter_of
+from pruning.progress import silent
 from pruning.prunable import prunable
 from pruning.selection import Order
 from pruning.targets import Density, Energy, Macs, Target
@@ -44,6 +45,8 @@ class Problem:
         Least share that can be reached: the meter's, unless the method says another.
     order : Order, optional
         In which the last ``meet`` removed weights.
+    tell : callable
+        Hears in one line what a method is at, for whoever waits.
     """
 
     model: torch.nn.Module
@@ -60,6 +63,7 @@ class Problem:
     zeros_of: torch.nn.Module | None = None
     floor: float | None = None
     order: Order | None = None
+    tell: object = silent
 
     @property
     def shapes(self):

@@ -1,4 +1,4 @@
-"""How far a training is: a bar in a terminal, one line an epoch anywhere."""
+"""What is under way: of a training a bar in a terminal, one line an epoch anywhere."""
 
 from contextlib import contextmanager
 
@@ -15,6 +15,9 @@ class Silent:
 
     def epoch(self, row):
         """One epoch is done; ``row`` is its row of the history."""
+
+    def doing(self, what):
+        """Something else is under way than "steps", or they are again."""
 
 
 class OnScreen(Silent):
@@ -36,6 +39,10 @@ class OnScreen(Silent):
             f"epoch {row['epoch']:>3} of {self.epochs}  loss {row['loss']:.4f}"
             f"{accuracy}  {row['wall_s']:.1f} s", highlight=False)
         self.bar.reset(self.task)
+
+    def doing(self, what):
+        if self.task is not None:
+            self.bar.update(self.task, description=what)
 
 
 @contextmanager
@@ -60,3 +67,23 @@ def training_progress(recipe, steps, wanted):
     with Progress(*columns, console=console, transient=True,
                   disable=not console.is_terminal) as bar:
         yield OnScreen(bar, recipe.epochs, steps)
+
+
+def silent(text):
+    """Say nothing."""
+
+
+@contextmanager
+def telling(wanted):
+    """A function that says in a terminal, on stderr, what is under way for now.
+
+    Parameters
+    ----------
+    wanted : bool
+        False: nothing is said.
+    """
+    if not wanted:
+        yield silent
+        return
+    with Console(stderr=True).status("") as shown:
+        yield shown.update

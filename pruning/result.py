@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 
 from eyeriss_sim.atomic import replacing
 from pruning.dense import difference, write_json, write_rows
@@ -33,7 +33,8 @@ def save_result(folder, pruned, config, metrics):
     tensors = {name: value.detach().cpu().contiguous().clone()
                for name, value in pruned.network.state_dict().items()}
     with replacing(folder / "weights.safetensors") as fresh:
-        save_file(tensors, fresh)
+        # Not save_file: what it writes only the owner may read.
+        fresh.write_bytes(save(tensors))
     pruned.masks.save(folder / "masks.safetensors")
     for place, masks in enumerate(pruned.shrinks, 1):
         masks.save(folder / f"channels{place}.safetensors")
@@ -41,12 +42,21 @@ def save_result(folder, pruned, config, metrics):
         pruned.layers.to_csv(fresh, index=False)
     if pruned.history:
         write_rows(folder / "epochs.csv", pruned.history)
-    everything = {**pruned.report, **metrics}
-    write_rows(folder / "metrics.csv", [everything])
     write_json(folder / "config.json",
                {**config, "image_shape": list(pruned.baseline.images.shape[1:])})
-    # Last, because it says that all the rest is there.
-    write_json(folder / "metrics.json", everything)
+    save_metrics(folder, {**pruned.report, **metrics})
+
+
+def save_metrics(folder, metrics):
+    """Write what came out, as CSV and as JSON, which says that all the rest is there.
+
+    Parameters
+    ----------
+    folder : str or Path
+    metrics : dict
+    """
+    write_rows(Path(folder) / "metrics.csv", [metrics])
+    write_json(Path(folder) / "metrics.json", metrics)
 
 
 def finished(folder, config):
@@ -84,7 +94,7 @@ def begun(folder, config, name="config.json"):
     folder = Path(folder)
     noted = folder / name
     if noted.exists() and any(folder.rglob("*.safetensors")):
-        _check_same(noted, config)
+        _check_same(noted, config, begun=True)
     made = [one for one in (folder, *folder.parents) if not one.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     write_json(noted, config)
@@ -93,14 +103,18 @@ def begun(folder, config, name="config.json"):
     finally:
         if not any(folder.rglob("*.safetensors")):      # refused, or no training asked
             noted.unlink()
-            for one in (folder, folder.parent, *made):
+            for one in made:
                 if one.exists() and not any(one.iterdir()):
                     one.rmdir()
 
 
-def _check_same(noted, config):
+def _check_same(noted, config, begun=False):
     before = read_json(noted)
     for key, value in json.loads(json.dumps(config)).items():
+        if begun and key not in before:
+            raise ValueError(f"{noted.parent} holds a pruning that an earlier version "
+                             f"began, which did not note its {key}; delete the folder "
+                             "or name another")
         # A key that older results have not is not held against them.
         if key in before and before[key] != value:
             raise ValueError(f"{noted.parent} holds a pruning with another {key}; "

@@ -114,6 +114,7 @@ def settle(problem, network, masks, returned=None):
     was = recalibrated(network, problem.few_images) if problem.trains else None
 
     def tried(removed):
+        problem.tell(f"settling: energy without {removed:,} of {order.units:,} weights")
         chosen = masks if removed == now else order.masks(removed)
         _put(trial, network, chosen, masks, returned)
         if was is not None:

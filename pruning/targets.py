@@ -1,6 +1,7 @@
 """What a pruned network may cost, relative to the dense one."""
 
 from dataclasses import dataclass
+from numbers import Real
 from typing import ClassVar
 
 
@@ -22,10 +23,11 @@ class Target:
     quantity: ClassVar[str] = ""
 
     def __post_init__(self):
-        if isinstance(self.share, bool) or not isinstance(self.share, (int, float)) or (
+        if isinstance(self.share, bool) or not isinstance(self.share, Real) or (
                 not 0 < self.share <= 1):
             raise ValueError(f"{self.quantity} target must be a share of the dense "
                              f"network's, above 0 and at most 1, got {self.share!r}")
+        object.__setattr__(self, "share", float(self.share))
 
     def __str__(self):
         return f"{self.quantity}={self.share:g}"

@@ -190,13 +190,16 @@ def train_epoch(model, batches, recipe, optimizer, average, after_step, moments,
             hook(model, optimizer)
         if average:
             average.update_parameters(model)
-        if before + step + 1 in moments:
-            moments[before + step + 1](average.module if average else model,
-                                       before + step + 1)
         total += loss.detach() * len(labels)
         images_seen += len(labels)
-        if step % CHECK_STEPS == 0 and not math.isfinite(total):
+        done = before + step + 1
+        if (step % CHECK_STEPS == 0 or done in moments) and not math.isfinite(total):
             raise TrainingDiverged(f"the loss is {loss.item():g} at step {step + 1}")
+        if done in moments:
+            check_finite(average or model)
+            show.doing("settling the masks")
+            moments[done](average.module if average else model, done)
+            show.doing("steps")
         show.step()
     if not images_seen:
         raise ValueError("the batches gave nothing; a DataLoader gives batches anew in "
@@ -204,10 +207,15 @@ def train_epoch(model, batches, recipe, optimizer, average, after_step, moments,
     mean = total.item() / images_seen
     if not math.isfinite(mean):
         raise TrainingDiverged(f"the loss is {mean:g}")
-    for name, tensor in (average or model).state_dict().items():
+    check_finite(average or model)
+    return mean
+
+
+def check_finite(model):
+    """Stop where a weight or a statistic is no number any more."""
+    for name, tensor in model.state_dict().items():
         if tensor.is_floating_point() and not tensor.isfinite().all():
             raise TrainingDiverged(f"{name} has values that are not finite")
-    return mean
 
 
 def distance(logits, wanted):

@@ -138,9 +138,20 @@ def test_folder_with_another_training_is_refused_and_kept(tmp_path, capsys):
 def test_a_recipe_that_uses_less_than_that_of_a_folder_is_told_apart(tmp_path):
     config = {"network": "vgg16", "data": "x", "recipe": Recipe(cutout=8).as_dict()}
     pruning.dense.write_json(tmp_path / "config.json", config)
+    pruning.dense.write_json(tmp_path / "metrics.json", {"test_accuracy": 0.5})
     with pytest.raises(ValueError, match="another recipe; cutout 8, not None; name an"):
         pruning.dense.finished(
             tmp_path, config | {"recipe": Recipe().as_dict()}, test=True)
+
+
+def test_a_training_that_diverged_at_once_may_begin_anew_with_a_lower_rate(
+        tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        train(tmp_path, "--lr", "1e38", "--warm-up", "0", "--epochs", "1")
+    assert "lower lr" in capsys.readouterr().err
+    train(tmp_path, "--lr", "0.01", "--epochs", "1", "--no-test")
+    config = json.loads((tmp_path / "config.json").read_text())
+    assert config["recipe"]["lr"] == 0.01
 
 
 def test_missing_archive_is_told_before_anything_is_written(

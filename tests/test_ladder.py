@@ -1,13 +1,15 @@
 """Ladders resume and are kept; results are read again; compare draws what there is."""
 
 import json
+import os
+import stat
 
 import pandas as pd
 import pytest
 import torch
 from pruning_nets import batches, make, pictures
 
-from pruning import Density, Energy, Loaders, Masks, Recipe
+from pruning import Density, Energy, Loaders, Masks, Recipe, prune
 from pruning.compare import collect, draw, print_table
 from pruning.ladder import Rung, check_falling, climb
 from pruning.result import finished, load_result
@@ -23,9 +25,10 @@ def ladder(folder, method, rungs, **options):
 
     CALLS.clear()
     return climb(make("option A"), method, rungs, folder,
-                 data=Loaders(batches(), batches(1, 2)), recipe=RECIPE, test=test,
+                 data=Loaders(batches(), batches(1, 2)), recipe=RECIPE,
                  config={"network": "small", "data": "noise"},
-                 make_fresh=lambda: make("option A", seed=5), **options)
+                 make_fresh=lambda: make("option A", seed=5),
+                 **{"test": test, **options})
 
 
 def energies(*shares):
@@ -77,6 +80,87 @@ def test_compositions_and_controls_start_from_the_dense_network(tmp_path):
     config = json.loads((tmp_path / "shuffled" / "energy=0.9" / "config.json"
                          ).read_text())
     assert config["control"] == "shuffle" and config["image_shape"] == [3, 8, 8]
+
+
+@pytest.mark.parametrize("method, rungs", [
+    ("energy_budget", [Rung(Energy(0.9)), Rung(Energy(0.8))]),
+    ("channels", [Rung(Energy(0.9))]), ("psconv", [Rung(None, {"support": 2})])])
+def test_rungs_that_were_not_tested_are_tested_once_when_asked_for_again(
+        tmp_path, method, rungs):
+    plain = ladder(tmp_path, method, rungs, test=None)
+    assert {one["test_accuracy"] for one in plain} == {None} and not CALLS
+    files = {file: file.read_bytes() for file in tmp_path.rglob("*.*")
+             if file.is_file()}
+    found = ladder(tmp_path, method, rungs)
+    assert len(CALLS) == len(rungs)
+    assert found == [{**one, "test_accuracy": 0.25} for one in plain]
+    assert {file.name for file, content in files.items()
+            if file.read_bytes() != content} == {"metrics.json", "metrics.csv"}
+    assert pd.read_csv(tmp_path / rungs[0].name / "metrics.csv").test_accuracy[0] == .25
+    assert ladder(tmp_path, method, rungs) == found and not CALLS
+    assert ladder(tmp_path, method, rungs, test=None) == found
+
+
+def test_a_rung_is_tested_later_with_the_network_that_it_has(tmp_path):
+    seen = []
+
+    def test(network):
+        with torch.no_grad():
+            seen.append(network(pictures()))
+        return 0.5
+
+    ladder(tmp_path / "a", "energy_budget", energies(0.9), test=test)
+    ladder(tmp_path / "b", "energy_budget", energies(0.9), test=None)
+    ladder(tmp_path / "b", "energy_budget", energies(0.9), test=test)
+    assert torch.equal(*seen)
+
+
+def test_a_control_of_rungs_pruned_one_from_another_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="control 'shuffle' of 2 targets: each is prun"
+                       "ed from the one before, .*; name one target at a time") as told:
+        ladder(tmp_path, "random", energies(0.9, 0.8), control="shuffle")
+    assert "\n" not in str(told.value) and not list(tmp_path.iterdir())
+    found = ladder(tmp_path, "psconv", [Rung(None, {"support": 4}), Rung(
+        None, {"support": 2})], control="reinit", dense_epochs=1)
+    assert len(found) == 2              # each from fresh weights, its control, too
+
+
+def test_a_ladder_from_fresh_weights_says_that_it_needs_some(tmp_path):
+    with pytest.raises(ValueError, match="synflow starts from fresh weights; give mak"):
+        climb(make("chain"), "synflow", energies(0.9), tmp_path, data=batches(),
+              config={}, recipe=RECIPE, make_fresh=None)
+
+
+def test_targets_of_a_rung_may_come_as_a_list_and_names_only_once():
+    rung = Rung([Energy(0.8), Energy(0.6)])
+    assert rung.name == "energy=0.8_energy=0.6"
+    assert rung.targets == Rung((Energy(0.8), Energy(0.6))).targets
+    for rungs in (energies(0.9, 0.8, 0.9), energies(0.9, 0.9)):
+        with pytest.raises(ValueError, match="^energy=0.9 is named 2 times; a ladder "):
+            check_falling(rungs, one_method=True)
+
+
+def test_the_files_of_a_result_are_for_all_who_may_read_the_folder(tmp_path):
+    before = os.umask(0o022)
+    try:
+        ladder(tmp_path, "channels", energies(0.9))
+    finally:
+        os.umask(before)
+    modes = {file.name: stat.filemode(file.stat().st_mode)
+             for file in tmp_path.rglob("*.*") if file.is_file()}
+    assert {"weights.safetensors", "masks.safetensors", "channels1.safetensors",
+            "training.safetensors"} <= modes.keys()
+    assert set(modes.values()) == {"-rw-r--r--"}
+
+
+def test_a_refused_call_removes_no_folder_that_was_there_before(tmp_path):
+    folder = tmp_path / "mine" / "empty"
+    folder.mkdir(parents=True)
+    for place, left in ((folder, True), (tmp_path / "new" / "one", False)):
+        with pytest.raises(ValueError, match="cannot be reached"):
+            prune(make("chain"), "random", Energy(0.01), data=batches(), folder=place)
+        assert place.exists() == place.parent.exists() == left
+    assert not list(folder.iterdir())
 
 
 def test_a_folder_with_another_pruning_is_refused(tmp_path):

@@ -1,6 +1,9 @@
 """prune(): methods meet their targets, train under their masks, say what is left."""
 
 import copy
+import json
+import re
+from contextlib import contextmanager
 
 import pytest
 import torch
@@ -11,13 +14,16 @@ from eyeriss_sim.oracle import EnergyOracle
 from pruning import Density, Energy, Loaders, Macs, Masks, Params, Recipe, prune, scores
 from pruning.calibration import columns_of, gather
 from pruning.controls import CONTROLS, control_epochs, shuffled
+from pruning.loaders import accuracy
 from pruning.meters import Reference, meter_of
 from pruning.methods import METHODS
 from pruning.methods.psconv import periodic_supports
 from pruning.problem import Problem
+from pruning.progress import telling
 from pruning.prunable import prunable
 from pruning.schedules import geometric
-from pruning.selection import Order
+from pruning.selection import Order, OutOfReach
+from pruning.settling import settle
 from pruning.shrink import shrink
 
 ONE_EPOCH = Recipe(epochs=1, lr=0.01, precision="float32")
@@ -129,8 +135,39 @@ def test_a_step_below_the_accuracy_floor_is_taken_back():
     data = Loaders(batches(), batches(1, seed=2))
     found = prune(make("chain"), "energy_aware", data=data, accuracy_floor=1.01)
     assert found.report["met"] == 1 and found.masks.density == 1
+    assert found.report["accuracy"] == accuracy(make("chain"), data.choose)
+    assert found.report["stopped"].startswith("step 1: accuracy 0.")
+    assert found.report["stopped"].endswith("is below the floor 1.01")
     found = prune(make("chain"), "magnitude_global", data=data, accuracy_floor=0.0)
     assert found.report["met"] - found.report["floor"] < 1e-3
+    assert "stopped" not in found.report
+
+
+def test_both_methods_of_a_composition_say_where_the_accuracy_floor_stopped_them():
+    found = prune(make("option A"), "channels+random", [Energy(0.9), Energy(0.8)],
+                  data=Loaders(batches(), batches(1, seed=2)), accuracy_floor=1.01)
+    first, second = found.report["stopped"].split("; ")
+    assert first.startswith("channels step 1") and second.startswith("random step 1")
+
+
+def test_a_step_that_cannot_be_reached_ends_a_search_for_the_accuracy_floor(
+        monkeypatch):
+    settled = []
+
+    def out_of_reach_in_third(*args):
+        settled.append(1)
+        if len(settled) == 3:
+            raise OutOfReach("energy=0.7 cannot be reached")
+        return settle(*args)
+
+    monkeypatch.setattr("pruning.pipeline.settle", out_of_reach_in_third)
+    call = dict(data=Loaders(batches(), batches(1, seed=2)), accuracy_floor=0.0)
+    found = prune(make("chain"), "magnitude_global", **call)
+    assert found.report["floor"] < found.report["met"] < 0.8
+    assert found.report["stopped"] == "step 3: energy=0.7 cannot be reached"
+    settled[:] = [1, 1]
+    with pytest.raises(OutOfReach):         # where a target was asked for
+        prune(make("chain"), "magnitude_global", Energy(0.7), **call)
 
 
 @pytest.mark.parametrize("target", [Energy(0.8), Macs(0.7)])
@@ -232,6 +269,15 @@ def test_periodic_kernels_have_exact_densities(support, taps):
     assert (alone.masks["1.weight"].flatten(2).sum(-1) == support).all()
 
 
+def test_the_first_layer_stays_dense_and_no_other_where_it_is_excluded():
+    model = nn.Sequential(nn.Conv2d(3, 16, 3), nn.Conv2d(16, 24, 3),
+                          nn.Conv2d(24, 8, 3), nn.Flatten(), nn.Linear(8 * 4, 5))
+    found = prune(model, "psconv_random", data=batches(), exclude=["0"])
+    assert found.masks.densities["1.weight"] == pytest.approx(2 / 9)
+    assert found.masks == Masks({name: mask for name, mask in prune(
+        model, "psconv_random", data=batches()).masks.items() if name != "0.weight"})
+
+
 def test_supports_of_a_period_cover_all_taps_and_repeat_where_variants_are_few():
     assert periodic_supports(2, 8)[:7].any(0).all()
     few = periodic_supports(4, 8, 1, variants=3)
@@ -294,6 +340,28 @@ def test_a_folders_training_is_taken_up_by_the_same_call_alone(tmp_path):
         prune(make("chain", seed=3), "magnitude_global", Density(0.7), **call)
 
 
+@pytest.mark.parametrize("change, told", [
+    (dict(oracle=EnergyOracle("eap_tool", batch=16)), "another batch; 1, not 16"),
+    (dict(oracle=EnergyOracle("eyeriss_chip")), "another oracle; eap_tool, not eyeris"),
+    (dict(oracle=EnergyOracle("eap_tool", zeros="dense")), "another zeros; "),
+    (dict(oracle=EnergyOracle("eap_tool", filter_code="periodic")),
+     "another filter_code; "),
+    (dict(accuracy_floor=0.1), "another accuracy_floor; None, not 0.1"),
+    (dict(dense_epochs=3), "another dense_epochs; None, not 3")])
+def test_a_folders_training_is_not_taken_up_for_another_judge(change, told, tmp_path):
+    call = dict(data=Loaders(batches(), batches(1, 2)), recipe=ONE_EPOCH,
+                folder=tmp_path)
+    prune(make("chain"), "magnitude_global", Energy(0.9), **call)
+    with pytest.raises(ValueError, match=told):
+        prune(make("chain"), "magnitude_global", Energy(0.9), **call, **change)
+    note = json.loads((tmp_path / "pruning.json").read_text())
+    del note["batch"]
+    (tmp_path / "pruning.json").write_text(json.dumps(note))
+    with pytest.raises(ValueError, match="an earlier version began, which did not note "
+                       "its batch; delete the folder or name another"):
+        prune(make("chain"), "magnitude_global", Energy(0.9), **call)
+
+
 @pytest.mark.parametrize("schedule", ["geometric", "cubic"])
 def test_steps_to_a_target_below_the_floor_are_refused_before_any_training(
         schedule, tmp_path):
@@ -301,6 +369,27 @@ def test_steps_to_a_target_below_the_floor_are_refused_before_any_training(
         prune(make("chain"), "magnitude_global", Energy(0.05), data=batches(), steps=3,
               recipe=ONE_EPOCH, schedule=schedule, folder=tmp_path)
     assert not list(tmp_path.rglob("*"))
+
+
+def test_what_is_under_way_is_told_while_masks_are_chosen(monkeypatch, capsys):
+    @contextmanager
+    def told_here(wanted):
+        assert wanted
+        yield said.append
+
+    monkeypatch.setattr("pruning.pipeline.telling", told_here)
+    for method, first, options in (
+            ("energy_aware", r"energy_aware: \d.weight, layer 1 of 3", {}),
+            ("channels", r"channels: cost without \d+ of \d+ groups", {}),
+            ("synflow", "synflow: iteration 1 of 4", {"iterations": 4})):
+        said = []
+        prune(make("chain"), method, Energy(0.85), data=batches(), progress=True,
+              **options)
+        assert said[0] == f"{method}: choosing" and re.fullmatch(first, said[1])
+        assert said[-1].startswith("channels" if method == "channels" else "settling: ")
+    with telling(True) as tell:
+        tell("out of a terminal nothing is said")
+    assert capsys.readouterr() == ("", "")
 
 
 @pytest.mark.parametrize("control", CONTROLS)
@@ -315,13 +404,15 @@ def test_controls_of_a_composition_train_the_smaller_network(control):
     call = dict(data=batches(), recipe=ONE_EPOCH, control=control, dense_epochs=2,
                 make_fresh=make_fresh)
     found = prune(make("option A"), "channels+magnitude_global", targets, **call)
-    (channels,) = found.shrinks
-    small = shrink(make("option A"), pictures(), channels)
+    small = make("option A")
+    for channels in found.shrinks:
+        small = shrink(small, pictures(), channels)
+    assert len(found.shrinks) == (control != "dense")   # that one trains the dense one
     assert {name: mask.shape for name, mask in found.masks.items()} == {
         name: small.get_parameter(name).shape for name in found.masks}
     assert found.history[0]["step"] == "channels step1"
-    assert len(found.history) - 1 == {"reinit": 2, "random": 2, "scratch": 4}.get(
-        control, 1)
+    assert len(found.history) - 1 == {"reinit": 2, "random": 2, "scratch": 4,
+                                      "dense": 2}.get(control, 1)
     assert (found.masks.density == 1) == (control == "dense")
     assert Masks.of(found.network, found.masks).nested_in(found.masks)
     assert len(made) == (control in ("reinit", "random", "scratch"))
@@ -344,7 +435,6 @@ def test_a_shuffled_mask_keeps_its_count():
 
 
 def test_the_readmes_ten_lines_run(tmp_path):
-    import re
     from pathlib import Path
     text = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
     code = next(block for block in re.findall(r"```python\n(.*?)```", text, re.S)
@@ -352,6 +442,19 @@ def test_the_readmes_ten_lines_run(tmp_path):
     names = {"my_model": make("option A"), "my_loader": batches()}
     exec(code.replace("Energy(0.5)", "Energy(0.8)"), names)
     assert names["pruned"].report["met"] <= 0.8
+
+
+class Picky(nn.Conv2d):
+    """A model that looks at its images itself."""
+
+    def __init__(self, how):
+        super().__init__(4, 4, 3)
+        self.how = how
+
+    def forward(self, images):
+        if self.how == "assert":
+            raise AssertionError        # as a bare assert does
+        raise TypeError("only 4 channels")
 
 
 @pytest.mark.parametrize("call, words", [
@@ -369,8 +472,13 @@ def test_the_readmes_ten_lines_run(tmp_path):
     (dict(data=[]), "data gave no image"),
     (dict(data=[(torch.randn(4, 1, 8, 8), torch.zeros(4).long())]),
      r"Residual does not take images of shape \(4, 1, 8, 8\)"),
+    (dict(model=Picky("assert"), target=Density(0.5)), r"Picky does not take images of "
+     r"shape \(64, 3, 8, 8\): AssertionError"),
+    (dict(model=Picky("type"), target=Density(0.5)), "Picky does not .*: only 4 chan"),
     (dict(method="channels+energy_budget", target=[Energy(0.9)]), "2 methods need"),
     (dict(steps=0), "steps must be at least 1"),
+    (dict(method="psconv", target=None, steps=2), "psconv goes in one step, got step"),
+    (dict(method="channels", steps=4), "channels goes in one step, got steps 4; give"),
     (dict(schedule="x"), "known: geometric"),
     (dict(alpha=3), "energy_aware has no option 'alpha'; it has removed, rows"),
     (dict(imitate="me"), "imitate must be one of dense, current"),

@@ -5,10 +5,23 @@ import torch
 
 import pruning.cifar10
 from pruning import Energy
+from pruning.checkpoint import save_model
 from pruning.cifar10 import Split, Splits, pixel_statistics
 from pruning.cli import main
 from pruning.dense import train_dense
+from pruning.models import make_model
 from pruning.recipe import Recipe
+
+
+def noise():
+    """CIFAR-10 with a handful of images of noise in place of each part."""
+    def part(images):
+        return Split(torch.randint(256, (images, 3, 32, 32), dtype=torch.uint8),
+                     torch.arange(images) % 10)
+
+    torch.manual_seed(0)
+    parts = [part(images) for images in (24, 10, 10, 20)]
+    return Splits(*parts, **pixel_statistics(parts[0].images))
 
 
 @pytest.mark.parametrize("words, told", [
@@ -31,6 +44,11 @@ from pruning.recipe import Recipe
      "--accuracy-floor 87: a share of the images, 0..1"),
     ("--method random --target energy=0.5 --dense nowhere",
      "nowhere/weights.safetensors: no such file; eyeriss-prune train resnet20 trains"),
+    ("--method psconv --option support=2 --steps 2", "psconv goes in one step, got st"),
+    ("--method channels --target energy=0.8 --steps 4",
+     "channels goes in one step, got steps 4; give it more epochs instead"),
+    ("--method random --target energy=0.8 --target energy=0.7 --control shuffle",
+     "control 'shuffle' of 2 targets: each is pruned from the one before, which a con"),
     ("--method random --control x", "invalid choice: 'x'")])
 def test_what_cannot_be_run_is_told_in_one_line_before_anything_is_read(
         words, told, capsys, tmp_path, monkeypatch):
@@ -42,16 +60,33 @@ def test_what_cannot_be_run_is_told_in_one_line_before_anything_is_read(
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("words, rates", [
+    ([], (0.05, 0.2)), (["--lr", "0.01"], (0.01, 0.01))])
+def test_a_learning_rate_holds_for_fresh_weights_too(
+        words, rates, tmp_path, monkeypatch, capsys):
+    def climb(model, method, rungs, out, **options):
+        asked.update(options)
+        return [{"rung": "support=2", "stopped": "step 1: the floor"}]
+
+    asked = {}
+    monkeypatch.setattr("pruning.ladder.climb", climb)
+    monkeypatch.setattr("pruning.compare.collect", lambda folders: None)
+    monkeypatch.setattr("pruning.compare.print_table", lambda table: None)
+    monkeypatch.setattr(pruning.cifar10, "load_cifar10", lambda path: noise())
+    save_model(tmp_path / "weights.safetensors", make_model("resnet20"), {
+        "network": "resnet20", "recipe": Recipe(epochs=30, lr=0.2).as_dict()})
+    main(["run", "--network", "resnet20", "--method", "psconv", "--option", "support=2",
+          "--data", "x", "--dense", str(tmp_path), "--epochs", "3", *words])
+    assert (asked["recipe"].lr, asked["fresh_recipe"].lr) == rates
+    assert (asked["recipe"].epochs, asked["fresh_recipe"].epochs) == (3, 33)
+    assert capsys.readouterr().out.startswith(
+        "support=2 ends before its target: step 1: the floor\n1 rungs in ")
+
+
 @pytest.mark.slow
 def test_a_composite_ladder_climbs_and_says_energies_and_floors(
         tmp_path, monkeypatch, capsys):
-    def part(images):
-        return Split(torch.randint(256, (images, 3, 32, 32), dtype=torch.uint8),
-                     torch.arange(images) % 10)
-
-    torch.manual_seed(0)
-    parts = [part(images) for images in (24, 10, 10, 20)]
-    splits = Splits(*parts, **pixel_statistics(parts[0].images))
+    splits = noise()
     monkeypatch.setattr(pruning.cifar10, "load_cifar10", lambda path: splits)
     dense = tmp_path / "dense"
     train_dense("resnet20", splits, Recipe(epochs=1, batch=8), dense, progress=False)

@@ -1,5 +1,8 @@
 """Targets are met within one quantum or refused; orders, blocks and patterns."""
 
+from fractions import Fraction
+
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -163,3 +166,13 @@ def test_scores_that_are_nan_are_refused():
 def test_targets_that_are_none_are_refused(text, words):
     with pytest.raises(ValueError, match=words):
         parse_target(text)
+
+
+def test_a_share_may_be_any_real_number():
+    for share in (np.float32(0.5), np.float64(0.5), Fraction(1, 2)):
+        target = Energy(share)
+        assert target == Energy(0.5) and type(target.share) is float
+        assert str(target) == "energy=0.5"
+    for share in ("0.5", True, np.float32("nan"), np.float32(0), None):
+        with pytest.raises(ValueError, match="energy target must be a share of the de"):
+            Energy(share)

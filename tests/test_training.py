@@ -219,6 +219,48 @@ def test_nan_stops_and_leaves_the_last_good_epoch(tmp_path):
     assert all(tensor.isfinite().all() for tensor in weights(model).values())
 
 
+class Moment:
+    """What settles masks: here it only notes that it was asked."""
+
+    shares = (0.5,)
+
+    def __init__(self):
+        self.asked = []
+
+    def resume(self, done):
+        pass
+
+    def settle(self, model, done):
+        self.asked.append(done)
+
+
+@pytest.mark.parametrize("spoilt, told", [
+    ("image", "the loss is nan at step 2"), ("weight", "conv.weight has values")])
+def test_nothing_is_settled_by_numbers_that_are_none(spoilt, told, tmp_path, capsys):
+    images, labels = coloured(64)
+    model, moment, kept, calls = tiny(), Moment(), {}, []
+    loader = list(zip(images.split(16), labels.split(16)))
+
+    def after_first_epoch(model):
+        kept.update(weights(model))
+        if spoilt == "image":
+            images[16] = torch.nan
+        return 0.5
+
+    def after_step(model, optimizer):       # before the first and after each of four
+        calls.append(1)
+        if spoilt == "weight" and len(calls) == 1 + 4 + 2:
+            model.conv.weight.data[0] = torch.inf
+
+    with pytest.raises(TrainingDiverged, match=f"epoch 2: {told}.*; lower lr "
+                       r"\(0.1\); .* keeps the state of epoch 1"):
+        fit(model, loader, recipe(), evaluate=after_first_epoch, folder=tmp_path,
+            after_step=[after_step], midway=moment, progress=False)
+    assert moment.asked == [] and same(weights(model), kept)
+    fit(tiny(), batches(), recipe(epochs=2), midway=moment, progress=True)
+    assert moment.asked == [3] and capsys.readouterr().err.count("epoch") == 2
+
+
 def test_learning_rate_out_of_all_reason_is_told_and_not_trained_on():
     with pytest.raises(TrainingDiverged, match="epoch 1: .*lower lr"):
         fit(tiny(), batches(), recipe(lr=1e38, warm_up=0.0), progress=False)

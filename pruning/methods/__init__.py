@@ -43,6 +43,11 @@ class Method:
     filter_code: str | None = None
 
     @property
+    def takes_steps(self):
+        """Whether it may go to its target in steps."""
+        return not (self.shrinks or self.own_levels)
+
+    @property
     def options(self):
         """Names of the method's options and what they are unless given."""
         return {key: one.default for key, one in inspect.signature(
@@ -62,6 +67,15 @@ def find_method(name):
     if name not in METHODS:
         raise ValueError(f"unknown method {name!r}; known: {', '.join(METHODS)}")
     return METHODS[name]
+
+
+def check_steps(names, steps):
+    """Refuse a number of steps that is none, or that no method of these names takes."""
+    if steps < 1:
+        raise ValueError(f"steps must be at least 1, got {steps}")
+    if steps > 1 and not any(find_method(name).takes_steps for name in names):
+        raise ValueError(f"{'+'.join(names)} goes in one step, got steps {steps}; give "
+                         "it more epochs instead")
 
 
 def options_by_method(names, options):

@@ -50,6 +50,7 @@ def channels(problem, *, per_energy=True):
         return problem.within & found.masks(gone, problem.prunables)
 
     def cost(count):
+        problem.tell(f"channels: cost without {count} of {len(order)} groups")
         network = shrink(problem.model, problem.images, masks(count))
         return problem.cost(recalibrated(network, problem.images) if problem.trains
                             else network)

@@ -74,7 +74,8 @@ def energy_aware(problem, *, removed=0.8, rows=8192, chunks=8, ridge=RIDGE,
     quotas = problem.meet(worth)
     teacher = copy.deepcopy(model)
     masks = {}
-    for name in _by_energy(problem):
+    for place, name in enumerate(_by_energy(problem), 1):
+        problem.tell(f"energy_aware: {name}, layer {place} of {len(names)}")
         if quotas[name].equal(problem.within[name]):
             masks[name] = quotas[name]      # nothing goes from this layer
             continue

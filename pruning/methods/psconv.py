@@ -6,6 +6,7 @@ import torch
 
 from pruning.masks import Masks
 from pruning.methods import register
+from pruning.prunable import prunable
 
 TAPS = 9
 LARGEST_SUPPORT = 4
@@ -107,7 +108,7 @@ def _check(support):
 
 def _masks(problem, masks_of):
     kernels = [name for name, shape in problem.shapes.items() if shape[2:] == (3, 3)]
-    first = next(iter(problem.shapes))
+    first = next(iter(prunable(problem.model)))     # even where it is excluded
     sparse = [name for name in kernels if name != first]
     if not sparse:
         raise ValueError(f"{type(problem.model).__name__} has no 3x3 layer after its "

@@ -19,7 +19,9 @@ def synflow(problem, *, iterations=100):
         Order(scores.magnitude(problem.model, problem.prunables), problem.shapes).meet(
             problem.meter, problem.target.share, str(problem.target))   # says the floor
     masks = problem.within
-    for share in geometric(start, problem.target.share, iterations, floor):
+    shares = geometric(start, problem.target.share, iterations, floor)
+    for place, share in enumerate(shares, 1):
+        problem.tell(f"synflow: iteration {place} of {iterations}")
         flow = scores.synflow(problem.model, problem.prunables, problem.images, masks)
         masks = problem.meet(flow, share, within=masks)
     return masks
