@@ -1,5 +1,8 @@
 """Results beside each other: accuracy against energy, as a table and as a figure."""
 
+import json
+import os
+import re
 from pathlib import Path
 
 import pandas as pd
@@ -13,7 +16,12 @@ PANELS = {"energy_rel_eap_tool": "energy, every zero saves (eap_tool)",
           "energy_rel_eyeriss_chip": "energy, activation zeros save (eyeriss_chip)"}
 COLOURS = ("#4269d0", "#efb118", "#ff725c", "#6cc5b0", "#3ca951", "#ff8ab7", "#a463f2",
            "#97bbf5", "#9c6b4e", "#9498a0")
+GREYS = ("#000000", "#777777", "#bbbbbb")
 MARKS = "os^Dv<>PX*"
+# What makes a result one of an experiment, seeds apart.
+SAME = ("data", "dense", "oracle", "batch", "recipe", "options")
+KEYS = ["network", "method", "control", "experiment"]      # of a line
+LEVEL = "support="      # option that tells the rungs of a method without targets
 SHOWN_POINTS = 7    # of accuracy below the best: one that fell would squeeze the others
 
 
@@ -28,7 +36,10 @@ def collect(folders):
     -------
     pandas.DataFrame
         One row a result: network, method, control, rung, seed, accuracy (test images
-        where they were looked at, else those to choose by), energies and sizes.
+        where they were looked at, else those to choose by), energies and sizes; first,
+        the targets of all but a composition's last method; experiment, the same for
+        results that differ by rung and seed alone: their folder without its ``_sSEED``,
+        and the method's options.
 
     Raises
     ------
@@ -44,7 +55,35 @@ def collect(folders):
             raise ValueError(f"{folder}: no result in it; eyeriss-prune run makes one")
         for file in files:
             rows.append(_row(file))
-    return pd.DataFrame(rows)
+    table = pd.DataFrame(rows)
+    # Seeds of one name, but not of one recipe, are called by their own folders.
+    several = table.groupby("experiment").settings.transform("nunique") > 1
+    table.loc[several, "experiment"] = table.groupby(["experiment", "settings"])[
+        "ladder"].transform(_together)
+    return table.drop(columns=["settings", "ladder"])
+
+
+def _together(folders):
+    first, *others = dict.fromkeys(folders)
+    return " and ".join([first, *(Path(other).name for other in others)])
+
+
+def _experiment(file, metrics, config):
+    """Where a result belongs: first targets, experiment, settings, folder of rungs."""
+    ladder, rung = file.parent, metrics.get("rung", "")
+    if ladder.name == rung:
+        ladder = ladder.parent
+    target = metrics.get("target") or ""
+    options = "_".join(
+        part for part in rung.removeprefix(target.replace("+", "_")).split("_")
+        if part and not part.startswith(LEVEL))
+    stem = ladder.parent / re.sub(rf"_s{metrics.get('seed')}(?=_|$)", "", ladder.name)
+    unseeded = {key: {name: one for name, one in config[key].items() if name != "seed"}
+                if isinstance(config[key], dict) else config[key]
+                for key in SAME if key in config}
+    return {"first": target.rpartition("+")[0], "experiment": str(stem / options),
+            "settings": json.dumps(unseeded, sort_keys=True),
+            "ladder": str(ladder / options)}
 
 
 def _row(file):
@@ -65,7 +104,7 @@ def _row(file):
                 "weights_rel", "macs_rel", "params_rel"):
         row[key] = 1.0 if dense else metrics.get(key)
     row["folder"] = str(file.parent)
-    return row
+    return row | _experiment(file, metrics, config)
 
 
 def print_table(table):
@@ -95,10 +134,26 @@ def print_table(table):
                   "weight zero")
 
 
+def _names(lines, rows):
+    """What the legend calls each experiment: no two of them the same."""
+    names = [" ".join(filter(None, (
+        network if rows.network.nunique() > 1 else "", method, control)))
+        for (network, method, control, _), _ in lines]
+    folders = [Path(experiment).parts for (*_, experiment), _ in lines]
+    for name in {one for one in names if names.count(one) > 1}:
+        alike = [place for place, one in enumerate(names) if one == name]
+        parts = [folders[place] for place in alike]
+        common = min(len(os.path.commonprefix(parts)), min(map(len, parts)) - 1)
+        for place, path in zip(alike, parts):
+            names[place] += f" ({'/'.join(path[common:])})"
+    return names
+
+
 def draw(table):
     """Accuracy against energy, a panel a hardware, a line a method and control.
 
-    Accuracies far below the best are out of the picture; the legend says how low a
+    A line is the mean of an experiment's seeds. Where several experiments have the same
+    method and control, each is called by its folder, too. Accuracies far below the best are out of the picture; the legend says how low a
     method goes.
 
     Returns
@@ -107,33 +162,29 @@ def draw(table):
     """
     figure = Figure(figsize=(12.5, 4.6), layout="constrained")
     panels = figure.subplots(1, len(PANELS), sharey=True)
-    rows = table[table.accuracy.notna()].fillna({"control": ""})
-    lines = list(rows[rows.method != "dense"].groupby(
-        ["network", "method", "control"], sort=False))
-    several = rows.network.nunique() > 1
+    rows = table[table.accuracy.notna()].fillna({"network": "", "control": ""})
+    lines = list(rows[rows.method != "dense"].groupby(KEYS, sort=False))
+    stars = list(rows[rows.method == "dense"].groupby(KEYS, sort=False))
     bottom = 100 * rows.accuracy.max() - SHOWN_POINTS
     for panel, (key, label) in zip(panels, PANELS.items()):
-        for place, ((network, method, control), line) in enumerate(lines):
-            name = " ".join(part for part in (
-                network if several else "", method, control) if part)
-            mean = line.groupby("rung", sort=False)[[key, "accuracy"]].mean(
+        for place, (name, (_, line)) in enumerate(zip(_names(lines, rows), lines)):
+            mean = line.groupby(["first", "rung"], sort=False)[[key, "accuracy"]].mean(
                 ).sort_values(key)
             least = 100 * mean.accuracy.min()
             if least < bottom:
                 name += f" (down to {least:.1f} %)"
             # Of a composition, rungs with the same channels are one ladder.
-            channels = [rung.rpartition("_")[0] for rung in mean.index]
-            for _, ladder in mean.groupby(channels):
+            for _, ladder in mean.groupby("first"):
                 panel.plot(ladder[key], 100 * ladder.accuracy, label=name,
                            color=COLOURS[place % len(COLOURS)],
                            marker=MARKS[place % len(MARKS)], markersize=5,
                            linewidth=1.5)
                 name = None         # once in the legend
-        for network, dense in rows[rows.method == "dense"].groupby("network"):
-            panel.plot(1, 100 * dense.accuracy.mean(), "k*", markersize=11,
-                       label=f"{network} dense" if several else "dense")
+        for place, (name, (_, dense)) in enumerate(zip(_names(stars, rows), stars)):
+            panel.plot(1, 100 * dense.accuracy.mean(), "*", label=name, markersize=11,
+                       color=GREYS[place % len(GREYS)])
         floor = rows.floor.dropna()
-        if key == "energy_rel_eap_tool" and len(floor) and not several:
+        if key == "energy_rel_eap_tool" and len(floor) and rows.network.nunique() == 1:
             # Networks of fewer channels have a lower one of their own.
             panel.axvline(floor.median(), color="#bbbbbb", linewidth=1, zorder=0)
             panel.annotate("floor", (floor.median(), 1), (2, -10),
