@@ -17,10 +17,12 @@ PANELS = {"energy_rel_eap_tool": "energy, every zero saves (eap_tool)",
 COLOURS = ("#4269d0", "#efb118", "#ff725c", "#6cc5b0", "#3ca951", "#ff8ab7", "#a463f2",
            "#97bbf5", "#9c6b4e", "#9498a0")
 GREYS = ("#000000", "#777777", "#bbbbbb")
-MARKS = "os^Dv<>PX*"
+MARKS = "os^Dv<>PX*h"   # one more than colours, so that an eleventh line differs
 # What makes a result one of an experiment, seeds apart.
 SAME = ("data", "dense", "oracle", "batch", "recipe", "options")
-KEYS = ["network", "method", "control", "experiment"]      # of a line
+KEYS = ["network", "method", "control", "experiment", "images"]      # of a line
+# Beside accuracies on the images to choose by, which are no test.
+MARK_OF = {"test": "", "choosing": "°"}
 LEVEL = "support="      # option that tells the rungs of a method without targets
 SHOWN_POINTS = 7    # of accuracy below the best: one that fell would squeeze the others
 
@@ -96,8 +98,7 @@ def _row(file):
            "seed": metrics.get("seed"), "data": config.get("data"),
            "accuracy": choosing if test is None else test,
            "images": "choosing" if test is None else "test",
-           "floor": metrics.get("floor_rel_eap_tool", metrics.get("floor") if str(
-               metrics.get("target")).startswith("energy") else None),
+           "floor": metrics.get("floor_rel_eap_tool"),
            "floor_b16": metrics.get("floor_rel_eap_tool_b16")}
     dense = "method" not in metrics         # a training of the dense network
     for key in (*PANELS, "energy_rel_eap_tool_b16", "energy_rel_eyeriss_chip_b16",
@@ -126,20 +127,24 @@ def print_table(table):
         shown.add_row(
             str(row["network"]), method, row["rung"].replace("_", " "),
             str(row["seed"]),
-            "-" if pd.isna(row["accuracy"]) else f"{100 * row['accuracy']:.2f} %",
+            "-" if pd.isna(row["accuracy"]) else
+            f"{100 * row['accuracy']:.2f} %{MARK_OF[row['images']]}",
             *("-" if pd.isna(share) else f"{share:.3f}" for share in shares))
     console.print(shown)
     console.print("energies of one image relative to the dense network's, each with "
                   "its own zeros; floor: of this\nnetwork on eap_tool, every prunable "
-                  "weight zero")
+                  "weight zero" + (
+                      f"\n{MARK_OF['choosing']} on the images to choose by: the test "
+                      "images were not looked at"
+                      if "choosing" in set(table.images) else ""))
 
 
 def _names(lines, rows):
     """What the legend calls each experiment: no two of them the same."""
     names = [" ".join(filter(None, (
         network if rows.network.nunique() > 1 else "", method, control)))
-        for (network, method, control, _), _ in lines]
-    folders = [Path(experiment).parts for (*_, experiment), _ in lines]
+        + MARK_OF[images] for (network, method, control, _, images), _ in lines]
+    folders = [Path(experiment).parts for (*_, experiment, _), _ in lines]
     for name in {one for one in names if names.count(one) > 1}:
         alike = [place for place, one in enumerate(names) if one == name]
         parts = [folders[place] for place in alike]
@@ -147,6 +152,14 @@ def _names(lines, rows):
         for place, path in zip(alike, parts):
             names[place] += f" ({'/'.join(path[common:])})"
     return names
+
+
+def _draw_floor(panel, floor, name):
+    if pd.notna(floor):
+        panel.axvline(floor, color="#bbbbbb", linewidth=1, zorder=0)
+        panel.annotate(name, (floor, 1), (-2, -4), xycoords=("data", "axes fraction"),
+                       textcoords="offset points", color="#888888", fontsize=8,
+                       rotation=90, ha="right", va="top")
 
 
 def draw(table):
@@ -183,13 +196,11 @@ def draw(table):
         for place, (name, (_, dense)) in enumerate(zip(_names(stars, rows), stars)):
             panel.plot(1, 100 * dense.accuracy.mean(), "*", label=name, markersize=11,
                        color=GREYS[place % len(GREYS)])
-        floor = rows.floor.dropna()
-        if key == "energy_rel_eap_tool" and len(floor) and rows.network.nunique() == 1:
-            # Networks of fewer channels have a lower one of their own.
-            panel.axvline(floor.median(), color="#bbbbbb", linewidth=1, zorder=0)
-            panel.annotate("floor", (floor.median(), 1), (2, -10),
-                           xycoords=("data", "axes fraction"),
-                           textcoords="offset points", color="#888888")
+        if key == "energy_rel_eap_tool" and rows.network.nunique() == 1:
+            # Each network has its own; those of fewer channels a lower one.
+            fewer = rows.method.str.contains("channels")
+            _draw_floor(panel, rows[~fewer].floor.median(), "floor, all channels")
+            _draw_floor(panel, rows[fewer].floor.min(), "lowest floor, fewer channels")
         # One scale from zero: a hair's breadth must not look like a saving.
         panel.set_xlim(0, 1.05 * max(1, rows[list(PANELS)].max().max()))
         if 100 * rows.accuracy.min() < bottom:
@@ -199,7 +210,9 @@ def draw(table):
         panel.set_axisbelow(True)
         panel.spines[["top", "right"]].set_visible(False)
     data = ", ".join(sorted(set(rows.data.dropna())))
-    panels[0].set_ylabel("accuracy, %")
+    panels[0].set_ylabel("accuracy on " + " or ".join(
+        f"{images}{MARK_OF[images]}" for images in dict.fromkeys(rows.images))
+        + " images, %")
     figure.suptitle(f"Accuracy against energy ({data})" if data
                     else "Accuracy against energy", x=0.01, ha="left")
     # Beside the panels: within one it would lie on lines, once there are many.

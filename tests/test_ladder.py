@@ -217,12 +217,31 @@ def test_a_ladder_with_an_option_of_its_method_is_a_line_of_its_own(tmp_path):
     assert legend(figure) == ["energy_aware (ea)", "energy_aware (ea/rows=4096)"]
 
 
+def test_compare_marks_accuracies_of_the_images_to_choose_by(tmp_path, capsys):
+    result(tmp_path / "ea_s0", "energy=0.7", accuracy=0.8)
+    whole = collect([tmp_path])
+    print_table(whole)
+    assert "°" not in capsys.readouterr().out
+    assert draw(whole).axes[0].get_ylabel() == "accuracy on test images, %"
+    result(tmp_path / "ea_s1", "energy=0.7", 1, accuracy=0.7, test=False)
+    mixed = collect([tmp_path])
+    print_table(mixed)
+    lines = capsys.readouterr().out.splitlines()
+    assert "80.00 % " in lines[1] and "71.00 %°" in lines[2]
+    assert "° on the images to choose by" in lines[-1]
+    figure = draw(mixed)        # and no mean of one kind and the other
+    assert [line.get_ydata().tolist() for line in figure.axes[0].lines[:2]] == [
+        [pytest.approx(80)], [pytest.approx(71)]]
+    assert legend(figure) == ["energy_aware", "energy_aware° (down to 71.0 %)"]
+    assert figure.axes[0].get_ylabel() == "accuracy on test or choosing° images, %"
+
+
 def test_compare_cuts_no_name_short_and_names_only_controls_that_there_are(capsys):
     rows = [{"network": "resnet20", "method": "channels+magnitude_global",
              "control": control, "rung": "energy=0.9_energy=0.8", "seed": 0,
              "accuracy": 0.5, "energy_rel_eap_tool": 0.8, "weights_rel": 0.5,
              "energy_rel_eap_tool_b16": 0.7, "energy_rel_eyeriss_chip": 0.9,
-             "macs_rel": 0.4, "floor": 0.2} for control in (None, "scratch")]
+             "macs_rel": 0.4, "floor": 0.2, "images": "test"} for control in (None, "scratch")]
     print_table(pd.DataFrame(rows))
     text = capsys.readouterr().out
     assert all(len(line) <= 100 for line in text.splitlines())
