@@ -10,7 +10,8 @@ takes the three methods that did best on ResNet-20 by the choosing images, unles
 --only names them.
 
 Accuracies are those of the test images, energies those of one image, of dense = 1, at
-batch 1 and 16; minutes are wall time of a rung. ``dense`` with ``density=1`` is the
+batch 1 and 16; minutes are wall time of a rung. floor_rel is each network's own: what is
+left on eap_tool when its prunable weights are zero, lower where channels have gone. ``dense`` with ``density=1`` is the
 dense network after as many further epochs as the last rung has had. Methods for fresh
 weights start each rung anew, for the epochs of the dense network and a rung, or
 --fresh-epochs.
@@ -137,15 +138,16 @@ def leaderboard(table, floor):
     table : pandas.DataFrame
         Of :func:`results`.
     floor : dict of str to dict of int to float
-        Of :func:`floors`, by network.
+        Of :func:`floors`, by network; of results that do not say their own.
     """
     rows = []
     for one in table.to_dict("records"):
         for batch in BATCHES:
             ending = "" if batch == 1 else f"_b{batch}"
+            own = one["floor" + ending]
             rows.append({
                 **one, "target": one["rung"], "batch": batch,
-                "floor_rel": floor[one["network"]][batch],
+                "floor_rel": floor[one["network"]][batch] if pd.isna(own) else own,
                 **{key: one[key + ending] for key in (
                     "energy_rel_eap_tool", "energy_rel_eyeriss_chip")}})
     return pd.DataFrame(rows, columns=COLUMNS)

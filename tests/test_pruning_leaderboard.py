@@ -19,7 +19,8 @@ from pruning.recipe import Recipe
 FLOOR = {"resnet20": {1: 0.3, 16: 0.5}}
 
 
-def finished_rung(folder, method, rung, accuracy, seed=0, network="resnet20"):
+def finished_rung(folder, method, rung, accuracy, seed=0, network="resnet20",
+                  **metrics):
     """A result folder as far as the leaderboard reads it."""
     folder.mkdir(parents=True)
     shares = {f"energy_rel_{name}{ending}": value for name, ending, value in (
@@ -29,7 +30,7 @@ def finished_rung(folder, method, rung, accuracy, seed=0, network="resnet20"):
         "method": method, "rung": rung, "seed": seed, "accuracy": accuracy,
         "test_accuracy": accuracy - 0.01, "control": None, "floor": 0.29,
         "weights_rel": 0.4, "macs_rel": 0.5, "params_rel": 0.4, "minutes": 3.5,
-        **shares}))
+        **shares, **metrics}))
     (folder / "config.json").write_text(json.dumps(
         {"network": network, "data": "noise"}))
 
@@ -85,6 +86,17 @@ def test_a_result_is_a_row_at_each_batch_with_that_batchs_energies(runs):
     assert (rows.accuracy == 0.79).all() and (rows.minutes == 3.5).all()
     targets = set(table[table.method == "dense"].target)
     assert targets == {"dense", "density=1"}
+
+
+def test_the_floor_beside_a_result_is_its_own_networks(runs):
+    out, dense = runs
+    finished_rung(out / "resnet20" / "channels_s0" / "energy=0.7", "channels",
+                  "energy=0.7", 0.8, floor_rel_eap_tool=0.2, floor_rel_eap_tool_b16=0.4)
+    table = leaderboard(results(out, {"resnet20": dense}), FLOOR)
+    floors = table.groupby(["method", "batch"]).floor_rel.unique()
+    assert floors["channels", 1] == [0.2] and floors["channels", 16] == [0.4]
+    # The dense network's training does not say; its floor is measured.
+    assert floors["dense", 1] == [0.3] and floors["dense", 16] == [0.5]
 
 
 def test_the_best_are_chosen_by_the_choosing_images_among_whole_ladders(runs):
