@@ -159,8 +159,8 @@ def print_verdicts(found, points):
     console.print(shown)
     console.print("floor: the dense network's; of channels the lowest of their own "
                   "networks'\nratio: to the better of uniform and global magnitude; *: "
-                  "the wanted one\n<: a last rung has not lost as much; of a ratio, > where "
-                  "that is the method's, < where\nit is magnitude's, ~ both")
+                  "the wanted one\n<: a last rung has not lost as much; of a ratio, > "
+                  "where that is the method's, < where\nit is magnitude's, ~ both")
 
 
 def bound(row):

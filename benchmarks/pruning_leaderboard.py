@@ -5,17 +5,17 @@
 
 A piece is one method, network and seed: a ladder that ``eyeriss-prune run`` climbs.
 Killed at any time, the same command goes on with the last whole epoch; rungs that are
-finished are only read. Table and figures are written anew after each piece. A piece that
-stops short does not keep the others from being climbed; the command then ends with 1. VGG-16
-takes the three methods that did best on ResNet-20 by the choosing images, unless
---only names them.
+finished are only read. Table and figures are written anew after each piece. A piece
+that stops short does not keep the others from being climbed; the command then ends
+with 1. VGG-16 takes the three methods that did best on ResNet-20 by the choosing
+images, unless --only names them.
 
 Accuracies are those of the test images, energies those of one image, of dense = 1, at
-batch 1 and 16; minutes are wall time of a rung. floor_rel is each network's own: what is
-left on eap_tool when its prunable weights are zero, lower where channels have gone. ``dense`` with ``density=1`` is the
-dense network after as many further epochs as the last rung has had. Methods for fresh
-weights start each rung anew, for the epochs of the dense network and a rung, or
---fresh-epochs.
+batch 1 and 16; minutes are wall time of a rung. floor_rel is each network's own: what
+is left on eap_tool when its prunable weights are zero, lower where channels have gone.
+``dense`` with ``density=1`` is the dense network after as many further epochs as the
+last rung has had. Methods for fresh weights start each rung anew, for the epochs of the
+dense network and a rung, or --fresh-epochs.
 """
 
 from pathlib import Path
@@ -286,9 +286,10 @@ def main(argv=None):
     parser.add_argument("--only", nargs="+", metavar="METHOD", choices=EVERYTHING,
                         help=", ".join(EVERYTHING))
     parser.add_argument("--seeds", type=whole_number, metavar="N",
-                        help="of " + ", ".join(SEVERAL_SEEDS) + " (default: " + ", ".join(
+                        help="of " + ", ".join(SEVERAL_SEEDS) + "; of the others 1 "
+                        "(default: " + ", ".join(
                             f"{network} {seeds}" for network, seeds in SEEDS.items())
-                        + "); of the others 1")
+                        + ")")
     parser.add_argument("--epochs", type=whole_number, default=2, metavar="N",
                         help="a rung (default: 2)")
     parser.add_argument("--fresh-epochs", type=whole_number, metavar="N",

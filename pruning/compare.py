@@ -166,8 +166,8 @@ def draw(table):
     """Accuracy against energy, a panel a hardware, a line a method and control.
 
     A line is the mean of an experiment's seeds. Where several experiments have the same
-    method and control, each is called by its folder, too. Accuracies far below the best are out of the picture; the legend says how low a
-    method goes.
+    method and control, each is called by its folder, too. Accuracies far below the best
+    are out of the picture; the legend says how low a method goes.
 
     Returns
     -------

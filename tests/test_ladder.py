@@ -241,7 +241,8 @@ def test_compare_cuts_no_name_short_and_names_only_controls_that_there_are(capsy
              "control": control, "rung": "energy=0.9_energy=0.8", "seed": 0,
              "accuracy": 0.5, "energy_rel_eap_tool": 0.8, "weights_rel": 0.5,
              "energy_rel_eap_tool_b16": 0.7, "energy_rel_eyeriss_chip": 0.9,
-             "macs_rel": 0.4, "floor": 0.2, "images": "test"} for control in (None, "scratch")]
+             "macs_rel": 0.4, "floor": 0.2, "images": "test"}
+            for control in (None, "scratch")]
     print_table(pd.DataFrame(rows))
     text = capsys.readouterr().out
     assert all(len(line) <= 100 for line in text.splitlines())

@@ -143,8 +143,8 @@ def dense_folder(folder, network, **metrics):
     return folder
 
 
-@pytest.mark.parametrize("asked, seeds", [([], {"resnet20": 3, "vgg16": 1}),
-                                          (["--seeds", "2"], {"resnet20": 2, "vgg16": 2})])
+@pytest.mark.parametrize("asked, seeds", [
+    ([], {"resnet20": 3, "vgg16": 1}), (["--seeds", "2"], {"resnet20": 2, "vgg16": 2})])
 def test_seeds_that_are_asked_for_count_on_every_network(
         tmp_path, monkeypatch, asked, seeds):
     for network in seeds:
