@@ -30,7 +30,7 @@ from eyeriss_sim.oracle import EnergyOracle
 from pruning.checkpoint import load_model
 from pruning.cifar10 import load_cifar10
 from pruning.cli import main as eyeriss_prune
-from pruning.compare import collect, draw
+from pruning.compare import collect, draw, print_periodic
 from pruning.methods import find_method
 from pruning.meters import Reference, meter_of
 from pruning.pipeline import ZERO_IMAGES
@@ -258,7 +258,9 @@ def run(args):
                     raise
                 refused.append(f"{network} {method} seed {seed}")
             write(args.out, results(args.out, dense), floor)
-    table = leaderboard(results(args.out, dense), floor)
+    whole = results(args.out, dense)
+    table = leaderboard(whole, floor)
+    print_periodic(whole)
     if table.target.str.contains("energy=").any():
         print_verdicts(verdicts(table), 1)
     others = sorted({file.relative_to(args.out).parts[0] for file in args.out.glob(

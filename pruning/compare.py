@@ -104,6 +104,7 @@ def _row(file):
     for key in (*PANELS, "energy_rel_eap_tool_b16", "energy_rel_eyeriss_chip_b16",
                 "weights_rel", "macs_rel", "params_rel"):
         row[key] = 1.0 if dense else metrics.get(key)
+    row["energy_rel_periodic"] = metrics.get("energy_rel_eap_tool_periodic")
     row["folder"] = str(file.parent)
     return row | _experiment(file, metrics, config)
 
@@ -137,6 +138,17 @@ def print_table(table):
                       f"\n{MARK_OF['choosing']} on the images to choose by: the test "
                       "images were not looked at"
                       if "choosing" in set(table.images) else ""))
+    print_periodic(table)
+
+
+def print_periodic(table):
+    """What kernels of one period cost where its supports are stored once, if any."""
+    rows = table[table.energy_rel_periodic.notna()]
+    if len(rows):
+        Console(width=100, highlight=False).print(
+            "on eap_tool with the supports of a period stored once: " + ", ".join(
+                f"{one.method} {one.rung} {one.energy_rel_periodic:.3f}"
+                for one in rows.itertuples()))
 
 
 def _names(lines, rows):

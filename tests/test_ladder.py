@@ -168,13 +168,14 @@ def test_compare_draws_every_method_once(tmp_path, capsys):
 
 
 def result(folder, rung, seed=0, accuracy=0.8, energy=0.5, test=True, target=None,
-           **config):
+           periodic=None, **config):
     """A result folder as far as compare reads it."""
     (folder / rung).mkdir(parents=True)
     (folder / rung / "metrics.json").write_text(json.dumps({
         "method": "energy_aware", "rung": rung, "seed": seed, "control": None,
         "target": target or rung, "accuracy": accuracy + 0.01,
         "test_accuracy": accuracy if test else None, "floor_rel_eap_tool": 0.3,
+        "energy_rel_eap_tool_periodic": periodic,
         **{key: energy for key in (
             "energy_rel_eap_tool", "energy_rel_eyeriss_chip", "energy_rel_eap_tool_b16",
             "energy_rel_eyeriss_chip_b16", "weights_rel", "macs_rel")}}))
@@ -236,13 +237,23 @@ def test_compare_marks_accuracies_of_the_images_to_choose_by(tmp_path, capsys):
     assert figure.axes[0].get_ylabel() == "accuracy on test or choosing° images, %"
 
 
+def test_what_a_stored_period_saves_stands_below_the_table(tmp_path, capsys):
+    result(tmp_path / "a", "energy=0.7", energy=0.7)
+    print_table(collect([tmp_path]))
+    assert "stored once" not in capsys.readouterr().out
+    result(tmp_path / "b", "support=2", energy=0.577, periodic=0.561)
+    print_table(collect([tmp_path]))
+    told = capsys.readouterr().out.splitlines()[-1]
+    assert told.endswith("of a period stored once: energy_aware support=2 0.561")
+
+
 def test_compare_cuts_no_name_short_and_names_only_controls_that_there_are(capsys):
     rows = [{"network": "resnet20", "method": "channels+magnitude_global",
              "control": control, "rung": "energy=0.9_energy=0.8", "seed": 0,
              "accuracy": 0.5, "energy_rel_eap_tool": 0.8, "weights_rel": 0.5,
              "energy_rel_eap_tool_b16": 0.7, "energy_rel_eyeriss_chip": 0.9,
-             "macs_rel": 0.4, "floor": 0.2, "images": "test"}
-            for control in (None, "scratch")]
+             "macs_rel": 0.4, "floor": 0.2, "images": "test",
+             "energy_rel_periodic": None} for control in (None, "scratch")]
     print_table(pd.DataFrame(rows))
     text = capsys.readouterr().out
     assert all(len(line) <= 100 for line in text.splitlines())
