@@ -7,7 +7,6 @@ not skipped, energy. Here two of them, weights and MACs, fix the densities that
 the paper does not give, and the third is what comes out.
 """
 
-import argparse
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from scipy.optimize import brentq
 from benchmarks.silicon import PUBLISHED, published
 from eyeriss_sim import Densities
 from eyeriss_sim.atomic import replacing
+from eyeriss_sim.cli import OneLineParser, run_command
 from eyeriss_sim.hardware import load_hardware
 from eyeriss_sim.networks import load_zoo
 from eyeriss_sim.oracle import EnergyOracle
@@ -201,13 +201,14 @@ def render(table):
     return out
 
 
-def main():
+def run(args):
     """Print assumptions, densities and energies; write csv."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--out", default="out", metavar="DIR")
-    folder = Path(parser.parse_args().out)
-    folder.mkdir(parents=True, exist_ok=True)
-    table, densities = compare()
+    args.out.mkdir(parents=True, exist_ok=True)
+    with (replacing(args.out / "eap_ratios.csv") as sums,
+          replacing(args.out / "eap_ratios_densities.csv") as layers):
+        table, densities = compare()
+        table.to_csv(sums, index=False)
+        densities.to_csv(layers, index=False)
     console = Console(width=100, highlight=False)
     console.print(ASSUMED)
     for (network, family), rows in densities.groupby(["network", "family"], sort=False):
@@ -222,10 +223,16 @@ def main():
         parts = ", ".join(f"{key} {one[f'pruned_{key}']:.2f}" for key in (
             "ifmap", "weight", "ofmap", "compute"))
         console.print(f"{network} pruned, coded, {one.family}: {parts}")
-    for name, rows in (("eap_ratios", table), ("eap_ratios_densities", densities)):
-        with replacing(folder / f"{name}.csv") as path:
-            rows.to_csv(path, index=False)
-    console.print(f"written: {folder}/eap_ratios.csv and eap_ratios_densities.csv")
+    console.print(f"written: {args.out}/eap_ratios.csv and eap_ratios_densities.csv")
+
+
+def main(argv=None):
+    """The command."""
+    parser = OneLineParser(prog="eap_ratios", description=__doc__.splitlines()[0])
+    parser.add_argument("--out", default=Path("out"), type=Path, metavar="DIR",
+                        help="(default: out)")
+    parser.set_defaults(action=run)
+    run_command(parser, argv)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ filters of 2304 weights) among them. The peak is the process's, network and imag
 included.
 """
 
-import argparse
 import os
 import platform
 import resource
@@ -19,6 +18,7 @@ from collections import OrderedDict
 import torch
 from torch import nn
 
+from eyeriss_sim.cli import OneLineParser, run_command, whole_number
 from eyeriss_sim.oracle import EnergyOracle
 from pruning import Energy, prune
 
@@ -66,32 +66,26 @@ def measure(layers=CONVS, share=SHARE, images=512, rows=8192):
     cpu : float
         CPU seconds of all threads.
     """
+    target = Energy(share)          # refused before there is anything to compute
     torch.manual_seed(0)
     model = alexnet().eval()
     pictures = torch.randn(images, 3, 227, 227)
     start, cpu = time.perf_counter(), time.process_time()
-    pruned = prune(model, "energy_aware", Energy(share), data=[(pictures, None)],
+    pruned = prune(model, "energy_aware", target, data=[(pictures, None)],
                    oracle=EnergyOracle("eap_tool", batch=IMAGES_A_WEIGHT),
                    include=layers, calibration=images, rows=rows)
     return pruned, time.perf_counter() - start, time.process_time() - cpu
 
 
-def main():
+def run(args):
     """Print what it took beside what is asked."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--layers", nargs="+", default=CONVS, metavar="LAYER")
-    parser.add_argument("--share", type=float, default=SHARE, metavar="X",
-                        help=f"of the dense network's energy (default: {SHARE})")
-    parser.add_argument("--threads", type=int, default=2, metavar="N")
-    args = parser.parse_args()
     torch.set_num_threads(args.threads)
     print(f"{platform.machine()}, {os.cpu_count()} cores, {args.threads} threads, "
           f"torch {torch.__version__}; load before the start {os.getloadavg()[0]:.1f}")
     pruned, seconds, cpu = measure(args.layers, args.share)
     peak_GB = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
-    for layer in args.layers:
-        mask = pruned.masks[f"{layer}.weight"]
-        print(f"{layer}: {int(mask.sum()):,} of {mask.numel():,} weights left")
+    for name, mask in pruned.masks.items():
+        print(f"{name}: {int(mask.sum()):,} of {mask.numel():,} weights left")
     print(f"energy {pruned.report['met']:.4f} of dense on eap_tool, batch "
           f"{IMAGES_A_WEIGHT} (floor {pruned.report['floor']:.3f})")
     for what, found, asked, unit in (("time", seconds / 60, ASKED_MINUTES, "min"),
@@ -99,6 +93,18 @@ def main():
         print(f"{what}: {found:.2f} {unit} (asked < {asked} {unit}): "
               + ("met" if found < asked else "missed"))
     print(f"CPU time: {cpu / 60:.2f} min")
+
+
+def main(argv=None):
+    """The command."""
+    parser = OneLineParser(prog="eap_scale", description=__doc__.splitlines()[0])
+    parser.add_argument("--layers", nargs="+", default=CONVS, metavar="LAYER",
+                        help=f"(default: {' '.join(CONVS)})")
+    parser.add_argument("--share", type=float, default=SHARE, metavar="X",
+                        help=f"of the dense network's energy (default: {SHARE})")
+    parser.add_argument("--threads", type=whole_number, default=2, metavar="N")
+    parser.set_defaults(action=run)
+    run_command(parser, argv)
 
 
 if __name__ == "__main__":

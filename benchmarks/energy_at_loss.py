@@ -6,7 +6,9 @@ Rungs that a cheaper one equals do not count. Between two of the others the ener
 that of the straight line. The dense network is the better one of the trained one and
 the one that had a rung's further epochs. A ratio says how many times less energy than
 the better of uniform and global magnitude a method needs for the same loss: of all
-energy, and of what is above the floor, below which no zero of a weight leads.
+energy, and of what is above the floor, below which no zero of a weight leads. That is
+the dense network's, for all methods the same; networks of fewer channels have lower
+ones of their own.
 """
 
 from pathlib import Path
@@ -77,9 +79,9 @@ def verdicts(table, points=1.0, batch=1):
     -------
     pandas.DataFrame
         network, method, seeds, energy (mean of the seeds), least, most, open_ends
-        (seeds whose last rung has not lost as much), floor, ratio and
-        ratio_above_floor to the better magnitude, rival_open (that one's last rung
-        has not lost as much).
+        (seeds whose last rung has not lost as much), floor (the dense network's; of
+        channels the lowest of their own networks'), ratio and ratio_above_floor to the
+        better magnitude, rival_open (that one's last rung has not lost as much).
 
     Raises
     ------
@@ -107,6 +109,7 @@ def verdicts(table, points=1.0, batch=1):
         if len(rungs) and pd.isna(dense):
             raise ValueError(f"the table has no row of {network}'s dense network, from "
                              "which a loss is counted")
+        floor = rows[rows.target == "dense"].floor_rel.max()
         for method, ladders in rungs.groupby("method", sort=False):
             ends = [energy_at(ladder.assign(energy=ladder[ENERGY]), dense, points)
                     for _, ladder in ladders.groupby("seed")]
@@ -115,7 +118,7 @@ def verdicts(table, points=1.0, batch=1):
                 "network": network, "method": method, "seeds": len(ends),
                 "energy": sum(energies) / len(ends), "least": min(energies),
                 "most": max(energies), "open_ends": sum(end for _, end in ends),
-                "floor": rows.floor_rel.iloc[0]})
+                "floor": ladders.floor_rel.min() if "channels" in method else floor})
     if not found:
         raise ValueError("the table has no rung with an energy target at batch "
                          f"{batch}")
@@ -154,9 +157,10 @@ def print_verdicts(found, points):
             f"{WANTED:g}x" if wanted and row["method"] in (
                 "energy_aware", "energy_budget") else "")
     console.print(shown)
-    console.print("ratio: to the better of uniform and global magnitude; *: the wanted "
-                  "one\n<: a last rung has not lost as much; of a ratio, > where "
-                  "that is the method's, < where\nit is magnitude's, ~ both")
+    console.print("floor: the dense network's; of channels the lowest of their own "
+                  "networks'\nratio: to the better of uniform and global magnitude; *: "
+                  "the wanted one\n<: a last rung has not lost as much; of a ratio, > "
+                  "where that is the method's, < where\nit is magnitude's, ~ both")
 
 
 def bound(row):

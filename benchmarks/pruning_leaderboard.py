@@ -5,15 +5,17 @@
 
 A piece is one method, network and seed: a ladder that ``eyeriss-prune run`` climbs.
 Killed at any time, the same command goes on with the last whole epoch; rungs that are
-finished are only read. Table and figures are written anew after each piece. VGG-16
-takes the three methods that did best on ResNet-20 by the choosing images, unless
---only names them.
+finished are only read. Table and figures are written anew after each piece. A piece
+that stops short does not keep the others from being climbed; the command then ends
+with 1. VGG-16 takes the three methods that did best on ResNet-20 by the choosing
+images, unless --only names them.
 
 Accuracies are those of the test images, energies those of one image, of dense = 1, at
-batch 1 and 16; minutes are wall time of a rung. ``dense`` with ``density=1`` is the
-dense network after as many further epochs as the last rung has had. Methods for fresh
-weights start each rung anew, for the epochs of the dense network and a rung, or
---fresh-epochs.
+batch 1 and 16; minutes are wall time of a rung. floor_rel is each network's own: what
+is left on eap_tool when its prunable weights are zero, lower where channels have gone.
+``dense`` with ``density=1`` is the dense network after as many further epochs as the
+last rung has had. Methods for fresh weights start each rung anew, for the epochs of the
+dense network and a rung, or --fresh-epochs.
 """
 
 from pathlib import Path
@@ -28,7 +30,7 @@ from eyeriss_sim.oracle import EnergyOracle
 from pruning.checkpoint import load_model
 from pruning.cifar10 import load_cifar10
 from pruning.cli import main as eyeriss_prune
-from pruning.compare import collect, draw
+from pruning.compare import collect, draw, print_periodic
 from pruning.methods import find_method
 from pruning.meters import Reference, meter_of
 from pruning.pipeline import ZERO_IMAGES
@@ -38,6 +40,7 @@ from pruning.result import read_json
 from pruning.targets import Energy
 
 RUNGS = {"resnet20": (0.7, 0.55, 0.45, 0.4), "vgg16": (0.3, 0.2, 0.15)}
+SEEDS = {"resnet20": 3, "vgg16": 1}
 SUPPORTS = (4, 3, 2, 1)             # pSConv's own levels, mildest first
 # The dense network first; then what most hangs on.
 SEVERAL_SEEDS = ("energy_aware", "energy_budget", "magnitude_global",
@@ -137,15 +140,16 @@ def leaderboard(table, floor):
     table : pandas.DataFrame
         Of :func:`results`.
     floor : dict of str to dict of int to float
-        Of :func:`floors`, by network.
+        Of :func:`floors`, by network; of results that do not say their own.
     """
     rows = []
     for one in table.to_dict("records"):
         for batch in BATCHES:
             ending = "" if batch == 1 else f"_b{batch}"
+            own = one["floor" + ending]
             rows.append({
                 **one, "target": one["rung"], "batch": batch,
-                "floor_rel": floor[one["network"]][batch],
+                "floor_rel": floor[one["network"]][batch] if pd.isna(own) else own,
                 **{key: one[key + ending] for key in (
                     "energy_rel_eap_tool", "energy_rel_eyeriss_chip")}})
     return pd.DataFrame(rows, columns=COLUMNS)
@@ -184,23 +188,60 @@ def write(folder, table, floor):
             draw(fair).savefig(path, format="png", dpi=130)
 
 
+def trained(folders):
+    """Folders of trained dense networks, by network.
+
+    Parameters
+    ----------
+    folders : sequence of Path
+
+    Raises
+    ------
+    ValueError
+        No training in one of them, a network without levels here, no accuracy on the
+        test images, two of one network.
+    """
+    found = {}
+    for folder in folders:
+        if not (folder / "metrics.json").is_file():
+            raise ValueError(f"--dense {folder}: no finished training in this very "
+                             "folder; eyeriss-prune train makes one")
+        one = next(one for one in collect([folder]).to_dict("records")
+                   if one["folder"] == str(folder))
+        network = one["network"]
+        if one["method"] != "dense":
+            raise ValueError(f"--dense {folder}: a network pruned by {one['method']}; "
+                             "name the dense one")
+        if network not in RUNGS:
+            raise ValueError(f"--dense {folder}: no levels are known for {network}; "
+                             f"known: {', '.join(RUNGS)}")
+        if one["images"] != "test":
+            raise ValueError(f"--dense {folder}: no accuracy on the test images; run "
+                             f"its eyeriss-prune train {network} again without "
+                             "--no-test")
+        if network in found:
+            raise ValueError(f"--dense {folder}: a second {network}, beside "
+                             f"{found[network]}; name one")
+        found[network] = folder
+    return found
+
+
 def run(args):
     """Climb every ladder that is not finished; table and figures after each."""
     machine = [word for key in ("threads", "device") if getattr(args, key)
                for word in (f"--{key}", str(getattr(args, key)))]
     if args.threads:
         torch.set_num_threads(args.threads)
+    dense = trained(args.dense)
     splits = load_cifar10(args.data)
     images = splits.normalise(splits.fit.images[:ZERO_IMAGES])
     args.out.mkdir(parents=True, exist_ok=True)
-    dense = dict(zip(collect(args.dense).network, args.dense))
     floor = {network: floors(folder, network, images)
              for network, folder in dense.items()}
     refused = []
     for network in sorted(dense, key=list(RUNGS).index):
-        methods, seeds = args.only or EVERYTHING, args.seeds
+        methods, seeds = args.only or EVERYTHING, args.seeds or SEEDS[network]
         if network == "vgg16":
-            seeds = 1
             methods = args.only or ["dense", *best_methods(
                 results(args.out, dense))]
         for method, seed in pieces(methods, seeds):
@@ -213,19 +254,23 @@ def run(args):
                         args.data_name, "--dense", str(dense[network]), "--seed",
                         str(seed), "--out", str(place), *machine])
             except SystemExit as stopped:
-                if stopped.code != 2:       # its one line says what can't be had
+                if stopped.code != 2:       # its one line says what is wrong
                     raise
                 refused.append(f"{network} {method} seed {seed}")
             write(args.out, results(args.out, dense), floor)
-    table = leaderboard(results(args.out, dense), floor)
+    whole = results(args.out, dense)
+    table = leaderboard(whole, floor)
+    print_periodic(whole)
     if table.target.str.contains("energy=").any():
         print_verdicts(verdicts(table), 1)
     others = sorted({file.relative_to(args.out).parts[0] for file in args.out.glob(
         "*/*/*/metrics.json")} - set(dense))
     print(f"written: {args.out}/pruning_leaderboard.csv and figures"
           + (f"; without {', '.join(others)}, whose dense network --dense does not name"
-             if others else "")
-          + (f"; stopped short: {', '.join(refused)}" if refused else ""))
+             if others else ""))
+    if refused:
+        raise SystemExit(f"pruning_leaderboard: stopped short: {', '.join(refused)}; "
+                         "why stands above")
 
 
 def main(argv=None):
@@ -242,8 +287,11 @@ def main(argv=None):
                         metavar="FOLDER")
     parser.add_argument("--only", nargs="+", metavar="METHOD", choices=EVERYTHING,
                         help=", ".join(EVERYTHING))
-    parser.add_argument("--seeds", type=whole_number, default=3, metavar="N",
-                        help="of " + ", ".join(SEVERAL_SEEDS) + " (default: 3)")
+    parser.add_argument("--seeds", type=whole_number, metavar="N",
+                        help="of " + ", ".join(SEVERAL_SEEDS) + "; of the others 1 "
+                        "(default: " + ", ".join(
+                            f"{network} {seeds}" for network, seeds in SEEDS.items())
+                        + ")")
     parser.add_argument("--epochs", type=whole_number, default=2, metavar="N",
                         help="a rung (default: 2)")
     parser.add_argument("--fresh-epochs", type=whole_number, metavar="N",

@@ -13,7 +13,6 @@ period in what we have of them. Of the forms counted here one fits all three: on
 and one dense kernel in 16. That is our inference, not a statement of theirs.
 """
 
-import argparse
 from pathlib import Path
 
 import pandas as pd
@@ -23,6 +22,7 @@ from rich.table import Table
 from torch import nn
 
 from eyeriss_sim.atomic import replacing
+from eyeriss_sim.cli import OneLineParser, run_command
 from eyeriss_sim.layer import ConvLayer
 from eyeriss_sim.networks import load_zoo
 from pruning.masks import Masks
@@ -209,12 +209,12 @@ def beside_published(table):
                                        "published", "ours"])
 
 
-def main():
+def run(args):
     """Print both tables, write the first as csv."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--out", default="out", metavar="DIR")
-    folder = Path(parser.parse_args().out)
-    table = count()
+    args.out.mkdir(parents=True, exist_ok=True)
+    with replacing(args.out / "psconv_counts.csv") as path:
+        table = count()
+        table.to_csv(path, index=False)
     console = Console(width=100, highlight=False)
     shown = Table(box=None, pad_edge=False)
     for heading in ("network", "kernels"):
@@ -230,10 +230,16 @@ def main():
     for row in beside_published(table).itertuples():
         console.print(f"  {row.network}, {row.pixels} pixels, {row.quantity}: "
                       f"published {row.published:.2f}x, {row.kernels} {row.ours:.2f}x")
-    folder.mkdir(parents=True, exist_ok=True)
-    with replacing(folder / "psconv_counts.csv") as path:
-        table.to_csv(path, index=False)
-    console.print(f"written: {folder}/psconv_counts.csv")
+    console.print(f"written: {args.out}/psconv_counts.csv")
+
+
+def main(argv=None):
+    """The command."""
+    parser = OneLineParser(prog="psconv_counts", description=__doc__.splitlines()[0])
+    parser.add_argument("--out", default=Path("out"), type=Path, metavar="DIR",
+                        help="(default: out)")
+    parser.set_defaults(action=run)
+    run_command(parser, argv)
 
 
 if __name__ == "__main__":

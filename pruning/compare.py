@@ -1,5 +1,8 @@
 """Results beside each other: accuracy against energy, as a table and as a figure."""
 
+import json
+import os
+import re
 from pathlib import Path
 
 import pandas as pd
@@ -13,7 +16,14 @@ PANELS = {"energy_rel_eap_tool": "energy, every zero saves (eap_tool)",
           "energy_rel_eyeriss_chip": "energy, activation zeros save (eyeriss_chip)"}
 COLOURS = ("#4269d0", "#efb118", "#ff725c", "#6cc5b0", "#3ca951", "#ff8ab7", "#a463f2",
            "#97bbf5", "#9c6b4e", "#9498a0")
-MARKS = "os^Dv<>PX*"
+GREYS = ("#000000", "#777777", "#bbbbbb")
+MARKS = "os^Dv<>PX*h"   # one more than colours, so that an eleventh line differs
+# What makes a result one of an experiment, seeds apart.
+SAME = ("data", "dense", "oracle", "batch", "recipe", "options")
+KEYS = ["network", "method", "control", "experiment", "images"]      # of a line
+# Beside accuracies on the images to choose by, which are no test.
+MARK_OF = {"test": "", "choosing": "°"}
+LEVEL = "support="      # option that tells the rungs of a method without targets
 SHOWN_POINTS = 7    # of accuracy below the best: one that fell would squeeze the others
 
 
@@ -28,7 +38,10 @@ def collect(folders):
     -------
     pandas.DataFrame
         One row a result: network, method, control, rung, seed, accuracy (test images
-        where they were looked at, else those to choose by), energies and sizes.
+        where they were looked at, else those to choose by), energies and sizes; first,
+        the targets of all but a composition's last method; experiment, the same for
+        results that differ by rung and seed alone: their folder without its ``_sSEED``,
+        and the method's options.
 
     Raises
     ------
@@ -44,7 +57,35 @@ def collect(folders):
             raise ValueError(f"{folder}: no result in it; eyeriss-prune run makes one")
         for file in files:
             rows.append(_row(file))
-    return pd.DataFrame(rows)
+    table = pd.DataFrame(rows)
+    # Seeds of one name, but not of one recipe, are called by their own folders.
+    several = table.groupby("experiment").settings.transform("nunique") > 1
+    table.loc[several, "experiment"] = table.groupby(["experiment", "settings"])[
+        "ladder"].transform(_together)
+    return table.drop(columns=["settings", "ladder"])
+
+
+def _together(folders):
+    first, *others = dict.fromkeys(folders)
+    return " and ".join([first, *(Path(other).name for other in others)])
+
+
+def _experiment(file, metrics, config):
+    """Where a result belongs: first targets, experiment, settings, folder of rungs."""
+    ladder, rung = file.parent, metrics.get("rung", "")
+    if ladder.name == rung:
+        ladder = ladder.parent
+    target = metrics.get("target") or ""
+    options = "_".join(
+        part for part in rung.removeprefix(target.replace("+", "_")).split("_")
+        if part and not part.startswith(LEVEL))
+    stem = ladder.parent / re.sub(rf"_s{metrics.get('seed')}(?=_|$)", "", ladder.name)
+    unseeded = {key: {name: one for name, one in config[key].items() if name != "seed"}
+                if isinstance(config[key], dict) else config[key]
+                for key in SAME if key in config}
+    return {"first": target.rpartition("+")[0], "experiment": str(stem / options),
+            "settings": json.dumps(unseeded, sort_keys=True),
+            "ladder": str(ladder / options)}
 
 
 def _row(file):
@@ -57,15 +98,15 @@ def _row(file):
            "seed": metrics.get("seed"), "data": config.get("data"),
            "accuracy": choosing if test is None else test,
            "images": "choosing" if test is None else "test",
-           "floor": metrics.get("floor_rel_eap_tool", metrics.get("floor") if str(
-               metrics.get("target")).startswith("energy") else None),
+           "floor": metrics.get("floor_rel_eap_tool"),
            "floor_b16": metrics.get("floor_rel_eap_tool_b16")}
     dense = "method" not in metrics         # a training of the dense network
     for key in (*PANELS, "energy_rel_eap_tool_b16", "energy_rel_eyeriss_chip_b16",
                 "weights_rel", "macs_rel", "params_rel"):
         row[key] = 1.0 if dense else metrics.get(key)
+    row["energy_rel_periodic"] = metrics.get("energy_rel_eap_tool_periodic")
     row["folder"] = str(file.parent)
-    return row
+    return row | _experiment(file, metrics, config)
 
 
 def print_table(table):
@@ -87,19 +128,58 @@ def print_table(table):
         shown.add_row(
             str(row["network"]), method, row["rung"].replace("_", " "),
             str(row["seed"]),
-            "-" if pd.isna(row["accuracy"]) else f"{100 * row['accuracy']:.2f} %",
+            "-" if pd.isna(row["accuracy"]) else
+            f"{100 * row['accuracy']:.2f} %{MARK_OF[row['images']]}",
             *("-" if pd.isna(share) else f"{share:.3f}" for share in shares))
     console.print(shown)
     console.print("energies of one image relative to the dense network's, each with "
                   "its own zeros; floor: of this\nnetwork on eap_tool, every prunable "
-                  "weight zero")
+                  "weight zero" + (
+                      f"\n{MARK_OF['choosing']} on the images to choose by: the test "
+                      "images were not looked at"
+                      if "choosing" in set(table.images) else ""))
+    print_periodic(table)
+
+
+def print_periodic(table):
+    """What kernels of one period cost where its supports are stored once, if any."""
+    rows = table[table.energy_rel_periodic.notna()]
+    if len(rows):
+        Console(width=100, highlight=False).print(
+            "on eap_tool with the supports of a period stored once: " + ", ".join(
+                f"{one.method} {one.rung} {one.energy_rel_periodic:.3f}"
+                for one in rows.itertuples()))
+
+
+def _names(lines, rows):
+    """What the legend calls each experiment: no two of them the same."""
+    names = [" ".join(filter(None, (
+        network if rows.network.nunique() > 1 else "", method, control)))
+        + MARK_OF[images] for (network, method, control, _, images), _ in lines]
+    folders = [Path(experiment).parts for (*_, experiment, _), _ in lines]
+    for name in {one for one in names if names.count(one) > 1}:
+        alike = [place for place, one in enumerate(names) if one == name]
+        parts = [folders[place] for place in alike]
+        common = min(len(os.path.commonprefix(parts)), min(map(len, parts)) - 1)
+        for place, path in zip(alike, parts):
+            names[place] += f" ({'/'.join(path[common:])})"
+    return names
+
+
+def _draw_floor(panel, floor, name):
+    if pd.notna(floor):
+        panel.axvline(floor, color="#bbbbbb", linewidth=1, zorder=0)
+        panel.annotate(name, (floor, 1), (-2, -4), xycoords=("data", "axes fraction"),
+                       textcoords="offset points", color="#888888", fontsize=8,
+                       rotation=90, ha="right", va="top")
 
 
 def draw(table):
     """Accuracy against energy, a panel a hardware, a line a method and control.
 
-    Accuracies far below the best are out of the picture; the legend says how low a
-    method goes.
+    A line is the mean of an experiment's seeds. Where several experiments have the same
+    method and control, each is called by its folder, too. Accuracies far below the best
+    are out of the picture; the legend says how low a method goes.
 
     Returns
     -------
@@ -107,38 +187,32 @@ def draw(table):
     """
     figure = Figure(figsize=(12.5, 4.6), layout="constrained")
     panels = figure.subplots(1, len(PANELS), sharey=True)
-    rows = table[table.accuracy.notna()].fillna({"control": ""})
-    lines = list(rows[rows.method != "dense"].groupby(
-        ["network", "method", "control"], sort=False))
-    several = rows.network.nunique() > 1
+    rows = table[table.accuracy.notna()].fillna({"network": "", "control": ""})
+    lines = list(rows[rows.method != "dense"].groupby(KEYS, sort=False))
+    stars = list(rows[rows.method == "dense"].groupby(KEYS, sort=False))
     bottom = 100 * rows.accuracy.max() - SHOWN_POINTS
     for panel, (key, label) in zip(panels, PANELS.items()):
-        for place, ((network, method, control), line) in enumerate(lines):
-            name = " ".join(part for part in (
-                network if several else "", method, control) if part)
-            mean = line.groupby("rung", sort=False)[[key, "accuracy"]].mean(
+        for place, (name, (_, line)) in enumerate(zip(_names(lines, rows), lines)):
+            mean = line.groupby(["first", "rung"], sort=False)[[key, "accuracy"]].mean(
                 ).sort_values(key)
             least = 100 * mean.accuracy.min()
             if least < bottom:
                 name += f" (down to {least:.1f} %)"
             # Of a composition, rungs with the same channels are one ladder.
-            channels = [rung.rpartition("_")[0] for rung in mean.index]
-            for _, ladder in mean.groupby(channels):
+            for _, ladder in mean.groupby("first"):
                 panel.plot(ladder[key], 100 * ladder.accuracy, label=name,
                            color=COLOURS[place % len(COLOURS)],
                            marker=MARKS[place % len(MARKS)], markersize=5,
                            linewidth=1.5)
                 name = None         # once in the legend
-        for network, dense in rows[rows.method == "dense"].groupby("network"):
-            panel.plot(1, 100 * dense.accuracy.mean(), "k*", markersize=11,
-                       label=f"{network} dense" if several else "dense")
-        floor = rows.floor.dropna()
-        if key == "energy_rel_eap_tool" and len(floor) and not several:
-            # Networks of fewer channels have a lower one of their own.
-            panel.axvline(floor.median(), color="#bbbbbb", linewidth=1, zorder=0)
-            panel.annotate("floor", (floor.median(), 1), (2, -10),
-                           xycoords=("data", "axes fraction"),
-                           textcoords="offset points", color="#888888")
+        for place, (name, (_, dense)) in enumerate(zip(_names(stars, rows), stars)):
+            panel.plot(1, 100 * dense.accuracy.mean(), "*", label=name, markersize=11,
+                       color=GREYS[place % len(GREYS)])
+        if key == "energy_rel_eap_tool" and rows.network.nunique() == 1:
+            # Each network has its own; those of fewer channels a lower one.
+            fewer = rows.method.str.contains("channels")
+            _draw_floor(panel, rows[~fewer].floor.median(), "floor, all channels")
+            _draw_floor(panel, rows[fewer].floor.min(), "lowest floor, fewer channels")
         # One scale from zero: a hair's breadth must not look like a saving.
         panel.set_xlim(0, 1.05 * max(1, rows[list(PANELS)].max().max()))
         if 100 * rows.accuracy.min() < bottom:
@@ -148,7 +222,9 @@ def draw(table):
         panel.set_axisbelow(True)
         panel.spines[["top", "right"]].set_visible(False)
     data = ", ".join(sorted(set(rows.data.dropna())))
-    panels[0].set_ylabel("accuracy, %")
+    panels[0].set_ylabel("accuracy on " + " or ".join(
+        f"{images}{MARK_OF[images]}" for images in dict.fromkeys(rows.images))
+        + " images, %")
     figure.suptitle(f"Accuracy against energy ({data})" if data
                     else "Accuracy against energy", x=0.01, ha="left")
     # Beside the panels: within one it would lie on lines, once there are many.

@@ -29,31 +29,6 @@ def random(model, names, seed):
             for name, weight in weights_of(model, names).items()}
 
 
-def output_error(model, names, moments):
-    """What zeroing a weight alone adds to its layer's relative squared output error.
-
-    Parameters
-    ----------
-    moments : dict of str to Moments
-        Of each layer's input (``calibration``).
-
-    Returns
-    -------
-    dict of str to float64 Tensor
-        w^2 times the mean square of the input that it meets, over the mean square of
-        the layer's output.
-    """
-    scores = {}
-    for name, weight in weights_of(model, names).items():
-        one = moments[name]
-        filters = weight.double().reshape(one.groups, -1, one.fan_in)
-        power = one.gram.diagonal(dim1=1, dim2=2)
-        gain = filters.square() * power[:, None]
-        scores[name] = (gain / one.output_power.sum().clamp_min(1e-300)).reshape(
-            weight.shape)
-    return scores
-
-
 def synflow(model, names, images, masks=None):
     """Synaptic flow, |dR/dw * w| (Tanaka et al., NeurIPS 2020).
 

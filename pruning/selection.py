@@ -248,26 +248,3 @@ def knapsack(scores, prices):
     """
     return {name: torch.where(prices[name] > 0, score / prices[name], torch.inf)
             for name, score in scores.items()}
-
-
-def to_densities(scores, densities):
-    """Masks that keep the highest scores of each layer, so many as a density says.
-
-    Parameters
-    ----------
-    scores : dict of str to Tensor
-    densities : dict of str to float
-        Rounded to whole weights.
-
-    Returns
-    -------
-    Masks
-    """
-    masks = {}
-    for name, score in scores.items():
-        kept = round(densities[name] * score.numel())
-        mask = torch.zeros(score.numel(), dtype=torch.bool)
-        mask[score.detach().flatten().cpu().argsort(descending=True, stable=True)[
-            :kept]] = True
-        masks[name] = mask.reshape(score.shape)
-    return Masks(masks)

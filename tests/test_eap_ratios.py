@@ -1,7 +1,5 @@
 """The founding paper's AlexNet and GoogLeNet: sums that fix densities, and energies."""
 
-import sys
-
 import pytest
 
 from benchmarks import eap_ratios
@@ -53,10 +51,20 @@ def test_which_layers_keep_what_matters_little_once_the_sums_are_given(compariso
     assert len(densities) == 2 * (8 + 58)
 
 
-def test_assumptions_are_printed_and_lines_fit(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(sys, "argv", ["eap_ratios", "--out", str(tmp_path)])
-    eap_ratios.main()
+def test_assumptions_are_printed_and_lines_fit(tmp_path, capsys):
+    eap_ratios.main(["--out", str(tmp_path)])
     lines = capsys.readouterr().out.splitlines()
     assert all(len(line) <= 100 for line in lines)
     assert any("Assumed" in line for line in lines)
     assert len((tmp_path / "eap_ratios.csv").read_text().splitlines()) == 1 + 8
+
+
+def test_an_output_that_is_no_folder_is_refused_before_anything_is_counted(
+        tmp_path, monkeypatch, capsys):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setattr(eap_ratios, "compare", None)
+    with pytest.raises(SystemExit) as stopped:
+        eap_ratios.main(["--out", str(tmp_path / "file")])
+    error = capsys.readouterr().err
+    assert stopped.value.code == 2
+    assert "/file: File exists" in error and len(error.splitlines()) == 1

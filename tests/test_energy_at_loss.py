@@ -66,6 +66,18 @@ def test_methods_are_held_against_the_better_magnitude_and_dense_network():
     assert sixteen.loc["energy_aware"].energy == pytest.approx(0.575)
 
 
+def test_above_the_floor_is_above_the_dense_networks_and_channels_have_their_own():
+    whole = board()
+    whole.loc[whole.method == "magnitude_global", "floor_rel"] = 0.31
+    whole.loc[whole.method == "channels", "floor_rel"] = 0.2
+    # Whatever comes first in the table.
+    found = verdicts(whole[::-1]).set_index("method")
+    assert found.floor.to_dict() == {
+        "channels": 0.2, **dict.fromkeys(
+            ("energy_aware", "magnitude_global", "magnitude_uniform"), 0.3)}
+    assert found.ratio_above_floor["energy_aware"] == pytest.approx(0.3 / 0.175)
+
+
 def test_a_loss_needs_the_dense_network_and_accuracies():
     whole = board()
     with pytest.raises(ValueError, match="no row of resnet20's dense network"):

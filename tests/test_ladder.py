@@ -229,8 +229,8 @@ def test_compare_draws_every_method_once(tmp_path, capsys):
     labels = [text.get_text() for text in figure.legends[0].get_texts()]
     assert labels == ["random", "energy_budget"]
     assert len(figure.axes[0].lines) == 2 + 1           # and the floor
-    of_two = pd.concat([table.assign(rung="energy=0.9_" + table.rung),
-                        table.assign(rung="energy=0.8_" + table.rung)])
+    of_two = pd.concat([table.assign(first=first, rung=f"{first}_" + table.rung)
+                        for first in ("energy=0.9", "energy=0.8")])
     figure = draw(of_two)       # a line for each first target, one name for both
     assert len(figure.axes[0].lines) == 4 + 1
     assert len(figure.legends[0].get_texts()) == 2
@@ -251,12 +251,93 @@ def test_compare_draws_every_method_once(tmp_path, capsys):
         collect([tmp_path / "nowhere"])
 
 
+def result(folder, rung, seed=0, accuracy=0.8, energy=0.5, test=True, target=None,
+           periodic=None, **config):
+    """A result folder as far as compare reads it."""
+    (folder / rung).mkdir(parents=True)
+    (folder / rung / "metrics.json").write_text(json.dumps({
+        "method": "energy_aware", "rung": rung, "seed": seed, "control": None,
+        "target": target or rung, "accuracy": accuracy + 0.01,
+        "test_accuracy": accuracy if test else None, "floor_rel_eap_tool": 0.3,
+        "energy_rel_eap_tool_periodic": periodic,
+        **{key: energy for key in (
+            "energy_rel_eap_tool", "energy_rel_eyeriss_chip", "energy_rel_eap_tool_b16",
+            "energy_rel_eyeriss_chip_b16", "weights_rel", "macs_rel")}}))
+    (folder / rung / "config.json").write_text(json.dumps(
+        {"network": "small", "data": "noise", "recipe": {"epochs": 2, "seed": seed},
+         "options": {"seed": str(seed)}, **config}))
+
+
+def legend(figure):
+    return [text.get_text() for text in figure.legends[0].get_texts()]
+
+
+def test_compare_averages_seeds_of_one_experiment_and_nothing_else(tmp_path):
+    a, b = tmp_path / "a", tmp_path / "b"
+    for seed, accuracy in ((0, 0.8), (1, 0.9)):
+        result(a / f"ea_s{seed}", "energy=0.7", seed, accuracy)
+    result(b / "ea_s0", "energy=0.7", accuracy=0.5)
+    figure = draw(collect([a, b]))
+    lines = figure.axes[0].lines[:2]
+    assert [line.get_ydata().tolist() for line in lines] == [
+        [pytest.approx(85)], [pytest.approx(50)]]
+    assert [name.split(" (down")[0] for name in legend(figure)] == [
+        "energy_aware (a/ea)", "energy_aware (b/ea)"]
+    # One name, but other epochs: no seed of the same.
+    result(a / "ea_s2", "energy=0.7", 2, 0.7, recipe={"epochs": 3, "seed": 2})
+    figure = draw(collect([a]))
+    assert legend(figure)[0] == "energy_aware (ea_s0 and ea_s1)"
+    assert legend(figure)[1].startswith("energy_aware (ea_s2)")
+    two = draw(collect([a / "ea_s0", a / "ea_s1"]))
+    assert legend(two) == ["energy_aware"]
+
+
+def test_a_ladder_with_an_option_of_its_method_is_a_line_of_its_own(tmp_path):
+    for share in (0.7, 0.5):
+        result(tmp_path / "ea_s0", f"energy={share}", target=f"energy={share}")
+        result(tmp_path / "ea_s0", f"energy={share}_rows=4096", energy=share,
+               target=f"energy={share}")
+    figure = draw(collect([tmp_path]))
+    assert [len(line.get_xdata()) for line in figure.axes[0].lines[:2]] == [2, 2]
+    assert legend(figure) == ["energy_aware (ea)", "energy_aware (ea/rows=4096)"]
+
+
+def test_compare_marks_accuracies_of_the_images_to_choose_by(tmp_path, capsys):
+    result(tmp_path / "ea_s0", "energy=0.7", accuracy=0.8)
+    whole = collect([tmp_path])
+    print_table(whole)
+    assert "°" not in capsys.readouterr().out
+    assert draw(whole).axes[0].get_ylabel() == "accuracy on test images, %"
+    result(tmp_path / "ea_s1", "energy=0.7", 1, accuracy=0.7, test=False)
+    mixed = collect([tmp_path])
+    print_table(mixed)
+    lines = capsys.readouterr().out.splitlines()
+    assert "80.00 % " in lines[1] and "71.00 %°" in lines[2]
+    assert "° on the images to choose by" in lines[-1]
+    figure = draw(mixed)        # and no mean of one kind and the other
+    assert [line.get_ydata().tolist() for line in figure.axes[0].lines[:2]] == [
+        [pytest.approx(80)], [pytest.approx(71)]]
+    assert legend(figure) == ["energy_aware", "energy_aware° (down to 71.0 %)"]
+    assert figure.axes[0].get_ylabel() == "accuracy on test or choosing° images, %"
+
+
+def test_what_a_stored_period_saves_stands_below_the_table(tmp_path, capsys):
+    result(tmp_path / "a", "energy=0.7", energy=0.7)
+    print_table(collect([tmp_path]))
+    assert "stored once" not in capsys.readouterr().out
+    result(tmp_path / "b", "support=2", energy=0.577, periodic=0.561)
+    print_table(collect([tmp_path]))
+    told = capsys.readouterr().out.splitlines()[-1]
+    assert told.endswith("of a period stored once: energy_aware support=2 0.561")
+
+
 def test_compare_cuts_no_name_short_and_names_only_controls_that_there_are(capsys):
     rows = [{"network": "resnet20", "method": "channels+magnitude_global",
              "control": control, "rung": "energy=0.9_energy=0.8", "seed": 0,
              "accuracy": 0.5, "energy_rel_eap_tool": 0.8, "weights_rel": 0.5,
              "energy_rel_eap_tool_b16": 0.7, "energy_rel_eyeriss_chip": 0.9,
-             "macs_rel": 0.4, "floor": 0.2} for control in (None, "scratch")]
+             "macs_rel": 0.4, "floor": 0.2, "images": "test",
+             "energy_rel_periodic": None} for control in (None, "scratch")]
     print_table(pd.DataFrame(rows))
     text = capsys.readouterr().out
     assert all(len(line) <= 100 for line in text.splitlines())

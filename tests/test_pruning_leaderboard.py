@@ -19,7 +19,8 @@ from pruning.recipe import Recipe
 FLOOR = {"resnet20": {1: 0.3, 16: 0.5}}
 
 
-def finished_rung(folder, method, rung, accuracy, seed=0, network="resnet20"):
+def finished_rung(folder, method, rung, accuracy, seed=0, network="resnet20",
+                  **metrics):
     """A result folder as far as the leaderboard reads it."""
     folder.mkdir(parents=True)
     shares = {f"energy_rel_{name}{ending}": value for name, ending, value in (
@@ -29,19 +30,14 @@ def finished_rung(folder, method, rung, accuracy, seed=0, network="resnet20"):
         "method": method, "rung": rung, "seed": seed, "accuracy": accuracy,
         "test_accuracy": accuracy - 0.01, "control": None, "floor": 0.29,
         "weights_rel": 0.4, "macs_rel": 0.5, "params_rel": 0.4, "minutes": 3.5,
-        **shares}))
+        **shares, **metrics}))
     (folder / "config.json").write_text(json.dumps(
         {"network": network, "data": "noise"}))
 
 
 @pytest.fixture
 def runs(tmp_path):
-    dense = tmp_path / "dense"
-    dense.mkdir()
-    (dense / "metrics.json").write_text(json.dumps(
-        {"seed": 0, "choosing_accuracy": 0.9, "test_accuracy": 0.89}))
-    (dense / "config.json").write_text(json.dumps(
-        {"network": "resnet20", "data": "noise"}))
+    dense = dense_folder(tmp_path / "dense", "resnet20")
     out = tmp_path / "out"
     for place, method in enumerate(SEVERAL_SEEDS[:3]):
         for share in (0.7, 0.55, 0.45, 0.4):
@@ -87,6 +83,17 @@ def test_a_result_is_a_row_at_each_batch_with_that_batchs_energies(runs):
     assert targets == {"dense", "density=1"}
 
 
+def test_the_floor_beside_a_result_is_its_own_networks(runs):
+    out, dense = runs
+    finished_rung(out / "resnet20" / "channels_s0" / "energy=0.7", "channels",
+                  "energy=0.7", 0.8, floor_rel_eap_tool=0.2, floor_rel_eap_tool_b16=0.4)
+    table = leaderboard(results(out, {"resnet20": dense}), FLOOR)
+    floors = table.groupby(["method", "batch"]).floor_rel.unique()
+    assert floors["channels", 1] == [0.2] and floors["channels", 16] == [0.4]
+    # The dense network's training does not say; its floor is measured.
+    assert floors["dense", 1] == [0.3] and floors["dense", 16] == [0.5]
+
+
 def test_the_best_are_chosen_by_the_choosing_images_among_whole_ladders(runs):
     out, dense = runs
     finished_rung(out / "resnet20" / "random_s0" / "energy=0.7", "random", "energy=0.7",
@@ -105,35 +112,85 @@ def test_table_and_figure_are_written_whole(runs):
     assert (out / "pruning_leaderboard_resnet20.png").stat().st_size > 10_000
 
 
-def test_pieces_that_cannot_be_had_do_not_stop_the_others(
-        runs, tmp_path, monkeypatch, capsys):
-    out, dense = runs
-    finished_rung(out / "vgg16" / "random_s0" / "energy=0.3", "random", "energy=0.3",
-                  0.9, network="vgg16")
+def without_work(monkeypatch, refused=()):
+    """Nothing is loaded, measured or pruned; gives the methods that are asked for."""
     calls = []
 
     def run(words):
         method = words[words.index("--method") + 1]
         calls.append(method)
-        if method == "channels":
+        if method in refused:
             raise SystemExit(2)
 
     class Splits:
         class fit:
-            images = None
+            images = []
         normalise = staticmethod(lambda images: images)
 
-    Splits.fit.images = []
     monkeypatch.setattr(pruning_leaderboard, "load_cifar10", lambda path: Splits)
     monkeypatch.setattr(pruning_leaderboard, "floors",
                         lambda *given: FLOOR["resnet20"])
     monkeypatch.setattr(pruning_leaderboard, "eyeriss_prune", run)
-    pruning_leaderboard.main([
-        "--data", "d", "--dense", str(dense), "--out", str(out), "--only", "channels",
-        "energy_budget", "--seeds", "2"])
+    return calls
+
+
+def dense_folder(folder, network, **metrics):
+    folder.mkdir(parents=True)
+    (folder / "metrics.json").write_text(json.dumps({
+        "seed": 0, "choosing_accuracy": 0.9, "test_accuracy": 0.89, **metrics}))
+    (folder / "config.json").write_text(json.dumps(
+        {"network": network, "data": "noise"}))
+    return folder
+
+
+@pytest.mark.parametrize("asked, seeds", [
+    ([], {"resnet20": 3, "vgg16": 1}), (["--seeds", "2"], {"resnet20": 2, "vgg16": 2})])
+def test_seeds_that_are_asked_for_count_on_every_network(
+        tmp_path, monkeypatch, asked, seeds):
+    for network in seeds:
+        dense = dense_folder(tmp_path / network, network)
+        calls = without_work(monkeypatch)
+        pruning_leaderboard.main(["--data", "d", "--dense", str(dense), "--out",
+                                  str(tmp_path / "out"), "--only", "energy_aware",
+                                  *asked])
+        assert len(calls) == seeds[network]
+
+
+@pytest.mark.parametrize("names, told", [
+    (["resnet18"], "no levels are known for resnet18; known: resnet20, vgg16"),
+    (["."], "no finished training in this very folder; eyeriss-prune train makes one"),
+    (["untested"], "run its eyeriss-prune train resnet20 again without --no-test"),
+    (["pruned"], "a network pruned by channels; name the dense one"),
+    (["vgg16", "again"], "a second vgg16, beside")])
+def test_dense_networks_that_are_of_no_use_are_refused_before_any_work(
+        tmp_path, capsys, names, told):
+    for name, network, metrics in (
+            ("resnet18", "resnet18", {}), ("vgg16", "vgg16", {}),
+            ("again", "vgg16", {}), ("untested", "resnet20", {"test_accuracy": None}),
+            ("pruned", "resnet20", {"method": "channels", "rung": "energy=0.7"})):
+        dense_folder(tmp_path / name, network, **metrics)
+    with pytest.raises(SystemExit) as stopped:
+        pruning_leaderboard.main([
+            "--data", "nowhere", "--out", str(tmp_path / "out"), "--dense",
+            *(str(tmp_path / name) for name in names)])
+    error = capsys.readouterr().err
+    assert stopped.value.code == 2
+    assert told in error and len(error.splitlines()) == 1
+
+
+def test_pieces_that_cannot_be_had_do_not_stop_the_others(
+        runs, tmp_path, monkeypatch, capsys):
+    out, dense = runs
+    finished_rung(out / "vgg16" / "random_s0" / "energy=0.3", "random", "energy=0.3",
+                  0.9, network="vgg16")
+    calls = without_work(monkeypatch, refused=("channels",))
+    with pytest.raises(SystemExit) as stopped:
+        pruning_leaderboard.main([
+            "--data", "d", "--dense", str(dense), "--out", str(out), "--only",
+            "channels", "energy_budget", "--seeds", "2"])
     assert calls == ["channels", "energy_budget", "energy_budget"]
     told = capsys.readouterr().out.replace("\n", " ")
-    assert "stopped short: resnet20 channels seed 0" in told
+    assert "stopped short: resnet20 channels seed 0;" in stopped.value.code
     assert "without vgg16, whose dense network --dense does not name" in told
     assert set(pd.read_csv(out / "pruning_leaderboard.csv").network) == {"resnet20"}
 

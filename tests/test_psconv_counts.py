@@ -4,6 +4,7 @@ import pandas as pd
 import pytest
 import torch
 
+from benchmarks import psconv_counts
 from benchmarks.psconv_counts import (
     beside_published, mobilenet_v2, shape_counts, shufflenet, sparse_counts)
 from eyeriss_sim.networks import load_zoo
@@ -69,3 +70,14 @@ def test_shufflenets_units_fit_each_other(pixels, last):
         stages[reduce.name.split(".")[0]] = width
     assert stages == {"stage2": 240, "stage3": 480, "stage4": 960}
     assert layers[-1].C == 960
+
+
+def test_an_output_that_is_no_folder_is_refused_before_anything_is_counted(
+        tmp_path, monkeypatch, capsys):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setattr(psconv_counts, "count", None)
+    with pytest.raises(SystemExit) as stopped:
+        psconv_counts.main(["--out", str(tmp_path / "file")])
+    error = capsys.readouterr().err
+    assert stopped.value.code == 2
+    assert "/file: File exists" in error and len(error.splitlines()) == 1

@@ -15,7 +15,7 @@ from pruning.calibration import follow, recalibrated
 from pruning.meters import Reference
 from pruning.prunable import prunable
 from pruning.problem import Problem
-from pruning.selection import Order, least, least_near, to_densities
+from pruning.selection import Order, by_layer, least, least_near
 from pruning.settling import SettlingMasks, settle
 
 # Fast enough that activations change while it trains.
@@ -124,7 +124,8 @@ def step(share, seed=0):
         oracle, images, Energy(share), Masks.dense(before, weights))
     torch.manual_seed(seed)
     score = {name: torch.rand(one.shape) for name, one in weights.items()}
-    masks = to_densities(score, dict.fromkeys(weights, 0.6))
+    order = Order(by_layer(score), problem.shapes)
+    masks = order.masks(round(0.4 * order.units))
     network = copy.deepcopy(before)
     masks.apply(network)
     return problem, network, masks, before

@@ -15,7 +15,7 @@ from pruning.masks import Masks
 from pruning.meters import Reference, meter_of
 from pruning.prunable import prunable
 from pruning.selection import (
-    Order, by_layer, by_pattern, knapsack, pooled, spread, to_densities)
+    Order, by_layer, by_pattern, knapsack, pooled, spread)
 from pruning.targets import Density, Energy, Macs, Params, parse_target
 
 
@@ -68,7 +68,9 @@ def test_the_meter_says_what_the_oracle_says_of_the_masked_model():
     oracle = EnergyOracle("eap_tool", batch=2)
     weights, meter = meter_on(model, Energy(0.5), batch=2)
     dense = oracle(model, pictures()).total_uJ
-    masks = to_densities(scores.magnitude(model, weights), dict.fromkeys(weights, 0.3))
+    order = Order(by_layer(scores.magnitude(model, weights)),
+                  {key: one.shape for key, one in weights.items()})
+    masks = order.masks(round(0.7 * order.units))
     masks.apply(model)
     assert meter.share(masks) == pytest.approx(oracle(model).total_uJ / dense, 1e-12)
     assert meter.share(Masks.dense(model, weights)) == 1
