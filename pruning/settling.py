@@ -98,7 +98,7 @@ def settle(problem, network, masks, returned=None):
     Returns
     -------
     masks : Masks
-        At or below the target; with one weight more, it would be above.
+        At or below the target; where weights may come back, one more would be above.
     share : float
         What is measured then.
 
