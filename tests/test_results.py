@@ -23,8 +23,8 @@ def test_the_leaderboard_has_each_result_once_and_every_target_met():
     asked = found.target.str.extract(r"energy=([0-9.]+)$")[0].astype(float)
     rows = found[asked.notna() & (found.batch == 1)]
     assert (rows.energy_rel_eap_tool <= asked[rows.index]).all()
+    assert (rows.energy_rel_eap_tool > rows.floor_rel).all()
     own = rows[~rows.method.str.contains("channels")]
-    assert (own.energy_rel_eap_tool > own.floor_rel).all()
     # On the chip no zero of a weight saves anything, and some cost: denser fmaps.
     assert own.energy_rel_eyeriss_chip.between(0.9, 1.1).all()
 
