@@ -168,11 +168,14 @@ def run(args):
                 own += [curves(one, part) for one in entrants
                         for part in ("choosing", "test")]
                 judged = verdicts(entrants)
-                judged["shipped"] = judged.loss.map(
-                    {loss: shipped_router(entrants, loss)
-                     for loss in judged.loss.unique()})
+                if judged.empty:
+                    print(f"{network}, {method}, {hardware}, batch {batch}:")
+                else:
+                    judged["shipped"] = judged.loss.map(
+                        {loss: shipped_router(entrants, loss)
+                         for loss in judged.loss.unique()})
+                    all_verdicts.append(judged)
                 print_verdicts(judged)
-                all_verdicts.append(judged)
                 learned = learned_against_free(entrants)
                 print_learned_against_free(learned)
                 all_learned.append(learned)
@@ -188,7 +191,7 @@ def run(args):
                          "eyeriss-prune run makes them")
     table = pd.concat(all_curves, ignore_index=True)
     for name, content in (("", table),
-                          ("_verdicts", pd.concat(all_verdicts, ignore_index=True)),
+                          ("_verdicts", pd.concat(all_verdicts or [judged])),
                           ("_learned", pd.concat(all_learned, ignore_index=True))):
         with replacing(args.out / f"cascade_vs_single{name}.csv") as fresh:
             content.to_csv(fresh, index=False, float_format="%.6g")

@@ -13,6 +13,10 @@ def print_verdicts(table):
         Of :func:`cascade.bench.verdicts`.
     """
     console = Console(width=100, highlight=False)
+    if table.empty:
+        console.print("no cascade loses so little for less energy than the dense "
+                      "network needs")
+        return
     for key, rows in table.groupby(["network", "method", "hardware", "batch"],
                                    sort=False):
         shown = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))

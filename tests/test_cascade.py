@@ -26,6 +26,7 @@ from cascade.folder import load_cascade, route_costs, save_cascade
 from cascade.levels import (
     Level, check_pair, check_same_dense, dense_level, ladder_levels, pairs, storage)
 from cascade.outputs import check_disjoint, outputs_of
+from cascade.report import print_learned_against_free, print_verdicts
 from cascade.study import Choice, Study
 from eyeriss_sim.oracle import EnergyOracle
 from pruning.ladder import Rung, climb
@@ -531,6 +532,17 @@ def test_the_bench_has_every_rival_at_every_size(study, table, monkeypatch):
     same = learned_against_free([entrant], free="margin", part="choosing")
     # Not above what is spent, where it was chosen.
     assert (same.energy_learned <= same.energy_free + 1e-9).all()
+
+
+def test_where_no_cascade_saves_anything_the_bench_says_so(study, table, capsys):
+    dear = table[table.energy > 1]
+    entrant = Entrant(study, dear, "residual", "magnitude_global", 0, (0.4,) * 3)
+    judged = verdicts([entrant])
+    assert judged.empty
+    print_verdicts(judged)
+    assert "no cascade loses so little for less" in capsys.readouterr().out
+    print_learned_against_free(learned_against_free([entrant]))
+    assert not capsys.readouterr().out
 
 
 def test_the_figure_shows_levels_below_the_dense_networks_floor(study, table):
