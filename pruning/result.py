@@ -3,6 +3,7 @@
 import copy
 import hashlib
 import json
+import os
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from eyeriss_sim.atomic import replacing
 from pruning.dense import difference, write_json, write_rows
 from pruning.masks import Masks
 from pruning.shrink import shrink
+from pruning.training_state import STATE_FILE
 
 
 def save_result(folder, pruned, config, metrics):
@@ -93,7 +95,7 @@ def begun(folder, config, name="config.json"):
     """
     folder = Path(folder)
     noted = folder / name
-    if noted.exists() and any(folder.rglob("*.safetensors")):
+    if noted.exists() and _holds_network(folder):
         _check_same(noted, config, begun=True)
     made = [one for one in (folder, *folder.parents) if not one.exists()]
     folder.mkdir(parents=True, exist_ok=True)
@@ -101,11 +103,17 @@ def begun(folder, config, name="config.json"):
     try:
         yield
     finally:
-        if not any(folder.rglob("*.safetensors")):      # refused, or no training asked
+        if not _holds_network(folder):      # refused, diverged, or no training asked
             noted.unlink()
             for one in made:
                 if one.exists() and not any(one.iterdir()):
                     one.rmdir()
+
+
+def _holds_network(folder):
+    """Whether an epoch was finished here, or a network saved."""
+    return any((STATE_FILE in names or "weights.safetensors" in names)
+               for _, _, names in os.walk(folder))
 
 
 def _check_same(noted, config, begun=False):

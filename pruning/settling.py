@@ -49,11 +49,12 @@ class SettlingMasks:
 
     def resume(self, done):
         """Take up the masks that held when so many steps were done."""
-        made = [int(file.stem.removeprefix("masks")) for file in (
-            self.folder.glob("masks*.safetensors") if self.folder else ())]
-        if any(step <= done for step in made):
-            step = max(step for step in made if step <= done)
-            self.masks = Masks.load(self.folder / f"masks{step}.safetensors")
+        made = {int(file.stem.removeprefix("masks")): file for file in (
+            self.folder.glob("masks*.safetensors") if self.folder else ())}
+        for step in [step for step in made if step > done]:
+            made.pop(step).unlink()     # of an epoch that was not finished
+        if made:
+            self.masks = Masks.load(made[max(made)])
 
     def settle(self, model, done):
         """Settle by the zeros that a model has once so many steps are done."""

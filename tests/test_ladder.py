@@ -3,6 +3,7 @@
 import json
 import os
 import stat
+from dataclasses import replace
 
 import pandas as pd
 import pytest
@@ -13,6 +14,8 @@ from pruning import Density, Energy, Loaders, Masks, Recipe, prune
 from pruning.compare import collect, draw, print_table
 from pruning.ladder import Rung, check_falling, climb
 from pruning.result import finished, load_result
+from pruning.settling import SettlingMasks
+from pruning.training import TrainingDiverged
 
 RECIPE = Recipe(epochs=1, lr=0.01, precision="float32")
 CALLS = []
@@ -25,10 +28,10 @@ def ladder(folder, method, rungs, **options):
 
     CALLS.clear()
     return climb(make("option A"), method, rungs, folder,
-                 data=Loaders(batches(), batches(1, 2)), recipe=RECIPE,
+                 data=Loaders(batches(), batches(1, 2)),
                  config={"network": "small", "data": "noise"},
                  make_fresh=lambda: make("option A", seed=5),
-                 **{"test": test, **options})
+                 **{"test": test, "recipe": RECIPE, **options})
 
 
 def energies(*shares):
@@ -206,6 +209,23 @@ def test_a_pruning_that_was_begun_is_not_taken_up_by_another(tmp_path, monkeypat
         with pytest.raises(ValueError, match="matches no layer|cannot be reached"):
             ladder(tmp_path / "other", "random", energies(0.01), exclude=exclude)
         assert not (tmp_path / "other").exists()
+
+
+def test_a_rung_that_diverges_after_its_masks_were_settled_binds_nobody(
+        tmp_path, monkeypatch):
+    def diverged(model):
+        raise TrainingDiverged("nan")
+
+    with monkeypatch.context() as patch:
+        settle = SettlingMasks.settle
+        patch.setattr(SettlingMasks, "settle", lambda self, model, done: (
+            settle(self, model, done),
+            patch.setattr("pruning.training.check_finite", diverged)))
+        with pytest.raises(TrainingDiverged):
+            ladder(tmp_path, "random", energies(0.9))
+    assert list(tmp_path.rglob("masks*.safetensors"))
+    other = replace(RECIPE, lr=0.001)
+    assert ladder(tmp_path, "random", energies(0.9), recipe=other)[0]["met"] <= 0.9
 
 
 def test_results_that_are_damaged_are_refused_in_one_line(tmp_path):
