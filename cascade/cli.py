@@ -2,6 +2,7 @@
 
 import math
 import sys
+import textwrap
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -92,7 +93,8 @@ def run_build(args):
             print_part(part, told[part])
     rivals = ", ".join(f"{name} {energy:.3f}" for name, energy in sorted(
         told["rivals_choosing"].items(), key=lambda one: one[1]))
-    print(f"energy at this accuracy (choosing): {rivals}")
+    print(textwrap.fill(f"energy at this accuracy (choosing): {rivals}", 100,
+                        subsequent_indent="  "))
     print(f"written: {out}\nenergies are shares of dense on {args.hardware}, batch "
           f"{args.batch}; accuracies are on {args.data_name}")
 
