@@ -1,7 +1,8 @@
 """Every pruning method at the same energies: accuracy, both hardwares, weights, MACs.
 
     python -m benchmarks.pruning_leaderboard --data DIR --dense runs/resnet20_dense_s0
-        [--only METHOD ...] [--seeds N] [--epochs N] [--fresh-epochs N] [--out FOLDER]
+        [--only METHOD ...] [--seeds N] [--epochs N] [--fresh-epochs N] [--lr X]
+        [--out FOLDER]
 
 A piece is one method, network and seed: a ladder that ``eyeriss-prune run`` climbs.
 Killed at any time, the same command goes on with the last whole epoch; rungs that are
@@ -228,8 +229,9 @@ def trained(folders):
 
 def run(args):
     """Climb every ladder that is not finished; table and figures after each."""
-    machine = [word for key in ("threads", "device") if getattr(args, key)
-               for word in (f"--{key}", str(getattr(args, key)))]
+    handed_on = [word for key in ("lr", "threads", "device")
+                 if getattr(args, key) is not None
+                 for word in (f"--{key}", str(getattr(args, key)))]
     if args.threads:
         torch.set_num_threads(args.threads)
     dense = trained(args.dense)
@@ -252,7 +254,7 @@ def run(args):
                     eyeriss_prune([
                         "run", *words, "--data", args.data, "--data-name",
                         args.data_name, "--dense", str(dense[network]), "--seed",
-                        str(seed), "--out", str(place), *machine])
+                        str(seed), "--out", str(place), *handed_on])
             except SystemExit as stopped:
                 if stopped.code != 2:       # its one line says what is wrong
                     raise
@@ -296,6 +298,8 @@ def main(argv=None):
                         help="a rung (default: 2)")
     parser.add_argument("--fresh-epochs", type=whole_number, metavar="N",
                         help="a rung of methods that start from fresh weights")
+    parser.add_argument("--lr", type=float, metavar="X",
+                        help="of all pieces (default: as eyeriss-prune run)")
     parser.add_argument("--threads", type=whole_number, metavar="N")
     parser.add_argument("--device", metavar="D")
     parser.set_defaults(action=run)

@@ -88,7 +88,7 @@ def run_train(args):
 def add_run(commands):
     """``run``: prune a trained network, rung by rung, into result folders."""
     from pruning.controls import CONTROLS
-    from pruning.dense import RUNG_DISTIL, RUNG_RATE
+    from pruning.dense import RUNG_DISTIL, RUNG_RATES
     from pruning.methods import METHODS
     from pruning.models import MODELS
     from pruning.schedules import SCHEDULES
@@ -121,8 +121,9 @@ def add_run(commands):
                      help="of methods that start from fresh weights (default: the "
                           "dense network's and those of the steps)")
     cmd.add_argument("--lr", type=float, metavar="X",
-                     help=f"at its top (default: {RUNG_RATE:g}; of fresh weights the "
-                          "dense network's)")
+                     help="at its top (default: " + ", ".join(
+                         f"{network} {rate:g}" for network, rate in RUNG_RATES.items())
+                     + "; of fresh weights the dense network's)")
     cmd.add_argument("--distil", type=float, default=RUNG_DISTIL, metavar="SHARE",
                      help="of the loss, that asks for what the dense network says "
                           f"(default: {RUNG_DISTIL:g})")
@@ -152,7 +153,7 @@ def run_run(args):
     from eyeriss_sim.oracle import EnergyOracle
     from pruning.batches import Batches
     from pruning.checkpoint import load_model
-    from pruning.dense import RUNG_RATE, accuracy_on, fitting_batches
+    from pruning.dense import RUNG_RATES, accuracy_on, fitting_batches
     from pruning.ladder import climb
     from pruning.loaders import Loaders
     from pruning.models import MODELS, make_model
@@ -171,7 +172,7 @@ def run_run(args):
     splits = load_data(args)
     dense = Recipe(**trained["recipe"])
     recipe = replace(dense, epochs=args.epochs, distil=args.distil, seed=args.seed,
-                     lr=RUNG_RATE if args.lr is None else args.lr)
+                     lr=RUNG_RATES[args.network] if args.lr is None else args.lr)
     # As many epochs in all as a network that was trained dense and then pruned.
     fresh = replace(
         recipe, lr=dense.lr if args.lr is None else args.lr, epochs=math.ceil(

@@ -60,10 +60,11 @@ def test_what_cannot_be_run_is_told_in_one_line_before_anything_is_read(
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("words, rates", [
-    ([], (0.05, 0.2)), (["--lr", "0.01"], (0.01, 0.01))])
-def test_a_learning_rate_holds_for_fresh_weights_too(
-        words, rates, tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize("network, words, rates", [
+    ("resnet20", [], (0.05, 0.2)), ("vgg16", [], (0.02, 0.2)),
+    ("resnet20", ["--lr", "0.01"], (0.01, 0.01))])
+def test_each_network_has_its_rate_and_one_that_is_named_holds_for_fresh_weights_too(
+        network, words, rates, tmp_path, monkeypatch, capsys):
     def climb(model, method, rungs, out, **options):
         asked.update(options)
         return [{"rung": "support=2", "stopped": "step 1: the floor"}]
@@ -73,9 +74,9 @@ def test_a_learning_rate_holds_for_fresh_weights_too(
     monkeypatch.setattr("pruning.compare.collect", lambda folders: None)
     monkeypatch.setattr("pruning.compare.print_table", lambda table: None)
     monkeypatch.setattr(pruning.cifar10, "load_cifar10", lambda path: noise())
-    save_model(tmp_path / "weights.safetensors", make_model("resnet20"), {
-        "network": "resnet20", "recipe": Recipe(epochs=30, lr=0.2).as_dict()})
-    main(["run", "--network", "resnet20", "--method", "psconv", "--option", "support=2",
+    save_model(tmp_path / "weights.safetensors", make_model(network), {
+        "network": network, "recipe": Recipe(epochs=30, lr=0.2).as_dict()})
+    main(["run", "--network", network, "--method", "psconv", "--option", "support=2",
           "--data", "x", "--dense", str(tmp_path), "--epochs", "3", *words])
     assert (asked["recipe"].lr, asked["fresh_recipe"].lr) == rates
     assert (asked["recipe"].epochs, asked["fresh_recipe"].epochs) == (3, 33)

@@ -156,6 +156,20 @@ def test_seeds_that_are_asked_for_count_on_every_network(
         assert len(calls) == seeds[network]
 
 
+def test_a_learning_rate_is_handed_on_to_each_piece_and_none_where_none_is_named(
+        tmp_path, monkeypatch):
+    dense = dense_folder(tmp_path / "dense", "resnet20")
+    without_work(monkeypatch)
+    asked = []
+    monkeypatch.setattr(pruning_leaderboard, "eyeriss_prune", asked.append)
+    common = ["--data", "d", "--dense", str(dense), "--out", str(tmp_path / "out"),
+              "--seeds", "1", "--only", "random"]
+    pruning_leaderboard.main([*common, "--lr", "0.05"])
+    pruning_leaderboard.main(common)
+    named, unnamed = asked
+    assert named[named.index("--lr") + 1] == "0.05" and "--lr" not in unnamed
+
+
 @pytest.mark.parametrize("names, told", [
     (["resnet18"], "no levels are known for resnet18; known: resnet20, vgg16"),
     (["."], "no finished training in this very folder; eyeriss-prune train makes one"),
