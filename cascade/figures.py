@@ -66,13 +66,16 @@ def _panel(panel, rows):
     if rows.floor_rel.min() < dense:
         floors = {dense: "floor, all channels",
                   rows.floor_rel.min(): "floor, fewest channels"}
+    left = max(0, min(*floors, singles.energy_rel.min()) - 0.05)
+    right = max(1.05, singles.energy_rel.max() * 1.05)
+    panel.set_xlim(left, right)
     for height, (floor, label) in enumerate(floors.items()):
         panel.axvline(floor, color="#bbbbbb", linewidth=1, zorder=0)
-        panel.annotate(label, (floor, 0), (2, 4 + 12 * height), color="#888888",
+        # On the side where there is room for it.
+        before = floor > (left + right) / 2
+        panel.annotate(label, (floor, 0), (-2 if before else 2, 4 + 12 * height),
                        xycoords=("data", "axes fraction"), textcoords="offset points",
-                       fontsize=8)
-    panel.set_xlim(max(0, min(*floors, singles.energy_rel.min()) - 0.05),
-                   max(1.05, singles.energy_rel.max() * 1.05))
+                       color="#888888", ha="right" if before else "left", fontsize=8)
     panel.grid(color="#eeeeee")
     panel.set_axisbelow(True)
     panel.spines[["top", "right"]].set_visible(False)

@@ -557,6 +557,10 @@ def test_the_figure_shows_levels_below_the_dense_networks_floor(study, table):
         found.system == "dense"].energy_rel.iloc[0]
     assert {text.get_text() for text in panel.texts} == {
         "floor, all channels", "floor, fewest channels"}
+    sides = {text.get_text(): text.get_ha() for text in draw(
+        found.assign(floor_rel=found.floor_rel.where(found.system != "dense", high)),
+        "residual, channels", "noise").axes[0].texts}
+    assert sides["floor, all channels"] == "right"      # of the panel, without room
 
 
 def test_the_hull_in_the_table_goes_through_its_own_levels(study, table):
