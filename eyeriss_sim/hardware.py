@@ -58,6 +58,11 @@ NEEDED_BY_CHIP = (
     "glb_filter_B", "ifmap_net_words", "filter_net_words", "psum_in_net_words",
     "psum_out_net_words", "dram_link_bits", "dram_link_MHz")
 NEEDED_BY_ISCA16 = ("rf_words",)
+# On which nothing depends under an accounting.
+UNUSED_BY = {
+    "chip": NEEDED_BY_ISCA16,
+    "isca16": (*NEEDED_BY_CHIP, *TABLES["timing"].values(),
+               *TABLES["machine"].values())}
 MAY_BE_ZERO = (
     "hop_cycles", "accumulate_bubbles", "stride_bubbles", "image_gap_cycles",
     "filters_first", "window_first", "glb_ports", "pass_overlap", "alu_MAC", "rf_MAC",
@@ -367,9 +372,11 @@ def _read_tables(text, folder, above):
     own = _checked_tables(own, text)
     parent = own.pop("extends", None)
     if parent is None:
+        _check_used(own, own.get("accounting"), text)
         own.setdefault("name", Path(text).stem)
         return own
     merged = _read_tables(parent, path.parent if path else Path(), (*above, text))
+    _check_used(own, own.get("accounting", merged.get("accounting")), text)
     merged["name"] = own.pop("name", Path(text).stem)
     if "energy_per_word_MAC" in own or "energy" in own:
         # Measured energies of the parent would silently win over the variant's ratios.
@@ -378,6 +385,16 @@ def _read_tables(text, folder, above):
         is_table = isinstance(value, dict)
         merged[key] = {**merged.get(key, {}), **value} if is_table else value
     return merged
+
+
+def _check_used(own, accounting, text):
+    """Refuse what a file says and its accounting would not look at."""
+    for table, keys in TABLES.items():
+        for key in own.get(table, {}):
+            if keys[key] in UNUSED_BY.get(accounting, ()):
+                raise ValueError(f"{text}: [{table}] {key} has no effect, because "
+                                 f"accounting = \"{accounting}\" does not look at it; "
+                                 "leave it out, or extend a preset of the other kind")
 
 
 def _checked_tables(tables, text):

@@ -65,6 +65,10 @@ def test_measured_energies_replace_the_ratio(tmp_path):
     ('extends = "eyeriss_chip"\n[glb]\nbank_B = 999999', "[glb] bank_B = 999999"),
     ('extends = "isca16_256"\naccounting = "chip"', "[spad_words] ifmap is missing"),
     ('accounting = "chip"', "[array] rows is missing"),
+    ('extends = "eyeriss_chip"\n[rf]\nwords = 100', "[rf] words has no effect"),
+    ('extends = "isca16_256"\n[dram]\nlink_MHz = 1', "[dram] link_MHz has no effect, "
+     'because accounting = "isca16"'),
+    ('extends = "eap_tool"\n[machine]\nglb_ports = 2', "[machine] glb_ports has no"),
     ('[array', "not a TOML file"),
     ('extends = "self.toml"', "extends itself"),
 ])

@@ -4,8 +4,7 @@ from dataclasses import dataclass
 from math import floor, isfinite
 
 from eyeriss_sim.hardware import (
-    NEEDED_BY_CHIP, NEEDED_BY_ISCA16, TABLES, UNIT_FAMILIES, check_value,
-    known_key_and_value)
+    TABLES, UNIT_FAMILIES, UNUSED_BY, check_value, known_key_and_value)
 from eyeriss_sim.search import UNSEARCHED
 
 BATCH = "batch"
@@ -236,11 +235,7 @@ def _has(table, key):
 
 def _check_matters(name, field, hardware):
     """Refuse a field on which no figure of the sweep would depend."""
-    other = NEEDED_BY_ISCA16
-    if hardware.accounting == "isca16":
-        other = (*NEEDED_BY_CHIP, *TABLES["timing"].values(),
-                 *TABLES["machine"].values())
-    if field in other:
+    if field in UNUSED_BY[hardware.accounting]:
         raise ValueError(f"{name}: {hardware.name} has none of it; its accounting is "
                          f"{hardware.accounting}")
 
