@@ -16,7 +16,8 @@ from eyeriss_sim.mapping import (
     Mapping, check_mapping, chosen_mappings, layer_of, shape_key)
 from eyeriss_sim.search import search
 from eyeriss_sim.simulate import (
-    SimulationResult, as_network, bits_of, clip_to_batch, provenance_of, simulate_layer)
+    SimulationResult, as_network, bits_of, check_names, clip_to_batch, provenance_of,
+    simulate_layer)
 from eyeriss_sim.strips import ifmap_strips, ofmap_strips
 from eyeriss_sim.zeros import (
     BITS_16, NO_ZEROS, Bits, Densities, Zeros, count_taps, count_zeros, zeros_of)
@@ -283,6 +284,9 @@ class EnergyOracle:
         return found.mappings[0], f"search:{self.objective}:{self.search}"
 
     def _report(self, network, shares):
+        check_names(network, self.mappings, self.mapping_name, "mapping")
+        if not isinstance(self.bits, Bits):
+            check_names(network, self.bits, "bits", "bits")
         layers = []
         for place, layer in enumerate(network.layers):
             densities, zeros, _ = shares[layer.name]

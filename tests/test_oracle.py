@@ -9,8 +9,10 @@ from torch import nn
 from torch.nn.utils import parametrizations, parametrize, prune
 
 from eyeriss_sim import Densities, simulate
+from eyeriss_sim.mapping import Mapping
 from eyeriss_sim.networks import load_zoo
 from eyeriss_sim.oracle import EnergyOracle
+from eyeriss_sim.zeros import Bits
 
 NETWORK = load_zoo("resnet20_cifar")
 
@@ -53,7 +55,6 @@ def test_a_zero_weight_is_worth_nothing_where_the_machine_ignores_it(zeros):
 
 
 def test_narrow_operands_scale_data_with_bits_and_macs_with_both():
-    from eyeriss_sim.zeros import Bits
     wide, narrow = (
         EnergyOracle("isca16_256", bits=Bits(bits, bits, bits)).energy(NETWORK)
         for bits in (16, 8))
@@ -78,6 +79,14 @@ def test_wrong_options_list_the_known_ones(options, words):
     with pytest.raises(ValueError) as caught:
         EnergyOracle("eap_tool", **options)
     assert words in str(caught.value)
+
+
+@pytest.mark.parametrize("options, words", [
+    (dict(mapping={"conv9": Mapping(*[1] * 7)}), "mapping for layer 'conv9'"),
+    (dict(bits={"conv9": Bits(8, 8, 8)}), "bits for layer 'conv9', which resnet20")])
+def test_mappings_and_widths_of_unknown_layers_are_refused(options, words):
+    with pytest.raises(ValueError, match=words):
+        EnergyOracle("eap_tool", **options).energy(NETWORK)
 
 
 def test_densities_of_unknown_layers_are_refused():
