@@ -309,6 +309,15 @@ def test_input_shape_that_is_none_is_refused(shape):
         network_from_module(nn.Conv2d(3, 3, 1), shape)
 
 
+@pytest.mark.parametrize("module, shape", [
+    (nn.Conv2d(3, 8, 3), (3, 32, 32)), (nn.Conv1d(3, 8, 3), (3, 32)),
+    (nn.ConvTranspose2d(3, 8, 3), (3, 32, 32))])
+def test_an_input_without_a_batch_is_no_batch_of_its_channels(module, shape):
+    with pytest.raises(ValueError, match="sees N=1, but the input 3x32.* says 3 "
+                       "images; the batch comes first, as in 1x3x32"):
+        network_from_module(module, shape)
+
+
 def test_module_without_layers_is_refused():
     with pytest.raises(ValueError, match="no CONV, FC or matmul layer found"):
         network_from_module(nn.ReLU(), (1, 3))

@@ -337,6 +337,12 @@ class Recorder(TorchDispatchMode):
 
     def network(self, name):
         """What ran, as a Network."""
+        if self.log.odd:
+            layer, N = self.log.odd
+            raise ValueError(
+                f"{name}: {layer} sees N={N}, but the input {sizes(self._inputs[:1])} "
+                f"says {self.log.batch} images; the batch comes first, as in "
+                f"1x{sizes(self._inputs[:1])}")
         return self.log.network(
             name, f"traced from the torch module {type(self._module).__name__}")
 
