@@ -1,6 +1,7 @@
 """Sweeps: points, their rows against simulate, limits, going on after a stop."""
 
 import json
+import signal
 from dataclasses import replace
 
 import numpy as np
@@ -430,3 +431,13 @@ def test_the_hardware_itself_is_kept_beside_its_variants(tmp_path):
     assert base.energy_MAC == totals(simulate(TINY))["energy_MAC"]
     assert (read_results(tmp_path).hardware == "eyeriss_chip").all()
     assert json.loads((tmp_path / "_sweep.json").read_text())["chunks"] == 1
+
+
+def test_the_first_ctrl_c_says_that_it_waits_and_the_second_does_not():
+    told = []
+    with pytest.raises(KeyboardInterrupt):
+        with run.interrupts(lambda: told.append("waiting")) as interrupted:
+            signal.raise_signal(signal.SIGINT)
+            assert interrupted.is_set() and told == ["waiting"]
+            signal.raise_signal(signal.SIGINT)
+    assert told == ["waiting"]

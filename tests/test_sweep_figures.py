@@ -188,6 +188,8 @@ def test_options_go_before_what_the_file_says(capsys, tmp_path, monkeypatch):
     (("pareto", "nowhere", "--out", "x.doc"), "x.doc: no format for '.doc'"),
     (("pareto", "nowhere", "--x", "total_ms"), "a front has different figures"),
     (("heatmap", "nowhere", "--out", "no/x.png"), "there is no folder no"),
+    (("heatmap", "nowhere", "--x", "batch"), "a heatmap is of one batch"),
+    (("pareto", "."), "holds no results of a sweep"),
 ])
 def test_wrong_commands_get_one_line(capsys, tmp_path, monkeypatch, args, message):
     monkeypatch.chdir(tmp_path)

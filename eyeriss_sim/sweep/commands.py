@@ -1,6 +1,7 @@
 """The commands of sweeps: ``sweep``, ``pareto`` and ``heatmap``."""
 
 import argparse
+import sys
 import time
 from pathlib import Path
 
@@ -81,7 +82,9 @@ def run_sweep_command(args):
         evaluate_base(spec)
     start = time.monotonic()
     with progress("points") as show:
-        ran = run_sweep(spec, folder, args.jobs, args.scheduler, args.resume, show)
+        ran = run_sweep(spec, folder, args.jobs, args.scheduler, args.resume, show,
+                        lambda: print("finishing the chunks in flight; Ctrl-C again "
+                                      "gives them up", file=sys.stderr, flush=True))
     took = time.monotonic() - start
     networks = ", ".join(spec.names)
     console = make_console()
@@ -236,8 +239,10 @@ def add_heatmap(commands):
 
 def run_heatmap(args):
     from eyeriss_sim.report import make_console
-    from eyeriss_sim.sweep.front import BETTER_LARGE, best_over, read_points
+    from eyeriss_sim.sweep.front import (
+        BETTER_LARGE, best_over, check_fields, read_points)
     outs = outputs(args, "heatmap")
+    check_fields(args.x, args.y)
     points = read_points(args.results, [args.value], args.network, args.batch)
     best, asked = best_over(points, args.x, args.y, args.value)
     for path in outs:
@@ -269,18 +274,12 @@ def close_reading(points, outs, console):
 
 def outputs(args, kind):
     """Checked paths to write to, before any work is done."""
+    from eyeriss_sim.report import check_output_path
     folder = Path(args.results)
-    paths = [Path(path) for path in args.out] or [
-        folder.with_name(f"{folder.resolve().name}-{kind}.png")]
-    for path in paths:
-        if path.suffix.lower() not in (*FIGURE_FORMATS, ".csv"):
-            raise ValueError(f"{path}: no format for {path.suffix!r}; use "
-                             + ", ".join((*FIGURE_FORMATS, ".csv")))
-        if path.is_dir() or not path.parent.is_dir():
-            raise ValueError(f"{path}: there is no folder {path.parent}; create it "
-                             f"first" if not path.parent.is_dir() else
-                             f"{path} is a folder; name a file in it")
-    return paths
+    if not folder.name:         # "." and "..": beside the folder that they stand for
+        folder = folder.resolve()
+    return [check_output_path(path, (*FIGURE_FORMATS, ".csv")) for path in
+            args.out or [folder.with_name(f"{folder.resolve().name}-{kind}.png")]]
 
 
 def write_csv(table, path):

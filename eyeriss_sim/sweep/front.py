@@ -178,6 +178,15 @@ def pareto_front(table, columns):
     return table.iloc[order[places]]
 
 
+def check_fields(x, y):
+    """Refuse two names that no sweep could have a heatmap of."""
+    if x == y:
+        raise ValueError(f"a heatmap has two fields; both are {x}")
+    if "batch" in (x, y):
+        raise ValueError("a heatmap is of one batch, so batch can be none of its two "
+                         "fields; name others and choose a batch with --batch")
+
+
 def best_over(points, x, y, value):
     """The best value at each pair of two fields, over all others that were varied.
 
@@ -196,8 +205,7 @@ def best_over(points, x, y, value):
     asked : DataFrame of bool
         Where the sweep has points at all.
     """
-    if x == y:
-        raise ValueError(f"a heatmap has two fields; both are {x}")
+    check_fields(x, y)
     for field in (x, y):
         if field not in points.fields:
             raise ValueError(f"{field!r} was not varied; fields: "

@@ -19,7 +19,8 @@ ORPHANED_S = 1      # how often a process looks whether its parent lives
 IN_ADVANCE = 2      # chunks queued for each process, so that none waits for the writer
 
 
-def run_sweep(spec, folder, jobs=None, scheduler=None, resume=True, progress=None):
+def run_sweep(spec, folder, jobs=None, scheduler=None, resume=True, progress=None,
+              stopping=None):
     """Run what is missing of a sweep.
 
     Parameters
@@ -35,6 +36,8 @@ def run_sweep(spec, folder, jobs=None, scheduler=None, resume=True, progress=Non
         False refuses a folder that has results.
     progress : callable, optional
         Called with the points that are done and those of the sweep.
+    stopping : callable, optional
+        Called at the first Ctrl-C, after which the chunks in flight are waited for.
 
     Returns
     -------
@@ -50,7 +53,7 @@ def run_sweep(spec, folder, jobs=None, scheduler=None, resume=True, progress=Non
     progress = progress or (lambda done, points: None)
     # The cluster first: without one, no folder is left behind that claims its place.
     with (connected(scheduler) as client, opened(folder, spec, resume) as results,
-          interrupts() as interrupted):
+          interrupts(stopping) as interrupted):
         # Compiles the kernels, if need be, before several processes do so at once.
         results.write_base(evaluate_base(spec))
         todo = results.missing()
@@ -70,7 +73,7 @@ def run_sweep(spec, folder, jobs=None, scheduler=None, resume=True, progress=Non
 
 
 @contextmanager
-def interrupts():
+def interrupts(stopping=None):
     """Let the first Ctrl-C end a sweep after the chunks in flight, the second at once.
 
     Yields
@@ -84,6 +87,8 @@ def interrupts():
         if interrupted.is_set():
             raise KeyboardInterrupt
         interrupted.set()
+        if stopping:
+            stopping()
 
     if threading.current_thread() is not threading.main_thread():
         yield interrupted       # only the main thread may handle signals
