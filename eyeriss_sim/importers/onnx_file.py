@@ -1,19 +1,18 @@
 """An ONNX file → Network. Needs the extra ``eyeriss-sim[onnx]``.
 
 Only shapes are read: weights kept outside the file are not loaded, and nothing in the
-file is run.
+file is run but the arithmetic on its own sizes.
 """
 
 from math import prod
 from pathlib import Path
 
+from eyeriss_sim.importers.onnx_shapes import SHAPE_WORDS, inferred
 from eyeriss_sim.importers.operators import OperatorLog, flattened_map
 
 FREE = {
     "Constant", "ConstantOfShape", "Dropout", "Expand", "Flatten", "Identity", "Range",
     "Reshape", "Shape", "Size", "Slice", "Split", "Squeeze", "Transpose", "Unsqueeze"}
-# No list of sizes or axes, which shape inference reads, is longer than this.
-SHAPE_WORDS = 4096
 # Results whose values describe shapes, not images.
 SHAPES = {"Shape", "Size"}
 # Positions of the ifmap and the filter among the inputs.
@@ -49,7 +48,7 @@ def network_from_onnx(path, batch=None):
     """
     try:
         import onnx
-        from onnx import inliner, shape_inference
+        from onnx import inliner
     except ImportError:
         raise ValueError(f"{path}: reading it needs the package onnx; "
                          "pip install 'eyeriss-sim[onnx]'") from None
@@ -73,12 +72,12 @@ def network_from_onnx(path, batch=None):
     try:
         if model.functions:
             model = inliner.inline_local_functions(model)
-        model = shape_inference.infer_shapes(model, data_prop=True)
+        model, shapes = inferred(model)
     except Exception as problem:
         raise ValueError(f"{path}: its shapes contradict each other "
                          f"({_first_line(problem)})") from problem
     log = OperatorLog(images)
-    _Graph(path, onnx, model.graph, log).walk()
+    _Graph(path, onnx, model.graph, shapes, log).walk()
     network = log.network(path.stem, f"ONNX file {path.name}")
     return network if batch is None else network.with_batch(batch)
 
@@ -118,16 +117,10 @@ def _bind_inputs(path, graph, batch):
 class _Graph:
     """Walks the nodes of a graph with inferred shapes."""
 
-    def __init__(self, path, onnx, graph, log):
+    def __init__(self, path, onnx, graph, shapes, log):
         self.path, self.graph, self.log = path, graph, log
         self._attribute = onnx.helper.get_attribute_value
-        self._shapes = {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
-        for value in [*graph.input, *graph.value_info, *graph.output]:
-            kind = value.type.tensor_type
-            if kind.HasField("shape") and all(
-                    dim.HasField("dim_value") for dim in kind.shape.dim):
-                self._shapes.setdefault(
-                    value.name, tuple(dim.dim_value for dim in kind.shape.dim))
+        self._shapes = shapes
         # Values that depend on no input: the initializer that they came from, or "".
         self._weights = {tensor.name: tensor.name for tensor in graph.initializer}
         self._flat = {}             # flattened value: the (C, h, w) that it was
@@ -185,7 +178,8 @@ class _Graph:
         if value not in self._shapes:
             raise ValueError(
                 f"{self.path}: {node.op_type} {node.name or node.output[0]}: the shape "
-                f"of {value!r} is unknown; export the model with fixed sizes")
+                f"of {value!r} does not follow from the inputs' sizes; export the "
+                "model with fixed ones, without branches on values")
         return self._shapes[value]
 
     def _attributes(self, node):
