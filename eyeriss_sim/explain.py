@@ -43,7 +43,7 @@ def explain(result, layer_result, simulate_mapping, objective="energy", runners_
         One of ``result.by_layer``.
     simulate_mapping : callable
         Mapping to LayerResult, for the runners-up.
-    objective : {"energy", "cycles", "edp"}
+    objective : {"energy", "cycles", "edp", "joules"}
         Ranks the runners-up.
     runners_up : int
         How many to show.

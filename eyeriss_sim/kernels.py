@@ -54,7 +54,7 @@ PER_CHANNEL_PASS, PER_CHANNEL_SET, FIXED = 5, 6, 7
 COEFFICIENTS = 8
 
 # Objectives of the search, and what it leaves out.
-ENERGY, CYCLES, EDP = 0, 1, 2
+ENERGY, CYCLES, EDP, JOULES = 0, 1, 2, 3
 SKIP_NOTHING, SKIP_DOMINATED, SKIP_HOPELESS = 0, 1, 2
 
 
@@ -224,6 +224,19 @@ def chip_energy(k, loaded, sent, strips, image_groups, loads, f_passes, f_sets,
             + k[PER_CHANNEL_PASS] * c_passes
             + k[PER_CHANNEL_SET] * c_sets
             + k[FIXED])
+
+
+@njit(cache=True)
+def score_of(objective, clock, energy, cycles):
+    """What an objective other than ENERGY makes of both; never falls with either.
+
+    ``clock``: MAC energies that the machine burns in a cycle, whatever it does.
+    """
+    if objective == CYCLES:
+        return cycles
+    if objective == EDP:
+        return energy * cycles
+    return energy + clock * cycles
 
 
 @njit(cache=True, error_model="numpy")
@@ -1176,8 +1189,8 @@ def keep_best(best, mappings, primary, secondary, cut, m, n, e, p, q, r, t):
 
 
 @njit(cache=True, error_model="numpy")
-def visit_m(shape, row_counts, timing, cycles_per_dram_word, k, objective, skip,
-            loaded, sent, strips, image_groups, c_passes, c_sets, m_least, m_most,
+def visit_m(shape, row_counts, timing, cycles_per_dram_word, k, objective, clock,
+            skip, loaded, sent, strips, image_groups, c_passes, c_sets, m_least, m_most,
             dram_load, dram_fixed, cut, n, e, p, q, r, t, best, mappings, causes):
     """Try every m for one n e p q r t; returns how many were evaluated.
 
@@ -1218,9 +1231,9 @@ def visit_m(shape, row_counts, timing, cycles_per_dram_word, k, objective, skip,
             score, second = energy, 0.0
             if objective != ENERGY:
                 second = energy
-                score = least_cycles + dram_load * loaded * loads + dram_fixed
-                if objective == EDP:
-                    score *= energy
+                score = score_of(
+                    objective, clock, energy,
+                    least_cycles + dram_load * loaded * loads + dram_fixed)
             if score > best[kth, 0] or (score >= best[kth, 0] * (1 - 2 * TIE)
                                         and second >= best[kth, 1] * (1 - TIE)):
                 if candidate > m_most:
@@ -1239,19 +1252,19 @@ def visit_m(shape, row_counts, timing, cycles_per_dram_word, k, objective, skip,
         if objective == ENERGY:
             keep_best(best, mappings, energy, cycles, cut, m, n, e, p, q, r, t)
             continue
-        factor = energy if objective == EDP else 1.0
-        if cycles * factor > best[kth, 0] * (1 + TIE):
+        if score_of(objective, clock, energy, cycles) > best[kth, 0] * (1 + TIE):
             continue
         cycles = dram + chip_cycles(
             shape, row_counts, timing, cycles_per_dram_word, filters, m, n, e, p, q, r,
             t, EXACT, causes)
-        keep_best(best, mappings, cycles * factor, energy, cut, m, n, e, p, q, r, t)
+        keep_best(best, mappings, score_of(objective, clock, energy, cycles), energy,
+                  cut, m, n, e, p, q, r, t)
     return evaluated
 
 
 @njit(cache=True, error_model="numpy")
 def search_chip(shape, row_counts, limits, timing, cycles_per_dram_word, k,
-                ifmap_ratio, ofmap_ratio, objective, skip, cut, best, mappings):
+                ifmap_ratio, ofmap_ratio, objective, clock, skip, cut, best, mappings):
     """The best legal mappings of one layer, cut one way, on chip hardware.
 
     Every legal mapping is visited but those that can't be better. Dominated: of the e
@@ -1275,7 +1288,9 @@ def search_chip(shape, row_counts, limits, timing, cycles_per_dram_word, k,
     ifmap_ratio, ofmap_ratio : float
         Words in DRAM over words of the uncoded fmap.
     objective : int
-        ENERGY, CYCLES or EDP.
+        ENERGY, CYCLES, EDP or JOULES.
+    clock : float, MAC energies
+        For JOULES, see ``score_of``.
     skip : int
         SKIP_NOTHING, SKIP_DOMINATED or, these too, SKIP_HOPELESS.
     cut : int
@@ -1376,10 +1391,8 @@ def search_chip(shape, row_counts, limits, timing, cycles_per_dram_word, k,
                                   fetch_total * strips * image_groups)
                     dram = dram_load * loaded * fewest_loads + dram_fixed
                     if too_slow:
-                        score = max(streams, macs / t_top) + dram
-                        if objective == EDP:
-                            score *= least
-                        if score > worst:
+                        if score_of(objective, clock, least,
+                                    max(streams, macs / t_top) + dram) > worst:
                             continue
                     for p in range(p_most, 0, -1):
                         per_p = fixed + k[PER_SET] * parts[p]
@@ -1394,10 +1407,10 @@ def search_chip(shape, row_counts, limits, timing, cycles_per_dram_word, k,
                             energy = per_p + per_pass * parts[pt]
                             worst = best[kth, 0] * (1 + TIE)
                             if too_slow:
-                                score = max(streams, macs / t) + dram
-                                if objective == EDP:
-                                    score *= energy + per_load * fewest_loads
-                                if score > worst:
+                                if score_of(
+                                        objective, clock,
+                                        energy + per_load * fewest_loads,
+                                        max(streams, macs / t) + dram) > worst:
                                     continue
                             elif skip != SKIP_NOTHING and objective == ENERGY:
                                 m = m_most
@@ -1413,10 +1426,10 @@ def search_chip(shape, row_counts, limits, timing, cycles_per_dram_word, k,
                                     continue
                             evaluated += visit_m(
                                 shape, row_counts, timing, cycles_per_dram_word, k,
-                                objective, skip, loaded, sent, strips, image_groups,
-                                c_passes, c_sets, m_least, m_most, dram_load,
-                                dram_fixed, cut, n, e, p, q, r, t, best, mappings,
-                                causes)
+                                objective, clock, skip, loaded, sent, strips,
+                                image_groups, c_passes, c_sets, m_least, m_most,
+                                dram_load, dram_fixed, cut, n, e, p, q, r, t, best,
+                                mappings, causes)
     return evaluated
 
 
@@ -1431,7 +1444,7 @@ COST_ALU, COST_RF, COST_NOC, COST_GLB, COST_DRAM = 0, 1, 2, 3, 4
 
 @njit(cache=True)
 def search_isca16(a, words, cost, hop_weight, ifmap_ratio, filter_ratio, ofmap_ratio,
-                  macs_left, objective, skip, best, mappings):
+                  macs_left, objective, clock, skip, best, mappings):
     """The best legal mappings of one layer in the closed forms of ISCA 2016.
 
     Parameters
@@ -1448,7 +1461,7 @@ def search_isca16(a, words, cost, hop_weight, ifmap_ratio, filter_ratio, ofmap_r
         Words in DRAM over words of the uncoded stream.
     macs_left : float
         Share of the MACs and their RF accesses that zeros leave.
-    objective, skip, best, mappings
+    objective, clock, skip, best, mappings
         As for ``search_chip``; e holds the paper's f. Dominated are every p but the
         largest that fits and every n but the smallest of equally many image groups,
         which no energy term prefers; hopeless, branches whose cheapest leaf is too
@@ -1512,10 +1525,9 @@ def search_isca16(a, words, cost, hop_weight, ifmap_ratio, filter_ratio, ofmap_r
                             evaluated += 1
                             if objective == ENERGY:
                                 score, second = energy, cycles
-                            elif objective == CYCLES:
-                                score, second = cycles, energy
                             else:
-                                score, second = energy * cycles, energy
+                                score = score_of(objective, clock, energy, cycles)
+                                second = energy
                             if score <= best[kth, 0]:
                                 keep_best(best, mappings, score, second, 0, m, n, f, p,
                                           q, r, t)

@@ -102,7 +102,7 @@ class EnergyOracle:
         What the machine does with zeros; the hardware's own unless given.
     batch : int
         Images of a run.
-    objective : {"energy", "cycles", "edp"}
+    objective : {"energy", "cycles", "edp", "joules"}
         Of the mapping search.
     search : {"dense", "sparse"}
         Whether the search takes zeros into account. Dense keeps one mapping a shape,

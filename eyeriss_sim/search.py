@@ -1,4 +1,4 @@
-"""The best legal mapping of a layer for energy, cycles or EDP."""
+"""The best legal mapping of a layer for energy, cycles, EDP or joules."""
 
 from copy import copy
 from dataclasses import dataclass
@@ -13,11 +13,14 @@ from eyeriss_sim.mapping import (
     Mapping, cut, glb_use, layer_of, limits, shape_key, timing, ways_to_cut_rows)
 from eyeriss_sim.zeros import NO_ZEROS
 
-OBJECTIVES = {"energy": kernels.ENERGY, "cycles": kernels.CYCLES, "edp": kernels.EDP}
+OBJECTIVES = {"energy": kernels.ENERGY, "cycles": kernels.CYCLES, "edp": kernels.EDP,
+              "joules": kernels.JOULES}
 SKIPS = {"nothing": kernels.SKIP_NOTHING, "dominated": kernels.SKIP_DOMINATED,
          "hopeless": kernels.SKIP_HOPELESS}
-# The search of the ISCA 2016 analysis weighs a psum hop twice, its figures once.
+# The search of the ISCA 2016 analysis weighs a psum hop twice, its figures once; so
+# "joules", which asks for the least that is reported, weighs it once in both.
 ISCA16_HOP_WEIGHT = 2.0
+COSTS = ("alu", "rf", "noc", "glb", "dram")
 
 
 @dataclass(frozen=True)
@@ -29,7 +32,7 @@ class SearchResult:
     mappings : tuple of Mapping
         The best first, then the runners-up that were asked for.
     scores : tuple of float
-        Their objective: normalised energy, cycles, or the product.
+        Their objective, in MAC energies, cycles, or the product of both.
     evaluated : int
         Mappings whose energy or cycles were computed.
     """
@@ -55,8 +58,10 @@ def search(layer, hardware, objective="energy", keep=1, skip="hopeless",
     ----------
     layer : ConvLayer
     hardware : Hardware
-    objective : {"energy", "cycles", "edp"}
-        Normalised energy, total cycles, or their product.
+    objective : {"energy", "cycles", "edp", "joules"}
+        Normalised energy, which knows no time, as the papers' own searches; total
+        cycles; the product of both; or all that the report's total_uJ is made of:
+        measured prices where there are any, clock and leakage.
     keep : int
         How many of the best to return, of those that are not skipped.
     skip : {"hopeless", "dominated", "nothing"}
@@ -81,8 +86,8 @@ def search(layer, hardware, objective="energy", keep=1, skip="hopeless",
             raise ValueError(f"unknown {what} {name!r}; known: " + ", ".join(known))
     if hardware.accounting == "chip":
         cut(layer, hardware)    # names the layer if its filters can't be cut
-    result = search_shape(shape_key(layer), as_searched(hardware), objective, keep,
-                          skip, zeros)
+    result = search_shape(shape_key(layer), as_searched(hardware, objective),
+                          objective, keep, skip, zeros)
     if not result.mappings:
         raise ValueError(_why_nothing_fits(layer, hardware))
     return result
@@ -97,7 +102,7 @@ UNSEARCHED = {
 
 
 @lru_cache(maxsize=4096)
-def as_searched(hardware):
+def as_searched(hardware, objective):
     """One machine for all those that the same mappings are best for.
 
     The prices of the search are the ratios, its cycles those of the core clock, and the
@@ -108,6 +113,13 @@ def as_searched(hardware):
     # Not checked again: no user sees it, and a product may be beyond any one field.
     said = vars(same)
     said.update(UNSEARCHED)
+    if objective == "joules":
+        unit = hardware.mac_pJ
+        said.update({f"{level}_MAC": hardware.cost_pJ(level) / unit for level in COSTS},
+                    clock_pJ_per_PE_cycle=(
+                        hardware.clock_pJ_per_PE_cycle
+                        + hardware.static_mW * 1e3 / hardware.clock_MHz / hardware.pes
+                    ) / unit)
     if hardware.accounting == "chip":
         said.update(clock_MHz=hardware.cycles_per_dram_word, dram_link_MHz=1.0,
                     dram_link_bits=8 * WORD_B,
@@ -122,6 +134,7 @@ def as_searched(hardware):
 def search_shape(key, hardware, objective, keep, skip, zeros):
     """``search`` for a ``shape_key``, remembered; an empty result if nothing fits."""
     layer = layer_of(key)
+    clock = hardware.pes * hardware.clock_pJ_per_PE_cycle
     best = np.full((keep, 2), np.inf)
     mappings = np.zeros((keep, 8), np.int64)
     evaluated = 0
@@ -133,7 +146,7 @@ def search_shape(key, hardware, objective, keep, skip, zeros):
                 geometry.shape, geometry.row_counts, limits(hardware), timing(hardware),
                 hardware.cycles_per_dram_word,
                 search_coefficients(geometry.shape, hardware, zeros),
-                zeros.ifmap_ratio, zeros.ofmap_ratio, OBJECTIVES[objective],
+                zeros.ifmap_ratio, zeros.ofmap_ratio, OBJECTIVES[objective], clock,
                 SKIPS[skip], row_segments, best, mappings)
     else:
         sizes = np.array([
@@ -142,12 +155,12 @@ def search_shape(key, hardware, objective, keep, skip, zeros):
             hardware.rf_words], np.int64)
         words = np.array([layer.ifmap_words, layer.filter_words, layer.ofmap_words,
                           layer.macs], np.float64)
-        cost = np.array([hardware.cost_MAC(level)
-                         for level in ("alu", "rf", "noc", "glb", "dram")])
+        cost = np.array([hardware.cost_MAC(level) for level in COSTS])
+        hop_weight = 1.0 if objective == "joules" else ISCA16_HOP_WEIGHT
         evaluated = kernels.search_isca16(
-            sizes, words, cost, ISCA16_HOP_WEIGHT, zeros.ifmap_ratio,
+            sizes, words, cost, hop_weight, zeros.ifmap_ratio,
             zeros.filter_ratio, zeros.ofmap_ratio, zeros.macs_left,
-            OBJECTIVES[objective], SKIPS[skip], best, mappings)
+            OBJECTIVES[objective], clock, SKIPS[skip], best, mappings)
     found = [place for place in range(keep) if np.isfinite(best[place, 0])]
     return SearchResult(
         tuple(Mapping(*(int(v) for v in mappings[place])) for place in found),

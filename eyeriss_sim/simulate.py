@@ -205,9 +205,8 @@ def simulate(network, hardware="eyeriss_chip", batch=None, *, mapping="search",
     mapping : str or dict
         ``search``, ``published``, ``published-table3``, the path of a CSV file, or
         Mappings by layer name. Layers that are not named are searched.
-    objective : {"energy", "cycles", "edp"}
-        What the search minimises: normalised energy, total cycles or their product. It
-        takes no zeros into account.
+    objective : {"energy", "cycles", "edp", "joules"}
+        What the search minimises, see ``search``. It takes no zeros into account.
     zeros : {"dense", "gate_ifmap", "skip_either"}, optional
         What the machine does with zeros; the hardware's own unless given.
     densities : str or dict, optional

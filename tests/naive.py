@@ -280,8 +280,8 @@ def psum_banks(layer, hardware, mapping):
     return max(1, hardware.glb_banks - -(-words // hardware.glb_bank_words))
 
 
-def isca16_scores(layer, hardware):
-    """(energy with psum hops twice, delay) of every mapping legal in ISCA 2016.
+def isca16_scores(layer, hardware, hop_weight=2):
+    """(energy, delay) of every mapping legal in ISCA 2016, psum hops twice as there.
 
     The closed forms are written down once more, straight from the analysis.
     """
@@ -300,7 +300,7 @@ def isca16_scores(layer, hardware):
         dram = strips * -(-M // m) + filters * -(-N // n) * -(-F // f) + ofmap
         glb = strips * -(-M // (p * t)) + 2 * ofmap * (-(-C // (q * r)) - 1)
         array = (ifmap * -(-M // p) * S * F / W + filters * -(-N // n) * F
-                 + 2 * ofmap * (-(-C // q) * S - -(-C // (q * r))))
+                 + hop_weight * ofmap * (-(-C // q) * S - -(-C // (q * r))))
         rf = (ifmap * M * R * S * E / H * F / W + filters * N * E * F
               + 2 * ofmap * (C * R * S - -(-C // q) * S))
         yield 200 * dram + 6 * glb + 2 * array + rf + macs, macs / (S * f * r * t)

@@ -14,11 +14,13 @@ from eyeriss_sim.counts import count
 from eyeriss_sim.cycles import count_cycles
 from eyeriss_sim.energy import level_energy
 from eyeriss_sim.hardware import load_hardware
+from eyeriss_sim.kernels import DRAM
 from eyeriss_sim.layer import ConvLayer
 from eyeriss_sim.mapping import (
     Mapping, check_mapping, cut, shape_key, timing, ways_to_cut_rows)
 from eyeriss_sim.search import OBJECTIVES, SKIPS, search, search_shape
-from eyeriss_sim.zeros import NO_ZEROS, Zeros
+from eyeriss_sim.simulate import simulate_layer
+from eyeriss_sim.zeros import NO_ZEROS, Densities, Zeros
 
 ISCA16 = load_hardware("isca16_256")
 
@@ -42,8 +44,10 @@ def closed_cycles(layer, hardware, mapping, zeros):
         np.zeros(kernels.CAUSES))
 
 
-def objective_of(name, energy, cycles):
-    return {"energy": energy, "cycles": cycles, "edp": energy * cycles}[name]
+def objective_of(name, energy, cycles, hardware):
+    burnt = cycles * hardware.pes * hardware.clock_pJ_per_PE_cycle / hardware.mac_pJ
+    return {"energy": energy, "cycles": cycles, "edp": energy * cycles,
+            "joules": energy + burnt}[name]
 
 
 @settings(max_examples=60, deadline=None)
@@ -56,14 +60,44 @@ def test_search_finds_what_trying_everything_finds(layer, hardware, coded):
     every = [scores(layer, hardware, mapping, zeros) for mapping in legal]
     for name in OBJECTIVES:
         found = search(layer, hardware, name, zeros=zeros)
-        best = min(objective_of(name, *pair) for pair in every)
-        own = objective_of(name, *scores(layer, hardware, found.mappings[0], zeros))
+        best = min(objective_of(name, *pair, hardware) for pair in every)
+        own = objective_of(name, *scores(layer, hardware, found.mappings[0], zeros),
+                           hardware)
         # Cycles are rounded up to whole ones in reports, not while searching.
         slack = 1e-9 if name == "energy" else 8 / min(pair[1] for pair in every)
         assert own == pytest.approx(best, rel=slack)
         for skip in ("dominated", "nothing"):
             assert search(layer, hardware, name, skip=skip, zeros=zeros).scores == (
                 pytest.approx(found.scores, rel=3e-9))
+
+
+@pytest.mark.parametrize("base", [CHIP, ISCA16], ids=["chip", "isca16"])
+@settings(max_examples=30, deadline=None)
+@given(layer=layers(most_channels=4, most_filters=5, most_images=2, most_windows=5),
+       prices=st.fixed_dictionaries({
+           "static_mW": st.sampled_from([0.0, 80.0]),
+           "mac_pJ": st.sampled_from([0.7, 3.0]),
+           "clock_pJ_per_PE_cycle": st.sampled_from([0.0, 9.0]),
+           "rf_pJ": st.sampled_from([None, 2.5]),
+           "dram_pJ": st.sampled_from([None, 90.0])}))
+def test_joules_are_what_is_reported_with_measured_prices_clock_and_leakage(
+        base, layer, prices):
+    hardware = replace(base, rows=6, cols=6, zeros="dense", **prices)
+
+    def reported(mapping):
+        one = simulate_layer(layer, hardware, mapping, "test", Densities(), False)
+        return one.chip_pJ + one.energy_pJ[DRAM].sum()
+
+    try:
+        found = search(layer, hardware, "joules").mappings[0]
+    except ValueError:
+        assume(False)
+    # Reports round cycles up to whole ones.
+    slack = 8 * (prices["static_mW"] * 1e3 / hardware.clock_MHz
+                 + hardware.pes * prices["clock_pJ_per_PE_cycle"])
+    for objective in OBJECTIVES:
+        other = search(layer, hardware, objective).mappings[0]
+        assert reported(found) <= reported(other) * (1 + 1e-9) + slack
 
 
 @pytest.mark.parametrize("skip", SKIPS)
@@ -75,6 +109,7 @@ def test_every_mapping_that_a_search_returns_is_legal(
     legal = set(naive.legal_mappings(layer, hardware))
     assume(legal)
     found = search(layer, hardware, objective, keep=4, skip=skip)
+    assert found.mappings
     assert {astuple(mapping) for mapping in found.mappings} <= legal
     if skip == "nothing":
         assert found.evaluated == len(legal)
@@ -144,7 +179,7 @@ def test_searched_energy_is_the_reported_energy_to_the_last_unit():
         assert found.scores[0] == scores(layer, CHIP, found.mappings[0])[0]
 
 
-@pytest.mark.parametrize("objective", ["energy", "cycles"])
+@pytest.mark.parametrize("objective", ["energy", "cycles"])     # PEs burn joules
 @settings(max_examples=40, deadline=None)
 @given(layer=layers(), hardware=machines(), data=st.data())
 def test_more_pes_or_a_larger_glb_never_make_the_optimum_worse(
@@ -193,10 +228,12 @@ def test_isca16_search_finds_what_trying_every_mapping_of_the_analysis_finds(
     layer = replace(layer, dilation=(1, 1))
     small = replace(ISCA16, rows=rows, cols=cols, rf_words=rf_words,
                     glb_ifmap_psum_B=2 * glb_words)
-    every = list(naive.isca16_scores(layer, small))
-    assume(every)
+    twice, once = (list(naive.isca16_scores(layer, small, hop_weight))
+                   for hop_weight in (2, 1))
+    assume(twice)
     for name in OBJECTIVES:
-        best = min(objective_of(name, *pair) for pair in every)
+        best = min(objective_of(name, *pair, small)
+                   for pair in (once if name == "joules" else twice))
         for skip in SKIPS:
             found = search(layer, small, name, skip=skip)
             assert found.scores[0] == pytest.approx(best, rel=3e-9)
@@ -204,7 +241,7 @@ def test_isca16_search_finds_what_trying_every_mapping_of_the_analysis_finds(
 
 
 def test_unknown_objective_lists_the_known_ones():
-    with pytest.raises(ValueError, match="'speed'; known: energy, cycles, edp"):
+    with pytest.raises(ValueError, match="'speed'; known: energy, cycles, edp, joules"):
         search(ConvLayer(name="x", M=1, C=1, H=1, W=1, R=1, S=1), CHIP, "speed")
 
 
@@ -269,7 +306,7 @@ def test_what_the_search_does_not_see_shares_its_mapping():
 @given(layers(), machines(), st.sampled_from(list(OBJECTIVES)))
 def test_a_search_for_the_shared_machine_finds_what_one_for_the_machine_itself_finds(
         layer, machine, objective):
-    machine = replace(machine, clock_MHz=137.0, psum_in_fifo_words=2,
+    machine = replace(machine, mac_pJ=1.0, clock_MHz=137.0, psum_in_fifo_words=2,
                       psum_out_fifo_words=3, ifmap_fifo_words=1, filter_fifo_words=2)
     try:
         found = search(layer, machine, objective)

@@ -3,6 +3,8 @@
 The figures and the reason of each band stand in ``benchmarks/silicon.py``.
 """
 
+from pathlib import Path
+
 import pandas as pd
 import pytest
 from rich.console import Console
@@ -23,6 +25,19 @@ def test_every_published_figure_is_within_its_band(comparison):
     missed = comparison[comparison.verdict == "MISSED"]
     assert missed.empty, missed.to_string()
     assert (comparison.verdict == "ok").sum() == 55
+
+
+def test_the_readme_shows_what_validate_prints(comparison):
+    shown = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    cells = comparison[comparison.source == silicon.TABLE_V].set_index(
+        ["layer", "quantity"])
+    columns = {"active_pes": 0, "glb_MB": 1, "dram_MB": 1, "processing_ms": 1,
+               "total_ms": 1, "power_mW": 0}
+    for layer in ("CONV1", "CONV2", "CONV3", "CONV4", "CONV5"):
+        row = [f"{one.published:.{digits}f} / {one.model:.{digits}f}"
+               for one, digits in ((cells.loc[layer, quantity], digits)
+                                   for quantity, digits in columns.items())]
+        assert f"| {layer} | {' | '.join(row)} |" in shown
 
 
 def test_stepped_latencies_stand_beside_the_models(comparison):
