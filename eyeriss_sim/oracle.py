@@ -315,7 +315,8 @@ class EnergyOracle:
                     sums[layer.name].followed = _can_follow(
                         model, layer, filt, made_filters)
 
-            seen = watch_layers(model, chunk, on_layer, name, made_filters)
+            seen = watch_layers(model, chunk, on_layer, name, made_filters,
+                                check_weights=start == 0)
             network = network or seen
             if progress is not None:
                 progress(start + length, total)
