@@ -134,7 +134,6 @@ def test_arrays_of_any_convolution_reproduce_its_result(data):
                  id="same"),
     pytest.param(nn.Conv2d(4, 6, (2, 3), padding="same", bias=False), [(2, 4, 5, 5)],
                  id="same, even"),
-    pytest.param(nn.Conv2d(4, 6, 3, bias=False), [(4, 5, 5)], id="no batch"),
     pytest.param(Call(lambda m, x: x @ m.w, w=(8, 5)), [(3, 7, 8)], id="@ weight"),
     pytest.param(Call(lambda m, x: m.w @ x, w=(9, 7)), [(3, 7, 8)], id="weight @"),
     pytest.param(Call(lambda m, x: m.w @ x, w=(9, 7)), [(7, 8)], id="weight @ 2-D"),
