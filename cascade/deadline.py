@@ -42,7 +42,8 @@ def serve(table, deadlines, members, *, miss=0.0, memory_bytes=None):
     An image with a deadline runs the most accurate member that meets it. That member is
     known beforehand, so one network runs, and no time is lost by trying others first.
 
-    Exact: a dynamic programme over the last member, O(members n^2) for n networks.
+    Exact: a dynamic programme over the last member, O(members n^2) for n networks;
+    where all may be members, those that some deadline asks for.
     Under a memory limit each state keeps all choices of which none is both smaller and
     better, so it stays exact, and its time depends on how many those are.
 
@@ -99,10 +100,13 @@ def serve(table, deadlines, members, *, miss=0.0, memory_bytes=None):
         raise ValueError("no network meets any of the deadlines" + (
             f"; the fastest, {table.name[0]}, takes {table.ms[0]:g} ms" if len(table)
             else f" and beats a miss, which counts {miss:g}"))
-    chosen = _best_chain(
-        table.ms.to_numpy(), table.accuracy.to_numpy(), met, members, miss,
-        table.bytes.to_numpy() if limited else np.zeros(len(table)),
-        memory_bytes if limited else np.inf)
+    if members >= len(table) and not limited:
+        chosen = np.flatnonzero(met > np.append(met[1:], 0.0))     # all that are asked
+    else:
+        chosen = _best_chain(
+            table.ms.to_numpy(), table.accuracy.to_numpy(), met, members, miss,
+            table.bytes.to_numpy() if limited else np.zeros(len(table)),
+            memory_bytes if limited else np.inf)
     found = table.iloc[chosen].reset_index(drop=True)
     met = met[chosen]
     share = met - np.append(met[1:], 0.0)
