@@ -37,7 +37,7 @@ from pruning.meters import Reference, meter_of
 from pruning.pipeline import ZERO_IMAGES
 from pruning.prunable import prunable
 from pruning.report import BATCHES
-from pruning.result import read_json
+from pruning.records import read_json
 from pruning.targets import Energy
 
 RUNGS = {"resnet20": (0.7, 0.55, 0.45, 0.4), "vgg16": (0.3, 0.2, 0.15)}

@@ -128,7 +128,7 @@ def run_run(args):
     from cascade.build import check_routed
     from eyeriss_sim.atomic import replacing
     from eyeriss_sim.report import check_output_path
-    from pruning.result import read_json
+    from pruning.records import read_json
     out = args.out and check_output_path(args.out, (".csv",))
     set_threads(args)
     splits = load_data(args)
@@ -176,7 +176,7 @@ def run_export(args):
 
     from cascade.export import save_programs
     from cascade.folder import load_cascade
-    from pruning.result import read_json
+    from pruning.records import read_json
     net = load_cascade(args.folder)
     shape = read_json(Path(args.folder) / "cascade.json")["image_shape"]
     for path in save_programs(net, torch.zeros(1, *shape), args.out):
@@ -287,8 +287,7 @@ def climb_first(args, dense, ladder):
     What it was asked for stays in the ladder until all of it is there.
     """
     from pruning.cli import main as eyeriss_prune
-    from pruning.dense import write_json
-    from pruning.result import read_json
+    from pruning.records import read_json, write_json
     asked = ladder / CLIMBING
     rungs = args.rung or (read_json(asked)["rungs"] if asked.exists()
                           else default_rungs(args.network, args.method))

@@ -21,7 +21,8 @@ from eyeriss_sim.oracle import EnergyOracle
 from pruning.masks import Masks
 from pruning.models import MODELS, make_model
 from pruning.prunable import prunable
-from pruning.result import load_result, read_json
+from pruning.records import read_json
+from pruning.result import load_result
 
 ROUTE_IMAGES = 256      # of a route's own, that measure its zeros
 NEEDED = ("network", "image_shape", "router", "tap", "threshold", "energy_uJ",

@@ -8,11 +8,11 @@ import torch
 
 from eyeriss_sim.codes import significance_map_ratio
 from pruning.checkpoint import load_model
-from pruning.dense import difference
 from pruning.masks import Masks
 from pruning.models import make_model
 from pruning.prunable import prunable
-from pruning.result import load_result, read_json
+from pruning.records import difference, read_json
+from pruning.result import load_result
 
 WORD_BITS = 16
 

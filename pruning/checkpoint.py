@@ -41,8 +41,10 @@ def read_metadata(path):
         raise ValueError(f"{path}: no such file")
     try:
         with safe_open(path, "pt") as file:
-            return json.loads((file.metadata() or {})[KEY])
-    except (SafetensorError, KeyError, ValueError):
+            found = json.loads((file.metadata() or {})[KEY])
+        found["network"]
+        return found
+    except (SafetensorError, KeyError, TypeError, ValueError):
         raise ValueError(f"{path}: not a checkpoint of eyeriss-prune, or cut "
                          "short") from None
 

@@ -4,6 +4,8 @@ import math
 
 from eyeriss_sim.cli import OneLineParser, progress, run_command, whole_number
 
+MOST_THREADS = 1024
+
 
 def add_train(commands):
     """``train NETWORK``: a dense network on CIFAR-10, into a result folder."""
@@ -75,6 +77,7 @@ def run_train(args):
         key: getattr(args, key, None) for key in Recipe.__dataclass_fields__})
     choose_machine(args)
     folder = args.out or f"runs/{args.network}_dense_s{recipe.seed}"
+    check_is_no_file(folder)
     splits = load_data(args)
     _, metrics = train_dense(
         args.network, splits, recipe, folder, data_name=args.data_name,
@@ -169,6 +172,9 @@ def run_run(args):
         raise ValueError(f"{problem}; eyeriss-prune train {args.network} trains the "
                          "dense network first, or --dense names one") from None
     choose_machine(args)
+    out = args.out or f"runs/{args.network}_{args.method}_s{args.seed}" + (
+        f"_{args.control}" if args.control else "")
+    check_is_no_file(out)
     splits = load_data(args)
     dense = Recipe(**trained["recipe"])
     recipe = replace(dense, epochs=args.epochs, distil=args.distil, seed=args.seed,
@@ -192,8 +198,6 @@ def run_run(args):
     def test(network):
         return accuracy_on(splits, splits.test, network, recipe)
 
-    out = args.out or f"runs/{args.network}_{args.method}_s{args.seed}" + (
-        f"_{args.control}" if args.control else "")
     results = climb(
         model, args.method, rungs, out, data=data, recipe=recipe, fresh_recipe=fresh,
         config={"network": args.network, "data": args.data_name,
@@ -268,10 +272,9 @@ def run_compare(args):
     from pathlib import Path
 
     from eyeriss_sim.atomic import replacing
+    from eyeriss_sim.report import check_output_path
     from pruning.compare import collect, draw, print_table
-    out = Path(args.out)
-    if out.suffix != ".png":
-        raise ValueError(f"--out {out}: the figure is a .png file")
+    out = check_output_path(Path(args.out), (".png",))
     table = collect(args.folders)
     with replacing(out.with_suffix(".csv")) as fresh:
         table.to_csv(fresh, index=False)
@@ -296,14 +299,25 @@ def load_data(args):
     return load_cifar10(args.data)
 
 
+def check_is_no_file(folder):
+    """Refuse a file where a result folder should be, before any work is done."""
+    from pathlib import Path
+    for place in (Path(folder), *Path(folder).parents):
+        if place.exists() and not place.is_dir():
+            raise ValueError(f"--out {folder}: {place} is a file; name a folder")
+
+
 def choose_machine(args):
-    """Set the threads; refuse a device that is not there."""
+    """Set the threads; refuse a device that is not there, or has no autocast."""
     import torch
     if args.threads:
+        if args.threads > MOST_THREADS:
+            raise ValueError(f"--threads {args.threads}: at most {MOST_THREADS}")
         torch.set_num_threads(args.threads)
     if args.device:
         try:
             torch.zeros(1, device=args.device)
+            torch.autocast(torch.device(args.device).type, torch.bfloat16)
         except (RuntimeError, AssertionError, NotImplementedError) as problem:
             raise ValueError(f"--device {args.device}: "
                              f"{str(problem).splitlines()[0]}") from None

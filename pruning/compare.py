@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
 
-from pruning.result import read_json
+from pruning.records import read_json
 
 PANELS = {"energy_rel_eap_tool": "energy, every zero saves (eap_tool)",
           "energy_rel_eyeriss_chip": "energy, activation zeros save (eyeriss_chip)"}
@@ -91,6 +91,9 @@ def _experiment(file, metrics, config):
 def _row(file):
     metrics = read_json(file)
     config = read_json(file.with_name("config.json"))
+    if not {"method", "choosing_accuracy"} & metrics.keys():
+        raise ValueError(f"{file}: the metrics of no training and no pruning; name "
+                         "folders that eyeriss-prune wrote")
     test, choosing = metrics.get("test_accuracy"), metrics.get(
         "accuracy", metrics.get("choosing_accuracy"))
     row = {"network": config.get("network"), "method": metrics.get("method", "dense"),

@@ -1,17 +1,15 @@
 """A dense network of the collection, trained on CIFAR-10 into a result folder."""
 
-import csv
-import json
 from dataclasses import replace
 from pathlib import Path
 
 import torch
 
-from eyeriss_sim.atomic import replacing
 from pruning.batches import Batches
 from pruning.checkpoint import load_model, save_model
 from pruning.models import make_model
 from pruning.recipe import Recipe
+from pruning.records import difference, read_json, write_json, write_rows
 from pruning.training import evaluate, fit
 from pruning.training_state import STATE_FILE
 
@@ -92,7 +90,7 @@ def train_dense(network, splits, recipe, folder, *, data_name="CIFAR-10", test=T
     """
     folder = Path(folder)
     config = {"network": network, "data": data_name, "recipe": recipe.as_dict()}
-    metrics = finished(folder, config, test)
+    metrics = _finished(folder, config, test)
     if metrics:
         return load_model(folder / "weights.safetensors", network)[0], metrics
     device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
@@ -121,7 +119,7 @@ def train_dense(network, splits, recipe, folder, *, data_name="CIFAR-10", test=T
     return model, metrics
 
 
-def finished(folder, config, test):
+def _finished(folder, config, test):
     """What a finished training of this folder found; None if there is none."""
     # A training that left nothing, as one that diverged at once, binds nobody.
     if (folder / "config.json").exists() and any(
@@ -136,35 +134,3 @@ def finished(folder, config, test):
         return None
     metrics = read_json(folder / "metrics.json")
     return None if test and metrics["test_accuracy"] is None else metrics
-
-
-def difference(before, now):
-    """The first thing in which two entries of a config differ."""
-    if not (isinstance(before, dict) and isinstance(now, dict)):
-        return f"{before}, not {now}"
-    # What a recipe does not use it does not name, so either may lack a key.
-    key = next(key for key in {**now, **before} if before.get(key) != now.get(key))
-    return f"{key} {before.get(key)}, not {now.get(key)}"
-
-
-def read_json(path):
-    """One JSON file that this module wrote."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as problem:
-        raise ValueError(f"{path}: damaged ({problem}); delete it") from None
-
-
-def write_json(path, content):
-    """One JSON file, whole or not at all."""
-    with replacing(path) as fresh:
-        fresh.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-
-
-def write_rows(path, rows):
-    """Rows with the same keys as CSV."""
-    with replacing(path) as fresh:
-        with fresh.open("w", newline="", encoding="utf-8") as file:
-            table = csv.DictWriter(file, rows[0])
-            table.writeheader()
-            table.writerows(rows)

@@ -12,8 +12,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
 from eyeriss_sim.atomic import replacing
-from pruning.dense import difference, write_json, write_rows
 from pruning.masks import Masks
+from pruning.records import difference, read_json, write_json, write_rows
 from pruning.shrink import shrink
 from pruning.training_state import STATE_FILE
 
@@ -137,15 +137,6 @@ def weights_hash(model):
         value = value.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
         digest.update(value.numpy())
     return digest.hexdigest()[:16]
-
-
-def read_json(path):
-    """What a JSON file says."""
-    try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as problem:
-        raise ValueError(f"{path}: no result file, or cut short: "
-                         f"{str(problem).splitlines()[0]}") from None
 
 
 def load_result(folder, dense):

@@ -646,7 +646,7 @@ def test_a_dense_level_is_read_from_a_training_or_a_rung(tmp_path):
     with pytest.raises(ValueError, match="config.json"):
         dense_level(tmp_path)
     from pruning.checkpoint import save_model
-    from pruning.dense import write_json
+    from pruning.records import write_json
     net = make_model("resnet20")
     save_model(tmp_path / "weights.safetensors", net, {"network": "resnet20"})
     write_json(tmp_path / "config.json", {

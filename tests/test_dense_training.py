@@ -6,6 +6,7 @@ import torch
 
 import pruning.cifar10
 import pruning.dense
+import pruning.records
 import pruning.training
 from pruning.checkpoint import load_model
 from pruning.cifar10 import Split, Splits, pixel_statistics
@@ -107,6 +108,12 @@ def test_killed_training_goes_on_to_the_same_result(tmp_path, monkeypatch, capsy
     (["train", "resnet20", "--data", "x", "--seed", "-1"], "seed must be"),
     (["train", "resnet20", "--data", "x", "--epochs", "0"], "at least 1, got '0'"),
     (["train", "resnet20", "--data", "x", "--device", "warp"], "--device warp: "),
+    (["train", "resnet20", "--data", "x", "--device", "meta"], "--device meta: "),
+    (["train", "resnet20", "--data", "x", "--threads", "99999999999"], "at most 1024"),
+    (["train", "resnet20", "--data", "x", "--out", __file__], "test_dense_training.py "
+     "is a file; name a folder"),
+    (["compare", "x", "--out", "nowhere/x.png"], "no folder nowhere; create it first"),
+    (["compare", "x", "--out", "x.pdf"], "x.pdf: no format for '.pdf'; use .png"),
     (["prune"], "invalid choice: 'prune'")])
 def test_wrong_input_is_told_in_one_line_with_exit_code_2(
         options, told, tmp_path, monkeypatch, capsys):
@@ -137,10 +144,10 @@ def test_folder_with_another_training_is_refused_and_kept(tmp_path, capsys):
 
 def test_a_recipe_that_uses_less_than_that_of_a_folder_is_told_apart(tmp_path):
     config = {"network": "vgg16", "data": "x", "recipe": Recipe(cutout=8).as_dict()}
-    pruning.dense.write_json(tmp_path / "config.json", config)
-    pruning.dense.write_json(tmp_path / "metrics.json", {"test_accuracy": 0.5})
+    pruning.records.write_json(tmp_path / "config.json", config)
+    pruning.records.write_json(tmp_path / "metrics.json", {"test_accuracy": 0.5})
     with pytest.raises(ValueError, match="another recipe; cutout 8, not None; name an"):
-        pruning.dense.finished(
+        pruning.dense._finished(
             tmp_path, config | {"recipe": Recipe().as_dict()}, test=True)
 
 

@@ -9,8 +9,10 @@ import pandas as pd
 import pytest
 import torch
 from pruning_nets import batches, make, pictures
+from safetensors.torch import save
 
 from pruning import Density, Energy, Loaders, Masks, Recipe, prune
+from pruning.checkpoint import KEY, load_model
 from pruning.compare import collect, draw, print_table
 from pruning.ladder import Rung, check_falling, climb
 from pruning.result import finished, load_result
@@ -235,8 +237,30 @@ def test_results_that_are_damaged_are_refused_in_one_line(tmp_path):
         load_result(folder, make("chain"))
     assert "\n" not in str(caught.value)
     (folder / "config.json").write_text("{")
-    with pytest.raises(ValueError, match="config.json: no result file, or cut short"):
+    with pytest.raises(ValueError, match="config.json: damaged"):
         load_result(folder, make("option A"))
+
+
+@pytest.mark.parametrize("metrics, config, told", [
+    ('{"loss": 0.1}', '{"network": "x"}', "metrics.json: the metrics of no training"),
+    ("[1]", "{}", "metrics.json: a list where a result has names and values"),
+    ('{"method": "random"}', "[]", "config.json: a list where"),
+    ('{"method": "random"}', "{", "config.json: damaged"),
+    ('{"method": "random"}', None, "config.json: no result file: No such file")])
+def test_files_of_other_programs_are_no_dense_networks(tmp_path, metrics, config, told):
+    (tmp_path / "metrics.json").write_text(metrics)
+    if config:
+        (tmp_path / "config.json").write_text(config)
+    with pytest.raises(ValueError, match=told):
+        collect([tmp_path])
+
+
+@pytest.mark.parametrize("header", ['{"x": 1}', "[]", "1", "{"])
+def test_a_header_of_another_shape_is_no_checkpoint(tmp_path, header):
+    path = tmp_path / "weights.safetensors"
+    path.write_bytes(save({"x": torch.zeros(1)}, {KEY: header}))
+    with pytest.raises(ValueError, match="not a checkpoint of eyeriss-prune"):
+        load_model(path)
 
 
 def test_compare_draws_every_method_once(tmp_path, capsys):

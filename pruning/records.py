@@ -1,0 +1,62 @@
+"""JSON and CSV files of a result: whole or not at all, and read with a clear word."""
+
+import csv
+import json
+from pathlib import Path
+
+from eyeriss_sim.atomic import replacing
+
+
+def read_json(path):
+    """What a JSON file of a result says.
+
+    Returns
+    -------
+    dict
+
+    Raises
+    ------
+    ValueError
+        No such file, one that was cut short, or one that says something else.
+    """
+    try:
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as problem:
+        raise ValueError(f"{path}: no result file: {problem.strerror}") from None
+    except ValueError as problem:
+        raise ValueError(f"{path}: damaged ({str(problem).splitlines()[0]}); delete "
+                         "it") from None
+    if not isinstance(content, dict):
+        raise ValueError(f"{path}: a {type(content).__name__} where a result has names "
+                         "and values; it is another program's")
+    return content
+
+
+def write_json(path, content):
+    """One JSON file, whole or not at all."""
+    with replacing(path) as fresh:
+        fresh.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+def write_rows(path, rows):
+    """Rows with the same keys as CSV."""
+    with replacing(path) as fresh:
+        with fresh.open("w", newline="", encoding="utf-8") as file:
+            table = csv.DictWriter(file, rows[0])
+            table.writeheader()
+            table.writerows(rows)
+
+
+def difference(before, now):
+    """The first thing in which two entries of a config differ.
+
+    Examples
+    --------
+    >>> difference({"lr": 0.1, "epochs": 2}, {"lr": 0.2, "epochs": 2})
+    'lr 0.1, not 0.2'
+    """
+    if not (isinstance(before, dict) and isinstance(now, dict)):
+        return f"{before}, not {now}"
+    # What a recipe does not use it does not name, so either may lack a key.
+    key = next(key for key in {**now, **before} if before.get(key) != now.get(key))
+    return f"{key} {before.get(key)}, not {now.get(key)}"
