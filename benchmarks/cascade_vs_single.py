@@ -21,13 +21,13 @@ import pandas as pd
 from cascade.bench import (
     SYSTEMS, curves, enter, learned_against_free, shipped_router, verdicts)
 from cascade.cifar10_study import cifar10_study
-from cascade.cli import told_on_screen
 from cascade.figures import draw
 from cascade.levels import dense_level
 from cascade.report import print_learned_against_free, print_verdicts
 from eyeriss_sim.atomic import replacing
 from eyeriss_sim.cli import OneLineParser, run_command, whole_number
 from pruning.cifar10 import load_cifar10
+from pruning.progress import telling
 
 METHODS = ("magnitude_global", "energy_aware", "energy_budget", "channels+energy_aware")
 SETTINGS = (("eap_tool", 1), ("eap_tool", 16), ("eyeriss_chip", 1))
@@ -160,7 +160,7 @@ def run(args):
             for hardware, batch in SETTINGS:
                 entrants = []
                 for seed, place in there:
-                    with told_on_screen() as tell:
+                    with telling(True) as tell:
                         study = cifar10_study(network, folder, place, splits, hardware,
                                               batch, progress=tell)
                         tell(f"{network} {method} seed {seed}: pairs on {hardware}")

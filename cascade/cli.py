@@ -3,7 +3,6 @@
 import math
 import sys
 import textwrap
-from contextlib import contextmanager
 from pathlib import Path
 
 from cascade.deadline_command import add_deadline
@@ -201,11 +200,12 @@ def run_bench(args):
     from cascade.report import print_learned_against_free, print_verdicts
     from eyeriss_sim.atomic import replacing
     from eyeriss_sim.report import check_output_path
+    from pruning.progress import telling
     out = check_output_path(args.out, (".png",))
     with progress("pairs") as show:
         study = study_of(args)
         entrant = enter(study, args.network, args.method, args.seed, show)
-    with told_on_screen() as tell:
+    with telling(True) as tell:
         tell("drawing images again, for intervals")
         table, judged = curves(entrant, "test"), verdicts([entrant])
         learned = learned_against_free([entrant])
@@ -228,6 +228,7 @@ def study_of(args, parts=None):
     from cascade.cifar10_study import PARTS, cifar10_study
     from eyeriss_sim.oracle import EnergyOracle
     from pruning.models import MODELS, make_model
+    from pruning.progress import telling
     args.network = args.network.lower()
     if args.network not in MODELS:
         make_model(args.network)        # says which there are
@@ -246,7 +247,7 @@ def study_of(args, parts=None):
         if not (ladder / name / "metrics.json").exists():
             raise ValueError(f"--rung {rung}: the ladder {ladder} is there without it; "
                              "eyeriss-prune run adds rungs to a ladder")
-    with told_on_screen() as tell:
+    with telling(True) as tell:
         return cifar10_study(
             args.network, dense_folder, ladder, load_data(args), args.hardware,
             args.batch, cache=args.cache, parts=parts or PARTS, progress=tell)
@@ -317,14 +318,6 @@ def set_threads(args):
     if args.threads:
         import torch
         torch.set_num_threads(args.threads)
-
-
-@contextmanager
-def told_on_screen():
-    """A line on stderr that says what is under way."""
-    from rich.console import Console
-    with Console(stderr=True).status("") as status:
-        yield status.update
 
 
 # A new one: add_* and an entry here.

@@ -6,15 +6,13 @@ from pathlib import Path
 
 import torch
 
-from eyeriss_sim.codes import significance_map_ratio
+from eyeriss_sim.codes import WORD_BITS, significance_map_ratio
 from pruning.checkpoint import load_model
 from pruning.masks import Masks
 from pruning.models import make_model
 from pruning.prunable import prunable
 from pruning.records import difference, read_json
 from pruning.result import load_result
-
-WORD_BITS = 16
 
 
 @dataclass(frozen=True, eq=False)

@@ -27,14 +27,12 @@ SHAPE_AXES = 20
 
 # Axes of ``limits``.
 ROWS, COLS, SPAD_I, SPAD_F, SPAD_P, BANKS, BANK_WORDS, GLB_F = 0, 1, 2, 3, 4, 5, 6, 7
-LIMIT_AXES = 8
 
 # Axes of ``timing``.
 NET_I, NET_F, NET_P_IN, NET_P_OUT, HOP_CYCLES = 0, 1, 2, 3, 4
 BUBBLES, STRIDE_CYCLES, IMAGE_GAP, FILTERS_FIRST, WINDOW_FIRST = 5, 6, 7, 8, 9
 IFMAP_FIFO, GLB_PORTS, GLB_ROW, PASS_OVERLAP = 10, 11, 12, 13
 ALL_BANKS, WORDS_OF_BANK, FILTER_FIFO, PSUM_FIFO, PSUM_OUT_FIFO = 14, 15, 16, 17, 18
-TIMING_AXES = 19
 
 # Cycles from a psum's last MAC to the PE's output FIFO: two stages of the datapath.
 PIPELINE = 2
@@ -287,7 +285,7 @@ def pass_cycles(timing, floor, R, S, span, V, F, images, rows_out, rows, above, 
 
     Parameters
     ----------
-    timing : int64 ndarray, shape (18,)
+    timing : int64 ndarray, shape (19,)
     floor : bool
         A bound that no cut of the filters over passes can undercut, filter for filter.
     R, S, span, V, F : int
@@ -443,8 +441,8 @@ def following_cycles(timing, floor, R, S, span, V, F, images, rows_out, rows, fi
         psum_end, ceil_div(images * columns, timing[NET_I]))
 
 
-# Passes of a run after which one more adds as much as the last; see the machine's
-# ``timing.py``, which counts likewise.
+# Passes of a run after which one more takes as long as the last: what a pass finds in
+# FIFOs and spads is what the pass before it left there.
 STEADY = 3
 # How exact cycles are.
 EXACT, CLOSED, FLOOR = 0, 1, 2
@@ -1436,7 +1434,6 @@ def search_chip(shape, row_counts, limits, timing, cycles_per_dram_word, k,
 # Axes of the vector that describes a layer and machine to ``search_isca16``.
 (I_N, I_M, I_C, I_H, I_W, I_E, I_F, I_R, I_S, I_V, I_SPAN, I_PES, I_GLB,
  I_RF) = range(14)
-ISCA16_AXES = 14
 # Axes of the traffic of that layer, and of the energies, in float64.
 IFMAP_WORDS, FILTER_WORDS, OFMAP_WORDS, ISCA16_MACS = 0, 1, 2, 3
 COST_ALU, COST_RF, COST_NOC, COST_GLB, COST_DRAM = 0, 1, 2, 3, 4

@@ -70,7 +70,7 @@ class Geometry:
 
     Parameters
     ----------
-    shape : int64 ndarray, shape (17,)
+    shape : int64 ndarray, shape (20,)
         Axes as in ``kernels.py``.
     row_counts : int64 ndarray, shape (5, E + 1), rows
         Ifmap rows under e ofmap rows: of a full row segment, of the last, of all; and

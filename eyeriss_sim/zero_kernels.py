@@ -17,29 +17,6 @@ FLAG_BIT = 63
 
 
 @njit(cache=True)
-def count_pairs(stream):
-    """Run-length pairs of one stream.
-
-    Parameters
-    ----------
-    stream : ndarray, 1-D
-        Values; only their being zero counts.
-
-    Returns
-    -------
-    pairs : int
-    """
-    pairs = run = 0
-    for value in stream:
-        if value == 0 and run < LONGEST_RUN:
-            run += 1
-        else:
-            pairs += 1
-            run = 0
-    return pairs + (run > 0)
-
-
-@njit(cache=True)
 def encode(stream, words):
     """Run-length code of one stream.
 

@@ -7,6 +7,7 @@ import pytest
 
 from benchmarks import pruning_leaderboard
 from benchmarks.energy_at_loss import TABLE
+from cascade.bench import COLUMNS
 
 RESULTS = TABLE.parent
 
@@ -27,6 +28,29 @@ def test_the_leaderboard_has_each_result_once_and_every_target_met():
     own = rows[~rows.method.str.contains("channels")]
     # On the chip no zero of a weight saves anything, and some cost: denser fmaps.
     assert own.energy_rel_eyeriss_chip.between(0.9, 1.1).all()
+
+
+def test_the_cascades_have_each_point_once_with_its_interval():
+    found = table("cascade_vs_single")
+    assert tuple(found.columns) == tuple(COLUMNS)
+    keys = ["network", "method", "hardware", "batch", "seed", "split", "system"]
+    points = found[found.system != "hull"]
+    assert not points.duplicated([*keys, "level", "threshold", "share_mild"]).any()
+    assert found.energy_rel.between(0, 2).all() and found.accuracy.between(0.1, 1).all()
+    # On the chip, where weights save nothing, a network is its own floor.
+    tool = points[points.hardware == "eap_tool"]
+    assert (tool.energy_rel > tool.floor_rel).all()
+    known = found[found.ci_lo.notna()]
+    assert ((known.ci_lo <= known.accuracy) & (known.accuracy <= known.ci_hi)).all()
+    # Every rival stands beside every cascade.
+    systems = found.groupby(keys[:-1]).system.agg(set)
+    assert all({"dense", "single", "hull"} <= one for one in systems)
+
+
+def test_a_verdict_is_a_win_only_where_its_interval_is_above_zero():
+    found = table("cascade_vs_single_verdicts")
+    assert (found.wins == (found.low > 0)).all()
+    assert (found.low <= found.high).all() and (found.saved <= 1).all()
 
 
 @pytest.mark.parametrize("path", sorted(RESULTS.glob("*.csv")),

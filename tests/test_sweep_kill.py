@@ -8,6 +8,7 @@ import sys
 import time
 
 import pandas as pd
+import psutil
 import pytest
 
 from eyeriss_sim.sweep.run import run_sweep
@@ -87,7 +88,6 @@ def test_ctrl_c_ends_a_sweep_in_one_line_and_keeps_what_was_done(tmp_path):
 
 
 def test_a_process_that_was_killed_is_told_in_one_line(tmp_path):
-    psutil = pytest.importorskip("psutil")
     spec = make_spec(["resnet20_cifar"], {"rows": "4:19", "cols": "4:23"})
 
     killed = []

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from eyeriss_sim.importers.onnx_shapes import SHAPE_WORDS, inferred
 from eyeriss_sim.importers.operators import OperatorLog, flattened_map
+from eyeriss_sim.importers.tensors import first_line
 
 FREE = {
     "Constant", "ConstantOfShape", "Dropout", "Expand", "Flatten", "Identity", "Range",
@@ -61,7 +62,7 @@ def network_from_onnx(path, batch=None):
         model = onnx.load(str(path), load_external_data=False)
     except Exception as problem:
         raise ValueError(f"{path}: is no ONNX model, or only the start of one "
-                         f"({_first_line(problem)})") from problem
+                         f"({first_line(problem)})") from problem
     if not model.graph.node:
         raise ValueError(f"{path}: is no ONNX model, or one without nodes")
     images = _bind_inputs(path, model.graph, 1 if batch is None else batch)
@@ -75,16 +76,11 @@ def network_from_onnx(path, batch=None):
         model, shapes = inferred(model)
     except Exception as problem:
         raise ValueError(f"{path}: its shapes contradict each other "
-                         f"({_first_line(problem)})") from problem
+                         f"({first_line(problem)})") from problem
     log = OperatorLog(images)
     _Graph(path, onnx, model.graph, shapes, log).walk()
     network = log.network(path.stem, f"ONNX file {path.name}")
     return network if batch is None else network.with_batch(batch)
-
-
-def _first_line(problem):
-    lines = str(problem).strip().splitlines()
-    return lines[0].rstrip(".") if lines else type(problem).__name__
 
 
 def _bind_inputs(path, graph, batch):

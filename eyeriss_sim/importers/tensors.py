@@ -43,10 +43,10 @@ def load_images(path):
         if str(problem).startswith(str(path)):
             raise
         raise ValueError(f"{path}: not a numpy file of numbers, or cut short: "
-                         f"{_first_line(problem)}") from None
+                         f"{first_line(problem)}") from None
     except Exception as problem:    # numpy passes on what its parsers stumble on
         raise ValueError(f"{path}: not a numpy file, or cut short: "
-                         f"{_first_line(problem)}") from None
+                         f"{first_line(problem)}") from None
     if images.ndim != 4:
         raise ValueError(f"{path}: images need the shape (N, C, H, W), got "
                          f"{images.shape}")
@@ -100,7 +100,7 @@ def _read_pictures(folder):
                 pixels = np.asarray(picture.convert("RGB"))
         except (OSError, SyntaxError, ValueError, EOFError, MemoryError,
                 Image.DecompressionBombError) as problem:
-            reason = _first_line(problem).split(" '")[0]
+            reason = first_line(problem).split(" '")[0]
             raise ValueError(f"{file}: cannot be read as a picture: {reason}") from None
         if images is None:
             images = np.empty((len(files), 3, *pixels.shape[:2]), np.float32)
@@ -158,7 +158,7 @@ def load_weights(module, path):
         module.load_state_dict(tensors, strict=False)
     except RuntimeError as problem:
         raise ValueError(f"{path}: does not fit the module: "
-                         f"{_first_line(problem)}") from problem
+                         f"{first_line(problem)}") from problem
 
 
 def _read_tensors(path):
@@ -175,7 +175,7 @@ def _read_tensors(path):
         except (SafetensorError, OSError, ValueError, RuntimeError, KeyError,
                 AttributeError) as problem:
             raise ValueError(f"{path}: not a safetensors file, or cut short: "
-                             f"{_first_line(problem)}") from None
+                             f"{first_line(problem)}") from None
     if ending not in (".pt", ".pth"):
         raise ValueError(f"{path}: weights come as .safetensors, .pt or .pth")
     try:
@@ -187,7 +187,7 @@ def _read_tensors(path):
         raise ValueError(f"{path}: {cure}") from None
     except Exception as problem:    # whatever a broken pickle makes torch stumble on
         raise ValueError(f"{path}: not a file of torch.save, or cut short: "
-                         f"{_first_line(problem)}") from None
+                         f"{first_line(problem)}") from None
     if isinstance(tensors, dict) and isinstance(tensors.get("state_dict"), dict):
         tensors = tensors["state_dict"]
     if not isinstance(tensors, dict) or not all(
@@ -273,6 +273,7 @@ def _list(names):
     return ", ".join(names[:SHOWN]) + more
 
 
-def _first_line(problem):
+def first_line(problem):
+    """What an exception says first, or its name."""
     lines = str(problem).strip().splitlines()
     return lines[0].rstrip(".") if lines else type(problem).__name__

@@ -11,8 +11,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-FULL, LAST = 0, 1       # a pass with all its filters; the last one, with what is left
-
 
 class Schedule(NamedTuple):
     """A run of passes that differ in their filters only; int64 ndarrays.

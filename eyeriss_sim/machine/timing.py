@@ -9,7 +9,7 @@ import numpy as np
 
 from eyeriss_sim.counts import COUNTS_SHAPE, count
 from eyeriss_sim.kernels import (
-    DRAIN, DRAM, FILL, GLB, IFMAP, PSUM, R_FULL, READ, S_FULL, WRITE)
+    DRAIN, DRAM, FILL, GLB, IFMAP, PSUM, R_FULL, READ, S_FULL, STEADY, WRITE)
 from eyeriss_sim.machine.dram import Phases, phases_of
 from eyeriss_sim.machine.layer_run import book_passes, pieces, size
 from eyeriss_sim.machine.micro import check_machine, micro_architecture
@@ -18,9 +18,6 @@ from eyeriss_sim.mapping import check_mapping, cut
 
 CAUSES = ("mac", "wait_filter", "wait_ifmap", "wait_psum_in", "wait_psum_out",
           "accumulate", "shift", "finished")
-# Passes of a run after which one more takes as long as the last: what a pass finds in
-# FIFOs and spads is what the pass before it left there.
-STEADY = 3
 
 
 @dataclass(frozen=True)
