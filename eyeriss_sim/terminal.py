@@ -50,6 +50,14 @@ def announced_compilation(patience_s=1.0):
         notice.cancel()
 
 
+@contextmanager
+def waiting(text):
+    """Say on a terminal's stderr what is waited for, for as long as it takes."""
+    from rich.console import Console
+    with Console(stderr=True).status(text):
+        yield
+
+
 def whole_number(text):
     """An option that counts something."""
     try:

@@ -81,6 +81,13 @@ def test_power_constants_of_the_preset_are_what_the_fit_gives():
     assert abs(errors).max() < 10
 
 
+def test_power_shares_add_up_and_are_shown_beside_the_chips(comparison):
+    shares = comparison[comparison.source == silicon.SHARES].set_index("quantity")
+    assert shares.model.sum() == pytest.approx(1)
+    assert shares.published.to_dict() == {"pe_array": 0.778, "noc": 0.156, "glb": 0.027}
+    assert set(shares.verdict) == {"reported"}
+
+
 def test_validate_prints_and_writes_all_cells(tmp_path):
     with open(tmp_path / "text", "w") as file:
         missed = silicon.validate(tmp_path / "out", Console(file=file, width=100))
