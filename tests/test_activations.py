@@ -441,6 +441,17 @@ def test_tokens_are_left_whole():
     assert network == network_from_module(module, (1, 3))
 
 
+class OfBuffer(nn.Module):
+    """Filters that are a buffer, where infinity is allowed elsewhere."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("w", torch.full((4, 3, 3, 3), float("inf")))
+
+    def forward(self, x):
+        return F.conv2d(x, self.w)
+
+
 def with_weight(value, key="weight"):
     conv = nn.Conv2d(3, 4, 3)
     getattr(conv, key).data.flatten()[1] = value
@@ -468,6 +479,7 @@ def with_weight(value, key="weight"):
     (with_weight(float("inf"), "bias"), torch.ones(1, 3, 8, 8), "0.bias holds NaN or"),
     (Call(lambda m, x: F.conv2d(x, m.w / (m.w - m.w)), w=(4, 3, 3, 3)),
      torch.ones(1, 3, 8, 8), "^conv2d: its filters hold NaN|^net: .*filters hold NaN"),
+    (OfBuffer(), torch.ones(1, 3, 8, 8), "^conv2d: its filters hold NaN or infinite"),
 ])
 def test_run_that_cannot_be_is_refused_in_one_line(module, images, words):
     with pytest.raises(ValueError, match=words) as caught:

@@ -220,6 +220,7 @@ class _Watcher(Recorder):
         self.refused = None
         self._on_layer = on_layer
         self._made_filters = set() if made_filters is None else made_filters
+        self._parameters = {self._storage(one) for one in module.parameters()}
         self._pending = []      # a few: each keeps its layer's tensors alive
         self._goes_on = None    # pending layer that the running operator continues
         self._depth = {}        # storage: layers behind it
@@ -312,9 +313,13 @@ class _Watcher(Recorder):
     def _saw_layer(self, layer, operands, out):
         where = self._storage(out)
         self._depth[where] += 1
-        if self._storage(operands.filt) not in self._given:
+        source = self._storage(operands.filt)
+        if source not in self._given:
             self._made_filters.add(layer.name)
-        if not layer.dynamic_filters and not _is_finite(operands.filt):
+        # Parameters were looked at before the run; turned, as an FC layer's are, they
+        # would take far longer.
+        if (source not in self._parameters and not layer.dynamic_filters
+                and not _is_finite(operands.filt)):
             self.refused = ValueError(
                 f"{layer.name}: its filters hold NaN or infinite values; look at what "
                 "makes them (masks, parametrizations)")
