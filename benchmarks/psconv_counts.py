@@ -25,6 +25,7 @@ from eyeriss_sim.atomic import replacing
 from eyeriss_sim.cli import OneLineParser, run_command
 from eyeriss_sim.layer import ConvLayer
 from eyeriss_sim.networks import load_zoo
+from eyeriss_sim.terminal import waiting
 from pruning.masks import Masks
 from pruning.meters import macs_by_layer
 from pruning.methods import find_method
@@ -212,7 +213,8 @@ def beside_published(table):
 def run(args):
     """Print both tables, write the first as csv."""
     args.out.mkdir(parents=True, exist_ok=True)
-    with replacing(args.out / "psconv_counts.csv") as path:
+    with (waiting("pruning each network, to count what is left"),
+          replacing(args.out / "psconv_counts.csv") as path):
         table = count()
         table.to_csv(path, index=False)
     console = Console(width=100, highlight=False)

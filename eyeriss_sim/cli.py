@@ -12,6 +12,8 @@ from eyeriss_sim.sweep.commands import add_heatmap, add_pareto, add_sweep
 from eyeriss_sim.terminal import (
     announced_compilation, progress, shape, whole_number)
 
+MOST_RUNNERS_UP = 1000
+
 
 def add_run_options(cmd):
     """What every command that runs a network takes."""
@@ -81,11 +83,15 @@ def add_explain(commands):
     add_simulation_options(cmd)
     cmd.add_argument("layer", help="as simulate names it: CONV3")
     cmd.add_argument("--runners-up", type=whole_number, default=5, metavar="K",
-                     help="mappings to show beside the chosen one (default: 5)")
+                     help="mappings to show beside the chosen one, at most "
+                          f"{MOST_RUNNERS_UP} (default: 5)")
     cmd.set_defaults(action=run_explain)
 
 
 def run_explain(args):
+    if args.runners_up > MOST_RUNNERS_UP:
+        raise ValueError(f"--runners-up {args.runners_up}: at most {MOST_RUNNERS_UP}, "
+                         "because a search that keeps more takes minutes")
     from eyeriss_sim.explain import explain
     from eyeriss_sim.report import make_console
     from eyeriss_sim.simulate import simulate_layer

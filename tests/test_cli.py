@@ -138,6 +138,7 @@ def hardware_file(folder, text):
     (["simulate", "net.onnx"], "net.onnx"),
     (["simulate", "net.csv"], "net.csv: no such file"),
     (["explain", "alexnet", "CONV9"], "its layers are CONV1"),
+    (["explain", "alexnet", "CONV1", "--runners-up", "1001"], "1001: at most 1000"),
     (["simulate"], "network"),
     (["simulat"], "simulate"),
 ])
