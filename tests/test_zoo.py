@@ -23,6 +23,7 @@ def total(network, key, layers):
     ("resnet18", "all", 1.81e9, 0.005e9),
     ("resnet34", "all", 3.66e9, 0.005e9),
     ("resnet50", "all", 4.09e9, 0.005e9),
+    ("squeezenet1_0", "all", 0.82e9, 0.005e9),
     ("squeezenet1_1", "all", 0.35e9, 0.005e9),
     ("mobilenet_v2", "all", 0.30e9, 0.005e9),
     # Howard et al. 2017, Table 4; Sandler et al. 2018, Table 4.
@@ -48,6 +49,7 @@ def test_macs_of_one_image_are_the_published_ones(name, layers, published, digit
     ("resnet34", 21_797_672 - 2 * 8_512 - 1000, 0),
     ("resnet50", 25_557_032 - 2 * 26_560 - 1000, 0),
     ("mobilenet_v2", 3_504_872 - 2 * 17_056 - 1000, 0),
+    ("squeezenet1_0", 1_248_424 - 3_976, 0),
     ("squeezenet1_1", 1_235_496 - 3_944, 0),
 ])
 def test_weights_are_the_published_ones(name, published, digits):
