@@ -360,7 +360,13 @@ class EnergyOracle:
     def _mapping_at_batch(self, layer, images, counted):
         """A layer's mapping for the oracle's batch, seen with other images."""
         key = "groups" if layer.dynamic_filters else "N"
-        sizes = {key: getattr(layer, key) // images * self.batch}
+        per_image, rest = divmod(getattr(layer, key), images)
+        if rest:
+            raise ValueError(
+                f"{layer.name}: {key}={getattr(layer, key)} for {images} images, so it "
+                "works on several images together; give such a model one image, and "
+                "batch=1")
+        sizes = {key: per_image * self.batch}
         if layer.dynamic_filters:
             sizes["M"] = layer.M // images * self.batch
         shares = counted.densities

@@ -420,6 +420,21 @@ def test_images_that_can_not_be_measured_are_refused_in_one_line(act, words):
     assert words in str(caught.value) and "\n" not in str(caught.value)
 
 
+def test_a_model_that_mixes_the_images_of_a_batch_is_told_apart():
+    class Mixing(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.fc = nn.Linear(3, 5)
+
+        def forward(self, x):
+            return self.fc(x.mean((0, 2, 3)))
+
+    model, oracle = Mixing(), EnergyOracle("eap_tool")
+    with pytest.raises(ValueError, match="^fc: N=1 for 2 images, so it works on sev"):
+        oracle(model, torch.ones(2, 3, 4, 4))
+    assert oracle(model, torch.ones(1, 3, 4, 4)).total_uJ > 0
+
+
 def test_the_benchmarks_resnets_are_the_zoos():
     from benchmarks import resnets
     from eyeriss_sim.importers.torch_module import network_from_module
