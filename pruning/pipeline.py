@@ -202,7 +202,8 @@ def prune(model, method="energy_aware", target=None, *, data, oracle=None, recip
 def judge(oracle):
     """What of an oracle decides which weights go, as JSON takes it."""
     return {"oracle": oracle.hardware.name, "zeros": oracle.hardware.zeros,
-            "filter_code": oracle.hardware.filter_code, "batch": oracle.batch}
+            "filter_code": oracle.hardware.filter_code, "batch": oracle.batch,
+            "objective": oracle.objective}
 
 
 class _Run:

@@ -346,6 +346,8 @@ def test_a_folders_training_is_taken_up_by_the_same_call_alone(tmp_path):
     (dict(oracle=EnergyOracle("eap_tool", zeros="dense")), "another zeros; "),
     (dict(oracle=EnergyOracle("eap_tool", filter_code="periodic")),
      "another filter_code; "),
+    (dict(oracle=EnergyOracle("eap_tool", objective="joules")),
+     "another objective; energy, not joules"),
     (dict(accuracy_floor=0.1), "another accuracy_floor; None, not 0.1"),
     (dict(dense_epochs=3), "another dense_epochs; None, not 3")])
 def test_a_folders_training_is_not_taken_up_for_another_judge(change, told, tmp_path):
