@@ -25,7 +25,8 @@ def export(module, input_shape, path, **options):
 def write(path, nodes, inputs, outputs=("y",), **weights):
     """A file of these nodes; inputs are name: shape, weights name=shape or array."""
     tensors = [onnx.numpy_helper.from_array(
-        value if isinstance(value, np.ndarray) else np.zeros(value, np.float32), name)
+        np.asarray(value) if isinstance(value, (np.ndarray, np.generic))
+        else np.zeros(value, np.float32), name)
         for name, value in weights.items()]
     graph = helper.make_graph(
         nodes, "graph",
@@ -111,6 +112,52 @@ def test_tensors_that_a_graph_only_names_by_their_size_are_not_made(path):
     write(path, nodes, {"x": (1, 3, 8, 8)}, ("y", "s"), w=(4, 3, 3, 3),
           large=np.int64([1 << 20, 1 << 20]))
     assert [layer.name for layer in network_from_onnx(path).layers] == ["conv"]
+
+
+@pytest.mark.parametrize("op, attributes", [
+    ("Conv", {"pads": [2500] * 4}), ("Pad", {}), ("HannWindow", {})])
+def test_what_is_not_known_to_be_small_is_not_evaluated(
+        path, monkeypatch, op, attributes):
+    inputs = {"Conv": ["one", "w"], "Pad": ["one", "wide"], "HannWindow": ["long"]}[op]
+    nodes = [helper.make_node(op, inputs, ["large"], **attributes),
+             helper.make_node("NonZero", ["large"], ["where"]),
+             helper.make_node("Conv", ["x", "w"], ["y"], name="conv")]
+    write(path, nodes, {"x": (1, 3, 8, 8)}, ("y", "where"), w=(4, 3, 3, 3),
+          one=(1, 3, 3, 3), wide=np.int64([0, 0, 2500, 2500] * 2), long=np.int64(10**8))
+    evaluated = []
+    monkeypatch.setattr("onnx.reference.ReferenceEvaluator.run",
+                        lambda *given: evaluated.append(given))
+    network_from_onnx(path)
+    assert not evaluated
+
+
+def test_sizes_in_other_files_are_not_looked_for(path, monkeypatch):
+    nodes = [helper.make_node("Shape", ["x"], ["shape"]),
+             helper.make_node("Div", ["shape", "two"], ["half"]),
+             helper.make_node("Reshape", ["x", "half"], ["s"]),
+             helper.make_node("Conv", ["s", "w"], ["y"], name="conv")]
+    write(path, nodes, {"x": (4, 3, 8, 8)}, w=(4, 3, 3, 3), two=np.int64([4, 1, 1, 1]))
+    onnx.save(onnx.load(str(path)), str(path), save_as_external_data=True,
+              location="data", size_threshold=0)
+    monkeypatch.chdir(path.parent)      # where a file of that name would be found
+    with pytest.raises(ValueError, match="'s' does not follow.*in the file itself"):
+        network_from_onnx(path)
+
+
+def test_a_layer_behind_branches_is_not_taken_for_work_on_weights(path):
+    def branch(name):
+        return helper.make_graph(
+            [helper.make_node("Relu", ["c"], [name])], name, [],
+            [helper.make_tensor_value_info(name, FLOAT, (1, 4, 6, 6))])
+
+    nodes = [helper.make_node("Conv", ["x", "w"], ["c"], name="first"),
+             helper.make_node("If", ["yes"], ["b"], then_branch=branch("t"),
+                              else_branch=branch("e")),
+             helper.make_node("Conv", ["b", "v"], ["y"], name="second")]
+    write(path, nodes, {"x": (1, 3, 8, 8)}, w=(4, 3, 3, 3), v=(5, 4, 3, 3),
+          yes=np.bool_(True))
+    assert [layer.name for layer in network_from_onnx(path).layers] == [
+        "first", "second"]
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")

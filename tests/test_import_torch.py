@@ -318,6 +318,31 @@ def test_an_input_without_a_batch_is_no_batch_of_its_channels(module, shape):
         network_from_module(module, shape)
 
 
+class Permuted(nn.Module):
+    """(time, images, channels) to (images, channels, time)."""
+
+    def forward(self, x):
+        return x.permute(1, 2, 0)
+
+
+def test_convolutions_of_other_batches_than_the_input_are_left_alone():
+    class Bank(nn.Module):
+        """One of its convolutions sees a parameter, whatever the batch is."""
+
+        def __init__(self):
+            super().__init__()
+            self.pos = nn.Parameter(torch.zeros(1, 3, 8, 8))
+            self.a, self.b = nn.Conv2d(3, 4, 3), nn.Conv2d(3, 4, 3)
+
+        def forward(self, x):
+            return self.a(x) + self.b(self.pos.expand(1, -1, -1, -1) + 0 * x.mean())
+
+    network = network_from_module(Bank(), (4, 3, 8, 8))
+    assert [layer.N for layer in network.layers] == [4, 1]
+    times = nn.Sequential(Permuted(), nn.Conv1d(8, 4, 3))
+    assert network_from_module(times, (10, 2, 8)).layers[0].N == 2
+
+
 def test_module_without_layers_is_refused():
     with pytest.raises(ValueError, match="no CONV, FC or matmul layer found"):
         network_from_module(nn.ReLU(), (1, 3))

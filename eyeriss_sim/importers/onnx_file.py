@@ -124,7 +124,9 @@ class _Graph:
     def walk(self):
         for node in self.graph.node:
             inputs = [name for name in node.input if name]
-            constant = all(name in self._weights for name in inputs)
+            # What the branches of an If use are no inputs of it.
+            constant = all(name in self._weights for name in inputs) and not any(
+                attr.HasField("g") or attr.graphs for attr in node.attribute)
             if constant or node.op_type in SHAPES:
                 source = next((self._weights[name] for name in inputs
                                if self._weights.get(name)), "")
@@ -175,7 +177,7 @@ class _Graph:
             raise ValueError(
                 f"{self.path}: {node.op_type} {node.name or node.output[0]}: the shape "
                 f"of {value!r} does not follow from the inputs' sizes; export the "
-                "model with fixed ones, without branches on values")
+                "model with fixed ones, in the file itself and without branches")
         return self._shapes[value]
 
     def _attributes(self, node):

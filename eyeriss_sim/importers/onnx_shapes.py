@@ -9,9 +9,14 @@ from math import prod
 
 # No list of sizes or axes is longer than this.
 SHAPE_WORDS = 4096
-# What may come out far larger than what goes in: only where inference knows how large.
-GROWING = {"ConstantOfShape", "EyeLike", "Expand", "Pad", "Range", "Resize", "Tile",
-           "Upsample"}
+# Arithmetic on sizes, whose results are not much larger than what goes in. All else is
+# evaluated only where inference knows that its result is small.
+BOUNDED = {
+    "Abs", "Add", "And", "Cast", "Ceil", "Concat", "Constant", "Div", "Equal", "Floor",
+    "Gather", "Greater", "GreaterOrEqual", "Identity", "Less", "LessOrEqual", "Max",
+    "Min", "Mod", "Mul", "Neg", "Not", "Or", "ReduceMax", "ReduceMin", "ReduceProd",
+    "ReduceSum", "Reshape", "Round", "ScatterND", "Shape", "Sign", "Size", "Slice",
+    "Split", "Sqrt", "Squeeze", "Sub", "Transpose", "Unsqueeze", "Where"}
 
 
 def inferred(model):
@@ -59,10 +64,12 @@ def _unknown(graph, shapes):
 
 def _fold(model, shapes):
     """Replace nodes whose result depends on sizes alone by it; whether any was."""
-    from onnx import numpy_helper
+    from onnx import TensorProto, numpy_helper
     graph = model.graph
+    # What stands in other files is not looked for: a path of theirs could name any.
     known = {tensor.name: tensor for tensor in graph.initializer
-             if prod(tensor.dims) <= SHAPE_WORDS}
+             if prod(tensor.dims) <= SHAPE_WORDS
+             and tensor.data_location != TensorProto.EXTERNAL}
     left = []
     for node in graph.node:
         results = _results(node, known, shapes, model.opset_import)
@@ -96,7 +103,7 @@ def _results(node, known, shapes, opsets):
                 for name in node.output if name)
     if (node.domain not in ("", "ai.onnx") or node.op_type.startswith("Random")
             or not all(name in known for name in inputs)
-            or node.op_type in GROWING and not sized
+            or node.op_type not in BOUNDED and not sized
             or any(one.type in (AttributeProto.GRAPH, AttributeProto.GRAPHS)
                    for one in node.attribute)):
         return None

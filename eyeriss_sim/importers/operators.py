@@ -17,7 +17,7 @@ class OperatorLog:
     def __init__(self, batch):
         self.batch = batch
         self.layers = []
-        self.odd = None         # first layer whose N is no multiple of the batch
+        self.odd = None         # first convolution whose N is no multiple of the batch
         self._names = set()
         self._others = {}
 
@@ -72,7 +72,7 @@ class OperatorLog:
                  for size, (before, after) in zip(pixels, pads)]
         C = channels // groups
         if N % self.batch and not dynamic_filters:
-            self.odd = self.odd or (name, N)
+            self.odd = self.odd or (name, N, dims)
         if dims == 3:
             N *= (sizes[0] - span[0]) // stride[0] + 1
             C *= taps[0]

@@ -338,11 +338,14 @@ class Recorder(TorchDispatchMode):
     def network(self, name):
         """What ran, as a Network."""
         if self.log.odd:
-            layer, N = self.log.odd
-            raise ValueError(
-                f"{name}: {layer} sees N={N}, but the input {sizes(self._inputs[:1])} "
-                f"says {self.log.batch} images; the batch comes first, as in "
-                f"1x{sizes(self._inputs[:1])}")
+            layer, N, dims = self.log.odd
+            given = self._inputs[0]
+            # torch takes an image without a batch, whose channels come first.
+            if N == 1 and given.dim() == dims + 1:
+                raise ValueError(
+                    f"{name}: {layer} sees N=1, but the input {sizes([given])} says "
+                    f"{self.log.batch} images; the batch comes first, as in "
+                    f"1x{sizes([given])}")
         return self.log.network(
             name, f"traced from the torch module {type(self._module).__name__}")
 
