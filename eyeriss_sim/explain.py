@@ -8,7 +8,7 @@ from rich.text import Text
 from eyeriss_sim import kernels
 from eyeriss_sim.counts import KINDS, LEVELS
 from eyeriss_sim.cycles import CAUSES
-from eyeriss_sim.kernels import ceil_div
+from eyeriss_sim.kernels import DRAM, ceil_div
 from eyeriss_sim.labels import printable
 from eyeriss_sim.mapping import check_mapping, cut, glb_use
 from eyeriss_sim.search import search
@@ -235,7 +235,7 @@ def _runner_up_table(layer_result, hardware, simulate_mapping, objective, runner
         title += "\n(ranked as if nothing were zero)"
     table = Table(title=title, title_justify="left", box=None, pad_edge=False)
     table.add_column("")
-    for heading in (*"mnepqrt", "cut", "PEs", "energy", "%", "cycles", "%"):
+    for heading in (*"mnepqrt", "cut", "PEs", "energy", "%", "cycles", "%", "uJ", "%"):
         table.add_column(heading, justify="right")
     names = ["chosen", *(f"#{place}" for place in range(1, len(others) + 1))]
     for name, mapping in zip(names, [chosen, *others]):
@@ -246,5 +246,12 @@ def _runner_up_table(layer_result, hardware, simulate_mapping, objective, runner
             f"{other.total_MAC:,.0f}",
             f"{100 * (other.total_MAC / layer_result.total_MAC - 1):+.1f}",
             f"{other.cycles.total:,}",
-            f"{100 * (other.cycles.total / layer_result.cycles.total - 1):+.1f}")
+            f"{100 * (other.cycles.total / layer_result.cycles.total - 1):+.1f}",
+            f"{_uJ(other):,.0f}",
+            f"{100 * (_uJ(other) / _uJ(layer_result) - 1):+.1f}")
     return table
+
+
+def _uJ(layer_result):
+    """Energy of chip and DRAM, as reports have it."""
+    return (layer_result.chip_pJ + layer_result.energy_pJ[DRAM].sum()) * 1e-6
