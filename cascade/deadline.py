@@ -101,12 +101,14 @@ def serve(table, deadlines, members, *, miss=0.0, memory_bytes=None):
             f"; the fastest, {table.name[0]}, takes {table.ms[0]:g} ms" if len(table)
             else f" and beats a miss, which counts {miss:g}"))
     if members >= len(table) and not limited:
-        chosen = np.flatnonzero(met > np.append(met[1:], 0.0))     # all that are asked
+        chosen = np.arange(len(table))
     else:
-        chosen = _best_chain(
+        chosen = np.array(_best_chain(
             table.ms.to_numpy(), table.accuracy.to_numpy(), met, members, miss,
             table.bytes.to_numpy() if limited else np.zeros(len(table)),
-            memory_bytes if limited else np.inf)
+            memory_bytes if limited else np.inf))
+    # Without those for which no deadline asks.
+    chosen = chosen[met[chosen] > np.append(met[chosen][1:], 0.0)]
     found = table.iloc[chosen].reset_index(drop=True)
     met = met[chosen]
     share = met - np.append(met[1:], 0.0)
