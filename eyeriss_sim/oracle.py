@@ -105,8 +105,8 @@ class EnergyOracle:
     objective : {"energy", "cycles", "edp", "joules"}
         Of the mapping search.
     search : {"dense", "sparse"}
-        Whether the search takes zeros into account. Dense keeps one mapping a shape,
-        whatever is pruned; every result says which it was.
+        Whether the search, for whatever objective, takes zeros into account. Dense
+        keeps one mapping a shape, whatever is pruned; every result says which it was.
     mapping : str or dict
         As in ``simulate``; layers not named are searched.
     filter_code : str, optional
@@ -364,7 +364,7 @@ class EnergyOracle:
         if rest:
             raise ValueError(
                 f"{layer.name}: {key}={getattr(layer, key)} for {images} images, so it "
-                "works on several images together; give such a model one image, and "
+                "does not work on each image alone; give such a model one image, and "
                 "batch=1")
         sizes = {key: per_image * self.batch}
         if layer.dynamic_filters:

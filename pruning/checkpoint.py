@@ -42,7 +42,8 @@ def read_metadata(path):
     try:
         with safe_open(path, "pt") as file:
             found = json.loads((file.metadata() or {})[KEY])
-        found["network"]
+        if not isinstance(found["network"], str):
+            raise TypeError
         return found
     except (SafetensorError, KeyError, TypeError, ValueError):
         raise ValueError(f"{path}: not a checkpoint of eyeriss-prune, or cut "

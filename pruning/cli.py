@@ -319,8 +319,8 @@ def choose_machine(args):
             torch.zeros(1, device=args.device)
             torch.autocast(torch.device(args.device).type, torch.bfloat16)
         except (RuntimeError, AssertionError, NotImplementedError) as problem:
-            raise ValueError(f"--device {args.device}: "
-                             f"{str(problem).splitlines()[0]}") from None
+            told = str(problem).splitlines()[0].split(". ")[0]
+            raise ValueError(f"--device {args.device}: {told}") from None
 
 
 COMMANDS = (add_train, add_run, add_compare)    # a new one: add_* and an entry here

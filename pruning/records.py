@@ -23,7 +23,7 @@ def read_json(path):
         content = json.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as problem:
         raise ValueError(f"{path}: no result file: {problem.strerror}") from None
-    except ValueError as problem:
+    except (ValueError, RecursionError) as problem:
         raise ValueError(f"{path}: damaged ({str(problem).splitlines()[0]}); delete "
                          "it") from None
     if not isinstance(content, dict):

@@ -255,7 +255,8 @@ def test_files_of_other_programs_are_no_dense_networks(tmp_path, metrics, config
         collect([tmp_path])
 
 
-@pytest.mark.parametrize("header", ['{"x": 1}', "[]", "1", "{"])
+@pytest.mark.parametrize("header", [
+    '{"x": 1}', "[]", "1", "{", '{"network": 5}', '{"network": null}'])
 def test_a_header_of_another_shape_is_no_checkpoint(tmp_path, header):
     path = tmp_path / "weights.safetensors"
     path.write_bytes(save({"x": torch.zeros(1)}, {KEY: header}))

@@ -430,7 +430,7 @@ def test_a_model_that_mixes_the_images_of_a_batch_is_told_apart():
             return self.fc(x.mean((0, 2, 3)))
 
     model, oracle = Mixing(), EnergyOracle("eap_tool")
-    with pytest.raises(ValueError, match="^fc: N=1 for 2 images, so it works on sev"):
+    with pytest.raises(ValueError, match="^fc: N=1 for 2 images, so it does not"):
         oracle(model, torch.ones(2, 3, 4, 4))
     assert oracle(model, torch.ones(1, 3, 4, 4)).total_uJ > 0
 
