@@ -126,7 +126,7 @@ def run_run(args):
 
     from cascade.build import check_routed
     from eyeriss_sim.atomic import replacing
-    from eyeriss_sim.report import check_output_path
+    from eyeriss_sim.result_files import check_output_path
     from pruning.records import read_json
     out = args.out and check_output_path(args.out, (".csv",))
     set_threads(args)
@@ -199,7 +199,7 @@ def run_bench(args):
     from cascade.figures import draw
     from cascade.report import print_learned_against_free, print_verdicts
     from eyeriss_sim.atomic import replacing
-    from eyeriss_sim.report import check_output_path
+    from eyeriss_sim.result_files import check_output_path
     from pruning.progress import telling
     out = check_output_path(args.out, (".png",))
     with progress("pairs") as show:

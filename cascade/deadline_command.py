@@ -36,7 +36,7 @@ def run_deadline(args):
     from cascade.deadline_distribution import parse_deadlines
     from cascade.number_table import read_table
     from eyeriss_sim.atomic import replacing
-    from eyeriss_sim.report import check_output_path
+    from eyeriss_sim.result_files import check_output_path
     if args.out:
         check_output_path(args.out, (".csv",))
         for read in (args.table, args.deadlines):

@@ -55,8 +55,8 @@ def add_simulate(commands):
 
 
 def run_simulate(args):
-    from eyeriss_sim.report import (
-        check_output_path, make_console, print_report, write_table)
+    from eyeriss_sim.report import make_console, print_report
+    from eyeriss_sim.result_files import check_output_path, write_table
     for path in args.out:
         check_output_path(path)
         check_no_input(path, args)
@@ -210,7 +210,7 @@ def run_machine(args):
 
 def check_machine_outputs(args):
     """Refuse what the machine's options don't allow, before any work is done."""
-    from eyeriss_sim.report import check_output_path
+    from eyeriss_sim.result_files import check_output_path
     if args.mode == "functional" and args.passes:
         raise ValueError("--passes goes with --mode timing; functional mode steps "
                          "every pass")

@@ -6,6 +6,11 @@ from math import isfinite
 from rich.cells import cell_len
 
 WORD = re.compile(r"[^\W\d_]+")
+LEVEL_NAMES = {"alu": "ALU", "rf": "RF", "noc": "NoC", "glb": "GLB", "dram": "DRAM"}
+KIND_NAMES = {"alu": "MAC", "ifmap": "ifmap", "filter": "filter", "psum": "psum"}
+CAUSE_NAMES = {
+    "mac": "MACs", "ramp": "ramp", "psum_net": "psum network", "glb": "GLB",
+    "dram_filter": "DRAM filters", "dram_fmap": "DRAM fmaps"}
 
 
 def printable(name, encoding="utf-8"):

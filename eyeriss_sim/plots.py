@@ -16,8 +16,8 @@ from eyeriss_sim.atomic import replacing
 from eyeriss_sim.cycles import CAUSES
 from eyeriss_sim.energy import PRICED_LEVELS
 from eyeriss_sim.kernels import ceil_div
-from eyeriss_sim.labels import clip_middle, pick_unit, printable, shorten
-from eyeriss_sim.report import CAUSE_NAMES, KIND_NAMES, LEVEL_NAMES
+from eyeriss_sim.labels import (
+    CAUSE_NAMES, KIND_NAMES, LEVEL_NAMES, clip_middle, pick_unit, printable, shorten)
 
 # Okabe and Ito's colours, which differ for colour-blind readers too (2008). What is
 # drawn next to each other differs in lightness as well, for print in grey.

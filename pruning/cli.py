@@ -272,7 +272,7 @@ def run_compare(args):
     from pathlib import Path
 
     from eyeriss_sim.atomic import replacing
-    from eyeriss_sim.report import check_output_path
+    from eyeriss_sim.result_files import check_output_path
     from pruning.compare import collect, draw, print_table
     out = check_output_path(Path(args.out), (".png",))
     table = collect(args.folders)

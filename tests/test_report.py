@@ -12,7 +12,7 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
-from eyeriss_sim import ConvLayer, Network, plots, report, simulate
+from eyeriss_sim import ConvLayer, Network, plots, report, result_files, simulate
 from eyeriss_sim.html_report import headline
 from eyeriss_sim.labels import shorten
 from eyeriss_sim.layer import UncountedOp
@@ -141,14 +141,14 @@ def test_a_name_that_cannot_be_shortened_is_folded_not_cut():
 
 def test_csv_round_trips_to_the_last_digit(alexnet, tmp_path):
     path = tmp_path / "table.csv"
-    report.write_table(alexnet, path)
+    result_files.write_table(alexnet, path)
     assert len(path.read_text().splitlines()) == 1 + len(alexnet.by_layer)
     back = pd.read_csv(path)
     pd.testing.assert_frame_equal(back, alexnet.table, check_exact=True)
 
 
 def test_csv_keeps_every_name(hostile, tmp_path):
-    report.write_table(hostile, tmp_path / "table.csv")
+    result_files.write_table(hostile, tmp_path / "table.csv")
     back = pd.read_csv(tmp_path / "table.csv")
     assert tuple(back["layer"]) == HOSTILE
     pd.testing.assert_frame_equal(back, hostile.table, check_exact=True)
@@ -157,7 +157,7 @@ def test_csv_keeps_every_name(hostile, tmp_path):
 @pytest.mark.parametrize("name", ["alexnet", "hostile"])
 def test_json_is_strict_and_says_the_constant_things_once(name, tmp_path, request):
     result = request.getfixturevalue(name)
-    report.write_table(result, tmp_path / "table.json")
+    result_files.write_table(result, tmp_path / "table.json")
 
     def refuse(constant):
         raise AssertionError(f"{constant} is not JSON")
@@ -172,7 +172,7 @@ def test_json_is_strict_and_says_the_constant_things_once(name, tmp_path, reques
 
 
 def test_parquet_round_trips_and_carries_its_provenance(hostile, tmp_path):
-    report.write_table(hostile, tmp_path / "table.parquet")
+    result_files.write_table(hostile, tmp_path / "table.parquet")
     pd.testing.assert_frame_equal(
         pd.read_parquet(tmp_path / "table.parquet"), hostile.table, check_exact=True)
     metadata = pyarrow.parquet.read_schema(tmp_path / "table.parquet").metadata
@@ -188,12 +188,12 @@ def test_parquet_round_trips_and_carries_its_provenance(hostile, tmp_path):
 def test_an_impossible_path_is_refused_before_any_work(tmp_path, path, problem):
     (tmp_path / "folder.csv").mkdir()
     with pytest.raises(ValueError, match=problem) as raised:
-        report.check_output_path(tmp_path / path)
+        result_files.check_output_path(tmp_path / path)
     assert "\n" not in str(raised.value)
 
 
 def test_the_suffix_may_be_in_capitals(alexnet, tmp_path):
-    report.write_table(alexnet, tmp_path / "TABLE.CSV")
+    result_files.write_table(alexnet, tmp_path / "TABLE.CSV")
     assert (tmp_path / "TABLE.CSV").read_text().startswith("layer,macs,m,n,e,p,q,r,t,")
 
 
@@ -210,7 +210,7 @@ def test_a_failing_write_leaves_the_old_file_and_nothing_else(
 
     monkeypatch.setattr(pd.DataFrame, "to_csv", half_a_table)
     with pytest.raises(OSError, match="no space left"):
-        report.write_table(alexnet, path)
+        result_files.write_table(alexnet, path)
     assert [file.read_text() for file in tmp_path.iterdir()] == [old] * bool(old)
 
 
@@ -219,7 +219,7 @@ def test_a_file_written_through_a_link_keeps_the_link_and_its_mode(alexnet, tmp_
     target.write_text("old")
     target.chmod(0o640)
     link.symlink_to(target)
-    report.write_table(alexnet, link)
+    result_files.write_table(alexnet, link)
     assert link.is_symlink() and target.read_text().startswith("layer,")
     assert target.stat().st_mode & 0o777 == 0o640
 
@@ -335,7 +335,7 @@ def pages(alexnet, hostile, tmp_path_factory):
     folder = tmp_path_factory.mktemp("pages")
     texts = {}
     for name, result in (("alexnet", alexnet), ("hostile", hostile)):
-        report.write_table(result, folder / f"{name}.html")
+        result_files.write_table(result, folder / f"{name}.html")
         texts[name] = (folder / f"{name}.html").read_text("utf-8")
     return texts
 
@@ -393,5 +393,5 @@ def test_a_folder_that_takes_no_file_is_told_by_the_name_that_was_asked_for(
     monkeypatch.setattr("secrets.token_hex", lambda size: "x" * 300)
     path = tmp_path / "table.csv"
     with pytest.raises(OSError) as caught:
-        report.write_table(simulate("alexnet"), path)
+        result_files.write_table(simulate("alexnet"), path)
     assert caught.value.filename == str(path)

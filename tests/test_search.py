@@ -50,7 +50,7 @@ def objective_of(name, energy, cycles, hardware):
             "joules": energy + burnt}[name]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=45, deadline=None)
 @given(layer=layers(most_channels=4, most_filters=5, most_images=2, most_windows=5),
        hardware=machines(), coded=st.sampled_from([1.0, 0.3]))
 def test_search_finds_what_trying_everything_finds(layer, hardware, coded):
@@ -124,7 +124,7 @@ def test_a_small_filter_buffer_keeps_no_more_filters_in_a_pe_than_there_are():
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=45, deadline=None)
 @given(layer=layers(most_channels=3, most_filters=4, most_images=6, most_windows=6),
        hardware=machines(), coded=st.sampled_from([1.0, 0.3, 0.0]))
 def test_skipping_loses_neither_the_optimum_nor_its_tie_break(

@@ -274,7 +274,7 @@ def close_reading(points, outs, console):
 
 def outputs(args, kind):
     """Checked paths to write to, before any work is done."""
-    from eyeriss_sim.report import check_output_path
+    from eyeriss_sim.result_files import check_output_path
     folder = Path(args.results)
     if not folder.name:         # "." and "..": beside the folder that they stand for
         folder = folder.resolve()
