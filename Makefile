@@ -17,5 +17,5 @@ demo: .venv/installed
 	.venv/bin/eyeriss-sim simulate alexnet --batch 4 --mapping published
 
 test: .venv/installed
-	.venv/bin/python -m pytest -q -m 'not slow'
+	OMP_NUM_THREADS=1 .venv/bin/python -m pytest -q -m 'not slow' -n 2 --dist loadfile
 	.venv/bin/flake8 eyeriss_sim pruning cascade benchmarks tests
