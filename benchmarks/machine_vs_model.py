@@ -39,8 +39,8 @@ def compare_layer(layer, hardware):
     Returns
     -------
     dict
-        Mapping, passes, kinds of pass, cycles of both and their error, words that all
-        levels move and the sum of their differences.
+        Mapping and its cuts, passes, kinds of pass, cycles of both and their error,
+        words that all levels move and the sum of their differences.
     """
     mapping = search(layer, hardware).mappings[0]
     counts = count(layer, hardware, mapping)
@@ -48,7 +48,8 @@ def compare_layer(layer, hardware):
     timing = time_layer(layer, hardware, mapping)
     machine = timing.processing_cycles
     return {
-        "mapping": " ".join(str(getattr(mapping, letter)) for letter in "mnepqrt"),
+        "mapping": " ".join(map(str, mapping.letters)),
+        "cuts": mapping.cuts,
         "passes": counts.passes,
         "pass_kinds": len(timing.passes),
         "machine_cycles": machine,
@@ -106,13 +107,13 @@ def layer_table(name, table):
     """The layers of a network, one line each."""
     out = Table(title=f"{name}: processing cycles, and words that all levels move",
                 title_justify="left", box=None, pad_edge=False)
-    for heading in ("layer", "m n e p q r t", "passes", "machine k", "model k",
+    for heading in ("layer", "m n e p q r t", "cut", "passes", "machine k", "model k",
                     "error %", "M words", "differ"):
-        text = heading in ("layer", "m n e p q r t")
+        text = heading in ("layer", "m n e p q r t", "cut")
         out.add_column(heading, justify="left" if text else "right", no_wrap=True)
     for row in table.itertuples():
         out.add_row(
-            clip_middle(row.layer, 21), row.mapping, f"{row.passes:,}",
+            clip_middle(row.layer, 21), row.mapping, row.cuts, f"{row.passes:,}",
             f"{row.machine_cycles / 1e3:,.1f}", f"{row.model_cycles / 1e3:,.1f}",
             f"{row.error_percent:+.2f}", f"{row.machine_words / 1e6:,.1f}",
             f"{row.words_that_differ:,}")

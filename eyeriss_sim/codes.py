@@ -113,18 +113,20 @@ def fmap_strips_words(fmap, strips):
     Parameters
     ----------
     fmap : ndarray, shape (N, channels, H, W), padding included
-    strips : sequence of int64 ndarray, shape (rows,)
-        Rows of each strip.
+    strips : sequence of (int64 ndarray, slice)
+        Rows and columns of each strip, as ``strips.py`` has them.
 
     Returns
     -------
     coded, uncoded : int
     """
-    rows = np.concatenate(strips)
-    starts = np.cumsum([0, *map(len, strips)])
-    coded = zero_kernels.count_strip_words(nonzero_mask(fmap), rows, starts)
+    rows = np.concatenate([rows for rows, _ in strips])
+    starts = np.cumsum([0, *(len(rows) for rows, _ in strips)])
+    columns = np.array([(of.start, of.stop) for _, of in strips])
+    coded = zero_kernels.count_strip_words(nonzero_mask(fmap), rows, starts, columns)
+    words = np.diff(starts) @ np.diff(columns, axis=1)[:, 0]
     return (coded * RLC_WORD_BITS // WORD_BITS,
-            fmap.shape[0] * fmap.shape[1] * fmap.shape[3] * len(rows))
+            fmap.shape[0] * fmap.shape[1] * int(words))
 
 
 def fmap_strips_ratio(fmap, strips):

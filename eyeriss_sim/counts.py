@@ -79,7 +79,7 @@ def count(layer, hardware, mapping):
     """
     if hardware.accounting == "isca16":
         return _count_isca16(layer, mapping)
-    geometry = cut(layer, hardware, mapping.row_segments)
+    geometry = cut(layer, hardware, mapping.row_segments, mapping.column_strips)
     accesses = np.zeros(COUNTS_SHAPE, np.int64)
     passes = kernels.chip_counts(
         geometry.shape, geometry.row_counts, *mapping.letters, accesses)

@@ -72,7 +72,7 @@ def count_cycles(layer, hardware, mapping, counts, zeros):
     """
     if hardware.accounting == "isca16":
         return Cycles(ceil(counts.macs / counts.active_pes), 0, 0, 0, 0, 0)
-    geometry = cut(layer, hardware, mapping.row_segments)
+    geometry = cut(layer, hardware, mapping.row_segments, mapping.column_strips)
     causes = np.zeros(kernels.CAUSES)
     kernels.chip_cycles(
         geometry.shape, geometry.row_counts, timing(hardware),

@@ -70,24 +70,24 @@ def level_energy(counts, zeros, cost, bits=BITS_16):
 def search_coefficients(shape, hardware, zeros):
     """Coefficients of ``kernels.chip_energy``, float64, shape (8,), MAC energies.
 
-    Each is what one more row load, filter pass and so on costs, zeros included.
+    Each is what one more load of a word of every channel, filter pass and so on costs,
+    zeros included, however the layer's columns are cut.
     """
     rf, noc, glb, dram = (hardware.cost_MAC(level) for level in PRICED_LEVELS)
-    N, G, M, C, E, F, W = (int(shape[axis]) for axis in (
-        kernels.N, kernels.G, kernels.M, kernels.C, kernels.E, kernels.F, kernels.W))
+    N, G, M, C, E = (int(shape[axis]) for axis in (
+        kernels.N, kernels.G, kernels.M, kernels.C, kernels.E))
+    F = int(kernels.ofmap_columns(shape))
     row_segments, col_segments = int(shape[kernels.R_SEGS]), int(shape[kernels.S_SEGS])
     R = (row_segments - 1) * int(shape[kernels.R_FULL]) + int(shape[kernels.R_LAST])
     S = (col_segments - 1) * int(shape[kernels.S_FULL]) + int(shape[kernels.S_LAST])
-    columns = ((col_segments - 1) * int(shape[kernels.COLS_FULL])
-               + int(shape[kernels.COLS_LAST]))
     channels, filters, ofmap = N * G * C, G * M * C * R * S, N * G * M * E * F
     macs = ofmap * C * R * S * zeros.macs_left
     k = np.zeros(kernels.COEFFICIENTS)
-    k[kernels.PER_LOAD] = channels * W * (dram * zeros.ifmap_ratio + glb)
-    k[kernels.PER_FILTER_PASS] = channels * columns * glb
-    k[kernels.PER_SET] = channels * R * E * columns * (noc + rf)
+    k[kernels.PER_LOAD] = channels * (dram * zeros.ifmap_ratio + glb)
+    k[kernels.PER_FILTER_PASS] = channels * glb
+    k[kernels.PER_SET] = channels * R * E * (noc + rf)
     k[kernels.PER_FILTER_LOAD] = filters * (dram * zeros.filter_ratio + 2 * glb)
-    k[kernels.PER_IMAGE_GROUP] = filters * E * (noc + rf)
+    k[kernels.PER_COLUMN_STAY] = filters * E * (noc + rf)
     k[kernels.PER_CHANNEL_PASS] = (
         ofmap * row_segments * col_segments * (2 * glb + 2 * noc)
         - noc * ofmap * col_segments * row_segments)

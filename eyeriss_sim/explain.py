@@ -92,7 +92,7 @@ def loop_nest(layer, hardware, mapping):
     m, n, e, p, q, r, t = mapping.letters
     if hardware.accounting == "isca16":
         return _loop_nest_isca16(layer, hardware, mapping)
-    shape = cut(layer, hardware, mapping.row_segments).shape
+    shape = cut(layer, hardware, mapping.row_segments, mapping.column_strips).shape
     R, S, span = (int(shape[axis]) for axis in (
         kernels.R_FULL, kernels.S_FULL, kernels.SPAN_FULL))
     row_segments, col_segments = int(shape[kernels.R_SEGS]), int(shape[kernels.S_SEGS])
@@ -102,7 +102,11 @@ def loop_nest(layer, hardware, mapping):
     if layer.groups > 1:
         loops.append(Loop("DRAM", f"{layer.groups} groups"))
     loops += [
-        Loop("DRAM", f"{ceil_div(layer.N, n)} image groups of n={n}"),
+        Loop("DRAM", f"{ceil_div(layer.N, n)} image groups of n={n}")]
+    F = int(shape[kernels.F])
+    if mapping.column_strips > 1:
+        loops.append(Loop("DRAM", f"{mapping.column_strips} column strips of F={F}"))
+    loops += [
         Loop("DRAM", f"{ceil_div(layer.E, e)} strips of e={e} ofmap rows"),
         Loop("DRAM", f"{ceil_div(layer.M_group, m)} loads of m={m} filters",
              f"psums n*m*e*F = {use['psum_words']}, "
@@ -123,7 +127,7 @@ def loop_nest(layer, hardware, mapping):
              f"filter banks {use['filter_words']} of {hardware.glb_filter_words}"),
         Loop("array", f"R*r={R * r} rows x e*t={e * t} columns at once",
              f"{R * r * e * t} of {hardware.pes} PEs; {columns} columns when folded"),
-        Loop("PE", f"n={n} images, F={layer.F} windows",
+        Loop("PE", f"n={n} images, F={F} windows",
              f"psum spad p = {p} of {hardware.spad_psum_words}"),
         Loop("PE", f"q={min(q, layer.C)} channels, S={S} taps",
              f"ifmap spad q*S = {min(q, layer.C) * span} of "
@@ -242,7 +246,7 @@ def _runner_up_table(layer_result, hardware, simulate_mapping, objective, runner
         other = simulate_mapping(mapping)
         table.add_row(
             name, *(str(value) for value in mapping.letters),
-            str(mapping.row_segments or ""), str(other.counts.active_pes),
+            mapping.cuts, str(other.counts.active_pes),
             f"{other.total_MAC:,.0f}",
             f"{100 * (other.total_MAC / layer_result.total_MAC - 1):+.1f}",
             f"{other.cycles.total:,}",

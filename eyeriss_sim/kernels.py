@@ -7,23 +7,26 @@ full row segment, for the last one, and for the whole filter; then, of both segm
 those above the first row of the last ofmap row. The GLB loads the third and sends the
 first two. A mapping is the seven numbers m n e p q r t.
 
-Processing passes run in the order: group, images, strip, filters kept in the GLB (m),
-channels (a load of ifmaps), row segment, column segment, filters of a pass (p t). The
-array is configured once a layer, so a ragged pass fills PE sets in order and leaves the
-rest idle.
+Processing passes run in the order: group, images, column strip, strip, filters kept in
+the GLB (m), channels (a load of ifmaps), row segment, column segment, filters of a pass
+(p t). The array is configured once a layer, so a ragged pass fills PE sets in order and
+leaves the rest idle.
 """
 
 import numpy as np
 from numba import njit
 
 # Axes of ``shape``.
-N, G, M, C, E, F, W = 0, 1, 2, 3, 4, 5, 6   # M of one group; W padding included
+N, G, M, C, E = 0, 1, 2, 3, 4               # M of one group
+F, W = 5, 6                                 # of a full column strip; W padding included
 R_SEGS, R_FULL, R_LAST = 7, 8, 9            # row segments: how many, height, last
 S_SEGS, S_FULL, S_LAST = 10, 11, 12         # column segments
 SPAN_FULL, SPAN_LAST = 13, 14               # pixels under a segment's columns
-COLS_FULL, COLS_LAST = 15, 16               # ifmap columns that a segment streams
+COLS_FULL, COLS_LAST = 15, 16               # columns that a segment streams, in all
 V, U, D = 17, 18, 19                        # strides; vertical dilation
-SHAPE_AXES = 20
+COLUMN_STRIPS, F_LAST, W_ALL = 20, 21, 22   # how many; width of the last; ifmap columns
+SPAN = 23                                   # that all load; pixels under a whole filter
+SHAPE_AXES = 24
 
 # Axes of ``limits``.
 ROWS, COLS, SPAD_I, SPAD_F, SPAD_P, BANKS, BANK_WORDS, GLB_F = 0, 1, 2, 3, 4, 5, 6, 7
@@ -47,7 +50,7 @@ MAC, RAMP, PSUM_NET, IFMAP_NET, FILTER_WAIT = 0, 1, 2, 3, 4
 CAUSES = 5
 
 # Coefficients of the energy of a mapping.
-PER_LOAD, PER_FILTER_PASS, PER_SET, PER_FILTER_LOAD, PER_IMAGE_GROUP = 0, 1, 2, 3, 4
+PER_LOAD, PER_FILTER_PASS, PER_SET, PER_FILTER_LOAD, PER_COLUMN_STAY = 0, 1, 2, 3, 4
 PER_CHANNEL_PASS, PER_CHANNEL_SET, FIXED = 5, 6, 7
 COEFFICIENTS = 8
 
@@ -100,6 +103,36 @@ def count_strip_rows(R, stride, dilation, counts, above):
 
 # Axes of ``row_counts``; 0 and 1 are the segments, 3 and 4 their rows above.
 WHOLE_FILTER, ABOVE = 2, 3
+
+
+@njit(cache=True)
+def ofmap_columns(shape):
+    """Ofmap columns of all column strips: F of the layer."""
+    return (shape[COLUMN_STRIPS] - 1) * shape[F] + shape[F_LAST]
+
+
+@njit(cache=True)
+def cut_columns(shape, column_strips):
+    """Cut the columns of a layer, which has one column strip till now; in place.
+
+    Of whole rows what no window meets is loaded as well; of strips it is not.
+    """
+    F_all = shape[F]
+    shape[COLUMN_STRIPS] = column_strips
+    shape[F] = ceil_div(F_all, column_strips)
+    shape[F_LAST] = F_all - (column_strips - 1) * shape[F]
+    if column_strips > 1:
+        shape[W] = (shape[F] - 1) * shape[V] + shape[SPAN]
+        shape[W_ALL] = (F_all - column_strips) * shape[V] + column_strips * shape[SPAN]
+    for segment in range(2):
+        shape[COLS_FULL + segment] = ((F_all - column_strips) * shape[V]
+                                      + column_strips * shape[SPAN_FULL + segment])
+
+
+@njit(cache=True)
+def streamed_columns(shape):
+    """Ifmap columns that all column strips and column segments stream."""
+    return (shape[S_SEGS] - 1) * shape[COLS_FULL] + shape[COLS_LAST]
 
 
 @njit(cache=True)
@@ -164,8 +197,9 @@ def chip_counts(shape, row_counts, m, n, e, p, q, r, t, counts):
     counts[:] = 0
     R = (shape[R_SEGS] - 1) * shape[R_FULL] + shape[R_LAST]
     S = (shape[S_SEGS] - 1) * shape[S_FULL] + shape[S_LAST]
-    columns = (shape[S_SEGS] - 1) * shape[COLS_FULL] + shape[COLS_LAST]
-    strips = ceil_div(shape[E], e)
+    columns = streamed_columns(shape)
+    row_strips = ceil_div(shape[E], e)
+    strips = row_strips * shape[COLUMN_STRIPS]
     image_groups = ceil_div(shape[N], n)
     loads, f_passes, f_sets = filter_passes(shape[M], m, p, t)
     c_passes = ceil_div(shape[C], q * r)
@@ -173,11 +207,11 @@ def chip_counts(shape, row_counts, m, n, e, p, q, r, t, counts):
     segments = shape[R_SEGS] * shape[S_SEGS]
     channels = shape[N] * shape[G] * shape[C]
     filters = shape[G] * shape[M] * shape[C] * R * S
-    ofmap = shape[N] * shape[G] * shape[M] * shape[E] * shape[F]
+    ofmap = shape[N] * shape[G] * shape[M] * shape[E] * ofmap_columns(shape)
     macs = ofmap * shape[C] * R * S
 
     counts[DRAM, IFMAP, READ] = (
-        channels * loaded_rows(shape, row_counts, e) * shape[W] * loads)
+        channels * loaded_rows(shape, row_counts, e) * shape[W_ALL] * loads)
     counts[GLB, IFMAP, FILL] = counts[DRAM, IFMAP, READ]
     counts[GLB, IFMAP, READ] = (
         channels * sent_rows(shape, row_counts, e) * columns * f_passes)
@@ -189,7 +223,8 @@ def chip_counts(shape, row_counts, m, n, e, p, q, r, t, counts):
     counts[GLB, FILTER, FILL] = counts[DRAM, FILTER, READ]
     counts[GLB, FILTER, READ] = counts[DRAM, FILTER, READ]
     counts[NOC, FILTER, FILL] = counts[DRAM, FILTER, READ]
-    counts[NOC, FILTER, READ] = filters * image_groups * shape[E]
+    counts[NOC, FILTER, READ] = (
+        filters * image_groups * shape[E] * shape[COLUMN_STRIPS])
     counts[RF, FILTER, FILL] = counts[NOC, FILTER, READ]
 
     through_glb = ofmap * c_passes * segments
@@ -211,14 +246,21 @@ def chip_counts(shape, row_counts, m, n, e, p, q, r, t, counts):
 
 
 @njit(cache=True)
-def chip_energy(k, loaded, sent, strips, image_groups, loads, f_passes, f_sets,
+def chip_energy(k, loaded, sent, columns, stays, column_stays, loads, f_passes, f_sets,
                 c_passes, c_sets):
-    """Energy of a mapping from its counts, see ``energy.search_coefficients``."""
+    """Energy of a mapping from its counts, see ``energy.search_coefficients``.
+
+    ``loaded``, ``sent``: words of a channel that the GLB loads for some filters, and
+    that it sends them; ``columns``: those of a row that it sends, column strips summed.
+    ``stays``: strips of rows and columns times image groups, each of which loads all
+    filters; ``column_stays``: column strips times image groups, in each of which the
+    PEs of every ofmap row take them.
+    """
     return (k[PER_LOAD] * loaded * loads
             + k[PER_FILTER_PASS] * sent * f_passes
-            + k[PER_SET] * f_sets
-            + k[PER_FILTER_LOAD] * strips * image_groups
-            + k[PER_IMAGE_GROUP] * image_groups
+            + k[PER_SET] * columns * f_sets
+            + k[PER_FILTER_LOAD] * stays
+            + k[PER_COLUMN_STAY] * column_stays
             + k[PER_CHANNEL_PASS] * c_passes
             + k[PER_CHANNEL_SET] * c_sets
             + k[FIXED])
@@ -923,7 +965,8 @@ def sweep_waits(need, last, loads, c_full, ragged_c, row_segments, col_segments)
     """Cycles that the first passes of all sweeps of a stay wait for their filters.
 
     A stay is what runs for one strip of one group of images. What its sweeps fetch does
-    not depend on the strip, so that, over all stays, it is as if each followed itself.
+    not depend on the strip, its columns or the images, so that, over all stays, it is
+    as if each followed itself.
 
     Parameters
     ----------
@@ -1054,11 +1097,14 @@ def chip_cycles(shape, row_counts, timing, cycles_per_dram_word, filters_of_grou
     ends = np.zeros(STEADY + 1, np.int64)
     total = np.zeros(4, np.int64)
     wait_sum = fetch_sum = 0.0
-    for stay in range(4):
-        ragged_e, ragged_n = stay // 2, stay % 2
+    for stay in range(8):
+        ragged_f, ragged_e, ragged_n = stay // 4, stay // 2 % 2, stay % 2
+        width, f_times = shape[F], shape[COLUMN_STRIPS] - 1
+        if ragged_f:
+            width, f_times = shape[F_LAST], 1
         rows_out, e_times = (last_e, 1) if ragged_e else (e, strips - 1)
         images, n_times = (n_last, 1) if ragged_n else (n, n_full)
-        stays = shape[G] * e_times * n_times
+        stays = shape[G] * f_times * e_times * n_times
         if stays == 0 or images == 0:
             continue
         for segment in range(8):
@@ -1078,18 +1124,18 @@ def chip_cycles(shape, row_counts, timing, cycles_per_dram_word, filters_of_grou
             full_fetch = link_cycles(pt * words, cycles_per_dram_word)
             fetch_sum += times * (filters_of_group * words * cycles_per_dram_word)
             if how == EXACT and distinct:
-                run_of_passes(timing, R, S, span, shape[V], shape[F], shape[U],
-                              shape[D], images, rows_out, rows, distinct * pt, pt, p,
-                              channels, q, ends[:distinct])
+                run_of_passes(timing, R, S, span, shape[V], width, shape[U], shape[D],
+                              images, rows_out, rows, distinct * pt, pt, p, channels, q,
+                              ends[:distinct])
             bound = follows = (0, 0, 0, 0)
             if distinct:
                 bound = pass_cycles(
-                    timing, floor, R, S, span, shape[V], shape[F], images, rows_out,
-                    rows, above, pt, p, channels, q, psum_banks)
+                    timing, floor, R, S, span, shape[V], width, images, rows_out, rows,
+                    above, pt, p, channels, q, psum_banks)
             if distinct and overlap:
                 follows = following_cycles(
-                    timing, floor, R, S, span, shape[V], shape[F], images, rows_out,
-                    rows, pt, p, channels, q, psum_banks)
+                    timing, floor, R, S, span, shape[V], width, images, rows_out, rows,
+                    pt, p, channels, q, psum_banks)
                 if floor:
                     bound = follows
             for place in range(distinct):
@@ -1119,19 +1165,19 @@ def chip_cycles(shape, row_counts, timing, cycles_per_dram_word, filters_of_grou
                     behind = min(passes, STEADY) if overlap else 0
                     if behind:
                         rest = following_cycles(
-                            timing, floor, R, S, span, shape[V], shape[F], images,
+                            timing, floor, R, S, span, shape[V], width, images,
                             rows_out, rows, left, p, channels, q, psum_banks)
                         # The psums of the full pass before may have left later.
                         end = max(0, rest[1] - p - rows_out * lanes(
                             pt, p, timing[NET_P_OUT], floor))
                     else:
                         rest = pass_cycles(
-                            timing, floor, R, S, span, shape[V], shape[F], images,
+                            timing, floor, R, S, span, shape[V], width, images,
                             rows_out, rows, above, left, p, channels, q, psum_banks)
                         end = rest[3]
                     if how == EXACT:
                         run_of_passes(
-                            timing, R, S, span, shape[V], shape[F], shape[U], shape[D],
+                            timing, R, S, span, shape[V], width, shape[U], shape[D],
                             images, rows_out, rows, behind * pt + left,
                             pt if behind else left, p, channels, q, ends[:behind + 1])
                         end = max(end, ends[0])
@@ -1161,7 +1207,8 @@ TIE = 1e-9
 
 
 @njit(cache=True)
-def keep_best(best, mappings, primary, secondary, cut, m, n, e, p, q, r, t):
+def keep_best(best, mappings, primary, secondary, row_segments, column_strips, m, n, e,
+              p, q, r, t):
     """Insert a candidate into the list of the best, sorted by (primary, secondary).
 
     An equal candidate that comes later ranks lower, so that what even the tie-break
@@ -1183,13 +1230,14 @@ def keep_best(best, mappings, primary, secondary, cut, m, n, e, p, q, r, t):
     best[place, 1] = secondary
     row = mappings[place]
     row[0], row[1], row[2], row[3], row[4], row[5], row[6] = m, n, e, p, q, r, t
-    row[7] = cut
+    row[7], row[8] = row_segments, column_strips
 
 
 @njit(cache=True, error_model="numpy")
 def visit_m(shape, row_counts, timing, cycles_per_dram_word, k, objective, clock,
-            skip, loaded, sent, strips, image_groups, c_passes, c_sets, m_least, m_most,
-            dram_load, dram_fixed, cut, n, e, p, q, r, t, best, mappings, causes):
+            skip, loaded, sent, columns, stays, column_stays, c_passes, c_sets, m_least,
+            m_most, dram_load, dram_fixed, row_segments, n, e, p, q, r, t, best,
+            mappings, causes):
     """Try every m for one n e p q r t; returns how many were evaluated.
 
     Energy: the largest multiple of p t needs the fewest passes and PE sets that there
@@ -1224,7 +1272,7 @@ def visit_m(shape, row_counts, timing, cycles_per_dram_word, k, objective, clock
                 and loads >= first_loads):
             break
         if skip == SKIP_HOPELESS:
-            energy = chip_energy(k, loaded, sent, strips, image_groups, loads,
+            energy = chip_energy(k, loaded, sent, columns, stays, column_stays, loads,
                                  fewest_passes, fewest_sets, c_passes, c_sets)
             score, second = energy, 0.0
             if objective != ENERGY:
@@ -1238,8 +1286,8 @@ def visit_m(shape, row_counts, timing, cycles_per_dram_word, k, objective, clock
                     continue
                 break
         loads, f_passes, f_sets = filter_passes(filters, m, p, t)
-        energy = chip_energy(k, loaded, sent, strips, image_groups, loads, f_passes,
-                             f_sets, c_passes, c_sets)
+        energy = chip_energy(k, loaded, sent, columns, stays, column_stays, loads,
+                             f_passes, f_sets, c_passes, c_sets)
         evaluated += 1
         if objective == ENERGY and energy > best[kth, 0] * (1 + TIE):
             continue
@@ -1248,7 +1296,8 @@ def visit_m(shape, row_counts, timing, cycles_per_dram_word, k, objective, clock
             shape, row_counts, timing, cycles_per_dram_word, filters, m, n, e, p, q, r,
             t, CLOSED, causes)
         if objective == ENERGY:
-            keep_best(best, mappings, energy, cycles, cut, m, n, e, p, q, r, t)
+            keep_best(best, mappings, energy, cycles, row_segments,
+                      shape[COLUMN_STRIPS], m, n, e, p, q, r, t)
             continue
         if score_of(objective, clock, energy, cycles) > best[kth, 0] * (1 + TIE):
             continue
@@ -1256,13 +1305,45 @@ def visit_m(shape, row_counts, timing, cycles_per_dram_word, k, objective, clock
             shape, row_counts, timing, cycles_per_dram_word, filters, m, n, e, p, q, r,
             t, EXACT, causes)
         keep_best(best, mappings, score_of(objective, clock, energy, cycles), energy,
-                  cut, m, n, e, p, q, r, t)
+                  row_segments, shape[COLUMN_STRIPS], m, n, e, p, q, r, t)
     return evaluated
 
 
 @njit(cache=True, error_model="numpy")
-def search_chip(shape, row_counts, limits, timing, cycles_per_dram_word, k,
-                ifmap_ratio, ofmap_ratio, objective, clock, skip, cut, best, mappings):
+def search_chip(shape, row_counts, cuts, limits, timing, cycles_per_dram_word, k,
+                ifmap_ratio, ofmap_ratio, objective, clock, skip, row_segments, best,
+                mappings):
+    """The best legal mappings of a layer on chip hardware, its filter rows cut one way.
+
+    Parameters
+    ----------
+    shape, row_counts
+        The layer with one column strip, see the top of this file.
+    cuts : int64 ndarray, 1-D
+        Numbers of column strips to try.
+    limits, timing, cycles_per_dram_word, k, ifmap_ratio, ofmap_ratio, objective, clock
+    skip, row_segments, best, mappings
+        As for ``search_strips``.
+
+    Returns
+    -------
+    evaluated : int
+        Mappings whose energy or cycles were computed.
+    """
+    evaluated = 0
+    for column_strips in cuts:
+        strips = shape.copy()
+        cut_columns(strips, column_strips)
+        evaluated += search_strips(
+            strips, row_counts, limits, timing, cycles_per_dram_word, k, ifmap_ratio,
+            ofmap_ratio, objective, clock, skip, row_segments, best, mappings)
+    return evaluated
+
+
+@njit(cache=True, error_model="numpy")
+def search_strips(shape, row_counts, limits, timing, cycles_per_dram_word, k,
+                  ifmap_ratio, ofmap_ratio, objective, clock, skip, row_segments, best,
+                  mappings):
     """The best legal mappings of one layer, cut one way, on chip hardware.
 
     Every legal mapping is visited but those that can't be better. Dominated: of the e
@@ -1291,13 +1372,13 @@ def search_chip(shape, row_counts, limits, timing, cycles_per_dram_word, k,
         For JOULES, see ``score_of``.
     skip : int
         SKIP_NOTHING, SKIP_DOMINATED or, these too, SKIP_HOPELESS.
-    cut : int
+    row_segments : int
         Noted beside each mapping: ``Mapping.row_segments``.
     best : float64 ndarray, shape (K, 2), changed
         Objective and tie-break (cycles for ENERGY, else energy), ascending; infinite at
         first, or the best of the other ways to cut the layer.
-    mappings : int64 ndarray, shape (K, 8), changed
-        m n e p q r t of each, and its cut.
+    mappings : int64 ndarray, shape (K, 9), changed
+        m n e p q r t of each, its row segments and column strips.
 
     Returns
     -------
@@ -1326,30 +1407,51 @@ def search_chip(shape, row_counts, limits, timing, cycles_per_dram_word, k,
     segments = shape[R_SEGS] * shape[S_SEGS]
     all_S = (shape[S_SEGS] - 1) * shape[S_FULL] + shape[S_LAST]
     all_R = (shape[R_SEGS] - 1) * shape[R_FULL] + shape[R_LAST]
-    windows = shape[N] * shape[G] * shape[F] * filters
+    windows = shape[N] * shape[G] * ofmap_columns(shape) * filters
     psum_total = windows * shape[E] * segments / min(timing[NET_P_IN],
                                                      timing[NET_P_OUT])
-    fetch_total = shape[G] * filters * channels * all_R * all_S * cycles_per_dram_word
+    fetch_total = (shape[COLUMN_STRIPS] * shape[G] * filters * channels * all_R * all_S
+                   * cycles_per_dram_word)
     too_slow = skip == SKIP_HOPELESS and objective != ENERGY
     dram_fixed = (ofmap_ratio * cycles_per_dram_word
-                  * (shape[N] * shape[G] * filters * shape[E] * shape[F]))
+                  * (shape[N] * shape[G] * filters * shape[E] * ofmap_columns(shape)))
     dram_load = (ifmap_ratio * cycles_per_dram_word
-                 * (shape[N] * shape[G] * channels * shape[W]))
+                 * (shape[N] * shape[G] * channels))
+    columns = streamed_columns(shape)
+    per_set = k[PER_SET] * columns
     e_top = min(shape[E], limits[ROWS] // R * limits[COLS])
+    r_top, q_top = limits[ROWS] // R, min(channels, limits[SPAD_I] // span)
+    if skip == SKIP_HOPELESS and e_top and q_top:
+        # No mapping takes less than each row once, and as few passes and filter loads
+        # as if all of them were as large as array and spads allow.
+        once = row_counts[WHOLE_FILTER, shape[E]] * shape[W_ALL]
+        p_top = max(1, min(filters, limits[SPAD_P], limits[SPAD_F] // S))
+        least = chip_energy(
+            k, once, sent_rows(shape, row_counts, shape[E]) * columns, columns,
+            ceil_div(shape[E], e_top) * shape[COLUMN_STRIPS], shape[COLUMN_STRIPS], 1,
+            1, ceil_div(filters, p_top), ceil_div(channels, q_top * r_top),
+            ceil_div(channels, q_top))
+        if objective != ENERGY:
+            streams = max(psum_total * ceil_div(channels, q_top * r_top),
+                          fetch_total * ceil_div(shape[E], e_top))
+            least = score_of(objective, clock, least,
+                             dram_load * once + dram_fixed + streams)
+        if least > best[kth, 0] * (1 + TIE):
+            return 0
     for e in range(e_top, 0, -1):
         strips = ceil_div(shape[E], e)
         if skip != SKIP_NOTHING and linear_rows and whole_words and e > 1 and (
                 ceil_div(shape[E], e - 1) == strips):
             continue
-        loaded = loaded_rows(shape, row_counts, e)
-        sent = sent_rows(shape, row_counts, e)
+        loaded = loaded_rows(shape, row_counts, e) * shape[W_ALL]
+        sent = sent_rows(shape, row_counts, e) * columns
         per_pass = k[PER_FILTER_PASS] * sent
         per_load = k[PER_LOAD] * loaded
-        for r in range(1, min(limits[ROWS] // R, channels) + 1):
+        for r in range(1, min(r_top, channels) + 1):
             t_top = limits[ROWS] // (R * r) * limits[COLS] // e
             if t_top == 0:
                 break
-            for q in range(min(channels, limits[SPAD_I] // span), 0, -1):
+            for q in range(q_top, 0, -1):
                 if (r - 1) * q >= channels:
                     continue
                 qr = q * r
@@ -1376,12 +1478,13 @@ def search_chip(shape, row_counts, limits, timing, cycles_per_dram_word, k,
                     if m_top == 0:
                         break
                     fewest_loads = parts[m_top]
-                    fixed = chip_energy(k, loaded, sent, strips, image_groups,
-                                        0, 0, 0, c_passes, c_sets)
+                    column_stays = image_groups * shape[COLUMN_STRIPS]
+                    fixed = chip_energy(k, loaded, sent, columns, strips * column_stays,
+                                        column_stays, 0, 0, 0, c_passes, c_sets)
                     p_most = min(p_top, m_top)
                     # The least of all p and t, energy or, in cycles, of each stream.
                     least = (fixed + per_load * fewest_loads
-                             + k[PER_SET] * parts[p_most] + per_pass)
+                             + per_set * parts[p_most] + per_pass)
                     worst = best[kth, 0] * (1 + TIE)
                     if skip == SKIP_HOPELESS and objective == ENERGY and least > worst:
                         continue
@@ -1393,7 +1496,7 @@ def search_chip(shape, row_counts, limits, timing, cycles_per_dram_word, k,
                                     max(streams, macs / t_top) + dram) > worst:
                             continue
                     for p in range(p_most, 0, -1):
-                        per_p = fixed + k[PER_SET] * parts[p]
+                        per_p = fixed + per_set * parts[p]
                         for t in range(min(t_top, ceil_div(m_top, p)), 0, -1):
                             pt = p * t
                             m_least = max(p, (t - 1) * p + 1)
@@ -1424,10 +1527,10 @@ def search_chip(shape, row_counts, limits, timing, cycles_per_dram_word, k,
                                     continue
                             evaluated += visit_m(
                                 shape, row_counts, timing, cycles_per_dram_word, k,
-                                objective, clock, skip, loaded, sent, strips,
-                                image_groups, c_passes, c_sets, m_least, m_most,
-                                dram_load, dram_fixed, cut, n, e, p, q, r, t, best,
-                                mappings, causes)
+                                objective, clock, skip, loaded, sent, columns,
+                                strips * column_stays, column_stays, c_passes,
+                                c_sets, m_least, m_most, dram_load, dram_fixed,
+                                row_segments, n, e, p, q, r, t, best, mappings, causes)
     return evaluated
 
 
@@ -1526,6 +1629,6 @@ def search_isca16(a, words, cost, hop_weight, ifmap_ratio, filter_ratio, ofmap_r
                                 score = score_of(objective, clock, energy, cycles)
                                 second = energy
                             if score <= best[kth, 0]:
-                                keep_best(best, mappings, score, second, 0, m, n, f, p,
-                                          q, r, t)
+                                keep_best(best, mappings, score, second, 0, 1, m, n, f,
+                                          p, q, r, t)
     return evaluated

@@ -18,6 +18,8 @@ PUBLISHED = ("published", "published-table3")
 GLB_ROW_WORDS = 4
 # Rows are laid out one by one to find those that strips share.
 MOST_ROWS = 2**24
+# The least that each number of a mapping can be.
+LEAST = {**dict.fromkeys("mnepqrt", 1), "row_segments": 0, "column_strips": 1}
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,10 @@ class Mapping:
         Pieces of nearly equal height that the filter rows are cut into, each a filter
         of its own whose psums meet in the global buffer; 0 for the fewest that the
         array is high enough for, which is one unless the filter is higher than it.
+    column_strips : int
+        Strips of nearly equal width that the ofmap's columns are cut into, run one
+        after the other like narrower layers: each loads the ifmap columns under its
+        own windows, those that neighbours share once more, and all filters.
     """
 
     m: int
@@ -51,16 +57,25 @@ class Mapping:
     r: int
     t: int
     row_segments: int = 0
+    column_strips: int = 1
 
     @property
     def letters(self):
         """The numbers m n e p q r t, in that order."""
         return self.m, self.n, self.e, self.p, self.q, self.r, self.t
 
+    @property
+    def cuts(self):
+        """Pieces that filter rows R and ofmap columns F are cut into, as ``R2 F41``."""
+        return " ".join(f"{what}{pieces}" for what, pieces in (
+            ("R", self.row_segments), ("F", self.column_strips)) if pieces > 1)
+
     def __str__(self):
         text = " ".join(f"{key}={getattr(self, key)}" for key in "mnepqrt")
         if self.row_segments:
             text += f" row_segments={self.row_segments}"
+        if self.column_strips > 1:
+            text += f" column_strips={self.column_strips}"
         return text
 
 
@@ -70,7 +85,7 @@ class Geometry:
 
     Parameters
     ----------
-    shape : int64 ndarray, shape (20,)
+    shape : int64 ndarray, shape (24,)
         Axes as in ``kernels.py``.
     row_counts : int64 ndarray, shape (5, E + 1), rows
         Ifmap rows under e ofmap rows: of a full row segment, of the last, of all; and
@@ -95,8 +110,8 @@ def layer_of(key):
                      U=U, V=V, groups=groups, dilation=dilation)
 
 
-def cut(layer, hardware, row_segments=0):
-    """Cut a layer's filters into what the array and the ifmap spads can hold.
+def cut(layer, hardware, row_segments=0, column_strips=1):
+    """Cut a layer into what the array, the ifmap spads and the GLB can hold.
 
     A filter higher than the array is cut into row segments of nearly equal height, one
     whose row is wider than the ifmap spad into column segments. Each segment is a
@@ -105,27 +120,33 @@ def cut(layer, hardware, row_segments=0):
     Parameters
     ----------
     layer, hardware
-    row_segments : int
+    row_segments, column_strips : int
         As in ``Mapping``.
 
     Raises
     ------
     ValueError
         A filter spad too small for one row of filter taps, more rows than can be laid
-        out, or row segments that the filter can't be cut into.
+        out, row segments or column strips that the layer can't be cut into.
     """
     for what, rows in (("H", layer.H), ("E*R", layer.E * layer.R)):
         if rows > MOST_ROWS:
             raise ValueError(f"{layer.name}: {what} = {rows} rows exceed the "
                              f"{MOST_ROWS} that can be cut into strips; split the "
                              f"ifmap")
-    known = ways_to_cut_rows(layer.R, hardware.rows)
+    known = even_cuts(layer.R, hardware.rows)
     if row_segments and row_segments not in known:
         raise ValueError(
             f"{layer.name}: row_segments = {row_segments} is no even cut of R = "
             f"{layer.R} filter rows for the {hardware.rows} array rows; "
             f"give one of {', '.join(map(str, known))}, or 0 for the fewest")
-    geometry = cut_shape(shape_key(layer), row_segments or known[0],
+    if column_strips not in even_cuts(layer.F, layer.F):
+        fewer = max(cuts for cuts in even_cuts(layer.F, layer.F)
+                    if cuts < column_strips)
+        raise ValueError(
+            f"{layer.name}: column_strips = {column_strips} is no even cut of F = "
+            f"{layer.F} ofmap columns; give {fewer}, or 1 for none")
+    geometry = cut_shape(shape_key(layer), row_segments or known[0], column_strips,
                          hardware.spad_ifmap_words)
     taps = int(geometry.shape[kernels.S_FULL])
     if taps > hardware.spad_filter_words:
@@ -136,31 +157,35 @@ def cut(layer, hardware, row_segments=0):
     return geometry
 
 
-@lru_cache(maxsize=1024)
-def ways_to_cut_rows(R, array_rows):
-    """Numbers of row segments of nearly equal height that fit the array, ascending.
+@lru_cache(maxsize=4096)
+def even_cuts(length, most):
+    """Numbers of pieces of nearly equal length, none longer than ``most``, ascending.
 
     Examples
     --------
-    >>> ways_to_cut_rows(5, 12)     # 5, 3 + 2, 2 + 2 + 1, or five single rows
+    >>> even_cuts(5, 12)     # 5, 3 + 2, 2 + 2 + 1, or five single ones
     (1, 2, 3, 5)
-    >>> ways_to_cut_rows(5, 2)
+    >>> even_cuts(5, 2)
     (3, 5)
     """
-    heights = {ceil_div(R, ceil_div(R, most))
-               for most in range(1, min(R, array_rows) + 1)}
-    return tuple(sorted(ceil_div(R, height) for height in heights))
+    cuts, longest = [], min(length, most)
+    while longest:
+        pieces = -(-length // longest)
+        cuts.append(pieces)
+        # The longest piece of that many, and then one shorter.
+        longest = -(-length // pieces) - 1
+    return tuple(cuts)
 
 
 def row_segments_of(layer, hardware, mapping):
     """Row segments that the filters of a layer are cut into; 1 for whole filters."""
     if hardware.accounting == "isca16":
         return 1
-    return mapping.row_segments or ways_to_cut_rows(layer.R, hardware.rows)[0]
+    return mapping.row_segments or even_cuts(layer.R, hardware.rows)[0]
 
 
 @lru_cache(maxsize=16384)
-def cut_shape(key, row_segments, spad_words):
+def cut_shape(key, row_segments, column_strips, spad_words):
     """``cut`` for a ``shape_key``, remembered; the filter spad is not looked at."""
     N, G, M, C, H, W, R, S, U, V, (dilation_h, dilation_w) = key
     E = (H - (R - 1) * dilation_h - 1) // U + 1
@@ -171,7 +196,8 @@ def cut_shape(key, row_segments, spad_words):
     S_segments = ceil_div(S, S_full)
     shape = np.zeros(kernels.SHAPE_AXES, np.int64)
     shape[[kernels.N, kernels.G, kernels.M, kernels.C]] = N, G, M, C
-    shape[[kernels.E, kernels.F, kernels.W]] = E, F, W
+    shape[[kernels.E, kernels.F, kernels.W, kernels.W_ALL]] = E, F, W, W
+    shape[kernels.SPAN] = (S - 1) * dilation_w + 1
     shape[[kernels.V, kernels.U, kernels.D]] = V, U, dilation_h
     R_last = R - (row_segments - 1) * R_full
     S_last = S - (S_segments - 1) * S_full
@@ -179,9 +205,8 @@ def cut_shape(key, row_segments, spad_words):
         row_segments, R_full, R_last)
     shape[[kernels.S_SEGS, kernels.S_FULL, kernels.S_LAST]] = S_segments, S_full, S_last
     for axis, taps in ((0, S_full), (1, S_last)):
-        span = (taps - 1) * dilation_w + 1
-        shape[kernels.SPAN_FULL + axis] = span
-        shape[kernels.COLS_FULL + axis] = (F - 1) * V + span
+        shape[kernels.SPAN_FULL + axis] = (taps - 1) * dilation_w + 1
+    kernels.cut_columns(shape, column_strips)
     row_counts = np.zeros((5, E + 1), np.int64)
     whole = np.zeros(E + 1, np.int64)
     for segment, height in enumerate((R_full, R_last, R)):
@@ -223,13 +248,13 @@ def glb_use(layer, hardware, mapping):
         ``ifmap_words``, ``psum_words`` and, each kind rounded up on its own,
         ``ifmap_banks``, ``psum_banks``; ``filter_words`` of one pass.
     """
-    geometry = cut(layer, hardware, mapping.row_segments)
+    geometry = cut(layer, hardware, mapping.row_segments, mapping.column_strips)
     shape = geometry.shape
     m, n, e, p, q, r, t = mapping.letters
     channels, filters = min(q * r, layer.C), min(p * t, m)
     rows = int(geometry.row_counts[kernels.WHOLE_FILTER, e])
-    ifmap_words = n * channels * rows * layer.W
-    psum_words = n * m * e * layer.F
+    ifmap_words = n * channels * rows * int(shape[kernels.W])
+    psum_words = n * m * e * int(shape[kernels.F])
     return {
         "ifmap_words": ifmap_words,
         "psum_words": psum_words,
@@ -248,7 +273,7 @@ def check_mapping(layer, hardware, mapping):
     ValueError
         Names the layer, the limit, by how much it is exceeded, and what to lower.
     """
-    for key, least in (*dict.fromkeys("mnepqrt", 1).items(), ("row_segments", 0)):
+    for key, least in LEAST.items():
         value = getattr(mapping, key)
         if not isinstance(value, int) or value < least:
             raise ValueError(
@@ -264,7 +289,7 @@ def check_mapping(layer, hardware, mapping):
 def _check_chip(layer, hardware, mapping):
     """(quantity, value, limit, what the limit is, cure), in order of severity."""
     m, n, e, p, q, r, t = mapping.letters
-    shape = cut(layer, hardware, mapping.row_segments).shape
+    shape = cut(layer, hardware, mapping.row_segments, mapping.column_strips).shape
     R, S, span = (int(shape[axis]) for axis in (
         kernels.R_FULL, kernels.S_FULL, kernels.SPAN_FULL))
     yield "n", n, layer.N, "the batch", "lower n"
@@ -287,7 +312,8 @@ def _check_chip(layer, hardware, mapping):
            "the filter buffer words", "lower p, q, r or t")
     banks = use["ifmap_banks"] + use["psum_banks"]
     yield (f"GLB banks, {use['ifmap_banks']} of ifmaps and {use['psum_banks']} of "
-           f"psums,", banks, hardware.glb_banks, "the GLB banks", "lower m, n or e")
+           f"psums,", banks, hardware.glb_banks, "the GLB banks",
+           "lower m, n or e, or raise column_strips")
 
 
 def _check_isca16(layer, hardware, mapping):
@@ -296,6 +322,8 @@ def _check_isca16(layer, hardware, mapping):
     width = (f - 1) * layer.V + layer.S_span
     yield ("row_segments", mapping.row_segments, 0,
            "the analysis, which cuts no filter,", "leave it out")
+    yield ("column_strips", mapping.column_strips, 1,
+           "the analysis, whose e counts columns,", "leave it out")
     yield "n", n, layer.N, "the batch", "lower n"
     yield "e", f, layer.F, "the ofmap width", "lower e"
     yield "m", m, layer.M_group, "the filters of one group", "lower m"
@@ -342,7 +370,7 @@ def read_mappings(text):
     ----------
     text : str
         ``published``, ``published-table3``, or the path of a CSV file with the columns
-        layer, m, n, e, p, q, r, t and, optionally, row_segments.
+        layer, m, n, e, p, q, r, t and, optionally, row_segments and column_strips.
 
     Raises
     ------
@@ -363,10 +391,10 @@ def read_mappings(text):
 def _parse_mappings(lines, text):
     needed = ("layer", *"mnepqrt")
     mappings = {}
-    for where, cell_of in read_rows(lines, text, (*needed, "row_segments"), needed):
+    for where, cell_of in read_rows(lines, text, ("layer", *LEAST), needed):
         layer = cell_of.pop("layer")
         for key, cell in cell_of.items():
-            least = 0 if key == "row_segments" else 1
+            least = LEAST[key]
             if not (cell.isdecimal() and len(cell) < 100) or int(cell) < least:
                 raise ValueError(f"{where}, column {key}: must be a whole number of at "
                                  f"least {least}, got {cell[:100]!r}")

@@ -151,10 +151,12 @@ def print_report(result, console):
         f"({said['accounting']} accounting); zeros: {said['zeros']}; "
         f"mapping: {mapping_sources(result)}", "bold")
     left_out, shortened = _print_table(result, console)
-    cuts = result.table.loc[result.table.row_segments > 1, ["layer", "row_segments"]]
-    if len(cuts):
-        say("filter rows cut into segments: " + ", ".join(
-            f"{name} {segments}" for name, segments in cuts.itertuples(index=False)))
+    for column, what in (("row_segments", "filter rows cut into segments"),
+                         ("column_strips", "fmaps cut into column strips")):
+        cuts = result.table.loc[result.table[column] > 1, ["layer", column]]
+        if len(cuts):
+            say(f"{what}: " + ", ".join(
+                f"{name} {pieces}" for name, pieces in cuts.itertuples(index=False)))
     percent = {
         what: ", ".join(
             f"{name} {share:.1%}" for name, share in shares.items() if share)

@@ -152,6 +152,7 @@ def layer_row(result, hardware):
         "macs": layer.macs,
         **{key: getattr(mapping, key) for key in "mnepqrt"},
         "row_segments": row_segments_of(layer, hardware, mapping),
+        "column_strips": mapping.column_strips,
         "passes": result.counts.passes,
         "active_pes": result.counts.active_pes,
         "cycles": cycles.total,

@@ -1,26 +1,56 @@
-"""Strips of fmaps that move between DRAM and the global buffer, row by row."""
+"""Strips of fmaps that move between DRAM and the global buffer."""
 
 import numpy as np
 
+from eyeriss_sim.kernels import ceil_div
 
-def ifmap_strips(layer, hardware, mapping):
-    """Rows of each ifmap strip that the GLB loads: those that some filter row meets.
+
+def column_strips(layer, mapping):
+    """Columns of each column strip, from left to right.
 
     Returns
     -------
-    list of int64 ndarray, shape (rows,)
-        All rows at once on ``isca16`` hardware, which strips the columns.
+    list of (slice, slice)
+        Of the ofmap, and of the ifmap that the GLB loads for them: all columns without
+        column strips, else those under the strip's windows.
+    """
+    if mapping.column_strips == 1:
+        return [(slice(0, layer.F), slice(0, layer.W))]
+    width = ceil_div(layer.F, mapping.column_strips)
+    strips = []
+    for left in range(0, layer.F, width):
+        right = min(left + width, layer.F)
+        strips.append((slice(left, right), slice(
+            left * layer.V, (right - 1) * layer.V + layer.S_span)))
+    return strips
+
+
+def ifmap_strips(layer, hardware, mapping):
+    """Strips of each ifmap that the GLB loads: those that some filter row meets.
+
+    Returns
+    -------
+    list of (int64 ndarray, slice)
+        Rows and columns; the whole ifmap on ``isca16`` hardware, which strips its
+        columns alone.
     """
     if hardware.accounting == "isca16":
-        return [np.arange(layer.H)]
+        return [(np.arange(layer.H), slice(0, layer.W))]
     taps = np.arange(layer.R) * layer.dilation[0]
-    return [np.unique(np.add.outer(rows * layer.U, taps))
-            for rows in ofmap_strips(layer, hardware, mapping)]
+    return [(np.unique(np.add.outer(rows * layer.U, taps)), columns)
+            for _, columns in column_strips(layer, mapping)
+            for rows in row_strips(layer, mapping)]
 
 
 def ofmap_strips(layer, hardware, mapping):
-    """Rows of each ofmap strip that the GLB dumps, as ``ifmap_strips``."""
+    """Strips of each ofmap that the GLB dumps, as ``ifmap_strips``."""
     if hardware.accounting == "isca16":
-        return [np.arange(layer.E)]
+        return [(np.arange(layer.E), slice(0, layer.F))]
+    return [(rows, columns) for columns, _ in column_strips(layer, mapping)
+            for rows in row_strips(layer, mapping)]
+
+
+def row_strips(layer, mapping):
+    """Ofmap rows of each strip of e rows."""
     return [np.arange(top, min(top + mapping.e, layer.E))
             for top in range(0, layer.E, mapping.e)]

@@ -99,7 +99,7 @@ def decode(words, stream):
 
 
 @njit(cache=True)
-def count_strip_words(fmap, rows, starts):
+def count_strip_words(fmap, rows, starts, columns):
     """64-bit words of an fmap that is coded strip by strip.
 
     A strip of one channel of one image is a stream of its own, row after row, because
@@ -112,20 +112,22 @@ def count_strip_words(fmap, rows, starts):
         Rows of the strips, one strip after the other.
     starts : int64 ndarray, shape (strips + 1,)
         Where each strip begins in ``rows``, and where the last one ends.
+    columns : int64 ndarray, shape (strips, 2)
+        First column of each strip, and the first beyond it.
 
     Returns
     -------
     words : int
     """
     words = 0
-    images, channels, _, width = fmap.shape
+    images, channels = fmap.shape[:2]
     for image in range(images):
         for channel in range(channels):
             for strip in range(starts.shape[0] - 1):
                 pairs = run = 0
                 for place in range(starts[strip], starts[strip + 1]):
                     values = fmap[image, channel, rows[place]]
-                    for column in range(width):
+                    for column in range(columns[strip, 0], columns[strip, 1]):
                         if values[column] == 0 and run < LONGEST_RUN:
                             run += 1
                         else:

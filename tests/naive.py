@@ -34,6 +34,11 @@ def ways_to_cut(taps, most):
                   if len(cut_evenly(taps, most, pieces)) == pieces]
 
 
+def ways_to_cut_columns(layer):
+    """Numbers of column strips of nearly equal width, 1 for none."""
+    return [1] + ways_to_cut(list(range(layer.F)), layer.F)[1:]
+
+
 def walk_passes(layer, hardware, mapping):
     """Every processing pass, in order, as the sets of things that it works on."""
     taps_that_fit = max(taps for taps in range(1, layer.S + 1)
@@ -41,19 +46,21 @@ def walk_passes(layer, hardware, mapping):
     row_segments = cut_evenly(list(range(layer.R)), hardware.rows,
                               mapping.row_segments)
     col_segments = cut_evenly(list(range(layer.S)), taps_that_fit)
-    for group, images, strip, loaded in product(
+    for group, images, windows, strip, loaded in product(
             range(layer.groups), chunks(list(range(layer.N)), mapping.n),
+            cut_evenly(list(range(layer.F)), layer.F, mapping.column_strips),
             chunks(list(range(layer.E)), mapping.e),
             chunks(list(range(layer.M_group)), mapping.m)):
         for channels in chunks(list(range(layer.C)), mapping.q * mapping.r):
-            yield "load", dict(group=group, images=images, strip=strip,
+            yield "load", dict(group=group, images=images, windows=windows, strip=strip,
                                channels=channels)
             for rows, cols, filters in product(
                     row_segments, col_segments, chunks(loaded, mapping.p * mapping.t)):
-                yield "pass", dict(group=group, images=images, strip=strip,
-                                   channels=channels, rows=rows, cols=cols,
+                yield "pass", dict(group=group, images=images, windows=windows,
+                                   strip=strip, channels=channels, rows=rows, cols=cols,
                                    filters=filters)
-        yield "dump", dict(group=group, images=images, strip=strip, filters=loaded)
+        yield "dump", dict(group=group, images=images, windows=windows, strip=strip,
+                           filters=loaded)
 
 
 def ifmap_rows(layer, strip, rows):
@@ -61,11 +68,18 @@ def ifmap_rows(layer, strip, rows):
     return {e * layer.U + k * layer.dilation[0] for e in strip for k in rows}
 
 
-def ifmap_columns(layer, cols):
+def ifmap_columns(layer, windows, cols):
     """Ifmap columns from the first to the last one under any window of a segment."""
-    first = cols[0] * layer.dilation[1]
-    last = (layer.F - 1) * layer.V + cols[-1] * layer.dilation[1]
+    first = windows[0] * layer.V + cols[0] * layer.dilation[1]
+    last = windows[-1] * layer.V + cols[-1] * layer.dilation[1]
     return last - first + 1
+
+
+def loaded_columns(layer, windows):
+    """Ifmap columns that the GLB loads: all of a row if it is not cut."""
+    if len(windows) == layer.F:
+        return layer.W
+    return ifmap_columns(layer, windows, range(layer.S))
 
 
 def count_accesses(layer, hardware, mapping):
@@ -76,19 +90,20 @@ def count_accesses(layer, hardware, mapping):
         if what == "load":
             for _ in product(work["images"], work["channels"],
                              ifmap_rows(layer, work["strip"], range(layer.R))):
-                accesses[DRAM, IFMAP, READ] += layer.W
-                accesses[GLB, IFMAP, FILL] += layer.W
+                columns = loaded_columns(layer, work["windows"])
+                accesses[DRAM, IFMAP, READ] += columns
+                accesses[GLB, IFMAP, FILL] += columns
             continue
         if what == "dump":
             words = (len(work["images"]) * len(work["filters"]) * len(work["strip"])
-                     * layer.F)
+                     * len(work["windows"]))
             accesses[GLB, PSUM, DRAIN] += words
             accesses[DRAM, PSUM, WRITE] += words
             continue
         passes += 1
         channel_sets = chunks(work["channels"], mapping.q)
         filter_sets = chunks(work["filters"], mapping.p)
-        columns = ifmap_columns(layer, work["cols"])
+        columns = ifmap_columns(layer, work["windows"], work["cols"])
         taps = len(work["cols"])
         # Filters: from DRAM through the preload banks, each word to a row of PEs.
         for _ in product(work["filters"], work["channels"], work["rows"]):
@@ -108,7 +123,7 @@ def count_accesses(layer, hardware, mapping):
                 accesses[[NOC, RF], IFMAP, [READ, FILL]] += columns * targets
         # Psums: up a column of PEs, from the GLB and back to it.
         column_height = len(work["rows"]) * len(channel_sets)
-        for _ in product(work["images"], work["strip"], range(layer.F),
+        for _ in product(work["images"], work["strip"], work["windows"],
                          work["filters"]):
             accesses[GLB, PSUM, READ] += 1
             accesses[NOC, PSUM, [FILL, READ, WRITE, DRAIN]] += 1
@@ -157,8 +172,8 @@ def run_end(layer, hardware, mapping, work, behind):
     ends = np.zeros(behind + 1, np.int64)
     run_of_passes(
         timing(hardware), len(work["rows"]), len(work["cols"]),
-        (len(work["cols"]) - 1) * layer.dilation[1] + 1, layer.V, layer.F, layer.U,
-        layer.dilation[0], len(work["images"]), len(work["strip"]),
+        (len(work["cols"]) - 1) * layer.dilation[1] + 1, layer.V, len(work["windows"]),
+        layer.U, layer.dilation[0], len(work["images"]), len(work["strip"]),
         len(ifmap_rows(layer, work["strip"], work["rows"])), behind * full + filters,
         full if behind else filters, mapping.p, len(work["channels"]), mapping.q, ends)
     return int(np.diff(ends, prepend=0)[-1])
@@ -170,7 +185,7 @@ def pass_ends(layer, hardware, mapping, work, follows):
     filter_sets = chunks(work["filters"], mapping.p)
     rows = sorted(ifmap_rows(layer, work["strip"], work["rows"]))
     taps, e, images = len(work["cols"]), len(work["strip"]), len(work["images"])
-    R, F, V, span = (len(work["rows"]), layer.F, layer.V,
+    R, F, V, span = (len(work["rows"]), len(work["windows"]), layer.V,
                      (len(work["cols"]) - 1) * layer.dilation[1] + 1)
     p, q = len(filter_sets[0]), len(channel_sets[0])
     wide_f, wide_i = hardware.filter_net_words, hardware.ifmap_net_words
@@ -201,7 +216,7 @@ def pass_ends(layer, hardware, mapping, work, follows):
     hop = group + 2 + max(1, hardware.hop_cycles - wide_out - 2)
     last_groups = sum(-(-len(held) // wide_out) == -(-p // wide_out)
                       for held in filter_sets)
-    columns = ifmap_columns(layer, work["cols"])
+    columns = ifmap_columns(layer, work["windows"], work["cols"])
     column_words = len(rows) * len(work["channels"])
     # First window; first window of the last image, last window, never short of MACs.
     ends = [0, 0, 0]
@@ -276,7 +291,9 @@ def pass_ends(layer, hardware, mapping, work, follows):
 def psum_banks(layer, hardware, mapping):
     """Banks that the ifmaps of full strips leave."""
     rows = len(ifmap_rows(layer, range(mapping.e), range(layer.R)))
-    words = mapping.n * min(mapping.q * mapping.r, layer.C) * rows * layer.W
+    widest = cut_evenly(list(range(layer.F)), layer.F, mapping.column_strips)[0]
+    words = (mapping.n * min(mapping.q * mapping.r, layer.C) * rows
+             * loaded_columns(layer, widest))
     return max(1, hardware.glb_banks - -(-words // hardware.glb_bank_words))
 
 
@@ -313,9 +330,11 @@ def legal_mappings(layer, hardware):
     taps = list(range(layer.R))
     S = len(cut_evenly(list(range(layer.S)), taps_that_fit)[0])
     span = (S - 1) * layer.dilation[1] + 1
-    for pieces, n, e, q, r in product(
-            ways_to_cut(taps, hardware.rows), range(1, layer.N + 1),
-            range(1, layer.E + 1), range(1, layer.C + 1), range(1, hardware.rows + 1)):
+    for pieces, strips, n, e, q, r in product(
+            ways_to_cut(taps, hardware.rows), ways_to_cut_columns(layer),
+            range(1, layer.N + 1), range(1, layer.E + 1), range(1, layer.C + 1),
+            range(1, hardware.rows + 1)):
+        widest = cut_evenly(list(range(layer.F)), layer.F, strips)[0]
         R = len(cut_evenly(taps, hardware.rows, pieces)[0])
         if R * r > hardware.rows:
             continue
@@ -324,14 +343,15 @@ def legal_mappings(layer, hardware):
         columns = hardware.rows // (R * r) * hardware.cols
         channels = min(q * r, layer.C)
         rows = len(ifmap_rows(layer, range(e), range(layer.R)))
-        ifmap_banks = -(-n * channels * rows * layer.W // hardware.glb_bank_words)
+        ifmap_banks = -(-n * channels * rows * loaded_columns(layer, widest)
+                        // hardware.glb_bank_words)
         for m, p in product(range(1, layer.M_group + 1),
                             range(1, hardware.spad_psum_words + 1)):
-            psum_banks = -(-n * m * e * layer.F // hardware.glb_bank_words)
+            psum_banks = -(-n * m * e * len(widest) // hardware.glb_bank_words)
             if (p > m or p * q * S > hardware.spad_filter_words
                     or ifmap_banks + psum_banks > hardware.glb_banks):
                 continue
             for t in range(1, columns // e + 1):
                 words = min(p * t, m) * channels * R * S
                 if (t - 1) * p < m and words <= hardware.glb_filter_words:
-                    yield m, n, e, p, q, r, t, pieces
+                    yield m, n, e, p, q, r, t, pieces, strips

@@ -173,7 +173,7 @@ def test_bad_densities_are_refused_with_their_place(capsys, tmp_path, text, word
 
 @pytest.mark.parametrize("text, words", [
     ("[spad_words]\nfilter = 10", "CONV1: one filter row of 11 words exceeds the 10"),
-    ("[glb]\nifmap_psum_KB = 8", "CONV1: one strip takes"),
+    ("[glb]\nifmap_psum_KB = 4", "CONV1: one strip takes"),
     ("[array]\nrows = -1", "[array] rows must be positive, got -1"),
 ])
 def test_hardware_that_cannot_run_a_layer_names_layer_and_limit(

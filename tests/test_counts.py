@@ -1,5 +1,7 @@
 """Access counts: hand-worked, against plain loops, conserved from level to level."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import assume, given, settings
@@ -12,7 +14,7 @@ from eyeriss_sim.counts import count
 from eyeriss_sim.kernels import (
     DRAIN, DRAM, FILL, FILTER, GLB, HOP, IFMAP, NOC, PSUM, READ, RF, WRITE)
 from eyeriss_sim.layer import ConvLayer
-from eyeriss_sim.mapping import Mapping, cut
+from eyeriss_sim.mapping import Mapping, cut, even_cuts
 
 
 def test_one_window_of_one_pe_by_hand():
@@ -48,6 +50,37 @@ def test_two_strips_share_a_halo_row_by_hand():
     assert (counts.passes, counts.active_pes) == (2, 12)
 
 
+def test_two_column_strips_share_halo_columns_by_hand():
+    # 5 ofmap columns in strips of 3 and 2: 5 + 4 ifmap columns, filters twice.
+    layer = ConvLayer(name="halo", M=2, C=2, H=3, W=7, R=3, S=3)
+    mapping = Mapping(m=2, n=1, e=1, p=2, q=1, r=2, t=1, column_strips=2)
+    counts = count(layer, CHIP, mapping)
+    assert counts.accesses[DRAM, IFMAP, READ] == 2 * 3 * (5 + 4)
+    assert counts.accesses[GLB, IFMAP, READ] == 2 * 3 * (5 + 4)
+    assert counts.accesses[DRAM, FILTER, READ] == 2 * 36
+    assert counts.accesses[DRAM, PSUM, WRITE] == 2 * 5
+    assert (counts.macs, counts.passes, counts.active_pes) == (layer.macs, 2, 6)
+
+
+@settings(max_examples=100, deadline=None)
+@given(layer=layers(), column_strips=st.integers(1, 7))
+def test_column_strips_cost_what_narrower_layers_cost(layer, column_strips):
+    assume(column_strips in even_cuts(layer.F, layer.F))
+    mapping = Mapping(layer.M_group, 1, 1, 1, 1, 1, 1, row_segments=0,
+                      column_strips=column_strips)
+    width = -(-layer.F // column_strips)
+    parts = []
+    for left in range(0, layer.F, width):
+        windows = min(width, layer.F - left)
+        of_whole = layer.W if column_strips == 1 else (
+            (windows - 1) * layer.V + layer.S_span)
+        parts.append(count(replace(layer, W=of_whole), CHIP,
+                           replace(mapping, column_strips=1)))
+    whole = count(layer, CHIP, mapping)
+    assert (whole.accesses == sum(part.accesses for part in parts)).all()
+    assert whole.passes == sum(part.passes for part in parts)
+
+
 @st.composite
 def legal_triples(draw):
     """A layer, a machine, and one of all its legal mappings."""
@@ -62,7 +95,7 @@ def legal_triples(draw):
 @given(triple=legal_triples())
 def test_counts_equal_plain_loops(compiled, triple):
     layer, hardware, mapping = triple
-    geometry = cut(layer, hardware, mapping.row_segments)
+    geometry = cut(layer, hardware, mapping.row_segments, mapping.column_strips)
     accesses = np.zeros((4, 3, 5), np.int64)
     kernel = kernels.chip_counts
     if not compiled:

@@ -29,7 +29,7 @@ def cycles_of(layer, hardware, mapping, zeros=DENSE):
 @given(triple=legal_triples())
 def test_cycles_by_cause_equal_plain_loops_over_all_passes(compiled, triple):
     layer, hardware, mapping = triple
-    geometry = cut(layer, hardware, mapping.row_segments)
+    geometry = cut(layer, hardware, mapping.row_segments, mapping.column_strips)
     causes = np.zeros(kernels.CAUSES)
     kernel = kernels.chip_cycles
     if not compiled:
@@ -47,7 +47,7 @@ def test_cycles_by_cause_equal_plain_loops_over_all_passes(compiled, triple):
 @given(triple=legal_triples())
 def test_bounds_of_the_search_are_never_above_the_cycles(triple):
     layer, hardware, mapping = triple
-    geometry = cut(layer, hardware, mapping.row_segments)
+    geometry = cut(layer, hardware, mapping.row_segments, mapping.column_strips)
     causes = np.zeros(kernels.CAUSES)
 
     def cycles(how, filters, m):

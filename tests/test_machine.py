@@ -245,7 +245,7 @@ def first_pass(layer, hardware, mapping):
         layer, name="one pass", N=kind.images, M=kind.filters, C=kind.channels,
         R=kind.R, S=kind.S, groups=1,
         H=(kind.rows_out - 1) * layer.U + (kind.R - 1) * layer.dilation[0] + 1,
-        W=(layer.F - 1) * layer.V + (kind.S - 1) * layer.dilation[1] + 1)
+        W=(kind.columns_out - 1) * layer.V + (kind.S - 1) * layer.dilation[1] + 1)
     mapping = Mapping(kind.filters, kind.images, kind.rows_out, mapping.p, mapping.q,
                       mapping.r, mapping.t)
     hardware = replace(hardware, pass_overlap=0)

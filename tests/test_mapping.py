@@ -1,11 +1,14 @@
 """Limits of a mapping, at the limit and one above it; mapping files."""
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from draws import CHIP
 from eyeriss_sim.hardware import load_hardware
 from eyeriss_sim.layer import ConvLayer
-from eyeriss_sim.mapping import Mapping, check_mapping, glb_use, read_mappings
+from eyeriss_sim.mapping import (
+    Mapping, check_mapping, even_cuts, glb_use, read_mappings)
 from eyeriss_sim.networks import load_zoo
 
 CONV = ConvLayer(name="CONV", N=4, M=96, C=24, H=15, W=15, R=3, S=3)
@@ -112,6 +115,48 @@ def test_a_cut_that_leaves_a_segment_empty_is_refused_with_the_even_ones(row_seg
     with pytest.raises(ValueError, match="no even cut of R = 5 filter rows for the 12 "
                                          "array rows; give one of 1, 2, 3, 5, or 0"):
         check_mapping(layer, CHIP, Mapping(1, 1, 1, 1, 1, 1, 1, row_segments))
+
+
+def test_a_mapping_file_may_say_how_the_columns_are_cut(tmp_path):
+    file = tmp_path / "own.csv"
+    file.write_text("layer,m,n,e,p,q,r,t,column_strips\nA,2,1,3,1,1,2,1,2\n")
+    mapping = read_mappings(str(file))["A"]
+    assert mapping == Mapping(2, 1, 3, 1, 1, 2, 1, column_strips=2)
+    assert str(mapping).endswith("t=1 column_strips=2")
+    # 7 columns in strips of 4 and 3, which lie over 6 and 5 of the ifmap's.
+    layer = ConvLayer(name="A", M=2, C=2, H=9, W=9, R=3, S=3)
+    use = glb_use(layer, CHIP, mapping)
+    assert (use["psum_words"], use["ifmap_words"]) == (2 * 3 * 4, 2 * 5 * 6)
+    file.write_text("layer,m,n,e,p,q,r,t,column_strips\nA,1,1,1,1,1,2,1,0\n")
+    with pytest.raises(ValueError, match="line 2, column column_strips: must be a "
+                                         "whole number of at least 1, got '0'"):
+        read_mappings(str(file))
+
+
+@pytest.mark.parametrize("column_strips, nearest", [(5, 4), (6, 4), (8, 7)])
+def test_column_strips_that_leave_one_empty_are_refused(column_strips, nearest):
+    layer = ConvLayer(name="A", M=1, C=2, H=9, W=9, R=3, S=3)
+    with pytest.raises(ValueError, match=f"A: column_strips = {column_strips} is no "
+                                         f"even cut of F = 7 ofmap columns; give "
+                                         f"{nearest}, or 1 for none"):
+        check_mapping(layer, CHIP, Mapping(*[1] * 7, column_strips=column_strips))
+
+
+@settings(max_examples=100, deadline=None)
+@given(length=st.integers(1, 60), most=st.integers(1, 70))
+def test_even_cuts_are_all_that_leave_no_piece_empty_or_too_long(length, most):
+    expected = {pieces for pieces in range(1, length + 1)
+                if -(-length // pieces) <= most
+                and (pieces - 1) * -(-length // pieces) < length}
+    assert set(even_cuts(length, most)) == expected
+    assert list(even_cuts(length, most)) == sorted(expected)
+
+
+def test_the_isca16_analysis_cuts_no_columns_beside_its_own():
+    layer = ConvLayer(name="A", M=1, C=2, H=9, W=9, R=5, S=5)
+    with pytest.raises(ValueError, match="A: column_strips = 2 exceeds the analysis"):
+        check_mapping(layer, load_hardware("isca16_256"),
+                      Mapping(*[1] * 7, column_strips=2))
 
 
 def test_the_isca16_analysis_cuts_no_filter():

@@ -17,7 +17,7 @@ from eyeriss_sim.hardware import load_hardware
 from eyeriss_sim.kernels import DRAM
 from eyeriss_sim.layer import ConvLayer
 from eyeriss_sim.mapping import (
-    Mapping, check_mapping, cut, shape_key, timing, ways_to_cut_rows)
+    Mapping, check_mapping, cut, even_cuts, shape_key, timing)
 from eyeriss_sim.search import OBJECTIVES, SKIPS, search, search_shape
 from eyeriss_sim.simulate import simulate_layer
 from eyeriss_sim.zeros import NO_ZEROS, Densities, Zeros
@@ -35,7 +35,7 @@ def scores(layer, hardware, mapping, zeros=NO_ZEROS):
 
 def closed_cycles(layer, hardware, mapping, zeros):
     """Total cycles, those of processing by the closed forms alone."""
-    geometry = cut(layer, hardware, mapping.row_segments)
+    geometry = cut(layer, hardware, mapping.row_segments, mapping.column_strips)
     fmaps = count_cycles(layer, hardware, mapping, count(layer, hardware, mapping),
                          zeros).dram_fmap
     return fmaps + kernels.chip_cycles(
@@ -159,14 +159,15 @@ def test_a_wide_ifmap_network_makes_unequal_image_groups_worth_trying():
 @settings(max_examples=60, deadline=None)
 @given(layer=layers(most_channels=4, most_filters=5, most_images=2, most_windows=5),
        hardware=machines(),
-       mapping=st.builds(Mapping, *[st.integers(1, 6)] * 7, st.integers(0, 5)))
+       mapping=st.builds(Mapping, *[st.integers(1, 6)] * 7, st.integers(0, 5),
+                         st.integers(1, 5)))
 def test_a_mapping_is_refused_exactly_when_it_breaks_a_limit(layer, hardware, mapping):
     try:
         check_mapping(layer, hardware, mapping)
         accepted = True
     except ValueError:
         accepted = False
-    if mapping.row_segments == ways_to_cut_rows(layer.R, hardware.rows)[0]:
+    if mapping.row_segments == even_cuts(layer.R, hardware.rows)[0]:
         mapping = replace(mapping, row_segments=0)
     assert accepted == (astuple(mapping) in set(naive.legal_mappings(layer, hardware)))
 
@@ -248,11 +249,31 @@ def test_unknown_objective_lists_the_known_ones():
 def test_a_filter_of_seven_rows_is_cut_so_that_two_channels_fill_the_array():
     conv1 = ConvLayer(name="conv1", M=64, C=3, H=230, W=230, R=7, S=7, U=2)
     best = search(conv1, CHIP, "cycles").mappings[0]
-    assert best.row_segments == 2 and best.r > 1
+    assert best.row_segments > 1 and best.r > 1
     whole = [one for one in search(conv1, CHIP, "cycles", keep=50).mappings
              if not one.row_segments]
     assert all(scores(conv1, CHIP, one)[1] > scores(conv1, CHIP, best)[1]
                for one in whole)
+
+
+def test_a_wide_fmap_is_cut_into_columns_so_that_more_pes_work():
+    # Whole rows of 2,048 psums leave room for 16 filters and one row: 3 PEs.
+    wide = ConvLayer(name="wide", M=64, C=64, H=34, W=2050, R=3, S=3)
+    best = search(wide, CHIP).mappings[0]
+    whole = replace(best, m=16, e=1, q=2, r=1, column_strips=1)
+    check_mapping(wide, CHIP, whole)
+    energy, cycles = scores(wide, CHIP, best)
+    assert best.column_strips > 1 and best.e > 4
+    assert energy < 0.8 * scores(wide, CHIP, whole)[0]
+    assert cycles < 0.2 * scores(wide, CHIP, whole)[1]
+
+
+def test_a_long_one_dimensional_signal_has_a_mapping():
+    # One row of psums alone would take three times the GLB.
+    signal = ConvLayer(name="wav", M=8, C=1, H=1, W=160_000, R=1, S=10)
+    best = search(signal, CHIP).mappings[0]
+    check_mapping(signal, CHIP, best)
+    assert best.column_strips > 3
 
 
 @pytest.mark.parametrize("change, words", [

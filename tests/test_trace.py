@@ -28,10 +28,11 @@ def test_a_trace_adds_up_to_what_the_pass_counts(triple):
     layer, hardware, mapping = triple
     hardware = replace(hardware, pass_overlap=0)    # each pass has its own words only
     one, = record_passes(layer, hardware, mapping, 1)
-    images, rows_out, filters, channels, R, S = next(runs(layer, hardware, mapping))
+    images, columns_out, rows_out, filters, channels, R, S = next(
+        runs(layer, hardware, mapping))
     did = one.pes[..., array.DOING]
     assert len(one.pes) == len(one.networks) == one.cycles
-    psums = images * filters * rows_out * layer.F
+    psums = images * filters * rows_out * columns_out
     macs = psums * channels * R * S
     assert (did == array.MAC_CYCLE).sum() == macs
     sent = one.networks[..., array.WORDS]
@@ -56,9 +57,10 @@ def test_runs_in_their_order_are_all_passes_of_the_layer(triple, overlap):
     layer, hardware, mapping = triple
     hardware = replace(hardware, pass_overlap=overlap)
     passes = macs = 0
-    for images, rows_out, filters, channels, R, S in runs(layer, hardware, mapping):
+    for images, columns_out, rows_out, filters, channels, R, S in runs(
+            layer, hardware, mapping):
         passes += -(-filters // (mapping.p * mapping.t))
-        macs += images * rows_out * layer.F * filters * channels * R * S
+        macs += images * columns_out * rows_out * filters * channels * R * S
     assert passes == count(layer, hardware, mapping).passes
     assert macs == layer.macs
 

@@ -128,16 +128,18 @@ def test_dense_tensors_leave_every_mac():
 
 
 @settings(max_examples=60, deadline=None)
-@given(drawn=layer_with_tensors(), e=st.integers(1, 4))
-def test_words_of_coded_strips_equal_a_code_of_each_strip(drawn, e):
+@given(drawn=layer_with_tensors(), e=st.integers(1, 4), f=st.integers(1, 4))
+def test_words_of_coded_strips_equal_a_code_of_each_strip(drawn, e, f):
     fmap = drawn[1].astype(np.int16)
-    # Every other row, as under a dilated filter.
-    strips = [np.arange(top, min(top + e, fmap.shape[2]), 2)
-              for top in range(0, fmap.shape[2], e)]
-    words = sum(len(rlc_encode(fmap[n, c, rows]))
-                for n, c, rows in product(
+    # Every other row, as under a dilated filter; columns with a halo.
+    strips = [(np.arange(top, min(top + e, fmap.shape[2]), 2),
+               slice(left, min(left + f + 1, fmap.shape[3])))
+              for top in range(0, fmap.shape[2], e)
+              for left in range(0, fmap.shape[3], f)]
+    words = sum(len(rlc_encode(fmap[n, c][rows, columns]))
+                for n, c, (rows, columns) in product(
                     range(fmap.shape[0]), range(fmap.shape[1]), strips))
-    moved = fmap[:, :, np.concatenate(strips)].size
+    moved = sum(fmap[:, :, rows, columns].size for rows, columns in strips)
     assert fmap_strips_words(fmap, strips) == (words * 4, moved)
     assert fmap_strips_ratio(fmap, strips) == min(1.0, words * 4 / moved)
 

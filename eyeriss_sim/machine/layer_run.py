@@ -14,7 +14,7 @@ from eyeriss_sim.machine.dram import FmapStream, Phases, phases_of
 from eyeriss_sim.machine.micro import check_machine, micro_architecture
 from eyeriss_sim.machine.passes import step_passes
 from eyeriss_sim.mapping import check_mapping, cut
-from eyeriss_sim.strips import ifmap_strips
+from eyeriss_sim.strips import column_strips
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,23 +100,27 @@ def run_layer(layer, hardware, mapping, ifmap, filt, bias=None, shift=0,
     accesses = np.zeros(COUNTS_SHAPE, np.int64)
     ofmap = np.zeros((layer.N, layer.M, layer.E, layer.F), np.int16)
     cycles, filter_words, macs = [], [], 0
-    for group, images, strip, loaded in blocks(layer, mapping):
+    for group, images, columns, strip, loaded in blocks(layer, mapping):
         kept = slice(group * layer.M_group + loaded.start,
                      group * layer.M_group + loaded.stop)
-        psums = np.zeros((size(images), size(kept), size(strip), layer.F), np.int16)
+        ofmap_columns, ifmap_columns = columns
+        psums = np.zeros((size(images), size(kept), size(strip), size(ofmap_columns)),
+                         np.int16)
         if bias is not None:
             psums += bias[None, kept, None, None]
-        strip_rows = ifmap_strips(layer, hardware, mapping)[strip.start // mapping.e]
+        strip_rows = ifmap_rows(layer, strip)
         for channels in pieces(layer.C, mapping.q * mapping.r):
             first = group * layer.C
             glb = ifmaps.carry(ifmap[images, first + channels.start:
-                                     first + channels.stop][:, :, strip_rows])
+                                     first + channels.stop][:, :, strip_rows,
+                                                            ifmap_columns])
             accesses[[DRAM, GLB], IFMAP, [READ, FILL]] += glb.size
             for rows, cols, filters in sweep(layer, hardware, mapping, size(loaded)):
                 weights = np.ascontiguousarray(
                     filt[kept][filters, channels, rows, cols])
                 out = np.ascontiguousarray(psums[:, filters])
-                stream, row_of = send(layer, glb, strip_rows, strip, rows, cols)
+                stream, row_of = send(layer, glb, strip_rows, strip, rows, cols,
+                                      size(ofmap_columns))
                 if on_run is not None:
                     on_run(stream, weights, out, row_of)
                 stepped = step_passes(layer, mapping, stream, weights, out, row_of,
@@ -132,7 +136,7 @@ def run_layer(layer, hardware, mapping, ifmap, filt, bias=None, shift=0,
                     progress(len(filter_words))
         accesses[GLB, PSUM, DRAIN] += psums.size
         accesses[DRAM, PSUM, WRITE] += psums.size
-        ofmap[images, kept, strip] = ofmaps.carry(
+        ofmap[images, kept, strip, ofmap_columns] = ofmaps.carry(
             np.maximum(psums, 0) if relu else psums)
     pass_cycles = np.concatenate(cycles)
     return LayerRun(
@@ -163,9 +167,16 @@ def size(piece):
 
 
 def blocks(layer, mapping):
-    """(group, images, strip, filters of the group) of each stay of psums in the GLB."""
+    """What each stay of psums in the GLB works on.
+
+    Returns
+    -------
+    iterable of (int, slice, (slice, slice), slice, slice)
+        Group; images; columns of ofmap and ifmap; ofmap rows; filters of the group.
+    """
     return product(range(layer.groups), pieces(layer.N, mapping.n),
-                   pieces(layer.E, mapping.e), pieces(layer.M_group, mapping.m))
+                   column_strips(layer, mapping), pieces(layer.E, mapping.e),
+                   pieces(layer.M_group, mapping.m))
 
 
 def sweep(layer, hardware, mapping, filters):
@@ -174,22 +185,31 @@ def sweep(layer, hardware, mapping, filters):
     Where passes overlap, those that share a piece of the filters' rows and columns are
     one run: the array is set up for it once.
     """
-    shape = cut(layer, hardware, mapping.row_segments).shape
+    shape = cut(layer, hardware, mapping.row_segments, mapping.column_strips).shape
     run = filters if hardware.pass_overlap else mapping.p * mapping.t
     return product(pieces(layer.R, int(shape[R_FULL])),
                    pieces(layer.S, int(shape[S_FULL])), pieces(filters, run))
 
 
-def send(layer, glb, strip_rows, strip, rows, cols):
+def ifmap_rows(layer, strip, rows=None):
+    """Ifmap rows that a strip of ofmap rows needs, of all filter rows or of some."""
+    return np.unique(rows_of_pes(layer, strip, rows or slice(0, layer.R)))
+
+
+def rows_of_pes(layer, strip, rows):
+    """Ifmap row of the PE of each filter row and ofmap row, shape (R, e)."""
+    return np.add.outer(np.arange(rows.start, rows.stop) * layer.dilation[0],
+                        np.arange(strip.start, strip.stop) * layer.U)
+
+
+def send(layer, glb, strip_rows, strip, rows, cols, F):
     """What a pass sends of the ifmaps in the GLB, and the row that each PE works on."""
-    needed = np.array([[e * layer.U + k * layer.dilation[0]
-                        for e in range(strip.start, strip.stop)]
-                       for k in range(rows.start, rows.stop)])
+    needed = rows_of_pes(layer, strip, rows)
     sent, row_of = np.unique(needed, return_inverse=True)
     first = cols.start * layer.dilation[1]
     span = (size(cols) - 1) * layer.dilation[1] + 1
     return (np.ascontiguousarray(glb[:, :, np.searchsorted(strip_rows, sent),
-                                     first:first + (layer.F - 1) * layer.V + span]),
+                                     first:first + (F - 1) * layer.V + span]),
             row_of.reshape(needed.shape))
 
 

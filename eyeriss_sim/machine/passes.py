@@ -78,7 +78,7 @@ def step_passes(layer, mapping, ifmap, filt, psums, row_of, micro, in_pass=None,
     pes = np.zeros((plan.own_q.size * plan.own_p.shape[1], array.PE_AXES), np.int64)
     cycles = array.run_pass(
         ifmap, filt, psums, plan, mapping.p, mapping.q, in_pass, layer.V,
-        layer.dilation[1], layer.F, micro, events, spent, ends, at, use,
+        layer.dilation[1], psums.shape[3], micro, events, spent, ends, at, use,
         pes, *trace)
     if cycles < 0:
         raise ValueError(explain_standstill(layer, mapping, micro, plan, passes, at,

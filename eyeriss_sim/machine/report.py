@@ -13,7 +13,7 @@ from eyeriss_sim.machine.timing import CAUSES
 
 
 # Column headings that let a line keep within 100 columns.
-SHORT = {"mac": "MAC", "wait_filter": "filter?", "wait_ifmap": "ifmap?",
+SHORT = {"mac": "MAC", "wait_filter": "filt?", "wait_ifmap": "ifmap?",
          "wait_psum_in": "psum?", "wait_psum_out": "out?", "accumulate": "accum.",
          "shift": "shift", "finished": "done"}
 
@@ -23,14 +23,14 @@ def pass_table(timing):
     table = Table(title="Passes of each kind: cycles alone and in a stream; an average "
                         "PE (?: waits)",
                   title_justify="left", box=None, pad_edge=False)
-    for heading in ("times", "n", "e", "M", "C", "R", "S", "alone", "stream",
+    for heading in ("times", "n", "e", "F", "M", "C", "R", "S", "alone", "stream",
                     *SHORT.values()):
         table.add_column(heading, justify="right")
     for one in timing.passes:
         kind = one.kind
         table.add_row(*(f"{value}" for value in (
-            one.times, kind.images, kind.rows_out, kind.filters, kind.channels, kind.R,
-            kind.S, one.isolated_cycles, one.streaming_cycles,
+            one.times, kind.images, kind.rows_out, kind.columns_out, kind.filters,
+            kind.channels, kind.R, kind.S, one.isolated_cycles, one.streaming_cycles,
             *(round(one.causes[cause]) for cause in CAUSES))))
     return table
 

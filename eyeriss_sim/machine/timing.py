@@ -11,10 +11,11 @@ from eyeriss_sim.counts import COUNTS_SHAPE, count
 from eyeriss_sim.kernels import (
     DRAIN, DRAM, FILL, GLB, IFMAP, PSUM, R_FULL, READ, S_FULL, STEADY, WRITE)
 from eyeriss_sim.machine.dram import Phases, phases_of
-from eyeriss_sim.machine.layer_run import book_passes, pieces, size
+from eyeriss_sim.machine.layer_run import book_passes, ifmap_rows, pieces, size
 from eyeriss_sim.machine.micro import check_machine, micro_architecture
 from eyeriss_sim.machine.passes import step_passes
 from eyeriss_sim.mapping import check_mapping, cut
+from eyeriss_sim.strips import column_strips
 
 CAUSES = ("mac", "wait_filter", "wait_ifmap", "wait_psum_in", "wait_psum_out",
           "accumulate", "shift", "finished")
@@ -29,6 +30,7 @@ class PassKind:
     """
 
     images: int
+    columns_out: int
     rows_out: int
     filters: int
     channels: int
@@ -110,7 +112,7 @@ def pass_order(layer, hardware, mapping):
     order : int64 ndarray, shape (passes,)
         Place in ``kinds`` of each pass.
     """
-    shape = cut(layer, hardware, mapping.row_segments).shape
+    shape = cut(layer, hardware, mapping.row_segments, mapping.column_strips).shape
 
     def sizes(length, part):
         return [size(piece) for piece in pieces(length, part)]
@@ -124,6 +126,8 @@ def pass_order(layer, hardware, mapping):
                 for place, part in enumerate(sizes(filters, mapping.p * mapping.t))]
 
     images, images_at = numbered(sizes(layer.N, mapping.n))
+    columns_out, columns_out_at = numbered(
+        [size(columns) for columns, _ in column_strips(layer, mapping)])
     rows_out, rows_out_at = numbered(sizes(layer.E, mapping.e))
     channels, channels_at = numbered(sizes(layer.C, mapping.q * mapping.r))
     rows, rows_at = numbered(sizes(layer.R, int(shape[R_FULL])))
@@ -131,24 +135,24 @@ def pass_order(layer, hardware, mapping):
     loads = sizes(layer.M_group, mapping.m)
     filters = list(dict.fromkeys(one for load in dict.fromkeys(loads)
                                  for one in sweep(load)))
-    dimensions = (images, rows_out, channels, rows, cols, filters)
+    dimensions = (images, columns_out, rows_out, channels, rows, cols, filters)
     radix = [len(one) for one in dimensions]
 
     def of_load(load):
         filters_at = np.array([filters.index(one) for one in sweep(load)])
         parts = np.ix_(channels_at, rows_at, cols_at, filters_at)
-        return np.ravel_multi_index(np.broadcast_arrays(*parts), radix[2:]).ravel()
+        return np.ravel_multi_index(np.broadcast_arrays(*parts), radix[3:]).ravel()
 
     stay = np.concatenate([np.tile(of_load(loads[0]), len(loads) - 1),
                            of_load(loads[-1])])
-    parts = np.broadcast_arrays(*np.ix_(images_at, rows_out_at, stay))
-    codes = (parts[0] * radix[1] + parts[1]) * np.prod(radix[2:]) + parts[2]
+    parts = np.broadcast_arrays(*np.ix_(images_at, columns_out_at, rows_out_at, stay))
+    codes = np.ravel_multi_index(parts, (*radix[:3], np.prod(radix[3:])))
     distinct, order = np.unique(codes.ravel(), return_inverse=True)
     kinds = []
     for places in zip(*(one.tolist() for one in np.unravel_index(distinct, radix))):
-        i, e, c, R, S, (f, after) = (
+        *sizes_out, c, R, S, (f, after) = (
             one[place] for one, place in zip(dimensions, places))
-        kinds.append(PassKind(i, e, f, c, R, S, after))
+        kinds.append(PassKind(*sizes_out, f, c, R, S, after))
     return kinds, order
 
 
@@ -212,8 +216,8 @@ def time_pass(layer, hardware, mapping, kind, times):
 
     def step(passes, in_pass):
         words = random_words(
-            layer, kind.images, kind.rows_out, (passes - 1) * in_pass + kind.filters,
-            kind.channels, kind.R, kind.S)
+            layer, kind.images, kind.columns_out, kind.rows_out,
+            (passes - 1) * in_pass + kind.filters, kind.channels, kind.R, kind.S)
         return step_passes(layer, mapping, *words, micro, in_pass), words[1]
 
     alone, filt = step(1, kind.filters)
@@ -230,7 +234,7 @@ def time_pass(layer, hardware, mapping, kind, times):
                       shares, accesses)
 
 
-def random_words(layer, images, rows_out, filters, channels, R, S):
+def random_words(layer, images, columns_out, rows_out, filters, channels, R, S):
     """Dense random words of passes, and which row of the ifmap each PE works on.
 
     Returns
@@ -247,10 +251,10 @@ def random_words(layer, images, rows_out, filters, channels, R, S):
     needed = np.array([[e * layer.U + k * layer.dilation[0] for e in range(rows_out)]
                        for k in range(R)])
     rows, row_of = np.unique(needed, return_inverse=True)
-    columns = (layer.F - 1) * layer.V + (S - 1) * layer.dilation[1] + 1
+    columns = (columns_out - 1) * layer.V + (S - 1) * layer.dilation[1] + 1
     return (words(images, channels, len(rows), columns),
             words(filters, channels, R, S),
-            np.zeros((images, filters, rows_out, layer.F), np.int16),
+            np.zeros((images, filters, rows_out, columns_out), np.int16),
             row_of.reshape(needed.shape))
 
 
@@ -263,10 +267,9 @@ def load_accesses(layer, mapping):
     """
     accesses = np.zeros(COUNTS_SHAPE, np.int64)
     loads = layer.groups * len(pieces(layer.M_group, mapping.m))
+    columns = sum(size(of_ifmap) for _, of_ifmap in column_strips(layer, mapping))
     for strip in pieces(layer.E, mapping.e):
-        rows = {e * layer.U + k * layer.dilation[0]
-                for e in range(strip.start, strip.stop) for k in range(layer.R)}
-        words = loads * layer.N * layer.C * len(rows) * layer.W
+        words = loads * layer.N * layer.C * len(ifmap_rows(layer, strip)) * columns
         accesses[[DRAM, GLB], IFMAP, [READ, FILL]] += words
     accesses[[GLB, DRAM], PSUM, [DRAIN, WRITE]] = layer.ofmap_words
     return accesses

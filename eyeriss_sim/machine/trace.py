@@ -110,9 +110,10 @@ def runs(layer, hardware, mapping):
     Yields
     ------
     tuple of int
-        Images, ofmap rows, filters, channels, R, S.
+        Images, ofmap columns, ofmap rows, filters, channels, R, S.
     """
-    for _, images, strip, loaded in blocks(layer, mapping):
+    for _, images, (columns, _), strip, loaded in blocks(layer, mapping):
         for channels in pieces(layer.C, mapping.q * mapping.r):
             for rows, cols, filters in sweep(layer, hardware, mapping, size(loaded)):
-                yield tuple(map(size, (images, strip, filters, channels, rows, cols)))
+                yield tuple(map(size, (images, columns, strip, filters, channels, rows,
+                                       cols)))

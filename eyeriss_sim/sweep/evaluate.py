@@ -23,7 +23,8 @@ SUMS = {"macs": pa.int64(), "cycles": pa.int64(), **dict.fromkeys((
     "clock_uJ", "total_uJ"), pa.float64())}
 RATIOS = {"power_mW": pa.float64(), "utilization": pa.float64()}
 OF_LAYERS = {
-    **dict.fromkeys((*"mnepqrt", "row_segments", "passes", "active_pes"), pa.int64()),
+    **dict.fromkeys((*"mnepqrt", "row_segments", "column_strips", "passes",
+                     "active_pes"), pa.int64()),
     **dict.fromkeys(("glb_dram_side_MB", "glb_filter_MB", "ifmap_MAC", "filter_MAC",
                      "psum_MAC"), pa.float64()),
     **dict.fromkeys((f"{cause}_cycles" for cause in CAUSES), pa.int64())}
