@@ -6,7 +6,9 @@ from math import ceil
 import numpy as np
 
 from eyeriss_sim import kernels
+from eyeriss_sim.codes import WORD_BITS
 from eyeriss_sim.mapping import cut, timing
+from eyeriss_sim.zeros import BITS_16
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,7 @@ class Cycles:
 CAUSES = tuple(Cycles.__dataclass_fields__)
 
 
-def count_cycles(layer, hardware, mapping, counts, zeros):
+def count_cycles(layer, hardware, mapping, counts, zeros, bits=BITS_16):
     """Cycles of a layer under a mapping.
 
     The chip does not process while ifmaps load and ofmaps dump (JSSC 2017),
@@ -65,6 +67,9 @@ def count_cycles(layer, hardware, mapping, counts, zeros):
     counts : Counts
     zeros : Zeros
         Shrink the fmaps that cross the DRAM link; nothing else.
+    bits : Bits
+        Widths of the operands: narrow ones cross the DRAM link packed. The networks
+        and PEs of the chip take a word a cycle, however wide.
 
     Returns
     -------
@@ -76,12 +81,14 @@ def count_cycles(layer, hardware, mapping, counts, zeros):
     causes = np.zeros(kernels.CAUSES)
     kernels.chip_cycles(
         geometry.shape, geometry.row_counts, timing(hardware),
-        hardware.cycles_per_dram_word, layer.M_group, *mapping.letters, kernels.EXACT,
-        causes)
+        hardware.cycles_per_dram_word * bits.filter / WORD_BITS, layer.M_group,
+        *mapping.letters, kernels.EXACT, causes)
     dram = counts.accesses[kernels.DRAM]
     per_word = hardware.cycles_per_dram_word
-    ifmap_words = dram[kernels.IFMAP, kernels.READ] * zeros.ifmap_ratio
-    ofmap_words = dram[kernels.PSUM, kernels.WRITE] * zeros.ofmap_ratio
+    ifmap_words = dram[kernels.IFMAP, kernels.READ] * zeros.ifmap_ratio * (
+        bits.ifmap / WORD_BITS)
+    ofmap_words = dram[kernels.PSUM, kernels.WRITE] * zeros.ofmap_ratio * (
+        bits.ofmap / WORD_BITS)
     by_cause = [ceil(cause) for cause in causes.tolist()]
     return Cycles(
         mac=by_cause[kernels.MAC], ramp=by_cause[kernels.RAMP],

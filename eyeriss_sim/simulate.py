@@ -338,7 +338,7 @@ def evaluate_shape(key, hardware, mapping, zeros, bits):
     """All that doesn't depend on a layer's name: layers of one shape share it."""
     layer = layer_of(key)
     counts = count(layer, hardware, mapping)
-    cycles = count_cycles(layer, hardware, mapping, counts, zeros)
+    cycles = count_cycles(layer, hardware, mapping, counts, zeros, bits)
     seconds = cycles.total / (hardware.clock_MHz * 1e6)
     return (counts, effective_accesses(counts, zeros), cycles,
             *level_energy(counts, zeros, hardware.cost_MAC, bits),

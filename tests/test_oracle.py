@@ -5,10 +5,13 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import nn
 from torch.nn.utils import parametrizations, parametrize, prune
 
 from eyeriss_sim import Densities, simulate
+from eyeriss_sim.layer import ConvLayer, Network
 from eyeriss_sim.mapping import Mapping
 from eyeriss_sim.networks import load_zoo
 from eyeriss_sim.oracle import EnergyOracle
@@ -61,6 +64,32 @@ def test_narrow_operands_scale_data_with_bits_and_macs_with_both():
     for one, other in zip(wide.by_layer, narrow.by_layer):
         assert other.energy_MAC.sum() == pytest.approx(one.energy_MAC.sum() / 2)
         assert other.alu_MAC == pytest.approx(one.alu_MAC / 4)
+
+
+@settings(max_examples=50, deadline=None)
+@given(bits=st.tuples(*[st.integers(1, 16)] * 3),
+       less=st.tuples(*[st.integers(0, 8)] * 3),
+       shares=st.tuples(*[st.floats(0, 1)] * 3),
+       hardware=st.sampled_from(["eyeriss_chip", "eap_tool"]))
+def test_narrower_operands_never_cost_more_time_or_energy(bits, less, shares, hardware):
+    conv = Network("one", (ConvLayer(name="a", M=4, C=3, H=9, W=9, R=3, S=3),
+                           ConvLayer(name="b", M=8, C=4, H=7, W=7, R=3, S=3)))
+    densities = dict.fromkeys("ab", Densities(*shares))
+    wide, narrow = (
+        simulate(conv, hardware, densities=densities,
+                 bits=Bits(*(max(1, one - fewer) for one, fewer in zip(bits, some))))
+        for some in ((0, 0, 0), less))
+    for one, other in zip(wide.by_layer, narrow.by_layer):
+        assert other.cycles.total <= one.cycles.total
+        assert other.total_MAC <= one.total_MAC * (1 + 1e-12)
+
+
+def test_operands_of_eight_bits_cross_the_link_in_half_the_time():
+    conv = Network("one", (ConvLayer(name="a", N=4, M=4, C=3, H=9, W=9, R=3, S=3),))
+    wide, narrow = (simulate(conv, bits=Bits(bits, bits, bits)).by_layer[0].cycles
+                    for bits in (16, 8))
+    assert wide.dram_fmap == 2 * narrow.dram_fmap
+    assert (wide.mac, wide.ramp) == (narrow.mac, narrow.ramp)
 
 
 def test_a_search_that_sees_zeros_says_so():
