@@ -10,7 +10,7 @@ from eyeriss_sim.counts import KINDS, LEVELS
 from eyeriss_sim.cycles import CAUSES
 from eyeriss_sim.kernels import DRAM, ceil_div
 from eyeriss_sim.labels import printable
-from eyeriss_sim.mapping import check_mapping, cut, glb_use
+from eyeriss_sim.mapping import check_mapping, cut, even_cuts, glb_use
 from eyeriss_sim.search import search
 from eyeriss_sim.zeros import Densities
 
@@ -170,31 +170,35 @@ def _loop_table(layer, hardware, mapping):
 
 
 def limits_reached(layer, hardware, mapping):
-    """What stops each parameter from being one larger.
+    """What stops a parameter from being one larger, or column strips from being fewer.
 
     Returns
     -------
     dict
-        Parameter to the message of the limit, or to "" where one more fits.
+        Parameter to the next value, and the message of its limit or "" where it fits.
     """
+    following = {key: getattr(mapping, key) + 1 for key in "mnepqrt"}
+    if mapping.column_strips > 1:
+        following["column_strips"] = max(cuts for cuts in even_cuts(layer.F, layer.F)
+                                         if cuts < mapping.column_strips)
     reached = {}
-    for key in "mnepqrt":
+    for key, value in following.items():
+        reached[key] = value, ""
         try:
-            check_mapping(layer, hardware,
-                          replace(mapping, **{key: getattr(mapping, key) + 1}))
-            reached[key] = ""
+            check_mapping(layer, hardware, replace(mapping, **{key: value}))
         except ValueError as problem:
-            reached[key] = str(problem).removeprefix(f"{layer.name}: ").split(";")[0]
+            limit = str(problem).removeprefix(f"{layer.name}: ").split(";")[0]
+            reached[key] = value, limit
     return reached
 
 
 def _limit_table(layer, hardware, mapping):
     table = Table(title="What limits it", title_justify="left", box=None,
                   pad_edge=False, show_header=False)
-    for key, limit in limits_reached(layer, hardware, mapping).items():
-        value = getattr(mapping, key)
-        table.add_row(f"{key}={value}",
-                      f"at {value + 1}: {limit}" if limit else "one more would fit")
+    for key, (value, limit) in limits_reached(layer, hardware, mapping).items():
+        name = key.removeprefix("column_")      # so that the limit stays on its line
+        table.add_row(f"{name}={getattr(mapping, key)}",
+                      f"at {value}: {limit}" if limit else f"{value} would fit")
     return table
 
 

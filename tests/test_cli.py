@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -109,6 +110,21 @@ def test_explain_works_on_isca16_hardware_and_on_cut_filters(capsys, tmp_path):
     assert code == 0
     assert "5 segments of 3 filter rows" in out
     assert "2 segments of 8 filter columns" in out
+
+
+def test_explain_says_into_how_many_strips_columns_are_cut_and_why(capsys, tmp_path):
+    table = tmp_path / "wide.csv"
+    table.write_text("layer,M,C,H,W,R,S,U\nroad,64,64,66,2050,3,3,1\n")
+    code, out, _ = run(capsys, "explain", table, "road")
+    assert code == 0
+    strips = int(re.search(r"column_strips=(\d+) \(search:energy\)", out)[1])
+    width = -(-2048 // strips)
+    assert f"{strips} column strips of F={width}" in out
+    assert f"F={width} windows" in out
+    fewer = re.search(rf"\nstrips={strips} +at (\d+): GLB banks, ", out)[1]
+    assert int(fewer) < strips
+    assert f"F{strips}" in out.split("Best by energy")[1]
+    assert max(map(len, out.splitlines())) <= 100
 
 
 def hardware_file(folder, text):
