@@ -81,8 +81,9 @@ class Hardware:
     name : str
         Shown in every report.
     accounting : {"chip", "isca16"}
-        Whose closed forms count the accesses: the chip's (strips of rows, three spads)
-        or those of the ISCA 2016 analysis (strips of columns, one RF pool).
+        Whose closed forms count the accesses: the chip's (strips of rows, and of
+        columns where rows are wide, three spads) or those of the ISCA 2016 analysis
+        (strips of columns, one RF pool).
     rows, cols : int
         PE array.
     clock_MHz : float

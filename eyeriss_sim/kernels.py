@@ -5,7 +5,8 @@ filters cut into segments that the array and the ifmap spad can hold. ``row_coun
 an int64 ndarray, shape (5, E + 1): ifmap rows that a strip of e ofmap rows needs, for a
 full row segment, for the last one, and for the whole filter; then, of both segments,
 those above the first row of the last ofmap row. The GLB loads the third and sends the
-first two. A mapping is the seven numbers m n e p q r t.
+first two. A mapping is the seven numbers m n e p q r t; how rows and columns are cut
+stands in ``shape``.
 
 Processing passes run in the order: group, images, column strip, strip, filters kept in
 the GLB (m), channels (a load of ifmaps), row segment, column segment, filters of a pass
@@ -115,15 +116,20 @@ def ofmap_columns(shape):
 def cut_columns(shape, column_strips):
     """Cut the columns of a layer, which has one column strip till now; in place.
 
-    Of whole rows what no window meets is loaded as well; of strips it is not.
+    A strip loads the columns under its windows and those up to the next strip's, which
+    no window meets where filters are narrower than their stride: DRAM has no cheaper
+    way past a few words.
     """
-    F_all = shape[F]
+    F_all, W_whole = shape[F], shape[W]
     shape[COLUMN_STRIPS] = column_strips
     shape[F] = ceil_div(F_all, column_strips)
     shape[F_LAST] = F_all - (column_strips - 1) * shape[F]
+    shape[W_ALL] = W_whole + (column_strips - 1) * max(0, shape[SPAN] - shape[V])
+    # The last strip may be the widest, if columns are left over behind its windows.
+    shape[W] = W_whole - (column_strips - 1) * shape[F] * shape[V]
     if column_strips > 1:
-        shape[W] = (shape[F] - 1) * shape[V] + shape[SPAN]
-        shape[W_ALL] = (F_all - column_strips) * shape[V] + column_strips * shape[SPAN]
+        shape[W] = max(shape[W],
+                       (shape[F] - 1) * shape[V] + max(shape[SPAN], shape[V]))
     for segment in range(2):
         shape[COLS_FULL + segment] = ((F_all - column_strips) * shape[V]
                                       + column_strips * shape[SPAN_FULL + segment])
@@ -1320,7 +1326,8 @@ def search_chip(shape, row_counts, cuts, limits, timing, cycles_per_dram_word, k
     shape, row_counts
         The layer with one column strip, see the top of this file.
     cuts : int64 ndarray, 1-D
-        Numbers of column strips to try.
+        Numbers of column strips to try, from 1 upwards; those above the first that
+        leaves nothing which the GLB is too small for have no use and are left out.
     limits, timing, cycles_per_dram_word, k, ifmap_ratio, ofmap_ratio, objective, clock
     skip, row_segments, best, mappings
         As for ``search_strips``.
@@ -1331,13 +1338,35 @@ def search_chip(shape, row_counts, cuts, limits, timing, cycles_per_dram_word, k
         Mappings whose energy or cycles were computed.
     """
     evaluated = 0
-    for column_strips in cuts:
-        strips = shape.copy()
-        cut_columns(strips, column_strips)
+    most = 1
+    strips = shape.copy()
+    while most < cuts.shape[0] and not all_fits(strips, row_counts, limits):
+        strips[:] = shape
+        cut_columns(strips, cuts[most])
+        most += 1
+    # The fewest and the most first, so that the bounds bite for those between.
+    for place in range(most):
+        strips[:] = shape
+        at = place
+        if most > 2 and place:
+            at = place - 1 if place > 1 else most - 1
+        cut_columns(strips, cuts[at])
         evaluated += search_strips(
             strips, row_counts, limits, timing, cycles_per_dram_word, k, ifmap_ratio,
             ofmap_ratio, objective, clock, skip, row_segments, best, mappings)
     return evaluated
+
+
+@njit(cache=True)
+def all_fits(shape, row_counts, limits):
+    """Whether the GLB holds all that any mapping of a cut layer wants to keep there."""
+    sets = limits[ROWS] // shape[R_FULL]
+    e = min(shape[E], sets * limits[COLS])
+    channels = min(shape[C], limits[SPAD_I] // shape[SPAN_FULL] * sets)
+    ifmap_words = shape[N] * channels * row_counts[WHOLE_FILTER, e] * shape[W]
+    psum_words = shape[N] * shape[M] * e * shape[F]
+    return (ceil_div(ifmap_words, limits[BANK_WORDS])
+            + ceil_div(psum_words, limits[BANK_WORDS])) <= limits[BANKS]
 
 
 @njit(cache=True, error_model="numpy")
@@ -1419,6 +1448,8 @@ def search_strips(shape, row_counts, limits, timing, cycles_per_dram_word, k,
                  * (shape[N] * shape[G] * channels))
     columns = streamed_columns(shape)
     per_set = k[PER_SET] * columns
+    narrowest = (shape[F_LAST] - 1) * shape[V] + min(shape[SPAN_FULL], shape[SPAN_LAST])
+    columns_before_last = 1 - 1 / narrowest
     e_top = min(shape[E], limits[ROWS] // R * limits[COLS])
     r_top, q_top = limits[ROWS] // R, min(channels, limits[SPAD_I] // span)
     if skip == SKIP_HOPELESS and e_top and q_top:
@@ -1445,6 +1476,9 @@ def search_strips(shape, row_counts, limits, timing, cycles_per_dram_word, k,
             continue
         loaded = loaded_rows(shape, row_counts, e) * shape[W_ALL]
         sent = sent_rows(shape, row_counts, e) * columns
+        # Of each pass all columns but one, at least, come before the last psum leaves.
+        stream = (shape[N] * shape[G] * channels * sent * columns_before_last
+                  / timing[NET_I])
         per_pass = k[PER_FILTER_PASS] * sent
         per_load = k[PER_LOAD] * loaded
         for r in range(1, min(r_top, channels) + 1):
@@ -1511,7 +1545,8 @@ def search_strips(shape, row_counts, limits, timing, cycles_per_dram_word, k,
                                 if score_of(
                                         objective, clock,
                                         energy + per_load * fewest_loads,
-                                        max(streams, macs / t) + dram) > worst:
+                                        max(streams, macs / t, stream * parts[pt])
+                                        + dram) > worst:
                                     continue
                             elif skip != SKIP_NOTHING and objective == ENERGY:
                                 m = m_most

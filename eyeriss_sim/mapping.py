@@ -141,8 +141,8 @@ def cut(layer, hardware, row_segments=0, column_strips=1):
             f"{layer.R} filter rows for the {hardware.rows} array rows; "
             f"give one of {', '.join(map(str, known))}, or 0 for the fewest")
     if column_strips not in even_cuts(layer.F, layer.F):
-        fewer = max(cuts for cuts in even_cuts(layer.F, layer.F)
-                    if cuts < column_strips)
+        fewer = max((cuts for cuts in even_cuts(layer.F, layer.F)
+                     if cuts < column_strips), default=1)
         raise ValueError(
             f"{layer.name}: column_strips = {column_strips} is no even cut of F = "
             f"{layer.F} ofmap columns; give {fewer}, or 1 for none")
@@ -313,7 +313,8 @@ def _check_chip(layer, hardware, mapping):
     banks = use["ifmap_banks"] + use["psum_banks"]
     yield (f"GLB banks, {use['ifmap_banks']} of ifmaps and {use['psum_banks']} of "
            f"psums,", banks, hardware.glb_banks, "the GLB banks",
-           "lower m, n or e, or raise column_strips")
+           "lower m, n or e" + (", or raise column_strips"
+                                if mapping.column_strips < layer.F else ""))
 
 
 def _check_isca16(layer, hardware, mapping):

@@ -44,13 +44,14 @@ class SearchResult:
 
 def search(layer, hardware, objective="energy", keep=1, skip="hopeless",
            zeros=NO_ZEROS):
-    """Exhaustive search over the legal mappings of a layer, and ways to cut its rows.
+    """Exhaustive search over the legal mappings of a layer, and ways to cut it.
 
     A filter that fits the array is tried cut into row segments as well: two 4-row
     pieces of a 7-row filter leave room for two channels where the whole leaves PEs
     idle. So a larger array never does worse than a smaller one that has to cut. Fmaps
-    are tried cut into column strips: where the GLB can't hold many filters' psums of
-    whole rows, narrower ones let more PEs work and reload less.
+    are tried cut into column strips, up to those for which the GLB is no longer too
+    small for anything: where it can't hold many filters' psums of whole rows, narrower
+    ones let more PEs work and reload less.
 
     Ties are settled by fewer cycles, by the closed forms alone, which take a hundredth
     of the time (by less energy where cycles are the objective), then by the order of

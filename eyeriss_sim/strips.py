@@ -11,17 +11,16 @@ def column_strips(layer, mapping):
     Returns
     -------
     list of (slice, slice)
-        Of the ofmap, and of the ifmap that the GLB loads for them: all columns without
-        column strips, else those under the strip's windows.
+        Of the ofmap, and of the ifmap that the GLB loads for them: those under the
+        strip's windows and those up to the next strip's, or to the edge.
     """
-    if mapping.column_strips == 1:
-        return [(slice(0, layer.F), slice(0, layer.W))]
     width = ceil_div(layer.F, mapping.column_strips)
     strips = []
     for left in range(0, layer.F, width):
-        right = min(left + width, layer.F)
-        strips.append((slice(left, right), slice(
-            left * layer.V, (right - 1) * layer.V + layer.S_span)))
+        right, end = left + width, layer.W
+        if right < layer.F:
+            end = max((right - 1) * layer.V + layer.S_span, right * layer.V)
+        strips.append((slice(left, min(right, layer.F)), slice(left * layer.V, end)))
     return strips
 
 

@@ -76,10 +76,12 @@ def ifmap_columns(layer, windows, cols):
 
 
 def loaded_columns(layer, windows):
-    """Ifmap columns that the GLB loads: all of a row if it is not cut."""
-    if len(windows) == layer.F:
-        return layer.W
-    return ifmap_columns(layer, windows, range(layer.S))
+    """Ifmap columns that the GLB loads: what no window meets is not left out."""
+    first = windows[0] * layer.V
+    if windows[-1] == layer.F - 1:
+        return layer.W - first
+    met = first + ifmap_columns(layer, windows, range(layer.S))
+    return max(met, (windows[-1] + 1) * layer.V) - first
 
 
 def count_accesses(layer, hardware, mapping):
@@ -291,10 +293,15 @@ def pass_ends(layer, hardware, mapping, work, follows):
 def psum_banks(layer, hardware, mapping):
     """Banks that the ifmaps of full strips leave."""
     rows = len(ifmap_rows(layer, range(mapping.e), range(layer.R)))
-    widest = cut_evenly(list(range(layer.F)), layer.F, mapping.column_strips)[0]
     words = (mapping.n * min(mapping.q * mapping.r, layer.C) * rows
-             * loaded_columns(layer, widest))
+             * widest_load(layer, mapping.column_strips))
     return max(1, hardware.glb_banks - -(-words // hardware.glb_bank_words))
+
+
+def widest_load(layer, column_strips):
+    """Ifmap columns of the column strip that loads most."""
+    return max(loaded_columns(layer, windows) for windows in cut_evenly(
+        list(range(layer.F)), layer.F, column_strips))
 
 
 def isca16_scores(layer, hardware, hop_weight=2):
@@ -343,7 +350,7 @@ def legal_mappings(layer, hardware):
         columns = hardware.rows // (R * r) * hardware.cols
         channels = min(q * r, layer.C)
         rows = len(ifmap_rows(layer, range(e), range(layer.R)))
-        ifmap_banks = -(-n * channels * rows * loaded_columns(layer, widest)
+        ifmap_banks = -(-n * channels * rows * widest_load(layer, strips)
                         // hardware.glb_bank_words)
         for m, p in product(range(1, layer.M_group + 1),
                             range(1, hardware.spad_psum_words + 1)):
@@ -355,3 +362,31 @@ def legal_mappings(layer, hardware):
                 words = min(p * t, m) * channels * R * S
                 if (t - 1) * p < m and words <= hardware.glb_filter_words:
                     yield m, n, e, p, q, r, t, pieces, strips
+
+
+def searched_mappings(layer, hardware):
+    """The legal mappings but those with more column strips than have a use.
+
+    They have none where fewer already let the GLB hold the largest e, n, m, q and r.
+    """
+    taps_that_fit = max(taps for taps in range(1, layer.S + 1)
+                        if (taps - 1) * layer.dilation[1] < hardware.spad_ifmap_words)
+    S = len(cut_evenly(list(range(layer.S)), taps_that_fit)[0])
+    span = (S - 1) * layer.dilation[1] + 1
+    most = {}
+    for pieces in ways_to_cut(list(range(layer.R)), hardware.rows):
+        R = len(cut_evenly(list(range(layer.R)), hardware.rows, pieces)[0])
+        sets = hardware.rows // R
+        e = min(layer.E, sets * hardware.cols)
+        channels = min(layer.C, sets * (hardware.spad_ifmap_words // span))
+        rows = len(ifmap_rows(layer, range(e), range(layer.R)))
+        for strips in ways_to_cut_columns(layer):
+            most[pieces] = strips
+            widest = cut_evenly(list(range(layer.F)), layer.F, strips)[0]
+            banks = sum(-(-words // hardware.glb_bank_words) for words in (
+                layer.N * channels * rows * widest_load(layer, strips),
+                layer.N * layer.M_group * e * len(widest)))
+            if banks <= hardware.glb_banks:
+                break
+    return [mapping for mapping in legal_mappings(layer, hardware)
+            if mapping[8] <= most[mapping[7]]]

@@ -72,8 +72,10 @@ def test_column_strips_cost_what_narrower_layers_cost(layer, column_strips):
     parts = []
     for left in range(0, layer.F, width):
         windows = min(width, layer.F - left)
-        of_whole = layer.W if column_strips == 1 else (
-            (windows - 1) * layer.V + layer.S_span)
+        of_whole = layer.W - left * layer.V
+        if left + windows < layer.F:
+            # Up to the next strip: what no window meets is loaded all the same.
+            of_whole = (windows - 1) * layer.V + max(layer.S_span, layer.V)
         parts.append(count(replace(layer, W=of_whole), CHIP,
                            replace(mapping, column_strips=1)))
     whole = count(layer, CHIP, mapping)
