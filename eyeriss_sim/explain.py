@@ -9,8 +9,9 @@ from eyeriss_sim import kernels
 from eyeriss_sim.counts import KINDS, LEVELS
 from eyeriss_sim.cycles import CAUSES
 from eyeriss_sim.kernels import DRAM, ceil_div
-from eyeriss_sim.labels import printable
+from eyeriss_sim.labels import pick_unit, printable
 from eyeriss_sim.mapping import check_mapping, cut, even_cuts, glb_use
+from eyeriss_sim.report import COUNTS
 from eyeriss_sim.search import search
 from eyeriss_sim.zeros import Densities
 
@@ -243,17 +244,22 @@ def _runner_up_table(layer_result, hardware, simulate_mapping, objective, runner
         title += "\n(ranked as if nothing were zero)"
     table = Table(title=title, title_justify="left", box=None, pad_edge=False)
     table.add_column("")
-    for heading in (*"mnepqrt", "cut", "PEs", "energy", "%", "cycles", "%", "uJ", "%"):
-        table.add_column(heading, justify="right")
     names = ["chosen", *(f"#{place}" for place in range(1, len(others) + 1))]
-    for name, mapping in zip(names, [chosen, *others]):
-        other = simulate_mapping(mapping)
+    results = [simulate_mapping(mapping) for mapping in (chosen, *others)]
+    # More than ten digits would be cut off at the edge of a terminal.
+    energy_unit = pick_unit(max(other.total_MAC for other in results), COUNTS, "", 1e10)
+    cycle_unit = pick_unit(max(other.cycles.total for other in results), COUNTS, "",
+                           1e10)
+    for heading in (*"mnepqrt", "cut", "PEs", f"energy {energy_unit}".strip(), "%",
+                    f"cycles {cycle_unit}".strip(), "%", "uJ", "%"):
+        table.add_column(heading, justify="right")
+    for name, mapping, other in zip(names, (chosen, *others), results):
         table.add_row(
             name, *(str(value) for value in mapping.letters),
             mapping.cuts, str(other.counts.active_pes),
-            f"{other.total_MAC:,.0f}",
+            f"{other.total_MAC / COUNTS[energy_unit]:,.0f}",
             f"{100 * (other.total_MAC / layer_result.total_MAC - 1):+.1f}",
-            f"{other.cycles.total:,}",
+            f"{other.cycles.total / COUNTS[cycle_unit]:,.0f}",
             f"{100 * (other.cycles.total / layer_result.cycles.total - 1):+.1f}",
             f"{_uJ(other):,.0f}",
             f"{100 * (_uJ(other) / _uJ(layer_result) - 1):+.1f}")
