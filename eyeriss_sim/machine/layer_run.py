@@ -191,9 +191,9 @@ def sweep(layer, hardware, mapping, filters):
                    pieces(layer.S, int(shape[S_FULL])), pieces(filters, run))
 
 
-def ifmap_rows(layer, strip, rows=None):
-    """Ifmap rows that a strip of ofmap rows needs, of all filter rows or of some."""
-    return np.unique(rows_of_pes(layer, strip, rows or slice(0, layer.R)))
+def ifmap_rows(layer, strip):
+    """Ifmap rows that a strip of ofmap rows needs."""
+    return np.unique(rows_of_pes(layer, strip, slice(0, layer.R)))
 
 
 def rows_of_pes(layer, strip, rows):
