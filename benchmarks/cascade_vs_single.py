@@ -26,6 +26,7 @@ from cascade.levels import dense_level
 from cascade.report import print_learned_against_free, print_verdicts
 from eyeriss_sim.atomic import replacing
 from eyeriss_sim.cli import OneLineParser, run_command, whole_number
+from eyeriss_sim.terminal import make_console
 from pruning.cifar10 import load_cifar10
 from pruning.progress import telling
 
@@ -205,9 +206,8 @@ def run(args):
 
 def print_summary(table):
     """One line a network, method and setting, and the means beside the paper."""
-    from rich.console import Console
     from rich.table import Table
-    console = Console(width=100, highlight=False)
+    console = make_console()
     shown = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0),
                   title="energy saved, % (on the curve: the best in hindsight)",
                   title_justify="left")

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from rich.console import Console
 from rich.table import Table
 from scipy.optimize import brentq
 
@@ -23,6 +22,7 @@ from eyeriss_sim.cli import OneLineParser, run_command
 from eyeriss_sim.hardware import load_hardware
 from eyeriss_sim.networks import load_zoo
 from eyeriss_sim.oracle import EnergyOracle
+from eyeriss_sim.terminal import make_console
 
 NETWORKS = ("alexnet", "googlenet")
 FMAPS = {"coded": "significance_map", "uncoded": "none"}
@@ -209,7 +209,7 @@ def run(args):
         table, densities = compare()
         table.to_csv(sums, index=False)
         densities.to_csv(layers, index=False)
-    console = Console(width=100, highlight=False)
+    console = make_console()
     console.print(ASSUMED)
     for (network, family), rows in densities.groupby(["network", "family"], sort=False):
         said = (", ".join(f"{one.layer} {one.filter:.3f}" for one in rows.itertuples())

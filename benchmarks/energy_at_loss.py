@@ -14,10 +14,10 @@ ones of their own.
 from pathlib import Path
 
 import pandas as pd
-from rich.console import Console
 from rich.table import Table
 
 from eyeriss_sim.cli import OneLineParser, run_command, whole_number
+from eyeriss_sim.terminal import make_console
 
 TABLE = Path(__file__).parent / "results" / "pruning_leaderboard.csv"
 ENERGY = "energy_rel_eap_tool"
@@ -137,7 +137,7 @@ def verdicts(table, points=1.0, batch=1):
 
 def print_verdicts(found, points):
     """The table on standard output."""
-    console = Console(width=100, highlight=False)
+    console = make_console()
     shown = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), title_justify="left",
                   title=f"energy at {points:g} points lost, of the dense network's")
     for heading in ("network", "method"):

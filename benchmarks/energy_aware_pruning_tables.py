@@ -12,7 +12,6 @@ import argparse
 from pathlib import Path
 
 import pandas as pd
-from rich.console import Console
 from rich.table import Table
 
 from benchmarks.silicon import PALETTE, published
@@ -20,6 +19,7 @@ from eyeriss_sim import Densities
 from eyeriss_sim.atomic import replacing
 from eyeriss_sim.networks import load_zoo
 from eyeriss_sim.oracle import EnergyOracle
+from eyeriss_sim.terminal import make_console
 
 TERMS = ("ifmap", "ofmap", "weight", "compute")
 DEEP_COMPRESSION_TOTAL = 18.5       # 10^8 MAC energies, CVPR 2017, Table 1
@@ -112,7 +112,7 @@ def main():
     parser.add_argument("--out", default="out", metavar="DIR")
     folder = Path(parser.parse_args().out)
     folder.mkdir(parents=True, exist_ok=True)
-    console = Console(width=100)
+    console = make_console()
     table = compare()
     console.print(render(table))
     for weights in ("dense", "deep_compression"):

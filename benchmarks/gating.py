@@ -7,11 +7,11 @@ spads, MACs and the clock of the PEs; the densities are those that the chip meas
 """
 
 import pandas as pd
-from rich.console import Console
 from rich.table import Table
 
 from benchmarks.silicon import chip_densities, simulate_chip
 from eyeriss_sim.kernels import RF
+from eyeriss_sim.terminal import make_console
 
 PUBLISHED_PERCENT = 45
 
@@ -61,7 +61,7 @@ def main():
     for row in compare().itertuples():
         table.add_row(row.layer, f"{row.dense_mW:.0f}", f"{row.gated_mW:.0f}",
                       f"{row.saved_percent:.0f} %")
-    console = Console(width=100)
+    console = make_console()
     console.print(table)
     console.print(f"published: {PUBLISHED_PERCENT} %, layer not said")
 

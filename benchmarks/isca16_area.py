@@ -18,7 +18,6 @@ from pathlib import Path
 import matplotlib
 import pandas as pd
 from matplotlib.figure import Figure
-from rich.console import Console
 from rich.table import Table
 
 from eyeriss_sim.atomic import replacing
@@ -28,7 +27,7 @@ from eyeriss_sim.plots import BLUE, GRID, INK, ORANGE, RED, STYLE, save_figure
 from eyeriss_sim.sweep.dataset import read_results
 from eyeriss_sim.sweep.run import run_sweep
 from eyeriss_sim.sweep.spec import make_spec
-from eyeriss_sim.terminal import progress
+from eyeriss_sim.terminal import make_console, progress
 
 MACHINES = ("isca16_256", "isca16_512", "isca16_1024")
 BATCHES = (1, 16, 64)
@@ -163,7 +162,7 @@ def draw(rows, best):
 
 def main(out="out"):
     """Print both tables, write csv and figure; exit with 1 if the trade-off is gone."""
-    console = Console(width=100, highlight=False)
+    console = make_console()
     rows, best = sizes_and_batches(console), fixed_area(console)
     print_batches(rows, console)
     print_area(best, console)

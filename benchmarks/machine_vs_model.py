@@ -28,6 +28,7 @@ from eyeriss_sim.machine.timing import time_layer
 from eyeriss_sim.mapping import shape_key
 from eyeriss_sim.networks import load_zoo
 from eyeriss_sim.search import search
+from eyeriss_sim.terminal import make_console
 from eyeriss_sim.zeros import NO_ZEROS
 
 NETWORKS = ("alexnet", "vgg16", "resnet18", "mobilenet_v1")
@@ -166,7 +167,7 @@ def main():
     check_machine(hardware)
     folder = Path(args.out)
     folder.mkdir(parents=True, exist_ok=True)
-    console = Console(width=100)
+    console = make_console()
     table = compare(hardware, progress=lambda layers: track(
         layers, "layers", console=Console(stderr=True), transient=True))
     for name, layers in table.groupby("network", sort=False):

@@ -17,7 +17,6 @@ from pathlib import Path
 
 import pandas as pd
 import torch
-from rich.console import Console
 from rich.table import Table
 from torch import nn
 
@@ -25,7 +24,7 @@ from eyeriss_sim.atomic import replacing
 from eyeriss_sim.cli import OneLineParser, run_command
 from eyeriss_sim.layer import ConvLayer
 from eyeriss_sim.networks import load_zoo
-from eyeriss_sim.terminal import waiting
+from eyeriss_sim.terminal import make_console, waiting
 from pruning.masks import Masks
 from pruning.meters import macs_by_layer
 from pruning.methods import find_method
@@ -217,7 +216,7 @@ def run(args):
           replacing(args.out / "psconv_counts.csv") as path):
         table = count()
         table.to_csv(path, index=False)
-    console = Console(width=100, highlight=False)
+    console = make_console()
     shown = Table(box=None, pad_edge=False)
     for heading in ("network", "kernels"):
         shown.add_column(heading)

@@ -19,7 +19,6 @@ from itertools import chain
 
 import numpy as np
 
-from rich.console import Console
 from rich.table import Table
 
 from eyeriss_sim import load_hardware, simulate
@@ -30,6 +29,7 @@ from eyeriss_sim.machine.timing import time_layer
 from eyeriss_sim.mapping import cut_shape, read_mappings, shape_key
 from eyeriss_sim.networks import load_zoo
 from eyeriss_sim.search import search, search_shape
+from eyeriss_sim.terminal import make_console
 
 REPEATS = 7
 CHIP = load_hardware("eyeriss_chip")
@@ -271,7 +271,7 @@ def measure_zeros():
 
 def main():
     """Print the table as it fills."""
-    console = Console(width=100)
+    console = make_console()
     console.print(f"{platform.machine()}, Python {platform.python_version()}, "
                   f"one core; medians")
     table = Table(box=None, pad_edge=False)

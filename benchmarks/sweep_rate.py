@@ -19,12 +19,12 @@ import time
 from pathlib import Path
 
 from joblib.externals.loky import get_reusable_executor
-from rich.console import Console
 from rich.table import Table
 
 from eyeriss_sim.sweep.dataset import read_results
 from eyeriss_sim.sweep.run import run_sweep
 from eyeriss_sim.sweep.spec import make_spec
+from eyeriss_sim.terminal import make_console
 
 POINTS = 10_000
 NETWORK = "resnet18"
@@ -84,7 +84,7 @@ def cores_to_be_had():
 
 def main():
     """Print the table as it fills."""
-    console = Console(width=100)
+    console = make_console()
     load = os.getloadavg()[0]
     console.print(f"{platform.machine()}, {os.cpu_count()} cores, Python "
                   f"{platform.python_version()}; load before the start {load:.1f}")

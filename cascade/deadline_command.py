@@ -4,6 +4,7 @@ import math
 import os
 
 from eyeriss_sim.cli import whole_number
+from eyeriss_sim.terminal import make_console
 
 MEGABYTE = 1_000_000
 
@@ -70,9 +71,8 @@ def run_deadline(args):
 
 def print_service(service, with_bytes=False):
     """The members on standard output, at most 100 columns wide."""
-    from rich.console import Console
     from rich.table import Table
-    console = Console(width=100, highlight=False, markup=False)
+    console = make_console()
     shown = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     shown.add_column("network", overflow="fold")
     for heading in ("ms", "accuracy", *(["MB"] if with_bytes else []),

@@ -1,26 +1,27 @@
 """Verdicts as tables on a terminal."""
 
-from rich.console import Console
 from rich.table import Table
+
+from eyeriss_sim.terminal import make_console
 
 
 def print_verdicts(table):
-    """Systems at each loss beside the hull, in at most 100 columns.
+    """Systems at each loss beside the hull, in 80 columns if need be.
 
     Parameters
     ----------
     table : pandas.DataFrame
         Of :func:`cascade.bench.verdicts`.
     """
-    console = Console(width=100, highlight=False)
+    console = make_console()
     if table.empty:
         console.print("no cascade loses so little for less energy than the dense "
                       "network needs")
         return
     for key, rows in table.groupby(["network", "method", "hardware", "batch"],
                                    sort=False):
-        shown = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-        shown.add_column("system")
+        shown = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
+        shown.add_column("system", no_wrap=True)
         for heading in ("allowed", "lost", "mild", "energy", "saved", "hull",
                         "below hull", "95 %", ""):
             shown.add_column(heading, justify="right")
@@ -40,8 +41,8 @@ def print_verdicts(table):
         console.print(shown)
     console.print(
         "allowed: points below dense on the choosing images; lost: on the test images; "
-        "mild: share of\nimages that the mild network answers (0: it never runs); "
-        "hull: energy of single levels,\nmixed at random, at the accuracy reached")
+        "mild: share of images that the mild network answers (0: it never runs); "
+        "hull: energy of single levels, mixed at random, at the accuracy reached")
 
 
 def print_learned_against_free(table):
@@ -54,7 +55,7 @@ def print_learned_against_free(table):
     """
     if table.empty:
         return
-    console = Console(width=100, highlight=False)
+    console = make_console()
     shown = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for heading in ("energy", "learned", "points", "95 %", ""):
         shown.add_column(heading, justify="right")

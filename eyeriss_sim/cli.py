@@ -10,7 +10,7 @@ from eyeriss_sim.networks import zoo_names
 from eyeriss_sim.search import OBJECTIVES, search
 from eyeriss_sim.sweep.commands import add_heatmap, add_pareto, add_sweep
 from eyeriss_sim.terminal import (
-    announced_compilation, progress, shape, whole_number)
+    announced_compilation, make_console, progress, shape, whole_number)
 
 MOST_RUNNERS_UP = 1000
 
@@ -55,7 +55,7 @@ def add_simulate(commands):
 
 
 def run_simulate(args):
-    from eyeriss_sim.report import make_console, print_report
+    from eyeriss_sim.report import print_report
     from eyeriss_sim.result_files import check_output_path, write_table
     for path in args.out:
         check_output_path(path)
@@ -93,7 +93,6 @@ def run_explain(args):
         raise ValueError(f"--runners-up {args.runners_up}: at most {MOST_RUNNERS_UP}, "
                          "because a search that keeps more takes minutes")
     from eyeriss_sim.explain import explain
-    from eyeriss_sim.report import make_console
     from eyeriss_sim.simulate import simulate_layer
     result = run_simulation(args)
     name = result.network.layer(args.layer).name
@@ -144,7 +143,6 @@ def run_machine(args):
     from eyeriss_sim.machine.micro import check_machine
     from eyeriss_sim.machine.timing import time_layer
     from eyeriss_sim.mapping import check_mapping, chosen_mappings
-    from eyeriss_sim.report import make_console
     from eyeriss_sim.simulate import as_network, check_names, clip_to_batch
     from eyeriss_sim.zeros import NO_ZEROS
     hardware = load_hardware(args.hardware)
@@ -250,7 +248,6 @@ def add_validate(commands):
 
 def run_validate(args):
     from benchmarks.silicon import validate
-    from eyeriss_sim.report import make_console
     with announced_compilation():
         warm_up()
         warm_up_machine(traced=False)

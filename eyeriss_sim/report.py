@@ -4,7 +4,6 @@ from collections import Counter
 
 from rich import box
 from rich.cells import cell_len
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -13,7 +12,6 @@ from eyeriss_sim.energy import PRICED_LEVELS
 from eyeriss_sim.labels import (
     CAUSE_NAMES, LEVEL_NAMES, decimals, pick_unit, printable, shorten)
 
-WIDTH = 100
 MAPPING = "mnepqrt"
 
 TIMES = {"us": 1e-3, "ms": 1, "s": 1e3}
@@ -112,25 +110,6 @@ def not_counted(result):
 
 
 # ------------------------------------------------------------------------ the terminal
-
-
-def make_console(file=None):
-    """A console for ``print_report``: at most 100 columns, and 100 in a pipe.
-
-    Parameters
-    ----------
-    file : file, optional
-        Standard output unless given.
-
-    Returns
-    -------
-    rich.console.Console
-    """
-    options = dict(file=file, highlight=False, markup=False, emoji=False)
-    console = Console(**options)
-    if console.is_terminal and console.width < WIDTH:
-        return console
-    return Console(width=WIDTH, **options)
 
 
 def print_report(result, console):

@@ -6,6 +6,28 @@ import threading
 import time
 from contextlib import contextmanager
 
+WIDTH = 100
+
+
+def make_console(file=None):
+    """A console for tables: at most 100 columns wide, and 100 in a pipe.
+
+    Parameters
+    ----------
+    file : file, optional
+        Standard output unless given.
+
+    Returns
+    -------
+    rich.console.Console
+    """
+    from rich.console import Console
+    options = dict(file=file, highlight=False, markup=False, emoji=False)
+    console = Console(**options)
+    if console.is_terminal and console.width < WIDTH:
+        return console
+    return Console(width=WIDTH, **options)
+
 
 @contextmanager
 def progress(what, patience_s=2.0):

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pandas as pd
 from matplotlib.figure import Figure
-from rich.console import Console
 from rich.table import Table
 
+from eyeriss_sim.terminal import make_console
 from pruning.records import read_json
 
 PANELS = {"energy_rel_eap_tool": "energy, every zero saves (eap_tool)",
@@ -113,31 +113,41 @@ def _row(file):
 
 
 def print_table(table):
-    """The table on standard output, at most 100 columns wide."""
-    console = Console(width=100, highlight=False)
+    """The table on standard output, as wide as the terminal lets it be."""
+    console = make_console()
     shown = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
+    # A narrow terminal has no room for what every row would say again.
+    shared = [key for key in ("network", "seed")
+              if len(table) > 1 and table[key].nunique(dropna=False) == 1]
     for heading in ("network", "method", "rung", "seed"):
-        shown.add_column(heading, overflow="fold")
-    for heading in ("accuracy", "eap_tool", "at 16", "chip", "weights", "MACs",
+        if heading not in shared:
+            shown.add_column(heading, overflow="fold", no_wrap=heading == "method")
+    for heading in ("accuracy", "energy", "at 16", "chip", "weights", "MACs",
                     "floor"):
-        shown.add_column(heading, justify="right")
+        shown.add_column(heading, justify="right", no_wrap=True)
     for row in table.to_dict("records"):
-        # With blanks, at which lines may break.
-        method = row["method"].replace("+", " + ") + (
-            f" ({row['control']})" if isinstance(row["control"], str) else "")
+        method = row["method"].replace("+", " +\n") + (
+            f"\n({row['control']})" if isinstance(row["control"], str) else "")
         shares = (row["energy_rel_eap_tool"], row["energy_rel_eap_tool_b16"],
                   row["energy_rel_eyeriss_chip"], row["weights_rel"], row["macs_rel"],
                   row["floor"])
+        names = {"network": str(row["network"]), "method": method,
+                 # With blanks, at which lines may break.
+                 "rung": row["rung"].replace("_", " "),
+                 "seed": str(row["seed"])}
         shown.add_row(
-            str(row["network"]), method, row["rung"].replace("_", " "),
-            str(row["seed"]),
+            *(name for key, name in names.items() if key not in shared),
             "-" if pd.isna(row["accuracy"]) else
             f"{100 * row['accuracy']:.2f} %{MARK_OF[row['images']]}",
             *("-" if pd.isna(share) else f"{share:.3f}" for share in shares))
+    if shared:
+        console.print(", ".join(
+            f"{'seed ' * (key == 'seed')}{table[key].iloc[0]}" for key in shared))
     console.print(shown)
-    console.print("energies of one image relative to the dense network's, each with "
-                  "its own zeros; floor: of this\nnetwork on eap_tool, every prunable "
-                  "weight zero" + (
+    console.print("energy: of one image on eap_tool at batch 1, at 16, and on "
+                  "eyeriss_chip, relative to the dense network's, each with its own "
+                  "zeros; floor: of this network on eap_tool, every prunable weight "
+                  "zero" + (
                       f"\n{MARK_OF['choosing']} on the images to choose by: the test "
                       "images were not looked at"
                       if "choosing" in set(table.images) else ""))
@@ -148,7 +158,7 @@ def print_periodic(table):
     """What kernels of one period cost where its supports are stored once, if any."""
     rows = table[table.energy_rel_periodic.notna()]
     if len(rows):
-        Console(width=100, highlight=False).print(
+        make_console().print(
             "on eap_tool with the supports of a period stored once: " + ", ".join(
                 f"{one.method} {one.rung} {one.energy_rel_periodic:.3f}"
                 for one in rows.itertuples()))

@@ -3,6 +3,7 @@
 import copy
 import json
 import math
+import re
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -532,6 +533,22 @@ def test_the_bench_has_every_rival_at_every_size(study, table, monkeypatch):
     same = learned_against_free([entrant], free="margin", part="choosing")
     # Not above what is spent, where it was chosen.
     assert (same.energy_learned <= same.energy_free + 1e-9).all()
+
+
+def test_verdicts_keep_every_figure_on_a_narrow_terminal(capsys, monkeypatch):
+    row = dict.fromkeys(("share_mild", "energy_rel", "saved", "hull_rel"), 0.75) | {
+        "network": "resnet20", "method": "channels+energy_aware",
+        "hardware": "eyeriss_chip", "batch": 16, "system": "max_softmax", "loss": 0.5,
+        "lost": 12.34, "below_hull": -0.123, "low": -0.456, "high": -0.012,
+        "wins": True, "seeds": 3, "floor_rel": 0.2}
+    # What rich takes for a terminal of so many columns.
+    monkeypatch.setenv("TTY_COMPATIBLE", "1")
+    monkeypatch.setenv("COLUMNS", "80")
+    print_verdicts(pd.DataFrame([row]))
+    lines = re.sub(r"\x1b\[\d*m", "", capsys.readouterr().out).splitlines()
+    assert all(len(line) <= 80 for line in lines)
+    assert ("max_softmax 0.5 12.34 75 % 0.750 75.0 % 0.750 -0.123 -0.456 -0.012 wins"
+            in {" ".join(line.split()) for line in lines})
 
 
 def test_where_no_cascade_saves_anything_the_bench_says_so(study, table, capsys):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import stat
 from dataclasses import replace
 
@@ -288,7 +289,7 @@ def test_compare_draws_every_method_once(tmp_path, capsys):
     print_table(table)
     lines = capsys.readouterr().out.splitlines()
     assert all(len(line) <= 100 for line in lines)
-    assert "25.00 %" in lines[1] and "energy=0.8" in lines[1]
+    assert "25.00 %" in lines[2] and "energy=0.8" in lines[2]
     with pytest.raises(ValueError, match="no result in it"):
         (tmp_path / "empty").mkdir()
         collect([tmp_path / "empty"])
@@ -357,7 +358,7 @@ def test_compare_marks_accuracies_of_the_images_to_choose_by(tmp_path, capsys):
     mixed = collect([tmp_path])
     print_table(mixed)
     lines = capsys.readouterr().out.splitlines()
-    assert "80.00 % " in lines[1] and "71.00 %°" in lines[2]
+    assert "80.00 % " in lines[2] and "71.00 %°" in lines[3]
     assert "° on the images to choose by" in lines[-1]
     figure = draw(mixed)        # and no mean of one kind and the other
     assert [line.get_ydata().tolist() for line in figure.axes[0].lines[:2]] == [
@@ -376,7 +377,13 @@ def test_what_a_stored_period_saves_stands_below_the_table(tmp_path, capsys):
     assert told.endswith("of a period stored once: energy_aware support=2 0.561")
 
 
-def test_compare_cuts_no_name_short_and_names_only_controls_that_there_are(capsys):
+@pytest.mark.parametrize("width", (80, 100))
+def test_compare_cuts_no_name_short_and_names_only_controls_that_there_are(
+        width, capsys, monkeypatch):
+    # What rich takes for a terminal of so many columns.
+    monkeypatch.setenv("TTY_COMPATIBLE", "1")
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", str(width))
     rows = [{"network": "resnet20", "method": "channels+magnitude_global",
              "control": control, "rung": "energy=0.9_energy=0.8", "seed": 0,
              "accuracy": 0.5, "energy_rel_eap_tool": 0.8, "weights_rel": 0.5,
@@ -384,9 +391,11 @@ def test_compare_cuts_no_name_short_and_names_only_controls_that_there_are(capsy
              "macs_rel": 0.4, "floor": 0.2, "images": "test",
              "energy_rel_periodic": None} for control in (None, "scratch")]
     print_table(pd.DataFrame(rows))
-    text = capsys.readouterr().out
-    assert all(len(line) <= 100 for line in text.splitlines())
+    text = re.sub(r"\x1b\[\d*m", "", capsys.readouterr().out)
+    assert all(len(line) <= width for line in text.splitlines())
+    assert text.splitlines()[0] == "resnet20, seed 0"
     assert text.count("magnitude_global") == text.count("energy=0.8") == 2
+    assert text.count("50.00 %  ") == text.count(" 0.900 ") == 2
     assert text.count("(") == text.count("(scratch)") == 1
 
 

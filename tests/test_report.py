@@ -16,6 +16,7 @@ from eyeriss_sim import ConvLayer, Network, plots, report, result_files, simulat
 from eyeriss_sim.html_report import headline
 from eyeriss_sim.labels import shorten
 from eyeriss_sim.layer import UncountedOp
+from eyeriss_sim.terminal import make_console
 
 HOSTILE = ("<script>alert('x')</script>", "a & b", "größe→卷积", 'with, "quotes"',
            "$\\frac{1}", "[bold]", "\x1b[31mred\n", "plain")
@@ -36,7 +37,7 @@ def hostile():
 def printed(result, width=None):
     file = io.StringIO()
     report.print_report(
-        result, Console(file=file, width=width) if width else report.make_console(file))
+        result, Console(file=file, width=width) if width else make_console(file))
     return file.getvalue()
 
 
@@ -113,7 +114,7 @@ def test_names_in_the_terminal_bring_no_control_characters_or_markup(hostile):
 
 def test_a_terminal_of_ascii_gets_ascii(hostile):
     file = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
-    report.print_report(hostile, report.make_console(file))
+    report.print_report(hostile, make_console(file))
     file.flush()
     assert rb"gr\xf6\xdfe" in file.buffer.getvalue()
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from eyeriss_sim.search import OBJECTIVES
 from eyeriss_sim.sweep.axes import BATCH
 from eyeriss_sim.terminal import (
-    announced_compilation, progress, shape, whole_number)
+    announced_compilation, make_console, progress, shape, whole_number)
 
 MOST_LISTED = 40
 FIGURE_FORMATS = (".png", ".svg", ".pdf")
@@ -73,7 +73,6 @@ def add_sweep(commands):
 
 
 def run_sweep_command(args):
-    from eyeriss_sim.report import make_console
     from eyeriss_sim.sweep.evaluate import evaluate_base
     from eyeriss_sim.sweep.run import run_sweep
     spec = spec_of(args)
@@ -198,7 +197,6 @@ def add_pareto(commands):
 
 
 def run_pareto(args):
-    from eyeriss_sim.report import make_console
     from eyeriss_sim.sweep.front import pareto_front, read_points
     outs = outputs(args, "pareto")
     figures = [args.x, args.y, *(["area_mm2"] if args.area else [])]
@@ -238,7 +236,6 @@ def add_heatmap(commands):
 
 
 def run_heatmap(args):
-    from eyeriss_sim.report import make_console
     from eyeriss_sim.sweep.front import (
         BETTER_LARGE, best_over, check_fields, read_points)
     outs = outputs(args, "heatmap")
