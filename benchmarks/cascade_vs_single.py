@@ -30,7 +30,8 @@ from eyeriss_sim.terminal import make_console
 from pruning.cifar10 import load_cifar10
 from pruning.progress import telling
 
-METHODS = ("magnitude_global", "energy_aware", "energy_budget", "channels+energy_aware")
+METHODS = ("magnitude_global", "magnitude_uniform", "energy_aware", "energy_budget",
+           "channels+energy_aware")
 SETTINGS = (("eap_tool", 1), ("eap_tool", 16), ("eyeriss_chip", 1))
 # Points lost and least share of energy saved that the project set itself, by network
 # and by whether channels go first. Of ResNet-20's the last is an aim.
@@ -208,7 +209,7 @@ def print_summary(table):
     """One line a network, method and setting, and the means beside the paper."""
     from rich.table import Table
     console = make_console()
-    shown = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0),
+    shown = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0),
                   title="energy saved, % (on the curve: the best in hindsight)",
                   title_justify="left")
     for heading in ("network", "method", "hardware", "batch", "points"):
