@@ -213,10 +213,10 @@ def print_summary(table):
                   title="energy saved, % (on the curve: the best in hindsight)",
                   title_justify="left")
     for heading in ("network", "method", "hardware", "batch", "points"):
-        shown.add_column(heading)
+        shown.add_column(heading, overflow="fold")
     systems = ("single", *SYSTEMS)
     for heading in (*systems, "wanted"):
-        shown.add_column(heading, justify="right")
+        shown.add_column(heading, justify="right", no_wrap=True)
     keys = ["network", "method", "hardware", "batch", "points"]
     for key, rows in table.groupby(keys, sort=False):
         by_system = rows.set_index("system").saved

@@ -138,10 +138,10 @@ def verdicts(table, points=1.0, batch=1):
 def print_verdicts(found, points):
     """The table on standard output."""
     console = make_console()
-    shown = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), title_justify="left",
+    shown = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), title_justify="left",
                   title=f"energy at {points:g} points lost, of the dense network's")
     for heading in ("network", "method"):
-        shown.add_column(heading)
+        shown.add_column(heading, overflow="fold")
     for heading in ("seeds", "energy", "least", "most", "floor", "ratio",
                     "above floor", "wanted"):
         shown.add_column(heading, justify="right")
