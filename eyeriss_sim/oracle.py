@@ -1,5 +1,6 @@
 """EnergyOracle: what pruning and cascade ask, as often as they like."""
 
+import math
 import threading
 import weakref
 from dataclasses import dataclass, replace
@@ -23,8 +24,9 @@ from eyeriss_sim.zeros import (
     BITS_16, NO_ZEROS, Bits, Densities, Zeros, count_taps, count_zeros, zeros_of)
 
 SEARCHES = ("dense", "sparse")
-# Images that are run through a module at once while its zeros are measured.
-CHUNK = 8
+# What runs through a module at once while its zeros are measured: six images of 224x224
+# pixels, 64 of CIFAR-10. A token says nothing of the size of what is made from it.
+CHUNK_VALUES, CHUNK_IMAGES, CHUNK_TOKENS = 1 << 20, 64, 8
 
 
 @dataclass(frozen=True)
@@ -305,9 +307,10 @@ class EnergyOracle:
         network = None
         inputs = images if isinstance(images, (list, tuple)) else [images]
         total = _images_in(inputs)
-        for start in range(0, total, CHUNK):
-            chunk = [one[start:start + CHUNK] for one in inputs]
-            length = min(CHUNK, total - start)
+        at_once = _images_at_once(inputs)
+        for start in range(0, total, at_once):
+            chunk = [one[start:start + at_once] for one in inputs]
+            length = min(at_once, total - start)
 
             def on_layer(layer, ifmap, filt, ofmap):
                 self._add(sums, layer, length, ifmap, filt, ofmap)
@@ -470,6 +473,14 @@ def _images_in(inputs):
     if not lengths or lengths == {0}:
         raise ValueError("no images to measure zeros with; give at least one")
     return lengths.pop()
+
+
+def _images_at_once(inputs):
+    """How many images to run at once, for the memory that their fmaps may take."""
+    values = sum(math.prod(one.shape[1:]) for one in inputs)
+    pixels = any("float" in str(getattr(one, "dtype", "")) for one in inputs)
+    most = CHUNK_IMAGES if pixels else CHUNK_TOKENS
+    return min(max(CHUNK_VALUES // max(values, 1), 1), most)
 
 
 def _filters_now(model, layer):

@@ -204,10 +204,31 @@ def test_measured_zeros_are_those_of_the_tensors(images):
 def test_chunks_of_images_add_up(images, monkeypatch):
     model = small_net()
     whole = EnergyOracle("eap_tool", batch=2)(model, images)
-    monkeypatch.setattr("eyeriss_sim.oracle.CHUNK", 2)
+    monkeypatch.setattr("eyeriss_sim.oracle.CHUNK_IMAGES", 2)
     pieces = EnergyOracle("eap_tool", batch=2)(model, images)
     assert pieces.total_uJ == pytest.approx(whole.total_uJ, rel=1e-12)
     assert pieces.table.ifmap_density.tolist() == whole.table.ifmap_density.tolist()
+
+
+class Tokens(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.embed, self.fc = nn.Embedding(9, 4), nn.Linear(4, 2)
+
+    def forward(self, x):
+        return self.fc(self.embed(x))
+
+
+@pytest.mark.parametrize("model, images, ends", [
+    (nn.Conv2d(3, 1, 1), torch.ones(70, 3, 32, 32), [64, 70]),
+    (nn.Conv2d(3, 1, 1), torch.ones(7, 3, 224, 224), [6, 7]),
+    (nn.Conv2d(1, 1, 1), torch.ones(2, 1, 1025, 1025), [1, 2]),
+    (Tokens(), torch.ones(9, 5, dtype=torch.int64), [8, 9])])
+def test_as_many_images_run_at_once_as_memory_bears(model, images, ends):
+    done = []
+    EnergyOracle("eyeriss_chip")(
+        model, images, progress=lambda *of: done.append(of))
+    assert done == [(end, len(images)) for end in ends]
 
 
 @pytest.mark.parametrize("batch", [1, 3])
@@ -249,7 +270,7 @@ def test_a_list_holds_one_input_each_and_is_cut_into_chunks_of_images(
     torch.manual_seed(0)
     model = TwoInputs()
     whole = EnergyOracle("eap_tool")(model, [images, images.relu()])
-    monkeypatch.setattr("eyeriss_sim.oracle.CHUNK", 2)
+    monkeypatch.setattr("eyeriss_sim.oracle.CHUNK_IMAGES", 2)
     done = []
     pieces = EnergyOracle("eap_tool")(model, [images, images.relu()],
                                       progress=lambda *of: done.append(of))
@@ -355,7 +376,7 @@ def test_filters_that_each_image_brings_are_coded_over_all_chunks(images, monkey
     images = images.flatten(1, 2).clone()
     images[2:] = 0
     whole = EnergyOracle("eap_tool")(SelfProduct(), images)
-    monkeypatch.setattr("eyeriss_sim.oracle.CHUNK", 2)
+    monkeypatch.setattr("eyeriss_sim.oracle.CHUNK_IMAGES", 2)
     pieces = EnergyOracle("eap_tool")(SelfProduct(), images)
     assert whole.by_layer[0].zeros.filter_ratio == pytest.approx(2 / 3 + 1 / 16)
     assert pieces.by_layer[0].zeros.filter_ratio == pytest.approx(2 / 3 + 1 / 16)
