@@ -21,7 +21,7 @@ from torch.nn.modules.conv import _ConvNd
 from torch.nn.parameter import is_lazy
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves, tree_map
+from torch.utils._pytree import tree_map
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from eyeriss_sim.importers.layouts import ConvOperands, ProductOperands
@@ -426,8 +426,7 @@ class Recorder(TorchDispatchMode):
             return func(*args)      # no work, and the value of a constant is no secret
         args, kwargs = self._taken(args, kwargs)
         # In inference mode composite operators arrive here whole.
-        if torch._C._dispatch_has_kernel_for_dispatch_key(
-                func.name(), "CompositeImplicitAutograd"):
+        if _is_composite(func):
             with self:
                 return func.decompose(*args, **kwargs)
         if op.startswith("_scaled_dot_product") and "backward" not in op:
@@ -589,18 +588,35 @@ class _MetaRecorder(Recorder):
         return self._twins[id(value)][1]
 
 
+# Once for each operator: a small network's run would take half its time here.
+@functools.cache
+def _is_composite(func):
+    return torch._C._dispatch_has_kernel_for_dispatch_key(
+        func.name(), "CompositeImplicitAutograd")
+
+
+@functools.cache
+def _arguments_written(func):
+    return [(place, arg.name) for place, arg in enumerate(func._schema.arguments)
+            if arg.alias_info is not None and arg.alias_info.is_write]
+
+
 def written(func, args, kwargs=None):
     """Tensors among an operator's arguments that it writes."""
     kwargs = kwargs or {}
-    return tensors_in([
-        args[i] if i < len(args) else kwargs.get(arg.name)
-        for i, arg in enumerate(func._schema.arguments)
-        if arg.alias_info is not None and arg.alias_info.is_write])
+    return tensors_in([args[place] if place < len(args) else kwargs.get(name)
+                       for place, name in _arguments_written(func)])
 
 
 def tensors_in(tree):
-    return [value for value in tree_leaves(tree) if isinstance(value, torch.Tensor)
-            and not is_lazy(value)]
+    """Tensors among the arguments or results of an operator."""
+    if isinstance(tree, torch.Tensor):
+        return [] if is_lazy(tree) else [tree]
+    if isinstance(tree, dict):
+        tree = tree.values()
+    elif not isinstance(tree, (list, tuple)):
+        return []
+    return [tensor for value in tree for tensor in tensors_in(value)]
 
 
 def _leading_copies(before, after):
