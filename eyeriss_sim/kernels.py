@@ -493,7 +493,8 @@ def following_cycles(timing, floor, R, S, span, V, F, images, rows_out, rows, fi
 # FIFOs and spads is what the pass before it left there.
 STEADY = 3
 # How exact cycles are.
-EXACT, CLOSED, FLOOR = 0, 1, 2
+# Of a type of its own, or Numba compiled the kernel anew for each of them.
+EXACT, CLOSED, FLOOR = np.int64(0), np.int64(1), np.int64(2)
 
 # Axes of what a run of passes knows of each PE: the first cycles in which it may go on
 # with MACs, take ifmap words and take filter words; the last in which psums went up;
@@ -1229,14 +1230,16 @@ def keep_best(best, mappings, primary, secondary, row_segments, column_strips, m
         place -= 1
     if place == best.shape[0]:
         return
+    # One by one: Numba takes seconds to compile the copy of a row.
     for lower in range(best.shape[0] - 1, place, -1):
-        best[lower] = best[lower - 1]
-        mappings[lower] = mappings[lower - 1]
+        for column in range(best.shape[1]):
+            best[lower, column] = best[lower - 1, column]
+        for column in range(mappings.shape[1]):
+            mappings[lower, column] = mappings[lower - 1, column]
     best[place, 0] = primary
     best[place, 1] = secondary
-    row = mappings[place]
-    row[0], row[1], row[2], row[3], row[4], row[5], row[6] = m, n, e, p, q, r, t
-    row[7], row[8] = row_segments, column_strips
+    for column, value in enumerate((m, n, e, p, q, r, t, row_segments, column_strips)):
+        mappings[place, column] = value
 
 
 @njit(cache=True, error_model="numpy")
@@ -1339,17 +1342,17 @@ def search_chip(shape, row_counts, cuts, limits, timing, cycles_per_dram_word, k
     """
     evaluated = 0
     most = 1
-    strips = shape.copy()
+    strips = shape
     while most < cuts.shape[0] and not all_fits(strips, row_counts, limits):
-        strips[:] = shape
+        strips = shape.copy()
         cut_columns(strips, cuts[most])
         most += 1
     # The fewest and the most first, so that the bounds bite for those between.
     for place in range(most):
-        strips[:] = shape
         at = place
         if most > 2 and place:
             at = place - 1 if place > 1 else most - 1
+        strips = shape.copy()
         cut_columns(strips, cuts[at])
         evaluated += search_strips(
             strips, row_counts, limits, timing, cycles_per_dram_word, k, ifmap_ratio,

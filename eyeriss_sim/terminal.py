@@ -62,7 +62,7 @@ def progress(what, patience_s=2.0):
 def announced_compilation(patience_s=1.0):
     """Say so on stderr if what runs inside takes long: only compiling does."""
     notice = threading.Timer(patience_s, lambda: print(
-        "eyeriss-sim: first use, compiling the kernels (about 20 s, then cached) ...",
+        "eyeriss-sim: first use, compiling the kernels (a minute, then cached) ...",
         file=sys.stderr, flush=True))
     notice.daemon = True
     notice.start()
