@@ -231,6 +231,28 @@ def test_masks_and_parametrizations_keep_names_and_add_no_work():
     assert network.not_counted == ()
 
 
+class WorkOnWeights(nn.Module):
+    """A filter of low rank, and a bias that a small network makes of a table."""
+
+    def __init__(self):
+        super().__init__()
+        self.u = nn.Parameter(torch.randn(64, 8))
+        self.v = nn.Parameter(torch.randn(8, 16))
+        self.register_buffer("table", torch.randn(6, 2))
+        self.bias = nn.Sequential(nn.Linear(2, 5), nn.ReLU(), nn.Linear(5, 1))
+        self.blur = nn.Conv1d(1, 1, 3, padding=1)
+
+    def forward(self, x):
+        bias = self.blur(self.bias(self.table).reshape(1, 1, 6)).sum()
+        return F.linear(x, self.u @ self.v) + bias
+
+
+@pytest.mark.parametrize("batch", [1, 3, 5])
+def test_work_on_weights_alone_is_no_layer_whatever_the_batch(batch):
+    layer = only_layer(WorkOnWeights(), (batch, 16))
+    assert (layer.N, layer.M, layer.C * layer.W) == (batch, 64, 16)
+
+
 def test_users_module_stays_as_it_is():
     from torch.nn.utils import prune
     module = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4))

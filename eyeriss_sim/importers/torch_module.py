@@ -419,6 +419,10 @@ class Recorder(TorchDispatchMode):
     def _is_activation(self, tensor):
         return self._storage(tensor) in self._activations
 
+    def _is_of_weights(self, tensor):
+        """Made of parameters or buffers alone; an LSTM's first state is of neither."""
+        return not self._is_activation(tensor) and self._storage(tensor) in self._owners
+
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         kwargs = dict(kwargs or {})
         op = func.overloadpacket.__name__
@@ -497,7 +501,9 @@ class Recorder(TorchDispatchMode):
 
     def _convolution(self, ifmap, filt, bias, stride, padding, dilation, transposed,
                      output_padding, groups):
-        """The layer of a convolution, and its operands."""
+        """The layer of a convolution, and its operands; None: weights in the making."""
+        if self._is_of_weights(ifmap) and self._is_of_weights(filt):
+            return None
         kind = f"conv{'_transpose' if transposed else ''}{ifmap.dim() - 2}d"
         dims = ifmap.dim() - 2
 
@@ -520,7 +526,8 @@ class Recorder(TorchDispatchMode):
         dynamic = self._is_activation(left) and self._is_activation(right)
         if not self._is_activation(left) and not self._is_activation(right):
             path = f".{self._stack[-1]}."
-            if self._in_hooks or ".parametrizations." in path:
+            if self._in_hooks or ".parametrizations." in path or (
+                    self._is_of_weights(left) and self._is_of_weights(right)):
                 return None
         ifmap, filt = left, right
         if left.dim() == 1:
