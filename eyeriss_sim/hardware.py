@@ -379,7 +379,7 @@ def _read_tables(text, folder, above):
     merged = _read_tables(parent, path.parent if path else Path(), (*above, text))
     _check_used(own, own.get("accounting", merged.get("accounting")), text)
     merged["name"] = own.pop("name", Path(text).stem)
-    if "energy_per_word_MAC" in own or "energy" in own:
+    if "energy_per_word_MAC" in own or "mac_pJ" in own.get("energy", {}):
         # Measured energies of the parent would silently win over the variant's ratios.
         merged.pop("energy_per_word_pJ", None)
     for key, value in own.items():

@@ -1,8 +1,11 @@
 """Hardware files: presets, variants, units, and what is refused."""
 
+from dataclasses import replace
+
 import pytest
 
 from eyeriss_sim.hardware import load_hardware, preset_names
+from eyeriss_sim.sweep.axes import changes_to
 
 
 @pytest.mark.parametrize("name", preset_names())
@@ -42,6 +45,24 @@ def test_measured_energies_replace_the_ratio(tmp_path):
     hardware = load_hardware(str(path))
     assert hardware.cost_pJ("glb") == 12.5
     assert hardware.cost_pJ("noc") == pytest.approx(2 * hardware.mac_pJ)
+
+
+@pytest.mark.parametrize("change, dram_pJ", [
+    ("static_mW = 5", 500), ("clock_pJ_per_PE_cycle = 0.1", 500), ("mac_pJ = 2", 400),
+    ("[energy_per_word_MAC]\ndram = 100", 144)])
+def test_measured_energies_stay_unless_their_ratios_are_said_anew(
+        tmp_path, change, dram_pJ):
+    (tmp_path / "measured.toml").write_text(
+        'extends = "eyeriss_chip"\n[energy_per_word_pJ]\ndram = 500\n')
+    path = tmp_path / "variant.toml"
+    path.write_text('extends = "measured.toml"\n'
+                    + ("" if change.startswith("[") else "[energy]\n") + change)
+    assert load_hardware(str(path)).cost_pJ("dram") == pytest.approx(dram_pJ)
+    key, _, value = change.rpartition("\n")[2].partition(" = ")
+    field = {"dram": "dram_MAC"}.get(key, key)
+    machine = replace(load_hardware(str(tmp_path / "measured.toml")),
+                      **changes_to({field: float(value)}))
+    assert machine.cost_pJ("dram") == pytest.approx(dram_pJ)
 
 
 @pytest.mark.parametrize("text, words", [

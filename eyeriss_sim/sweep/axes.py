@@ -246,8 +246,8 @@ def changes_to(settings):
     Measured energies would silently win over ratios that a sweep varies, so they go.
     """
     changed = dict(settings)
-    if any(field in TABLES[table].values() for field in settings
-           for table in ("energy_per_word_MAC", "energy")):
+    if "mac_pJ" in settings or any(
+            field in TABLES["energy_per_word_MAC"].values() for field in settings):
         for field in TABLES["energy_per_word_pJ"].values():
             changed.setdefault(field, None)
     return changed
