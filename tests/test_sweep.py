@@ -140,6 +140,15 @@ def test_chip_glb_of_an_area_is_whole_banks():
 # ------------------------------------------------------------------------------- rows
 
 
+def test_a_table_of_layers_of_several_n_is_the_network_that_simulate_makes(tmp_path):
+    path = tmp_path / "net.csv"
+    path.write_text("layer,N,M,C,H,W,R,S,U\na,1,4,3,8,8,3,3,1\nb,4,4,3,8,8,3,3,1\n")
+    spec = make_spec([str(path)], {"batch": 2})
+    network, = spec.networks.values()
+    assert [layer.N for layer in network.layers] == [2, 2]
+    assert network.layers == simulate(str(path), batch=2).network.layers
+
+
 @pytest.mark.parametrize("hardware, fields", [
     ("eyeriss_chip", {"rows": 8, "cols": 10, "glb_ifmap_psum_B": 65536,
                       "spad_filter_words": 128, "mac_pJ": 2.0}),

@@ -300,7 +300,7 @@ def _load(networks, batches, input_shape):
         if any(name == network.name for name, _ in loaded):
             raise ValueError(f"two networks are called {network.name}; drop one")
         for batch in batches:
-            sized = network if batch is None else network.with_batch(batch)
+            sized = network if batch is None else as_network(given, batch, shape)
             loaded[network.name, sized.batch] = sized
     if batches == (None,) and len({batch for _, batch in loaded}) > 1:
         raise ValueError("the networks come with different batches: "
