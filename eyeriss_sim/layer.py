@@ -231,10 +231,11 @@ class Network:
         return sum(layer.macs for layer in self.layers)
 
     def layer(self, name):
-        """The layer of that name, upper or lower case."""
-        for layer in self.layers:
-            if layer.name.lower() == name.lower():
-                return layer
+        """The layer of that name; where none is spelt so, upper or lower case."""
+        for spelt in (str, str.lower):
+            for layer in self.layers:
+                if spelt(layer.name) == spelt(name):
+                    return layer
         raise ValueError(f"{self.name} has no layer {name!r}; its layers are "
                          + ", ".join(layer.name for layer in self.layers))
 

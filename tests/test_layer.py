@@ -51,6 +51,12 @@ def test_unknown_layer_lists_the_known_ones():
         Network("net", (layer(),)).layer("X")
 
 
+def test_a_layer_of_the_exact_name_goes_before_one_in_other_case():
+    net = Network("net", (layer(name="conv"), layer(name="Conv")))
+    assert [net.layer(name).name for name in ("conv", "Conv", "CONV")] == [
+        "conv", "Conv", "conv"]
+
+
 def test_two_layers_of_one_name_are_refused():
     with pytest.raises(ValueError, match="two layers are called L"):
         Network("net", (layer(), layer()))
