@@ -129,14 +129,15 @@ def fmap_strips_words(fmap, strips):
             fmap.shape[0] * fmap.shape[1] * int(words))
 
 
-def fmap_strips_ratio(fmap, strips):
+def fmap_strips_ratio(fmap, strips, bits=WORD_BITS):
     """Run-length coded over uncoded size of the strips that loads or dumps move.
 
-    At most 1: the code is switched off for an fmap that it would not shrink.
-    Parameters as of ``fmap_strips_words``.
+    At most 1: the code is switched off for an fmap that it would not shrink, such as
+    one of narrow values, for each of which it stores 16 bits. ``bits`` are those of an
+    uncoded value, the other parameters as of ``fmap_strips_words``.
     """
     coded, uncoded = fmap_strips_words(fmap, strips)
-    return min(1.0, coded / uncoded)
+    return min(1.0, coded * WORD_BITS / (uncoded * bits))
 
 
 def filter_ratio(code, filt, layer, mapping, bits=WORD_BITS):

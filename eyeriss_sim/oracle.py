@@ -1,6 +1,5 @@
 """EnergyOracle: what pruning and cascade ask, as often as they like."""
 
-import math
 import threading
 import weakref
 from dataclasses import dataclass, replace
@@ -24,9 +23,9 @@ from eyeriss_sim.zeros import (
     BITS_16, NO_ZEROS, Bits, Densities, Zeros, count_taps, count_zeros, zeros_of)
 
 SEARCHES = ("dense", "sparse")
-# What runs through a module at once while its zeros are measured: six images of 224x224
-# pixels, 64 of CIFAR-10. A token says nothing of the size of what is made from it.
-CHUNK_VALUES, CHUNK_IMAGES, CHUNK_TOKENS = 1 << 20, 64, 8
+# Images that run through a module at once while its zeros are measured: a few first,
+# then as many as the largest ifmap and ofmap of a layer seen there leave room for.
+FIRST_IMAGES, MOST_IMAGES, FMAP_WORDS = 8, 64, 1 << 25
 
 
 @dataclass(frozen=True)
@@ -191,7 +190,7 @@ class EnergyOracle:
             name: (one.densities, self._zeros_of(one), one.weights)
             for name, one in measured.items()})
 
-    def energy(self, network, densities=None):
+    def energy(self, network, densities=None, input_shape=None):
         """Energy of a network whose zeros are known as shares.
 
         Parameters
@@ -200,12 +199,14 @@ class EnergyOracle:
             As in ``simulate``.
         densities : dict, optional
             Densities by layer name; layers not named are dense.
+        input_shape : tuple of int, optional
+            Of a module or a ``file.py:factory``, the batch first.
 
         Returns
         -------
         SimulationResult
         """
-        network = as_network(network, self.batch)
+        network = as_network(network, self.batch, input_shape)
         densities = densities or {}
         known = {layer.name for layer in network.layers}
         for name in densities:
@@ -304,25 +305,27 @@ class EnergyOracle:
         from eyeriss_sim.importers.activations import watch_layers
         sums = {}
         made_filters = set()
-        network = None
         inputs = images if isinstance(images, (list, tuple)) else [images]
         total = _images_in(inputs)
-        at_once = _images_at_once(inputs)
-        for start in range(0, total, at_once):
-            chunk = [one[start:start + at_once] for one in inputs]
-            length = min(at_once, total - start)
 
+        def run(start, length):
             def on_layer(layer, ifmap, filt, ofmap):
                 self._add(sums, layer, length, ifmap, filt, ofmap)
                 if start == 0 and not layer.dynamic_filters:
                     sums[layer.name].followed = _can_follow(
                         model, layer, filt, made_filters)
 
-            seen = watch_layers(model, chunk, on_layer, name, made_filters,
-                                check_weights=start == 0)
-            network = network or seen
+            seen = watch_layers(model, [one[start:start + length] for one in inputs],
+                                on_layer, name, made_filters, check_weights=start == 0)
             if progress is not None:
                 progress(start + length, total)
+            return seen
+
+        start = total if total <= FIRST_IMAGES + 1 else FIRST_IMAGES
+        network = run(0, start)
+        for length in _further_chunks(network, start, total - start):
+            _check_same_layers(network, run(start, length), start, length)
+            start += length
         network = network.with_batch(self.batch)
         measured = {layer.name: sums[layer.name].finish(layer)
                     for layer in network.layers}
@@ -357,7 +360,7 @@ class EnergyOracle:
         if self.hardware.zeros == "dense" or code == "none":
             return 1.0
         if code == "rlc":
-            return fmap_strips_ratio(fmap, strips)
+            return fmap_strips_ratio(fmap, strips, bits)
         return significance_map_ratio(nonzeros, fmap.size, bits)
 
     def _mapping_at_batch(self, layer, images, counted):
@@ -475,12 +478,29 @@ def _images_in(inputs):
     return lengths.pop()
 
 
-def _images_at_once(inputs):
-    """How many images to run at once, for the memory that their fmaps may take."""
-    values = sum(math.prod(one.shape[1:]) for one in inputs)
-    pixels = any("float" in str(getattr(one, "dtype", "")) for one in inputs)
-    most = CHUNK_IMAGES if pixels else CHUNK_TOKENS
-    return min(max(CHUNK_VALUES // max(values, 1), 1), most)
+def _further_chunks(network, images, rest):
+    """Sizes of the chunks for ``rest`` images, from what ``images`` of them needed.
+
+    None holds one image where others hold more: a model that squeezes its tensors would
+    lose the batch.
+    """
+    most = max(layer.ifmap_words + layer.ofmap_words for layer in network.layers)
+    at_once = min(max(2, FMAP_WORDS * images // most), MOST_IMAGES)
+    chunks = -(-rest // at_once)
+    if chunks > 1 and rest // chunks < 2:
+        chunks -= 1
+    return [rest // chunks + (place < rest % chunks) for place in range(chunks)]
+
+
+def _check_same_layers(network, seen, start, length):
+    """Refuse a model that runs some layers for some images only."""
+    first, here = ([layer.name for layer in one.layers] for one in (network, seen))
+    if first != here:
+        odd = next(name for name in first + here
+                   if first.count(name) != here.count(name))
+        raise ValueError(
+            f"{odd}: runs for some images only, of {start + 1} to {start + length} or "
+            "of those before; which layers run must not depend on the image")
 
 
 def _filters_now(model, layer):

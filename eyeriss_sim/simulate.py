@@ -11,7 +11,7 @@ import pandas as pd
 from eyeriss_sim.counts import KINDS, Counts, count
 from eyeriss_sim.cycles import CAUSES, Cycles, count_cycles
 from eyeriss_sim.energy import PRICED_LEVELS, effective_accesses, level_energy
-from eyeriss_sim.hardware import WORD_B, Hardware, load_hardware
+from eyeriss_sim.hardware import Hardware, load_hardware
 from eyeriss_sim.importers import load_network
 from eyeriss_sim.kernels import (
     DRAIN, DRAM, FILL, FILTER, GLB, IFMAP, PSUM, READ, WRITE)
@@ -143,7 +143,9 @@ def layer_row(result, hardware):
     layer, mapping, cycles = result.layer, result.mapping, result.cycles
     per_ms = hardware.clock_MHz * 1e3
     total_ms = cycles.total / per_ms
-    glb = result.accesses[GLB]
+    bytes_moved = result.accesses * np.array(
+        [[result.bits.ifmap], [result.bits.filter], [result.bits.ofmap]]) / 8
+    glb = bytes_moved[GLB]
     by_level = result.energy_MAC.sum(axis=1)
     by_kind = result.energy_MAC.sum(axis=0)
     chip_uJ = result.chip_pJ * 1e-6
@@ -161,7 +163,7 @@ def layer_row(result, hardware):
         "glb_MB": megabytes(glb[IFMAP, READ] + glb[PSUM, READ] + glb[PSUM, WRITE]),
         "glb_dram_side_MB": megabytes(glb[IFMAP, FILL] + glb[PSUM, DRAIN]),
         "glb_filter_MB": megabytes(glb[FILTER, FILL] + glb[FILTER, READ]),
-        "dram_MB": megabytes(result.accesses[DRAM].sum()),
+        "dram_MB": megabytes(bytes_moved[DRAM].sum()),
         "energy_MAC": result.total_MAC,
         **{f"{level}_MAC": by_level[axis]
            for axis, level in enumerate(PRICED_LEVELS)},
@@ -183,9 +185,9 @@ def layer_row(result, hardware):
     }
 
 
-def megabytes(words):
-    """10^6 bytes of that many words."""
-    return float(words) * WORD_B / 1e6
+def megabytes(moved):
+    """10^6 bytes of that many."""
+    return float(moved) / 1e6
 
 
 def simulate(network, hardware="eyeriss_chip", batch=None, *, mapping="search",

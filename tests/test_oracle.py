@@ -204,31 +204,67 @@ def test_measured_zeros_are_those_of_the_tensors(images):
 def test_chunks_of_images_add_up(images, monkeypatch):
     model = small_net()
     whole = EnergyOracle("eap_tool", batch=2)(model, images)
-    monkeypatch.setattr("eyeriss_sim.oracle.CHUNK_IMAGES", 2)
+    monkeypatch.setattr("eyeriss_sim.oracle.FIRST_IMAGES", 1)
     pieces = EnergyOracle("eap_tool", batch=2)(model, images)
     assert pieces.total_uJ == pytest.approx(whole.total_uJ, rel=1e-12)
     assert pieces.table.ifmap_density.tolist() == whole.table.ifmap_density.tolist()
 
 
-class Tokens(nn.Module):
+@pytest.mark.parametrize("fmaps_at_once, ends", [
+    (1000, [9]), (1000, [8, 72]), (1000, [8, 43, 77]), (3, [8, 11, 13, 15]),
+    (1, [8, 11]), (1, [8, 11, 13])])
+def test_as_many_images_run_at_once_as_their_fmaps_leave_room_for(
+        fmaps_at_once, ends, monkeypatch):
+    monkeypatch.setattr("eyeriss_sim.oracle.FMAP_WORDS", fmaps_at_once * (3 + 1) * 64)
+    images, done = torch.ones(ends[-1], 3, 8, 8), []
+    EnergyOracle("eyeriss_chip")(
+        nn.Conv2d(3, 1, 1), images, progress=lambda *of: done.append(of))
+    assert done == [(end, len(images)) for end in ends]
+
+
+class Rare(nn.Module):
     def __init__(self):
         super().__init__()
-        self.embed, self.fc = nn.Embedding(9, 4), nn.Linear(4, 2)
+        self.conv, self.rare = nn.Conv2d(3, 8, 1), nn.Conv2d(8, 8, 1)
 
     def forward(self, x):
-        return self.fc(self.embed(x))
+        y = self.conv(x)
+        return self.rare(y) if x.max() > 5 else y
 
 
-@pytest.mark.parametrize("model, images, ends", [
-    (nn.Conv2d(3, 1, 1), torch.ones(70, 3, 32, 32), [64, 70]),
-    (nn.Conv2d(3, 1, 1), torch.ones(7, 3, 224, 224), [6, 7]),
-    (nn.Conv2d(1, 1, 1), torch.ones(2, 1, 1025, 1025), [1, 2]),
-    (Tokens(), torch.ones(9, 5, dtype=torch.int64), [8, 9])])
-def test_as_many_images_run_at_once_as_memory_bears(model, images, ends):
-    done = []
-    EnergyOracle("eyeriss_chip")(
-        model, images, progress=lambda *of: done.append(of))
-    assert done == [(end, len(images)) for end in ends]
+@pytest.mark.parametrize("place", [0, 11])
+def test_layers_that_run_for_some_images_only_are_refused(place):
+    images = torch.zeros(12, 3, 4, 4)
+    images[place] = 6
+    with pytest.raises(ValueError, match="^rare: runs for some images only, of 9 to"):
+        EnergyOracle("eap_tool")(Rare(), images)
+
+
+def test_the_run_length_code_gains_less_on_narrow_values(images):
+    """It stores 16 bits of each, so it is switched off where it would lose."""
+    model = small_net()
+    for width in (16, 12, 8):
+        oracle = EnergyOracle("eyeriss_chip", bits=Bits(width, width, width))
+        seen = oracle(model, images)
+        shares = oracle.energy(seen.network, {
+            one.layer.name: one.densities for one in seen.by_layer})
+        for real, expected in zip(seen.by_layer, shares.by_layer):
+            assert real.zeros.ofmap_ratio == pytest.approx(
+                expected.zeros.ofmap_ratio, abs=0.06)
+
+
+def test_bytes_are_those_of_the_operands_widths():
+    wide = EnergyOracle("eyeriss_chip").energy(NETWORK)
+    narrow = EnergyOracle("eyeriss_chip", bits=Bits(8, 8, 8)).energy(NETWORK)
+    for column in ("glb_MB", "glb_dram_side_MB", "glb_filter_MB", "dram_MB"):
+        assert (narrow.table[column] * 2 == wide.table[column]).all(), column
+
+
+def test_a_module_has_an_energy_by_the_shape_of_its_input():
+    oracle = EnergyOracle("eyeriss_chip", batch=2)
+    known = oracle.energy(simulate(small_net(), input_shape=(1, 3, 8, 8)).network)
+    assert oracle.energy(
+        small_net(), input_shape=(1, 3, 8, 8)).total_uJ == known.total_uJ
 
 
 @pytest.mark.parametrize("batch", [1, 3])
@@ -270,11 +306,11 @@ def test_a_list_holds_one_input_each_and_is_cut_into_chunks_of_images(
     torch.manual_seed(0)
     model = TwoInputs()
     whole = EnergyOracle("eap_tool")(model, [images, images.relu()])
-    monkeypatch.setattr("eyeriss_sim.oracle.CHUNK_IMAGES", 2)
+    monkeypatch.setattr("eyeriss_sim.oracle.FIRST_IMAGES", 1)
     done = []
     pieces = EnergyOracle("eap_tool")(model, [images, images.relu()],
                                       progress=lambda *of: done.append(of))
-    assert done == [(2, 3), (3, 3)]
+    assert done == [(1, 3), (3, 3)]
     assert pieces.total_uJ == pytest.approx(whole.total_uJ, rel=1e-12)
     for wrong, words in (([images, images[:2]], "as many images; got 3, 2"),
                          (3, "got int"), (torch.tensor(1.0), "got a single number")):
@@ -376,7 +412,7 @@ def test_filters_that_each_image_brings_are_coded_over_all_chunks(images, monkey
     images = images.flatten(1, 2).clone()
     images[2:] = 0
     whole = EnergyOracle("eap_tool")(SelfProduct(), images)
-    monkeypatch.setattr("eyeriss_sim.oracle.CHUNK_IMAGES", 2)
+    monkeypatch.setattr("eyeriss_sim.oracle.FIRST_IMAGES", 1)
     pieces = EnergyOracle("eap_tool")(SelfProduct(), images)
     assert whole.by_layer[0].zeros.filter_ratio == pytest.approx(2 / 3 + 1 / 16)
     assert pieces.by_layer[0].zeros.filter_ratio == pytest.approx(2 / 3 + 1 / 16)
