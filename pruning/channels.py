@@ -11,8 +11,10 @@ from dataclasses import dataclass
 import torch
 from torch import fx, nn
 from torch.fx.passes.shape_prop import ShapeProp
+from torch.nn import functional
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from pruning.calibration import evaluating
 from pruning.masks import Masks
 from pruning.placed import PlacedChannels, trace
 
@@ -20,14 +22,17 @@ CONVS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 KEEPING = (      # modules that work on each channel alone
     nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.ELU, nn.GELU, nn.SiLU, nn.Mish, nn.Hardswish,
     nn.Hardtanh, nn.Hardsigmoid, nn.Sigmoid, nn.Tanh, nn.Softplus, nn.Identity,
-    nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.MaxPool1d, nn.MaxPool2d, nn.AvgPool1d,
-    nn.AvgPool2d, nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d,
-    nn.Upsample)
+    nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.MaxPool1d, nn.MaxPool2d,
+    nn.AvgPool1d, nn.AvgPool2d, nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d,
+    nn.AdaptiveMaxPool2d, nn.Upsample)
 KEEPING_CALLS = {
     "relu", "relu_", "relu6", "leaky_relu", "elu", "gelu", "silu", "mish", "hardswish",
     "hardtanh", "hardsigmoid", "sigmoid", "tanh", "dropout", "dropout2d", "max_pool2d",
     "boolean_dispatch", "avg_pool2d", "adaptive_avg_pool2d", "adaptive_avg_pool1d",
     "interpolate", "contiguous", "clone", "clamp", "float"}
+DROPOUTS = {
+    functional.dropout: nn.Dropout, functional.dropout1d: nn.Dropout1d,
+    functional.dropout2d: nn.Dropout2d, functional.dropout3d: nn.Dropout3d}
 TYING_CALLS = {"add", "iadd", "add_", "sub", "mul", "imul", "mul_"}
 FIXED = 0               # the label of channels that must stay
 
@@ -66,7 +71,8 @@ class Channels:
         ----------
         gone : bool Tensor, shape (groups,)
         names : iterable of str
-            Of weights, ``layer.weight``.
+            Of weights, ``layer.weight``; there are none of layers that keep all, or
+            did not run.
 
         Returns
         -------
@@ -75,13 +81,15 @@ class Channels:
         masks = {}
         for name in names:
             layer = name.removesuffix(".weight")
+            if layer not in self.outputs and layer not in self.inputs:
+                continue
             weight = self.graph.get_parameter(name)
             stays = torch.ones(weight.shape, dtype=torch.bool)
             rest = [1] * (weight.dim() - 2)
             if layer in self.outputs:
-                stays &= ~_at(gone, self.outputs[layer]).reshape(-1, 1, *rest)
+                stays &= ~is_gone(gone, self.outputs[layer]).reshape(-1, 1, *rest)
             if layer in self.inputs:
-                stays &= ~_at(gone, self.inputs[layer]).reshape(1, -1, *rest)
+                stays &= ~is_gone(gone, self.inputs[layer]).reshape(1, -1, *rest)
             masks[name] = stays
         return Masks(masks)
 
@@ -99,7 +107,7 @@ class Channels:
             read[columns[used]] = True
         gone = ~read
         for rows in self.outputs.values():
-            if _at(gone, rows).all():
+            if is_gone(gone, rows).all():
                 gone[rows[0]] = False
         return gone
 
@@ -119,9 +127,9 @@ class Channels:
         return total
 
 
-def _at(gone, numbers):
-    """Whether each channel's group is gone; those that must stay are not."""
-    return gone[numbers.clamp_min(0)] & (numbers >= 0)
+def is_gone(gone, numbers):
+    """Whether each channel's group is gone; those that must stay, -1, are not."""
+    return torch.cat([gone, gone.new_zeros(1)])[numbers]
 
 
 class _Ties:
@@ -170,27 +178,40 @@ def find_channels(model, images):
         A model that torch.fx can't trace, or that does not take these images.
     """
     kind = type(model).__name__
-    try:
-        graph = trace(model)
-    except Exception as problem:
-        raise ValueError(f"{kind} cannot be traced for channel pruning: "
-                         f"{str(problem).splitlines()[0]}") from problem
-    was = model.training
-    try:
-        graph.eval()
-        device = next(model.parameters()).device
-        with torch.no_grad():
-            ShapeProp(graph).propagate(images[:1].to(device))
-    except Exception as problem:
-        raise ValueError(f"{kind} does not take images of shape "
-                         f"{tuple(images.shape)}: {str(problem).splitlines()[0]}"
-                         ) from problem
-    finally:
-        graph.train(was)
+    with evaluating(model):
+        try:
+            graph = _with_dropout_modules(trace(model), model.training)
+        except Exception as problem:
+            raise ValueError(f"{kind} cannot be traced for channel pruning: "
+                             f"{str(problem).splitlines()[0]}") from problem
+        try:
+            device = next(model.parameters()).device
+            with torch.no_grad():
+                ShapeProp(graph.eval()).propagate(images[:1].to(device))
+        except Exception as problem:
+            raise ValueError(f"{kind} does not take images of shape "
+                             f"{tuple(images.shape)}: {str(problem).splitlines()[0]}"
+                             ) from problem
+    graph.training = model.training
     walk = _Walk(graph)
     for node in graph.graph.nodes:
         walk.visit(node)
     return walk.result()
+
+
+def _with_dropout_modules(graph, training):
+    """Dropout that a trace in eval mode has switched off for good follows the mode."""
+    for node in list(graph.graph.nodes):
+        if node.target in DROPOUTS and _argument(node, 2, "training", True) is False:
+            name = f"{node.name}_module"
+            graph.add_submodule(name, DROPOUTS[node.target](
+                _argument(node, 1, "p", 0.5)).train(training))
+            with graph.graph.inserting_after(node):
+                node.replace_all_uses_with(graph.graph.call_module(
+                    name, (_argument(node, 0, "input", None),)))
+            graph.graph.erase_node(node)
+    graph.recompile()
+    return graph
 
 
 class _Walk:
@@ -211,7 +232,7 @@ class _Walk:
         meta = node.meta.get("tensor_meta")
         if not isinstance(getattr(meta, "shape", None), torch.Size) or (
                 len(meta.shape) < 2):
-            if meta is not None and given and node.op != "call_method":
+            if meta is not None and given:
                 self._give_up(node, given, None)
             return
         shape = meta.shape

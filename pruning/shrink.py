@@ -5,7 +5,8 @@ import copy
 import torch
 from torch import nn
 
-from pruning.channels import channel_padding, find_channels
+from pruning.calibration import evaluating
+from pruning.channels import channel_padding, find_channels, is_gone
 from pruning.placed import PlacedChannels
 
 
@@ -44,7 +45,7 @@ def _built(channels, gone, images, kind):
     graph = channels.graph
 
     def left(numbers):
-        return torch.nonzero(~(gone[numbers.clamp_min(0)] & (numbers >= 0))).flatten()
+        return torch.nonzero(~is_gone(gone, numbers)).flatten()
 
     for name in channels.outputs.keys() | channels.inputs.keys():
         layer = graph.get_submodule(name)
@@ -53,10 +54,10 @@ def _built(channels, gone, images, kind):
             rows = left(channels.outputs[name]).to(weight.device)
             weight = weight[rows]
             if layer.bias is not None:
-                layer.bias = nn.Parameter(layer.bias[rows].clone())
+                layer.bias = _parameter(layer.bias[rows], layer.bias)
         if name in channels.inputs:
             weight = weight[:, left(channels.inputs[name]).to(weight.device)]
-        layer.weight = nn.Parameter(weight.clone())
+        layer.weight = _parameter(weight, layer.weight)
         if isinstance(layer, nn.Linear):
             layer.out_features, layer.in_features = weight.shape
         else:
@@ -71,18 +72,24 @@ def _built(channels, gone, images, kind):
             held = getattr(norm, key)
             if held is None:
                 continue
-            kept = held[left(numbers).to(held.device)].clone()
+            kept = held[left(numbers).to(held.device)]
             learns = isinstance(held, nn.Parameter)
-            setattr(norm, key, nn.Parameter(kept) if learns else kept)
+            setattr(norm, key, _parameter(kept, held) if learns else kept.clone())
     _place_padding(channels, left)
     graph.recompile()
     try:
-        graph(images[:1].to(next(graph.parameters()).device))
+        with evaluating(graph):
+            graph(images[:1].to(next(graph.parameters()).device))
     except Exception as problem:
         raise ValueError(f"{kind}: its forward counts on numbers of channels that "
                          f"pruning changed: {str(problem).splitlines()[0]}"
                          ) from problem
     return graph
+
+
+def _parameter(kept, whole):
+    """What is left of a parameter; frozen where the whole was."""
+    return nn.Parameter(kept.clone(), requires_grad=whole.requires_grad)
 
 
 def _place_padding(channels, left):

@@ -6,6 +6,7 @@ import pytest
 import torch
 from pruning_nets import NETS, batches, make, pictures
 from torch import nn
+from torch.nn import functional
 
 from eyeriss_sim.oracle import EnergyOracle
 from pruning import Density, Energy, Params, Recipe, prune
@@ -210,3 +211,71 @@ def test_models_that_cannot_be_taken_apart_are_refused_in_one_line():
     masks = channels.masks(random_groups(channels, 0.5), prunable(model))
     with pytest.raises(ValueError, match="^Rigid: its forward counts on numbers"):
         shrink(model, pictures(), masks)
+
+
+class Scaled(nn.Module):
+    """Reads channels by methods that give tuples, and has dropout by function."""
+
+    def __init__(self, read):
+        super().__init__()
+        self.read = read
+        self.c1, self.c2 = nn.Conv2d(3, 8, 3, padding=1), nn.Conv2d(8, 8, 3, padding=1)
+        self.fc = nn.Linear(8, 5)
+
+    def forward(self, x):
+        y = self.c1(x)
+        z = self.c2(y).relu() * self.read(y)
+        z = functional.dropout(z, 0.5, training=self.training)
+        return self.fc(z.mean((2, 3)))
+
+
+READS = {"max": lambda y: y.max(1, keepdim=True)[0],
+         "split": lambda y: y.split(2, 1)[3].mean(1, keepdim=True),
+         "chunk": lambda y: torch.chunk(y, 2, dim=1)[1].mean(1, keepdim=True)}
+
+
+def scaled(read):
+    torch.manual_seed(0)
+    return Scaled(READS[read])
+
+
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize("read", READS)
+def test_channels_that_a_method_reads_stay(read, training):
+    model = scaled(read)
+    model.c2.weight.data[:, :6] = 0
+    masks = Masks.of(model, prunable(model))
+    with torch.no_grad():
+        expected = model.eval()(pictures())
+        model.train(training)
+        small = shrink(model, pictures(), masks)
+        assert small.training == model.training == model.c1.training == training
+        assert torch.allclose(small.eval()(pictures()), expected, atol=1e-6)
+
+
+def test_dropout_by_function_goes_on_in_training():
+    model = scaled("max").eval()
+    small = shrink(model, pictures(), Masks.dense(model, prunable(model)))
+    with torch.no_grad():
+        assert torch.equal(small(pictures()), small(pictures()))
+        small.train()
+        assert not torch.equal(small(pictures()), small(pictures()))
+
+
+def test_frozen_weights_stay_frozen_in_the_smaller_network():
+    model = make("option B")
+    for weight in (model.conv1a.weight, model.conv1a.bias, model.bn1a.weight):
+        weight.requires_grad_(False)
+    small = shrink(model, pictures(), Masks.dense(model, prunable(model)))
+    assert {name for name, weight in small.named_parameters()
+            if not weight.requires_grad} == {
+                "conv1a.weight", "conv1a.bias", "bn1a.weight"}
+
+
+@pytest.mark.parametrize("exclude", [[], ["aux"]])
+def test_a_layer_that_does_not_run_bars_no_channels(exclude):
+    model = make("option A")
+    model.aux = nn.Linear(16, 5)
+    found = prune(model, "channels+magnitude_global",
+                  [Params(0.8), Density(0.5)], data=batches(), exclude=exclude)
+    assert found.report["met"] <= 0.5
