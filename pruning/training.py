@@ -99,19 +99,19 @@ def fit(model, batches, recipe, *, evaluate=None, folder=None, after_step=(),
         training.
     """
     device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    model.to(device, memory_format=torch.channels_last)
+    place(model, device)
     if recipe.distil:
         if teacher is None:
             raise ValueError(f"distil={recipe.distil:g} needs a teacher; give one, or "
                              "set it to 0")
-        teacher = copy.deepcopy(teacher).requires_grad_(False).eval().to(
-            device, memory_format=torch.channels_last)
+        teacher = place(
+            copy.deepcopy(teacher).requires_grad_(False).eval(), device)
     steps = number_of_steps(batches)
     optimizer = make_optimizer(model, recipe)
     average = None
     if recipe.ema:
         average = AveragedModel(
-            model, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema), use_buffers=True)
+            model, multi_avg_fn=moving_average(recipe.ema), use_buffers=True)
     history = History()
     if folder is not None:
         history.rows = read_state(folder, model, optimizer, average, recipe, steps)
@@ -120,8 +120,9 @@ def fit(model, batches, recipe, *, evaluate=None, folder=None, after_step=(),
         midway.resume(len(history.rows) * steps)
         moments = {round(share * steps * recipe.epochs): midway.settle
                    for share in midway.shares}
-    for hook in after_step:
-        hook(model, optimizer)
+    if not history.rows:    # else they wait for the next step, as they would have
+        for hook in after_step:
+            hook(model, optimizer)
     with torch.random.fork_rng(), training_progress(recipe, steps, progress) as show:
         for epoch in range(len(history.rows) + 1, recipe.epochs + 1):
             good = {name: tensor.clone()
@@ -230,6 +231,26 @@ def distance(logits, wanted):
         (wanted.float() / TEMPERATURE).softmax(1), reduction="batchmean")
 
 
+def place(model, device):
+    """Move a model to a device, its weights in the order that suits convolutions."""
+    if any(tensor.ndim == 5 for tensor in model.state_dict().values()):
+        return model.to(device)     # torch has no such order for three dimensions
+    return model.to(device, memory_format=torch.channels_last)
+
+
+def moving_average(decay):
+    """torch's, but for indices that a buffer may hold, which it would round."""
+    averaged = get_ema_multi_avg_fn(decay)
+
+    def update(held, now, count):
+        if held[0].is_floating_point():     # torch gives those of one kind at a time
+            averaged(held, now, count)
+        else:
+            for mine, given in zip(held, now):
+                mine.copy_(given)
+    return update
+
+
 def settle(model, average, optimizer, after_step):
     """Give the model the weights that count, and masks the last word."""
     if average:
@@ -297,6 +318,9 @@ def outputs(model, images, labels):
         raise ValueError(f"the model does not take images of shape "
                          f"{tuple(images.shape)}: {str(problem).splitlines()[0]}"
                          ) from problem
+    if not torch.is_tensor(logits):
+        raise ValueError("the model must give logits, one tensor; in training mode it "
+                         f"gives a {type(logits).__name__}")
     if logits.ndim != 2 or len(logits) != len(labels):
         raise ValueError(f"the model must give logits, shape ({len(labels)}, classes); "
                          f"got {tuple(logits.shape)}")

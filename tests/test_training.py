@@ -468,3 +468,38 @@ def test_an_epoch_shows_each_image_once_in_a_new_order():
 def test_recipe_refuses_numbers_out_of_range(changes, told):
     with pytest.raises(ValueError, match=told):
         recipe(**changes)
+
+
+class Shuffled(Tiny):
+    """Has indices in a buffer, as a network does whose channels went."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("places", torch.arange(64))
+
+
+@pytest.mark.parametrize("decay", [0.9, 0.9995])
+def test_moving_averages_leave_indices_alone(decay):
+    torch.manual_seed(0)
+    model = Shuffled()
+    fit(model, batches(), recipe(ema=decay))
+    assert model.places.tolist() == list(range(64))
+
+
+def test_convolutions_in_three_dimensions_train():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv3d(3, 4, (1, 3, 3)), nn.ReLU(), nn.Flatten(),
+                          nn.Linear(4 * 36, 3))
+    images, labels = coloured()
+    before = weights(model)
+    fit(model, [(images[:, :, None], labels)], recipe(epochs=1))
+    assert not torch.equal(before["0.weight"], model[0].weight)
+
+
+def test_a_model_of_several_outputs_is_refused_in_one_line():
+    class Two(Tiny):
+        def forward(self, x):
+            return super().forward(x), x
+
+    with pytest.raises(ValueError, match="one tensor; in training mode it gives a tup"):
+        fit(Two(), batches(), recipe())
