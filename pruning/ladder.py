@@ -11,7 +11,7 @@ from pruning.loaders import Loaders
 from pruning.meters import meter_of
 from pruning.methods import find_method, options_by_method
 from pruning.pipeline import ZERO_IMAGES, judge, prune
-from pruning.prunable import prunable
+from pruning.prunable import prunable, uncompiled
 from pruning.report import Baseline
 from pruning.result import (
     begun, finished, load_result, save_metrics, save_result, weights_hash)
@@ -102,6 +102,7 @@ def climb(model, method, rungs, folder, *, data, config, recipe, make_fresh,
         The metrics of each rung.
     """
     oracle, data = oracle or EnergyOracle("eap_tool"), Loaders.of(data)
+    model = uncompiled(model)
     names = method.split("+")
     at_init = find_method(names[0]).at_init
     training = fresh_recipe if at_init and fresh_recipe is not None else recipe
@@ -212,8 +213,9 @@ def check_reachable(network, method, rungs, baseline, oracle, include, exclude):
     for rung in rungs:
         target = rung.targets[-1]
         if isinstance(target, Target):
-            meter = meter_of(target, network, prunable(network, include, exclude),
-                             baseline.reference, oracle, baseline.images)
+            meter = meter_of(
+                target, network, prunable(network, include, exclude, strict=False),
+                baseline.reference, oracle, baseline.images)
             if target.share < meter.floor:
                 refuse(str(target), meter.floor, meter.unit)
 

@@ -43,8 +43,9 @@ class Loaders:
             for batch in self.fit if self.calibrate is None else self.calibrate:
                 if not (isinstance(batch, (tuple, list))
                         and torch.is_tensor(batch[0])):
-                    raise ValueError("data must give batches of (images, labels), got "
-                                     f"{type(batch).__name__}")
+                    raise ValueError(
+                        "data must give batches of (images, labels), two tensors, got "
+                        + _described(batch))
                 found.append(batch[0][:count - have].cpu())
                 have += len(found[-1])
                 if have >= count:
@@ -53,6 +54,12 @@ class Loaders:
             raise ValueError("data gave no image; a generator gives its batches once, "
                              "a DataLoader or a list anew each time")
         return torch.cat(found)
+
+
+def _described(batch):
+    if not isinstance(batch, (tuple, list)):
+        return f"a {type(batch).__name__}"
+    return "(" + ", ".join(type(part).__name__ for part in batch) + ")"
 
 
 @torch.no_grad()

@@ -1,8 +1,9 @@
 """prune(): the one call from a network and a target to a pruned, trained network."""
 
 import copy
+import hashlib
 from contextlib import nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
 import pandas as pd
@@ -19,7 +20,7 @@ from pruning.meters import meter_of
 from pruning.methods import check_steps, find_method, options_by_method
 from pruning.problem import Problem
 from pruning.progress import silent, telling
-from pruning.prunable import prunable
+from pruning.prunable import prunable, uncompiled
 from pruning.report import Baseline, describe
 from pruning.result import begun, weights_hash
 from pruning.schedules import SCHEDULES
@@ -152,6 +153,7 @@ def prune(model, method="energy_aware", target=None, *, data, oracle=None, recip
     >>> round(half.report["met"], 2)
     0.7
     """
+    model, teacher = uncompiled(model), uncompiled(teacher)
     names = method.split("+")
     targets = target if isinstance(target, (list, tuple)) else [target]
     if len(targets) != len(names):
@@ -203,7 +205,18 @@ def judge(oracle):
     """What of an oracle decides which weights go, as JSON takes it."""
     return {"oracle": oracle.hardware.name, "zeros": oracle.hardware.zeros,
             "filter_code": oracle.hardware.filter_code, "batch": oracle.batch,
-            "objective": oracle.objective}
+            "objective": oracle.objective, "oracle_hash": _oracle_hash(oracle)}
+
+
+def _oracle_hash(oracle):
+    """Short digest of a machine's figures, which a file of the same name may change."""
+    # Fields at their defaults are left out, so that a new one changes no digest.
+    machine = {one.name: getattr(oracle.hardware, one.name)
+               for one in fields(oracle.hardware)
+               if getattr(oracle.hardware, one.name) != one.default}
+    text = repr((sorted(machine.items()), oracle.bits, oracle.search,
+                 sorted(oracle.mappings.items())))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 class _Run:
@@ -227,7 +240,7 @@ class _Run:
         self.seed, self.folder, self.device = seed, folder, device
         self.progress = progress
         self.include, self.exclude = include, exclude
-        self.prunables = prunable(model, include, exclude)
+        self.prunables = prunable(model, include, exclude, strict=not shrinks)
         self.images = data.images(calibration, seed)
         _check_images(model, self.images)
         self.few = self.images[:ZERO_IMAGES]
@@ -353,7 +366,8 @@ class _Run:
         masks = control_masks(control, pruned.masks, self.seed + 1)
         if control == "dense":
             network, gone = copy.deepcopy(model), ()
-            masks = Masks.dense(network, prunable(network, self.include, self.exclude))
+            masks = Masks.dense(network, prunable(
+                network, self.include, self.exclude, strict=not shrinks))
         elif control not in FROM_FRESH_WEIGHTS:
             network, gone = copy.deepcopy(self.given), ()
         elif self.make_fresh is not None:

@@ -30,7 +30,7 @@ class Prunable:
     groups: int = 1
 
 
-def prunable(model, include=("*",), exclude=()):
+def prunable(model, include=("*",), exclude=(), strict=True):
     """The weights of convolutions and linear layers, in the order of the model.
 
     Parameters
@@ -38,6 +38,9 @@ def prunable(model, include=("*",), exclude=()):
     model : torch.nn.Module
     include, exclude : sequence of str
         Patterns of parameter or layer names, as in a shell: ``"layer1.*"``.
+    strict : bool
+        Refuse patterns that match nothing: not for a network whose unused layers went
+        with its channels.
 
     Returns
     -------
@@ -61,6 +64,10 @@ def prunable(model, include=("*",), exclude=()):
     kind = type(model).__name__
     found, seen = {}, set()
     for layer, module in model.named_modules():
+        if hasattr(module, "weight_mask"):
+            raise ValueError(f"{layer}: has a mask of torch.nn.utils.prune; make it "
+                             "permanent with prune.remove(layer, 'weight'), its zeros "
+                             "stay")
         weight = getattr(module, "weight", None)
         if not isinstance(module, LAYERS) or weight is None or id(weight) in seen:
             continue
@@ -77,7 +84,7 @@ def prunable(model, include=("*",), exclude=()):
         return fnmatchcase(one.name, pattern) or fnmatchcase(one.layer, pattern)
 
     for pattern in (*include, *exclude):
-        if not any(matches(one, pattern) for one in found.values()):
+        if strict and not any(matches(one, pattern) for one in found.values()):
             raise ValueError(f"pattern {pattern!r} matches no layer of {kind}; its "
                              f"layers are {', '.join(o.layer for o in found.values())}")
     chosen = {
@@ -88,6 +95,11 @@ def prunable(model, include=("*",), exclude=()):
         raise ValueError(f"{kind}: no layer is left to prune; every one that is "
                          "included is excluded, too")
     return chosen
+
+
+def uncompiled(model):
+    """The module that torch.compile wraps, whose names are those of its layers."""
+    return getattr(model, "_orig_mod", model)
 
 
 def is_transposed(model, one):

@@ -12,6 +12,8 @@ import torch
 from pruning_nets import batches, make, pictures
 from safetensors.torch import save
 
+from eyeriss_sim.oracle import EnergyOracle
+from eyeriss_sim.zeros import Bits
 from pruning import Density, Energy, Loaders, Masks, Recipe, prune
 from pruning.checkpoint import KEY, load_model
 from pruning.compare import collect, draw, print_table
@@ -62,6 +64,18 @@ def test_each_rung_starts_from_the_one_before_and_is_kept(tmp_path, method):
         assert loaded[2][1].nested_in(loaded[1][1])
     else:
         assert [len(shrinks) for _, _, shrinks in loaded] == [1, 2, 3]
+
+
+def test_a_machine_of_the_same_name_with_other_figures_is_refused(tmp_path):
+    chip = EnergyOracle("eyeriss_chip", zeros="skip_either")
+    ladder(tmp_path, "energy_budget", energies(0.9), oracle=chip)
+    again = EnergyOracle(replace(chip.hardware, name="eyeriss_chip"))
+    ladder(tmp_path, "energy_budget", energies(0.9), oracle=again)
+    assert not CALLS
+    for other in (EnergyOracle(replace(chip.hardware, dram_MAC=100)),
+                  EnergyOracle(chip.hardware, bits=Bits(8, 8, 8))):
+        with pytest.raises(ValueError, match="with another oracle_hash"):
+            ladder(tmp_path, "energy_budget", energies(0.9), oracle=other)
 
 
 def test_methods_at_initialisation_start_each_rung_from_fresh_weights(tmp_path):

@@ -9,6 +9,7 @@ import pytest
 import torch
 from pruning_nets import batches, make, pictures
 from torch import nn
+from torch.nn.utils import prune as torch_prune
 
 from eyeriss_sim.oracle import EnergyOracle
 from pruning import Density, Energy, Loaders, Macs, Masks, Params, Recipe, prune, scores
@@ -506,3 +507,30 @@ def test_an_order_is_exact_on_a_meter_of_one_layer():
     order = Order({"weight": torch.tensor([[3.0, 1.0, 4.0, 2.0]])},
                   {"weight": weights.weight.shape})
     assert order.masks(2)["weight"].tolist() == [[True, False, True, False]]
+
+
+def test_a_compiled_model_is_pruned_as_the_model_itself():
+    net = make("option A")
+    plain, compiled = (
+        prune(model, "energy_budget", Energy(0.8), data=batches())
+        for model in (net, torch.compile(make("option A"), backend="eager")))
+    assert compiled.masks == plain.masks
+    assert compiled.report["met"] == plain.report["met"]
+
+
+def test_masks_of_torchs_own_pruning_have_to_be_made_permanent():
+    net = make("chain")
+    torch_prune.l1_unstructured(net[4], "weight", 0.5)
+    with pytest.raises(ValueError, match=r"^4: has a mask .* prune.remove\(layer, "):
+        prune(net, "energy_budget", Energy(0.8), data=batches())
+    torch_prune.remove(net[4], "weight")
+    found = prune(net, "energy_budget", Energy(0.8), data=batches())
+    assert not found.network[4].weight[net[4].weight == 0].any()
+
+
+@pytest.mark.parametrize("batch, words", [
+    ((torch.ones(2, 3, 8, 8).numpy(), 1), r"two tensors, got \(ndarray, int\)"),
+    (torch.ones(2, 3, 8, 8), "got a Tensor")])
+def test_batches_that_are_no_tensors_are_told_what_they_are(batch, words):
+    with pytest.raises(ValueError, match=words):
+        prune(make("chain"), "energy_budget", Energy(0.8), data=[batch])
