@@ -4,11 +4,10 @@ import copy
 from dataclasses import dataclass
 
 import torch
-from torch import fx, nn
+from torch import fx
 
+from eyeriss_sim.importers.torch_module import network_from_module
 from pruning.placed import trace
-
-WEIGHTED = (nn.Conv2d, nn.Linear)
 
 
 @dataclass(frozen=True)
@@ -22,13 +21,16 @@ class Tap:
     shape : tuple of int
         (C, H, W) of the feature map.
     layers : tuple of str
-        CONV and FC layers before it, as the simulator names them: ``conv#2`` is the
+        Those before it, as the simulator counts and names them: ``conv#2`` is the
         second run of ``conv``.
+    place : int
+        Of the operator in the graph.
     """
 
     name: str
     shape: tuple
     layers: tuple
+    place: int
 
 
 def taps(model, image_shape):
@@ -53,6 +55,7 @@ def taps(model, image_shape):
 
     Examples
     --------
+    >>> from torch import nn
     >>> net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.MaxPool2d(2),
     ...                     nn.Conv2d(4, 8, 3), nn.ReLU(), nn.Flatten(),
     ...                     nn.Linear(8, 2))
@@ -61,19 +64,22 @@ def taps(model, image_shape):
     """
     graph = _traced(model)
     shapes = _shapes(graph, image_shape, type(model).__name__)
-    found, layers = {}, []
+    found = {}
     for node, alone in _cuts(graph.graph):
-        if _is_layer(graph, node):
-            layers.append(_named(node.target, layers))
         shape = shapes.get(node, ())
-        if alone and layers and len(shape) == 4:
+        if alone and len(shape) == 4:
             found.pop(shape[2:], None)      # a size may come back: order is by the last
-            found[shape[2:]] = Tap(node.name, shape[1:], tuple(layers))
-    # A pooling changes the size and adds no layer: what it was made of says more.
+            found[shape[2:]] = node
+    whole = _layers(model, image_shape)
+    places = {node: place for place, node in enumerate(graph.graph.nodes)}
     kept = []
-    for tap in found.values():
-        if not kept or tap.layers != kept[-1].layers:
-            kept.append(tap)
+    for node in found.values():
+        layers = _layers(_halves(graph, places[node])[0], image_shape)
+        # Its cost has to be that of the whole network's first layers. A pooling changes
+        # the size and adds no layer: what it was made of says more.
+        if layers and layers == whole[:len(layers)] and (
+                not kept or layers != kept[-1].layers):
+            kept.append(Tap(node.name, shapes[node][1:], layers, places[node]))
     if not kept:
         raise ValueError(
             f"{type(model).__name__} has no place between a CONV layer and its end "
@@ -106,15 +112,14 @@ def cut(model, tap):
     """
     graph = _traced(model)
     nodes = list(graph.graph.nodes)
-    place = next((node for node in nodes if node.name == tap.name), None)
-    before = nodes[:nodes.index(place) + 1] if place else []
-    layers = []
-    for node in before:
-        if _is_layer(graph, node):
-            layers.append(_named(node.target, layers))
-    if tuple(layers) != tap.layers:
+    if tap.place >= len(nodes) or nodes[tap.place].name != tap.name:
         raise ValueError(f"tap {tap.name} after {tap.layers[-1]} is not of this "
                          f"{type(model).__name__}; taps() lists those that are")
+    return _halves(graph, tap.place)
+
+
+def _halves(graph, place):
+    """A graph up to one operator, and the rest, with the modules of the whole."""
     front, back = fx.Graph(), fx.Graph()
     copies, here = {}, front
 
@@ -123,15 +128,15 @@ def cut(model, tap):
             copies[node] = here.node_copy(node)
         return copies[node]
 
-    for node in nodes:
+    for at, node in enumerate(graph.graph.nodes):
         if node.op == "output":
             back.output(copied(node.args[0]))
         elif node.op != "get_attr":
             copies[node] = here.node_copy(node, copied)
-        if node is place:
+        if at == place:
             front.output(copies[node])
             here = back
-            copies = {place: back.placeholder("features")}
+            copies = {node: back.placeholder("features")}
     return fx.GraphModule(graph, front), fx.GraphModule(graph, back)
 
 
@@ -177,15 +182,12 @@ def _traced(model):
             f"{str(problem).splitlines()[0]}") from None
 
 
-def _is_layer(graph, node):
-    return node.op == "call_module" and isinstance(
-        graph.get_submodule(node.target), WEIGHTED)
-
-
-def _named(layer, before):
-    """A layer's name in a run, after those that ran before it."""
-    runs = 1 + sum(one.split("#")[0] == layer for one in before)
-    return layer if runs == 1 else f"{layer}#{runs}"
+def _layers(module, image_shape):
+    """Names of the layers that one image runs through."""
+    if not any(weight.dim() > 1 for weight in module.parameters()):
+        return ()           # the simulator would refuse it
+    network = network_from_module(module, (1, *image_shape))
+    return tuple(layer.name for layer in network.layers)
 
 
 class _Recorder(fx.Interpreter):

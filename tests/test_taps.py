@@ -65,6 +65,30 @@ class AllTheWay(nn.Module):
         return self.fc(torch.cat([y, x.mean((2, 3))], 1))
 
 
+class Same(nn.Conv2d):
+    """A layer of one's own, which torch.fx does not take as one operator."""
+
+    def forward(self, x):
+        x = functional.pad(x, (1, 1, 1, 1))
+        return functional.conv2d(x, self.weight, self.bias)
+
+
+class Functional(nn.Module):
+    """Its layers are calls; one belongs to a part that has no name of its own."""
+
+    def __init__(self):
+        super().__init__()
+        self.one = Same(3, 4, 3)
+        self.two = nn.Parameter(torch.randn(6, 4, 3, 3))
+        self.three, self.fc = nn.ConvTranspose2d(6, 4, 2, 2), nn.Linear(4, 5)
+
+    def forward(self, x):
+        x = functional.relu(self.one(x))
+        x = functional.relu(functional.conv2d(x, self.two, stride=2, padding=1))
+        x = functional.relu(self.three(x))
+        return self.fc(functional.relu(x).mean((2, 3)))
+
+
 def shrunk(name):
     """A smaller network really built: a graph module with placed channels."""
     model = make(name)
@@ -242,6 +266,20 @@ def test_a_layer_that_runs_again_is_named_as_the_simulator_names_it():
         assert torch.equal(back(front(images)), model(images))
 
 
+def test_layers_of_any_kind_are_those_that_the_simulator_counts():
+    torch.manual_seed(0)
+    model, shape = Functional().eval(), (3, 8, 8)
+    whole = [one.name for one in network_from_module(model, (1, *shape)).layers]
+    found = taps(model, shape)
+    assert [list(tap.layers) for tap in found] == [whole[:2], whole[:3]]
+    for tap in found:
+        front, back = cut(model, tap)
+        assert [one.name for one in network_from_module(front, (1, *shape)).layers] == (
+            list(tap.layers))
+        with torch.no_grad():
+            assert torch.equal(back(front(images_of(shape))), model(images_of(shape)))
+
+
 def test_taps_stay_in_order_where_a_size_comes_back():
     model = nn.Sequential(
         nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(), nn.Conv2d(4, 6, 3, 2, 1), nn.ReLU(),
@@ -296,4 +334,4 @@ def test_a_tap_of_another_network_is_refused():
     # A name that both have is not enough.
     deeper = taps(make("option A"), (3, 8, 8))[1]
     with pytest.raises(ValueError, match="is not of this Residual"):
-        cut(make("option A"), replace(deeper, name="relu"))
+        cut(make("option A"), replace(deeper, place=deeper.place - 1))
