@@ -42,6 +42,9 @@ def build(study, folder, network, *, accuracy_loss=None, energy=None, table=None
     ValueError
         A wish that no cascade of this ladder fulfils.
     """
+    if (accuracy_loss is None) == (energy is None):
+        raise ValueError("a cascade is built for an accuracy_loss or for an energy; "
+                         "give one of them")
     check_wish(accuracy_loss, energy)
     check_folder(folder)
     if table is None:

@@ -12,7 +12,7 @@ from pruning.masks import Masks
 from pruning.models import make_model
 from pruning.prunable import prunable
 from pruning.records import difference, read_json
-from pruning.result import load_result
+from pruning.result import load_result, weights_hash
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,6 +53,9 @@ def dense_level(folder):
     """
     folder = Path(folder)
     name = read_json(folder / "config.json").get("network")
+    if name is None:
+        raise ValueError(f"{folder}/config.json names no network; the folder of a "
+                         "training by eyeriss-prune train is needed")
     if (folder / "masks.safetensors").exists():
         network, masks, shrinks = load_result(folder, make_model(name))
         if shrinks or masks.density < 1:
@@ -108,13 +111,20 @@ def check_same_dense(dense, rungs):
     Raises
     ------
     ValueError
-        The first number of the two recipes that differs.
+        Other weights; of rungs that do not note them, the first number of the two
+        recipes that differs.
     """
-    own = read_json(dense.folder / "config.json")
-    own = own.get("dense") or own.get("recipe")
+    noted = read_json(dense.folder / "config.json")
+    weights = noted.get("dense_weights") or weights_hash(dense.network)
+    own = noted.get("dense") or noted.get("recipe")
     for rung in rungs:
-        theirs = read_json(rung.folder / "config.json").get("dense")
-        if theirs != own:
+        config = read_json(rung.folder / "config.json")
+        if config.get("dense_weights", weights) != weights:
+            raise ValueError(f"{rung.folder} was pruned from other weights than those "
+                             f"of {dense.folder}; name the dense network that it comes "
+                             "from")
+        theirs = config.get("dense")
+        if "dense_weights" not in config and theirs != own:
             raise ValueError(f"{rung.folder} was pruned from another training than "
                              f"{dense.folder}; {difference(theirs, own)}; name the "
                              "dense network that it comes from")

@@ -35,6 +35,7 @@ from pruning.masks import Masks
 from pruning.meters import Reference, meter_of
 from pruning.models import make_model
 from pruning.prunable import prunable
+from pruning.result import weights_hash
 from pruning.targets import Energy
 
 SHAPE = (3, 8, 8)
@@ -192,6 +193,33 @@ def test_rungs_of_another_training_are_refused(ladder, tmp_path):
     cut = level("cut", {"dense": {"lr": 0.1, "seed": 1, "cutout": 4}})
     with pytest.raises(ValueError, match="another training than .*; cutout 4, not Non"):
         check_same_dense(level("plain", {"recipe": {"lr": 0.1, "seed": 1}}), [cut])
+
+
+def test_a_second_training_by_the_same_recipe_is_another_network(tmp_path):
+    recipe = {"lr": 0.1, "seed": 1}
+
+    def level(name, net, config):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.json").write_text(json.dumps(config))
+        return Level(name, net, tmp_path / name)
+
+    first, second = Residual(), Residual()
+    trained = level("trained", first, {"recipe": recipe})
+    of_first = {"dense_weights": weights_hash(first)}
+    rung = level("rung", second, {"dense": recipe, **of_first})
+    own = level("from Python", second, of_first)
+    check_same_dense(trained, [rung, own])
+    longer = level("longer", second, {"recipe": {}, "dense": recipe, **of_first})
+    check_same_dense(longer, [rung, own])
+    again = level("again", second, {"recipe": recipe})
+    with pytest.raises(ValueError, match="rung was pruned from other weights than"):
+        check_same_dense(again, [rung])
+
+
+def test_a_folder_that_names_no_network_is_refused_in_one_line(tmp_path):
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(ValueError, match="config.json names no network; the folder of"):
+        dense_level(tmp_path)
 
 
 def test_two_networks_share_a_store_only_where_values_are_equal(ladder):
@@ -469,9 +497,10 @@ def test_what_a_study_can_not_use_is_refused_before_any_work(study):
 
 @pytest.mark.parametrize("wish", (
     {"energy": math.nan}, {"energy": 0.0}, {"energy": 25.0},
-    {"accuracy_loss": math.nan}, {"accuracy_loss": math.inf}))
+    {"accuracy_loss": math.nan}, {"accuracy_loss": math.inf},
+    {}, {"accuracy_loss": 1.0, "energy": 0.5}))
 def test_a_wish_that_means_nothing_is_refused_before_any_work(tmp_path, wish):
-    with pytest.raises(ValueError, match="needed"):
+    with pytest.raises(ValueError, match="needed|give one of them"):
         build(None, tmp_path / "c", "residual", **wish)
     assert not list(tmp_path.iterdir())
 
