@@ -60,8 +60,8 @@ def saved_on_curve(table, points):
     rows = table[table.system.isin((*SYSTEMS, "single"))].join(
         dense.rename("dense"), on=keys)
     near = rows[rows.accuracy >= rows.dense - points / 100 - 1e-12]
-    saved = 1 - near.groupby([*keys, "system"]).energy_rel.min()
-    # What never comes so near saves nothing: the dense network has to answer.
+    saved = (1 - near.groupby([*keys, "system"]).energy_rel.min()).clip(lower=0)
+    # What never comes so near, or costs more, saves nothing: the dense network answers.
     every = rows.groupby([*keys, "system"]).size().index
     return saved.reindex(every, fill_value=0.0).rename("saved")
 

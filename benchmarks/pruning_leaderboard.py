@@ -133,6 +133,11 @@ def results(folder, dense):
     return table
 
 
+def left_out(table):
+    """Controls, and results without an accuracy on the test images, as bool."""
+    return table.control.notna() | (table.images != "test")
+
+
 def leaderboard(table, floor):
     """One row a result and batch, with the columns of the csv.
 
@@ -144,7 +149,7 @@ def leaderboard(table, floor):
         Of :func:`floors`, by network; of results that do not say their own.
     """
     rows = []
-    for one in table.to_dict("records"):
+    for one in table[~left_out(table)].to_dict("records"):
         for batch in BATCHES:
             ending = "" if batch == 1 else f"_b{batch}"
             own = one["floor" + ending]
@@ -181,7 +186,7 @@ def write(folder, table, floor):
     """csv of all, one figure a network."""
     with replacing(folder / "pruning_leaderboard.csv") as path:
         leaderboard(table, floor).to_csv(path, index=False, float_format="%.6g")
-    for network, rows in table.groupby("network"):
+    for network, rows in table[~left_out(table)].groupby("network"):
         # With a rung's further epochs, where it has been given them.
         longer = rows.rung == "density=1"
         fair = rows[(rows.method != "dense") | (longer if longer.any() else True)]
@@ -270,6 +275,8 @@ def run(args):
     print(f"written: {args.out}/pruning_leaderboard.csv and figures"
           + (f"; without {', '.join(others)}, whose dense network --dense does not name"
              if others else ""))
+    for place in whole.folder[left_out(whole)]:
+        print(f"left out: {place}, a control, or not looked at with the test images")
     if refused:
         raise SystemExit(f"pruning_leaderboard: stopped short: {', '.join(refused)}; "
                          "why stands above")

@@ -44,6 +44,12 @@ def test_a_seed_that_never_comes_so_near_saves_nothing():
         0] == pytest.approx(0.375)
 
 
+def test_a_system_that_costs_more_than_the_dense_network_saves_nothing():
+    dear = curve()
+    dear.loc[dear.system == "margin", "energy_rel"] = 1.02
+    assert saved_on_curve(dear, 3).xs("margin", level="system").tolist() == [0.0]
+
+
 def test_seeds_must_have_the_same_rungs_and_what_is_missing_is_named(tmp_path):
     folder = tmp_path / "vgg16"
     for place in ("random_s0/energy=0.3", "random_s0/energy=0.2",

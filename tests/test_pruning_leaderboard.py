@@ -9,8 +9,8 @@ import torch
 import pruning.cifar10
 from benchmarks import pruning_leaderboard
 from benchmarks.pruning_leaderboard import (
-    COLUMNS, EVERYTHING, SEVERAL_SEEDS, arguments, best_methods, leaderboard, pieces,
-    results, write)
+    COLUMNS, EVERYTHING, SEVERAL_SEEDS, arguments, best_methods, leaderboard,
+    left_out, pieces, results, write)
 from pruning.cifar10 import Split, Splits, pixel_statistics
 from pruning.dense import train_dense
 from pruning.methods import METHODS
@@ -92,6 +92,19 @@ def test_the_floor_beside_a_result_is_its_own_networks(runs):
     assert floors["channels", 1] == [0.2] and floors["channels", 16] == [0.4]
     # The dense network's training does not say; its floor is measured.
     assert floors["dense", 1] == [0.3] and floors["dense", 16] == [0.5]
+
+
+def test_controls_and_what_was_not_tested_stay_out_of_the_table(runs):
+    out, dense = runs
+    before = leaderboard(results(out, {"resnet20": dense}), FLOOR)
+    place = out / "resnet20" / "channels_s0"
+    finished_rung(place / "energy=0.7", "channels", "energy=0.7", 0.8, control="reinit")
+    finished_rung(place / "energy=0.5", "channels", "energy=0.5", 0.8,
+                  test_accuracy=None)
+    table = results(out, {"resnet20": dense})
+    assert leaderboard(table, FLOOR).equals(before)
+    assert sorted(table.folder[left_out(table)]) == [
+        str(place / "energy=0.5"), str(place / "energy=0.7")]
 
 
 def test_the_best_are_chosen_by_the_choosing_images_among_whole_ladders(runs):
