@@ -4,7 +4,6 @@ import copy
 import hashlib
 import json
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +13,7 @@ from scipy.stats import binom
 from cascade.outputs import run_hash
 from eyeriss_sim.atomic import replacing
 from eyeriss_sim.oracle import EnergyOracle
+from eyeriss_sim.version import VERSION
 from pruning.meters import Reference, meter_of
 from pruning.prunable import prunable
 from pruning.targets import Energy
@@ -170,7 +170,7 @@ def network_costs(network, strata, hardware, batches=(1,), cache=None):
         key = run_hash(network, strata.images)
         # A file's name says nothing of its content.
         machine = hashlib.sha256(
-            f"{version('eyeriss-sim')} {EnergyOracle(hardware).hardware}".encode())
+            f"{VERSION} {EnergyOracle(hardware).hardware}".encode())
         path = Path(cache) / (f"costs_{key[:24]}_{machine.hexdigest()[:12]}_"
                               f"{max(batches)}.json")
         if path.exists():

@@ -11,6 +11,7 @@ from safetensors.torch import load_file, save
 from cascade.routers import pooled
 from cascade.taps import program, tapped, taps
 from eyeriss_sim.atomic import replacing
+from eyeriss_sim.version import VERSION
 
 CHUNK = 250
 
@@ -105,7 +106,7 @@ def _read(path, places, count):
 def run_hash(network, images):
     """SHA-256 of all on which a network's results for images depend."""
     # Weights alone do not tell a ReLU from a tanh, or a stride from another.
-    text = f"{network}\n{program(network)}"
+    text = f"{VERSION}\n{network}\n{program(network)}"
     return hashlib.sha256("\n".join((text, content_hash(
         [*network.parameters(), *network.buffers(), images]))).encode()).hexdigest()
 

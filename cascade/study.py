@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from functools import cached_property
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +18,7 @@ from cascade.selector import (
 from cascade.taps import taps
 from eyeriss_sim.atomic import replacing
 from eyeriss_sim.oracle import EnergyOracle
+from eyeriss_sim.version import VERSION
 
 # Routers that ask for logits alone and cost nothing; all others are learned.
 FREE = {"max_softmax": MaxSoftmax, "margin": Margin}
@@ -183,7 +183,7 @@ class Study:
             kind = "logits_" if sees_logits else ""
             # Another version may train them otherwise.
             path = self.cache / (
-                f"selector_{version('eyeriss-sim')}_{kind}{key}.safetensors")
+                f"selector_{VERSION}_{kind}{key}.safetensors")
             if path.exists():
                 return read_selector(path)
         try:

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
-from importlib.metadata import version
 from os import PathLike
 
 import numpy as np
@@ -19,6 +18,7 @@ from eyeriss_sim.layer import ConvLayer, Network
 from eyeriss_sim.mapping import (
     Mapping, check_mapping, chosen_mappings, layer_of, row_segments_of, shape_key)
 from eyeriss_sim.search import search
+from eyeriss_sim.version import VERSION
 from eyeriss_sim.zeros import (
     BITS_16, Bits, Densities, Zeros, read_densities, zeros_of)
 
@@ -284,14 +284,8 @@ def provenance_of(network, hardware):
         "accounting": hardware.accounting,
         "zeros": hardware.zeros,
         "cost_table": cost_table(hardware),
-        "version": own_version(),
+        "version": VERSION,
     }
-
-
-@lru_cache(maxsize=1)
-def own_version():
-    """Release of this package, looked up once: it is read from a file."""
-    return version("eyeriss-sim")
 
 
 def bits_of(layer, bits):

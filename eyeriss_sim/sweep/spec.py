@@ -12,9 +12,10 @@ from eyeriss_sim.hardware import Hardware, load_hardware
 from eyeriss_sim.layer import Network
 from eyeriss_sim.mapping import shape_key
 from eyeriss_sim.search import OBJECTIVES
-from eyeriss_sim.simulate import as_network, own_version
+from eyeriss_sim.simulate import as_network
 from eyeriss_sim.sweep.axes import BATCH, Axis, make_axis
 from eyeriss_sim.sweep.sample import Sample, check_keys, draw, make_sample
+from eyeriss_sim.version import VERSION
 
 MOST_POINTS = 10**7
 KEYS = ("hardware", "networks", "input_shape", "objective", "layers", "set", "sample",
@@ -136,7 +137,7 @@ class Spec:
         dict of str to JSON values
         """
         return {
-            "version": own_version(),
+            "version": VERSION,
             **{f"hardware {key}": value
                for key, value in asdict(self.hardware).items()},
             "fields": [axis.column for axis in self.axes],
