@@ -169,7 +169,8 @@ def best_methods(table, count=BEST):
     ValueError
         Fewer methods have all their rungs.
     """
-    rows = table[(table.network == "resnet20") & table.rung.isin(
+    pruned = table[(table.network == "resnet20") & table.control.isna()]
+    rows = pruned[pruned.rung.isin(
         [str(Energy(share)) for share in RUNGS["resnet20"]])]
     whole = rows.groupby("method").filter(
         lambda one: one.rung.nunique() == len(RUNGS["resnet20"]))
@@ -267,7 +268,7 @@ def run(args):
             write(args.out, results(args.out, dense), floor)
     whole = results(args.out, dense)
     table = leaderboard(whole, floor)
-    print_periodic(whole)
+    print_periodic(whole[~left_out(whole)])
     if table.target.str.contains("energy=").any():
         print_verdicts(verdicts(table), 1)
     others = sorted({file.relative_to(args.out).parts[0] for file in args.out.glob(

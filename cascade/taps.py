@@ -74,10 +74,13 @@ def taps(model, image_shape):
     places = {node: place for place, node in enumerate(graph.graph.nodes)}
     kept = []
     for node in found.values():
-        layers = _layers(_halves(graph, places[node])[0], image_shape)
+        try:
+            layers = _layers(_halves(graph, places[node])[0], image_shape)
+        except ValueError:      # none yet
+            continue
         # Its cost has to be that of the whole network's first layers. A pooling changes
         # the size and adds no layer: what it was made of says more.
-        if layers and layers == whole[:len(layers)] and (
+        if layers == whole[:len(layers)] and (
                 not kept or layers != kept[-1].layers):
             kept.append(Tap(node.name, shapes[node][1:], layers, places[node]))
     if not kept:
@@ -184,10 +187,8 @@ def _traced(model):
 
 def _layers(module, image_shape):
     """Names of the layers that one image runs through."""
-    if not any(weight.dim() > 1 for weight in module.parameters()):
-        return ()           # the simulator would refuse it
-    network = network_from_module(module, (1, *image_shape))
-    return tuple(layer.name for layer in network.layers)
+    return tuple(layer.name for layer in network_from_module(
+        module, (1, *image_shape)).layers)
 
 
 class _Recorder(fx.Interpreter):

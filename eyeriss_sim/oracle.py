@@ -494,10 +494,9 @@ def _further_chunks(network, images, rest):
 
 def _check_same_layers(network, seen, start, length):
     """Refuse a model that runs some layers for some images only."""
-    first, here = ([layer.name for layer in one.layers] for one in (network, seen))
+    first, here = ({layer.name for layer in one.layers} for one in (network, seen))
     if first != here:
-        odd = next(name for name in first + here
-                   if first.count(name) != here.count(name))
+        odd = min(first ^ here)
         raise ValueError(
             f"{odd}: runs for some images only, of {start + 1} to {start + length} or "
             "of those before; which layers run must not depend on the image")

@@ -31,8 +31,9 @@ KEEPING_CALLS = {
     "boolean_dispatch", "avg_pool2d", "adaptive_avg_pool2d", "adaptive_avg_pool1d",
     "interpolate", "contiguous", "clone", "clamp", "float"}
 DROPOUTS = {
-    functional.dropout: nn.Dropout, functional.dropout1d: nn.Dropout1d,
-    functional.dropout2d: nn.Dropout2d, functional.dropout3d: nn.Dropout3d}
+    torch.dropout: nn.Dropout, functional.dropout: nn.Dropout,
+    functional.dropout1d: nn.Dropout1d, functional.dropout2d: nn.Dropout2d,
+    functional.dropout3d: nn.Dropout3d}
 TYING_CALLS = {"add", "iadd", "add_", "sub", "mul", "imul", "mul_"}
 FIXED = 0               # the label of channels that must stay
 
@@ -180,7 +181,7 @@ def find_channels(model, images):
     kind = type(model).__name__
     with evaluating(model):
         try:
-            graph = _with_dropout_modules(trace(model), model.training)
+            graph = _with_dropout_modules(trace(model))
         except Exception as problem:
             raise ValueError(f"{kind} cannot be traced for channel pruning: "
                              f"{str(problem).splitlines()[0]}") from problem
@@ -192,20 +193,24 @@ def find_channels(model, images):
             raise ValueError(f"{kind} does not take images of shape "
                              f"{tuple(images.shape)}: {str(problem).splitlines()[0]}"
                              ) from problem
-    graph.training = model.training
+    own = set(model.modules())
+    for module in graph.modules():      # what the trace added follows the model's mode
+        if module not in own:
+            module.training = model.training
     walk = _Walk(graph)
     for node in graph.graph.nodes:
         walk.visit(node)
     return walk.result()
 
 
-def _with_dropout_modules(graph, training):
+def _with_dropout_modules(graph):
     """Dropout that a trace in eval mode has switched off for good follows the mode."""
     for node in list(graph.graph.nodes):
-        if node.target in DROPOUTS and _argument(node, 2, "training", True) is False:
+        training = _argument(node, 2, "training", node.kwargs.get("train", True))
+        if node.target in DROPOUTS and training is False:
             name = f"{node.name}_module"
             graph.add_submodule(name, DROPOUTS[node.target](
-                _argument(node, 1, "p", 0.5)).train(training))
+                _argument(node, 1, "p", 0.5)))
             with graph.graph.inserting_after(node):
                 node.replace_all_uses_with(graph.graph.call_module(
                     name, (_argument(node, 0, "input", None),)))

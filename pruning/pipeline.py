@@ -211,11 +211,14 @@ def judge(oracle):
 def _oracle_hash(oracle):
     """Short digest of a machine's figures, which a file of the same name may change."""
     # Fields at their defaults are left out, so that a new one changes no digest.
-    machine = {one.name: getattr(oracle.hardware, one.name)
-               for one in fields(oracle.hardware)
-               if getattr(oracle.hardware, one.name) != one.default}
-    text = repr((sorted(machine.items()), oracle.bits, oracle.search,
-                 sorted(oracle.mappings.items())))
+    machine = []
+    for one in fields(oracle.hardware):
+        value = getattr(oracle.hardware, one.name)
+        if value != one.default:
+            machine.append((one.name, float(value) if one.type is float else value))
+    bits = oracle.bits
+    text = repr((machine, sorted(bits.items()) if isinstance(bits, dict) else bits,
+                 oracle.search, sorted(oracle.mappings.items())))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -411,7 +414,10 @@ class _Run:
             self.oracle, self.few)
 
     def _problem(self, network, masks, target, epochs=None, zeros_of=None):
-        return Problem(network, self.prunables, self.baseline.reference, self.oracle,
+        # A layer that does not run is not in a network of fewer channels.
+        has = dict(network.named_parameters())
+        prunables = {name: one for name, one in self.prunables.items() if name in has}
+        return Problem(network, prunables, self.baseline.reference, self.oracle,
                        self.images, target, masks, self.seed, len(self.few),
                        self.recipe is not None and epochs != 0, self.thinned_next,
                        zeros_of)

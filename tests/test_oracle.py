@@ -240,6 +240,21 @@ def test_layers_that_run_for_some_images_only_are_refused(place):
         EnergyOracle("eap_tool")(Rare(), images)
 
 
+def test_layers_may_run_in_another_order_for_other_images():
+    class Turned(Rare):
+        def forward(self, x):
+            y = nn.functional.pad(x, (0, 0, 0, 0, 0, 5)).relu()
+            first, second = (self.rare, self.more) if x.max() > 5 else (
+                self.more, self.rare)
+            return first(second(y))
+
+    model = Turned()
+    model.more = nn.Conv2d(8, 8, 1)
+    images = torch.zeros(12, 3, 4, 4)
+    images[-1] = 6
+    assert EnergyOracle("eap_tool")(model, images).network.macs == 2 * 64 * 16
+
+
 def test_the_run_length_code_gains_less_on_narrow_values(images):
     """It stores 16 bits of each, so it is switched off where it would lose."""
     model = small_net()

@@ -103,6 +103,9 @@ def test_controls_and_what_was_not_tested_stay_out_of_the_table(runs):
                   test_accuracy=None)
     table = results(out, {"resnet20": dense})
     assert leaderboard(table, FLOOR).equals(before)
+    finished_rung(out / "resnet20" / "energy_aware_c_s0" / "energy=0.7", "energy_aware",
+                  "energy=0.7", 0.1, control="reinit")
+    assert best_methods(results(out, {"resnet20": dense})) == best_methods(table)
     assert sorted(table.folder[left_out(table)]) == [
         str(place / "energy=0.5"), str(place / "energy=0.7")]
 

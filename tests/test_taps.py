@@ -266,6 +266,19 @@ def test_a_layer_that_runs_again_is_named_as_the_simulator_names_it():
         assert torch.equal(back(front(images)), model(images))
 
 
+def test_a_place_before_all_layers_is_no_tap():
+    class Centred(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.mean = nn.Parameter(torch.zeros(1, 3, 1, 1))
+            self.conv, self.fc = nn.Conv2d(3, 4, 3, 2), nn.Linear(4, 5)
+
+        def forward(self, x):
+            return self.fc(self.conv(x - self.mean).relu().mean((2, 3)))
+
+    assert [tap.layers for tap in taps(Centred().eval(), (3, 8, 8))] == [("conv",)]
+
+
 def test_layers_of_any_kind_are_those_that_the_simulator_counts():
     torch.manual_seed(0)
     model, shape = Functional().eval(), (3, 8, 8)
