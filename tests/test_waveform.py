@@ -1,6 +1,7 @@
 """The waveform, parsed back by another reader than the one who wrote it."""
 
 from collections import defaultdict
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -110,6 +111,44 @@ def test_psums_of_the_waveform_hold_between_macs_and_may_be_negative(tmp_path):
     psums = [value for _, value in changes["machine.array.row00.col00.psum"]]
     signed = [value - 2**16 if value >= 2**15 else value for value in psums]
     assert signed == [0, *run.ofmap[0, 0, 0].tolist()] == [0, 21, -28, 35, 0, -7, 14]
+
+
+def test_a_psum_of_zero_is_shown_after_a_wait(tmp_path):
+    layer = ConvLayer(name="half zero", M=8, C=4, H=8, W=8, R=3, S=3)
+    mapping = Mapping(8, 1, 6, 4, 2, 2, 2)
+    draw = np.random.default_rng(0)
+    ifmap = draw.integers(-9, 9, (1, 4, 8, 8), np.int16)
+    ifmap[draw.random(ifmap.shape) < 0.5] = 0
+    recorder = PassRecorder(layer, CHIP, mapping, 1)
+    run_layer(layer, CHIP, mapping, ifmap, draw.integers(-9, 9, (8, 4, 3, 3), np.int16),
+              on_run=recorder)
+    write_vcd(tmp_path / "zero.vcd", recorder.passes, layer, CHIP)
+    changes, _ = parse(tmp_path / "zero.vcd")
+    one, = recorder.passes
+    zeros = 0
+    for row in range(one.pes.shape[1]):
+        for column in range(one.pes.shape[2]):
+            shown = at_each_cycle(
+                changes[f"machine.array.row{row:02}.col{column:02}.psum"], one.cycles)
+            for value, traced in zip(shown, one.pes[:, row, column]):
+                if traced[array.DOING] in (array.MAC_CYCLE, array.ACCUMULATING):
+                    zeros += traced[array.PSUM_VALUE] == 0
+                    assert value == int(traced[array.PSUM_VALUE]) & 0xFFFF
+    assert zeros > 500
+
+
+def test_every_word_of_a_wide_ifmap_network_is_shown():
+    wide = replace(CHIP, ifmap_net_words=2)
+    layer = ConvLayer(name="wide", M=1, C=1, H=1, W=6, R=1, S=1)
+    ifmap = np.array([3, -4, 5, 1, -1, 2], np.int16).reshape(1, 1, 1, 6)
+    recorder = PassRecorder(layer, wide, Mapping(1, 1, 1, 1, 1, 1, 1), 1)
+    run_layer(layer, wide, recorder.mapping, ifmap,
+              np.full((1, 1, 1, 1), 7, np.int16), on_run=recorder)
+    nets = recorder.passes[0].networks[:, array.IFMAP_NET]
+    carried = [nets[cycle, array.DATA + word] for cycle in range(len(nets))
+               for word in range(nets[cycle, array.WORDS])]
+    assert nets[:, array.WORDS].max() == 2
+    assert carried == ifmap.flatten().tolist()
 
 
 def test_passes_of_other_sizes_are_numbered_and_follow_each_other(tmp_path):

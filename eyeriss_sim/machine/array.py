@@ -527,7 +527,7 @@ def run_pass(ifmap, filt, psums, plan, p, q, in_pass, V, dilation, F, micro, eve
                 advance_network(here, plan.filter_steps[kind], 1, 1)
         # Ifmap network: one word a step, to every PE that works on its row.
         here = at[IFMAP_NET]
-        for _ in range(micro[NET_I]):
+        for word in range(micro[NET_I]):
             if here[PASS] == passes or (
                     filters_first and at[FILTER_NET, PASS] <= here[PASS]):
                 break
@@ -554,6 +554,9 @@ def run_pass(ifmap, filt, psums, plan, p, q, in_pass, V, dilation, F, micro, eve
                 pe = first + plan.targets[row, place]
                 ififo[pe, iput[pe] & mask_i] = ifmap[here[IMAGE], c, row, here[TURN]]
                 iput[pe] += 1
+            if pe_trace is not None and cycle < len(pe_trace):
+                net_trace[cycle, IFMAP_NET, DATA + word] = ifmap[
+                    here[IMAGE], c, row, here[TURN]]
             note_use(use[IFMAP_NET], cycle)
             advance_network(here, plan.ifmaps.shape[0], columns, images)
         # Psum network: up to four words to the bottom PE of one column.

@@ -80,7 +80,9 @@ class Signals:
         # Pyvcd leaves out what is as before; this leaves out most of it faster.
         changed = np.ones(values.shape, bool)
         changed[1:] = values[1:] != values[:-1]
-        changed[:, len(self.networks):] &= made
+        pes = changed[:, len(self.networks):]
+        pes[1:] |= made[1:] & ~made[:-1]    # a psum made of 0 equals none made
+        pes &= made
         cycles, places = np.nonzero(changed)
         ends = np.searchsorted(cycles, np.arange(len(values)), side="right").tolist()
         found = values[cycles, places].tolist()
