@@ -117,3 +117,14 @@ def decimals(largest, digits, most=2):
     """
     whole = len(f"{abs(largest):.0f}")
     return min(max(digits - whole, 0), most)
+
+
+def field_text(value):
+    """A number or word as a user would write it, told apart from its neighbours.
+
+    Examples
+    --------
+    >>> field_text(1048576.0), field_text(0.1 + 0.2), field_text("energy")
+    ('1048576', '0.3', 'energy')
+    """
+    return value if isinstance(value, str) else f"{value:.12g}"

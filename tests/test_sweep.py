@@ -3,6 +3,7 @@
 import json
 import signal
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -450,3 +451,20 @@ def test_the_first_ctrl_c_says_that_it_waits_and_the_second_does_not():
             assert interrupted.is_set() and told == ["waiting"]
             signal.raise_signal(signal.SIGINT)
     assert told == ["waiting"]
+
+
+def test_the_readmes_sweep_shows_what_its_machines_cost():
+    readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    table = readme[readme.index("least total_uJ  "):].split("```")[0]
+    shown = {line[:15].strip(): line[15:].replace(",", "").split()
+             for line in table.splitlines()}
+    assert list(shown) == ["least total_uJ", "least total_ms", "least area_mm2",
+                           "eyeriss_chip"]
+    for rows, cols, glb_KB, *figures in shown.values():
+        machine = replace(load_hardware("eyeriss_chip"), rows=int(rows), cols=int(cols),
+                          glb_ifmap_psum_B=1024 * int(glb_KB))
+        results = [simulate(name, machine) for name in ("resnet18", "mobilenet_v2")]
+        ours = (sum(one.total_uJ for one in results),
+                sum(one.total_ms for one in results), area_mm2(machine))
+        assert [f"{value:.4g}" for value in ours] == [
+            f"{float(value):.4g}" for value in figures]

@@ -5,6 +5,7 @@ import sys
 import time
 from pathlib import Path
 
+from eyeriss_sim.labels import field_text
 from eyeriss_sim.search import OBJECTIVES
 from eyeriss_sim.sweep.axes import BATCH
 from eyeriss_sim.terminal import (
@@ -163,8 +164,7 @@ def print_rows(points, rows, figures, console):
         table.add_column(column.replace(".", ".\n"), justify="right", overflow="fold")
     for name, row in rows:
         # The hardware may have no value of its own: Parquet's null comes back as NaN.
-        cells = ["none" if isna(row[field]) else str(row[field])
-                 if isinstance(row[field], str) else f"{row[field]:g}"
+        cells = ["none" if isna(row[field]) else field_text(row[field])
                  for field in points.fields]
         cells += [f"{row[column]:,.4g}" if abs(row[column]) < 1e4
                   else f"{row[column]:,.0f}" for column in figures]

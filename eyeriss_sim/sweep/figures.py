@@ -8,7 +8,7 @@ from matplotlib.collections import PatchCollection
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 
-from eyeriss_sim.labels import pick_unit, printable
+from eyeriss_sim.labels import field_text, pick_unit, printable
 from eyeriss_sim.plots import BLUE, GREY, GRID, INK, RED, STYLE
 from eyeriss_sim.report import ENERGY, MEMORY, SCALED, TIMES
 
@@ -156,8 +156,7 @@ def heatmap_figure(points, best, asked, value):
         step = -(-len(names) // MOST_TICKS)
         places = range(0, len(names), step)
         ticks([place + 0.5 for place in places],
-              [str(names[place]) if isinstance(names[place], str)
-               else f"{names[place]:g}" for place in places])
+              [field_text(names[place]) for place in places])
         (axes.set_xlabel if of == x else axes.set_ylabel)(axis_label(of)[0])
     spot = _spot(points, best)
     if spot:
