@@ -242,6 +242,8 @@ def _runner_up_table(layer_result, hardware, simulate_mapping, objective, runner
     if layer_result.densities != Densities():
         # The search knows no zeros, so these figures may fall out of order.
         title += "\n(ranked as if nothing were zero)"
+    if hardware.accounting == "isca16" and objective == "energy":
+        title += "\n(ranked with a psum's hops weighed twice, as the analysis does)"
     table = Table(title=title, title_justify="left", box=None, pad_edge=False)
     table.add_column("")
     names = ["chosen", *(f"#{place}" for place in range(1, len(others) + 1))]

@@ -68,4 +68,6 @@ def load_network(text, batch=None, input_shape=None):
     hint = f"did you mean {near[0]}? " if near else ""
     raise ValueError(
         f"no network {text!r}; {hint}give one of " + ", ".join(zoo_names())
-        + ", or a file: net.csv, net.onnx, net.py:factory")
+        + ", or a file: net.csv, net.onnx, net.py:factory"
+        + ("; simulate and explain also take the pruning tool's .txt"
+           if ending == ".txt" else ""))
