@@ -192,6 +192,11 @@ def run_machine(args):
     if args.out:
         report.write_json(args.out, layer, hardware, mapping, timing, (counts, cycles),
                           run, model_of_run)
+    if traced:
+        from eyeriss_sim.machine.trace import cut_short
+        less = cut_short(traces, min(args.trace_passes or 1, counts.passes))
+        if less:
+            console.print(less, highlight=False)
     if args.timeline:
         from eyeriss_sim.machine.timeline import draw_timeline
         from eyeriss_sim.plots import save_figure

@@ -113,6 +113,21 @@ def test_a_long_pass_is_recorded_up_to_the_limit(monkeypatch, preset):
     assert (cut.networks == whole.networks[:50]).all()
 
 
+def test_the_limit_is_one_of_all_passes_and_what_is_left_out_is_told(monkeypatch):
+    layer = ConvLayer(name="ragged", M=2, C=5, H=5, W=5, R=3, S=3)
+    mapping = Mapping(2, 1, 3, 2, 1, 2, 1)
+    whole = record_passes(layer, CHIP, mapping, 3)
+    assert len(whole) == 3 and trace.cut_short(whole, 3) == ""
+    first, second, _ = (one.pes[..., 0].size for one in whole)
+    for room, cycles in ((first + second // 2, [whole[0].cycles, whole[1].cycles // 2]),
+                         (first, [whole[0].cycles])):
+        monkeypatch.setattr(trace, "MOST_PE_CYCLES", room)
+        kept = record_passes(layer, CHIP, mapping, 3)
+        assert [len(one.pes) for one in kept] == cycles
+        assert trace.cut_short(kept, 3).startswith(
+            f"recorded: {len(kept)} of 3 passes, {cycles[-1]} of {kept[-1].cycles} ")
+
+
 def test_passes_that_run_on_into_each_other_are_recorded_one_by_one():
     hardware = load_hardware("eyeriss_rtl")
     layer = ConvLayer(name="conv", M=24, C=2, H=9, W=9, R=3, S=3)

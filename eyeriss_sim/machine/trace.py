@@ -10,7 +10,7 @@ from eyeriss_sim.machine.micro import micro_architecture
 from eyeriss_sim.machine.passes import step_passes
 from eyeriss_sim.machine.timing import random_words
 
-# Some 12 bytes each: what is recorded of a run of passes stays within 240 MB.
+# Some 12 bytes each: what is recorded of a layer stays within 240 MB.
 MOST_PE_CYCLES = 20_000_000
 
 
@@ -69,7 +69,12 @@ class PassRecorder:
         filters = min(len(filt), self.mapping.p * self.mapping.t)
         height = -(-filt.shape[1] // self.mapping.q) * R
         width = -(-filters // self.mapping.p) * e
-        recorded = min(ends[-1], max(1, MOST_PE_CYCLES // (height * width)))
+        room = MOST_PE_CYCLES - sum(one.pes[..., 0].size for one in self.passes)
+        recorded = min(ends[-1], room // (height * width))
+        if recorded == 0 and self.passes:
+            self.most_passes = len(self.passes)
+            return
+        recorded = max(1, recorded)
         pes, networks = array.trace_arrays(recorded, height * width, self.micro)
         self._step(ifmap, filt, psums, row_of, (pes, networks))
         pes = pes.reshape(recorded, height, width, array.PE_TRACE_AXES)
@@ -102,6 +107,23 @@ def record_passes(layer, hardware, mapping, most_passes):
         if len(recorder.passes) == recorder.most_passes:
             break
     return recorder.passes
+
+
+def cut_short(passes, wanted):
+    """What was recorded of the passes asked for, in a line; empty where all of it.
+
+    Parameters
+    ----------
+    passes : list of PassTrace
+    wanted : int
+        Passes asked for, no more than the layer has.
+    """
+    last = passes[-1]
+    if len(passes) == wanted and len(last.pes) == last.cycles:
+        return ""
+    return (f"recorded: {len(passes):,} of {wanted:,} passes, "
+            f"{len(last.pes):,} of {last.cycles:,} cycles of the last; more would take "
+            f"over {12 * MOST_PE_CYCLES / 1e6:.0f} MB")
 
 
 def runs(layer, hardware, mapping):
