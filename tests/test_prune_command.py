@@ -99,8 +99,9 @@ def test_a_composite_ladder_climbs_and_says_energies_and_floors(
     *table, last = capsys.readouterr().out.splitlines()
     assert all(len(line) <= 100 for line in table)
     assert last == f"2 rungs in {out}; accuracies are on noise"
-    shown = [line.split() for line in table if line.startswith("resnet20")]
-    energies = sorted((float(row[7]), float(row[-1])) for row in shown)
+    assert table[0] == "resnet20, seed 0"
+    shown = [line.split() for line in table if line.startswith("channels +")]
+    energies = sorted((float(row[-6]), float(row[-1])) for row in shown)
     assert all(floor < energy <= share for (energy, floor), share in zip(
         energies, (0.7, 0.8), strict=True))
     names = {file.parent.name for file in out.rglob("metrics.json")}
