@@ -3,7 +3,8 @@
 import copy
 
 import torch
-from torch import nn
+from torch.nn import functional
+from torch.overrides import TorchFunctionMode
 
 
 def weights_of(model, names):
@@ -59,10 +60,6 @@ def synflow(model, names, images, masks=None):
         The flow is infinite.
     """
     twin = copy.deepcopy(model).double().eval()
-    for parent in list(twin.modules()):
-        for key, child in list(parent.named_children()):
-            if isinstance(child, POOLS):
-                setattr(parent, key, _averaged(child))
     with torch.no_grad():
         if masks is not None:
             masks.project(twin)
@@ -76,7 +73,8 @@ def synflow(model, names, images, masks=None):
     device = next(twin.parameters()).device
     ones = torch.ones(1, *images.shape[1:], dtype=torch.float64, device=device)
     wanted = {name: twin.get_parameter(name).requires_grad_(True) for name in names}
-    flow = twin(ones).sum()
+    with _Averaging():
+        flow = twin(ones).sum()
     if not torch.isfinite(flow):
         raise ValueError(f"the synaptic flow of {type(model).__name__} is "
                          f"{float(flow)}; its weights are too large for float64")
@@ -86,10 +84,18 @@ def synflow(model, names, images, masks=None):
             for (name, weight), slope in zip(wanted.items(), slopes)}
 
 
-POOLS = (nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d)
+class _Averaging(TorchFunctionMode):
+    """Takes a mean where a module or a function pools by the maximum."""
 
-
-def _averaged(pool):
-    kind = {nn.MaxPool1d: nn.AvgPool1d, nn.MaxPool2d: nn.AvgPool2d,
-            nn.MaxPool3d: nn.AvgPool3d}[type(pool)]
-    return kind(pool.kernel_size, pool.stride, pool.padding, pool.ceil_mode)
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        kwargs = dict(kwargs or {})
+        name = getattr(func, "__name__", "")
+        if not name.startswith(("max_pool", "adaptive_max_pool")):
+            return func(*args, **kwargs)
+        average = getattr(functional, name.replace("max", "avg", 1))
+        if name.startswith("adaptive"):
+            return average(*args[:2])
+        given = dict(zip(("input", "kernel_size", "stride", "padding", "dilation",
+                          "ceil_mode"), args)) | kwargs
+        return average(given["input"], given["kernel_size"], given.get("stride"),
+                       given.get("padding", 0), given.get("ceil_mode", False))

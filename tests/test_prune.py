@@ -243,6 +243,25 @@ def test_synflow_scores_no_weight_zero_behind_max_pooling():
     assert (flow["0.weight"] > 0).all()
 
 
+@pytest.mark.parametrize("pool", [
+    nn.MaxPool2d(2), lambda x: torch.nn.functional.max_pool2d(x, 2),
+    lambda x: torch.max_pool2d(x, [2, 2]), lambda x: torch.nn.functional.max_pool2d(
+        x, kernel_size=2, stride=2), nn.AdaptiveMaxPool2d(4),
+    lambda x: torch.nn.functional.adaptive_max_pool2d(x, (4, 4))])
+def test_synflow_averages_whichever_way_a_model_pools(pool):
+    class Pooled(nn.Module):
+        def __init__(self, pool):
+            super().__init__()
+            self.net, self.pool = make("chain"), pool
+
+        def forward(self, x):
+            return self.net[4:](self.pool(self.net[:3](x)))
+
+    flow, same = (scores.synflow(Pooled(one), ["net.0.weight"], pictures())
+                  for one in (pool, nn.AvgPool2d(2)))
+    assert torch.equal(flow["net.0.weight"], same["net.0.weight"])
+
+
 def test_synflow_in_many_iterations_keeps_every_layer_where_one_empties_some():
     torch.manual_seed(0)
     layers = []
