@@ -4,11 +4,11 @@
 
 The tool's table (Asilomar 2017, Fig. 6) has no batch size. Its CONV rows fit a batch
 of one, its FC rows weights that are shared by 12 (FC6, FC7) and 46 images (FC8); the
-last line shows how much hangs on that. Sums: CVPR 2017 has 3.97e9 for dense AlexNet,
-the tool's rows add up to 3.88e9; Deep Compression is 1.85e9.
+last line shows how much hangs on that. Nor does it say its ifmaps' densities: they are
+those that its compute column implies, which is no check, therefore. Sums: CVPR 2017 has
+3.97e9 for dense AlexNet, the tool's rows add up to 3.88e9; Deep Compression is 1.85e9.
 """
 
-import argparse
 from pathlib import Path
 
 import pandas as pd
@@ -17,6 +17,7 @@ from rich.table import Table
 from benchmarks.silicon import PALETTE, published
 from eyeriss_sim import Densities
 from eyeriss_sim.atomic import replacing
+from eyeriss_sim.cli import OneLineParser, run_command
 from eyeriss_sim.networks import load_zoo
 from eyeriss_sim.oracle import EnergyOracle
 from eyeriss_sim.terminal import make_console
@@ -108,9 +109,16 @@ def batch_dependence():
 
 def main():
     """Print the tables, write csv and figure."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = OneLineParser(prog="energy_aware_pruning_tables",
+                           description=__doc__.splitlines()[0])
     parser.add_argument("--out", default="out", metavar="DIR")
-    folder = Path(parser.parse_args().out)
+    parser.set_defaults(action=run)
+    run_command(parser, None)
+
+
+def run(args):
+    """Compare, print, write."""
+    folder = Path(args.out)
     folder.mkdir(parents=True, exist_ok=True)
     console = make_console()
     table = compare()
@@ -120,6 +128,8 @@ def main():
         console.print(f"sum, {weights}: published {one.published:.2f}, model "
                       f"{one.model:.2f} ({one.error_percent:+.1f} %, band "
                       f"{one.band_percent:.0f} %)")
+    console.print("Densities of ifmaps are those that the compute column implies, "
+                  "which is no check.")
     console.print("One batch for all layers instead: " + ", ".join(
         f"N={batch} {total:.1f}" for batch, total in batch_dependence().items()))
     with replacing(folder / "energy_aware_pruning_tables.csv") as path:

@@ -35,6 +35,8 @@ LEVELS = ("alu", "rf", "noc", "glb", "dram")
 # What is expected in kind (ISCA 2016); how little is little is our reading.
 SPEED_UP, LITTLE = 10.0, 1.15
 BATCH = 16
+# Up to where a few PEs would take no more.
+RF_WORDS = [*range(16, 1024, 16), *range(1024, 4097, 128)]
 
 
 def conv_layers(batch=1):
@@ -75,7 +77,7 @@ def fixed_area(console):
     Only the product of rows and columns matters to the paper's analysis.
     """
     spec = make_spec([conv_layers(BATCH)], {
-        "cols": 8, "rows": "2:48:2", "rf_words": "16:1024:16"}, "isca16_256",
+        "cols": 8, "rows": "4:48:2", "rf_words": RF_WORDS}, "isca16_256",
         constraints={"equal_area": "isca16_256"})
     rows = swept(spec, console)
     rows = rows[rows.reason.isna()].astype({"pes": int})

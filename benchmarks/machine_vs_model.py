@@ -8,7 +8,6 @@ cycles, fmap loads and dumps left out. Access counts must be equal, word for wor
 files are machine_vs_model_H.csv and .png, H the name of the hardware.
 """
 
-import argparse
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +19,7 @@ from rich.table import Table
 from benchmarks.silicon import PALETTE
 from eyeriss_sim import load_hardware
 from eyeriss_sim.atomic import replacing
+from eyeriss_sim.cli import OneLineParser, run_command
 from eyeriss_sim.counts import count
 from eyeriss_sim.cycles import count_cycles
 from eyeriss_sim.labels import clip_middle
@@ -159,10 +159,16 @@ def draw(table, hardware):
 
 def main():
     """Print the tables, write csv and figure."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = OneLineParser(prog="machine_vs_model",
+                           description=__doc__.splitlines()[0])
     parser.add_argument("--hardware", default="eyeriss_chip", metavar="H")
     parser.add_argument("--out", default="out", metavar="DIR")
-    args = parser.parse_args()
+    parser.set_defaults(action=run)
+    run_command(parser, None)
+
+
+def run(args):
+    """Compare, print, write."""
     hardware = load_hardware(args.hardware)
     check_machine(hardware)
     folder = Path(args.out)

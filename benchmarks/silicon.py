@@ -1,9 +1,11 @@
 """Model and machine beside the chip (JSSC 2017, Table V) and the paper (ISCA 2016).
 
-The published figures live in ``published/`` and are only ever compared with. Each
-comparison is a row: where it comes from, the layer, the quantity, the published and the
-modelled value, the error, and the band that is asked of it. Quantities that begin with
-``machine`` are stepped cycle by cycle, all others are the counting model's.
+The published figures live in ``published/``. They are compared with, but for the
+densities of AlexNet's fmaps, which say what ran: those of ifmaps are the chip's, those
+of ofmaps inferred from its table. Each comparison is a row: where it comes from, the
+layer, the quantity, the published and the modelled value, the error, and the band that
+is asked of it. Quantities that begin with ``machine`` are stepped cycle by cycle, all
+others are the counting model's.
 """
 
 from pathlib import Path
@@ -234,7 +236,10 @@ NOTES = (
     "Fitted to silicon: mac_pJ, clock_pJ_per_PE_cycle, to the five powers of Table V.",
     "Chosen to agree with Table V, so no independent check: that passes wait for their "
     "filters and\nwindows for their last pixel (latencies), CONV3's mapping (GLB).",
-    "Inferred from Table V: ofmap densities, which its DRAM column depends on.",
+    "Chosen for the powers: that gating spares psum accesses, and the constant power "
+    "runs over the\ntotal latency.",
+    "Inferred from Table V's DRAM column and the RLC reductions: five ofmap densities, "
+    "so that those\nten figures are no independent check.",
     "CONV5 latency is reported only: its passes equal CONV4's, yet the chip ran them "
     "6.5 % faster.",
     "What the clocks of networks and GLB burn is in the PEs' share: one constant is "

@@ -92,10 +92,12 @@ def search_network(name, objective="energy", skip="hopeless"):
 
 
 def rate(layers, **options):
-    """Mappings evaluated a second over some layers."""
+    """Mappings evaluated a second over some layers, each shape once."""
+    shapes = {shape_key(layer): layer for layer in layers}.values()
+
     def run():
         forget()
-        return sum(search(layer, CHIP, **options).evaluated for layer in layers)
+        return sum(search(layer, CHIP, **options).evaluated for layer in shapes)
     evaluated = run()
     return evaluated, evaluated / seconds(run, 3)
 
@@ -256,13 +258,16 @@ def measure_zeros():
                                (resnets.resnet50, 224, "< 20 ms")):
         model = build().eval()
         oracle(model, torch.randn(1, 3, size, size))
-        masked = model.layer3[1].conv2.weight
-        times = []
-        for place in range(15):
-            masked.data.view(-1)[place] = 0
-            times.append(seconds(lambda: oracle(model), 1))
-        yield Figure(f"oracle call on {build.__name__} after a mask changed",
-                     f"{1e3 * statistics.median(times):.2f} ms", asked)
+        masked = [weight for weight in model.parameters() if weight.dim() > 1]
+        for what, weights, least in (("one mask", masked[-2:-1], asked),
+                                     ("all masks", masked, "")):
+            times = []
+            for place in range(15):
+                for weight in weights:
+                    weight.data.view(-1)[place] = 0
+                times.append(seconds(lambda: oracle(model), 1))
+            yield Figure(f"oracle call on {build.__name__} after {what} changed",
+                         f"{1e3 * statistics.median(times):.2f} ms", least)
     works = list(oracle.works(oracle(model)).values())
     calls = [works[place % len(works)] for place in range(1000)]
     asked_s = seconds(lambda: [oracle.marginal(work) for work in calls])
