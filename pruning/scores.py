@@ -1,6 +1,7 @@
 """How much each weight matters: one function a score, one tensor a parameter."""
 
 import copy
+import re
 
 import torch
 from torch.nn import functional
@@ -85,17 +86,28 @@ def synflow(model, names, images, masks=None):
 
 
 class _Averaging(TorchFunctionMode):
-    """Takes a mean where a module or a function pools by the maximum."""
+    """Takes a mean where a module or a function pools by the maximum.
+
+    Indices that a model asked for stay the maximum's; so does a dilated window, which
+    torch does not average.
+    """
+
+    _POOLING = re.compile(r"((?:adaptive_)?)max_pool([123]d)((?:_with_indices)?)")
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
         kwargs = dict(kwargs or {})
-        name = getattr(func, "__name__", "")
-        if not name.startswith(("max_pool", "adaptive_max_pool")):
+        pooled = self._POOLING.fullmatch(getattr(func, "__name__", ""))
+        if pooled is None:
             return func(*args, **kwargs)
-        average = getattr(functional, name.replace("max", "avg", 1))
-        if name.startswith("adaptive"):
-            return average(*args[:2])
-        given = dict(zip(("input", "kernel_size", "stride", "padding", "dilation",
-                          "ceil_mode"), args)) | kwargs
-        return average(given["input"], given["kernel_size"], given.get("stride"),
-                       given.get("padding", 0), given.get("ceil_mode", False))
+        adaptive, dimensions, indices = pooled.groups()
+        places = ("input", "output_size") if adaptive else (
+            "input", "kernel_size", "stride", "padding", "dilation", "ceil_mode")
+        given = dict(zip(places, args)) | kwargs
+        dilation = given.get("dilation", 1)
+        if any(step != 1 for step in ([dilation] if isinstance(dilation, int)
+                                      else dilation)):
+            return func(*args, **kwargs)
+        average = getattr(functional, f"{adaptive}avg_pool{dimensions}")
+        mean = average(**{place: given[place] for place in places
+                          if place in given and place != "dilation"})
+        return (mean, func(*args, **kwargs)[1]) if indices else mean

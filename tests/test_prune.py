@@ -247,7 +247,9 @@ def test_synflow_scores_no_weight_zero_behind_max_pooling():
     nn.MaxPool2d(2), lambda x: torch.nn.functional.max_pool2d(x, 2),
     lambda x: torch.max_pool2d(x, [2, 2]), lambda x: torch.nn.functional.max_pool2d(
         x, kernel_size=2, stride=2), nn.AdaptiveMaxPool2d(4),
-    lambda x: torch.nn.functional.adaptive_max_pool2d(x, (4, 4))])
+    lambda x: torch.nn.functional.adaptive_max_pool2d(x, (4, 4)),
+    lambda x: torch.nn.functional.adaptive_max_pool2d(input=x, output_size=4),
+    lambda x: torch.nn.functional.max_pool2d(x, 2, return_indices=True)[0]])
 def test_synflow_averages_whichever_way_a_model_pools(pool):
     class Pooled(nn.Module):
         def __init__(self, pool):
@@ -260,6 +262,22 @@ def test_synflow_averages_whichever_way_a_model_pools(pool):
     flow, same = (scores.synflow(Pooled(one), ["net.0.weight"], pictures())
                   for one in (pool, nn.AvgPool2d(2)))
     assert torch.equal(flow["net.0.weight"], same["net.0.weight"])
+
+
+def test_synflow_leaves_indices_and_dilated_windows_as_they_are():
+    class Unpooled(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.last = nn.Conv2d(3, 4, 3, padding=1), nn.Linear(144, 2)
+
+        def forward(self, x):
+            pool = nn.functional.max_pool2d
+            pooled, where = pool(self.first(x), 2, return_indices=True)
+            wide = pool(nn.functional.max_unpool2d(pooled, where, 2), 3, 1, 1, 2)
+            return self.last(wide.flatten(1))
+
+    flow = scores.synflow(Unpooled(), ["first.weight", "last.weight"], pictures())
+    assert all((score >= 0).all() and score.sum() > 0 for score in flow.values())
 
 
 def test_synflow_in_many_iterations_keeps_every_layer_where_one_empties_some():
