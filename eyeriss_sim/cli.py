@@ -25,7 +25,8 @@ def add_run_options(cmd):
     cmd.add_argument("--input", type=shape, action="append", metavar="N,C,H,W",
                      help="input shape of a torch module; once for each input")
     cmd.add_argument("--mapping", default="search", metavar="MAP",
-                     help="search, published, published-table3, or a .csv file")
+                     help="search, published, published-table3, inferred-table6 "
+                          "(VGG-16), or a .csv file")
 
 
 def add_simulation_options(cmd):

@@ -13,7 +13,7 @@ from eyeriss_sim.kernels import ceil_div
 from eyeriss_sim.layer import ConvLayer
 from eyeriss_sim.layer_csv import read_rows
 
-PUBLISHED = ("published", "published-table3")
+CHIP_TABLES = ("published", "published-table3", "inferred-table6")
 # Words of a row of a GLB bank: 64 bits (JSSC 2017).
 GLB_ROW_WORDS = 4
 # Rows are laid out one by one to find those that strips share.
@@ -345,7 +345,7 @@ def chosen_mappings(mapping, hardware):
     mapping : str, Path or dict
         ``search`` for none, else as in ``read_mappings``, or Mappings by layer name.
     hardware : Hardware
-        That they are for: the published ones are the chip's.
+        That they are for: the tables are the chip's.
 
     Returns
     -------
@@ -357,7 +357,7 @@ def chosen_mappings(mapping, hardware):
     source = str(mapping)
     if source == "search":
         return {}, source
-    if source in PUBLISHED and hardware.accounting != "chip":
+    if source in CHIP_TABLES and hardware.accounting != "chip":
         raise ValueError(
             f"mapping {source!r} is the chip's, whose e counts ofmap rows; on "
             f"{hardware.name} e counts ofmap columns, so leave it out to search")
@@ -365,26 +365,27 @@ def chosen_mappings(mapping, hardware):
 
 
 def read_mappings(text):
-    """Mappings by layer name, from a CSV file or one of the published tables.
+    """Mappings by layer name, from a CSV file or one of the chip's tables.
 
     Parameters
     ----------
     text : str
-        ``published``, ``published-table3``, or the path of a CSV file with the columns
-        layer, m, n, e, p, q, r, t and, optionally, row_segments and column_strips.
+        ``published`` and ``published-table3`` (AlexNet), ``inferred-table6`` (VGG-16),
+        or the path of a CSV file with the columns layer, m, n, e, p, q, r, t and,
+        optionally, row_segments and column_strips.
 
     Raises
     ------
     ValueError
         File, line and column of a bad cell; unknown names list the known ones.
     """
-    if text in PUBLISHED:
+    if text in CHIP_TABLES:
         source = resources.files("eyeriss_sim") / "mappings" / f"{text}.csv"
     elif text.endswith(".csv"):
         source = Path(text)
     else:
         raise ValueError(f"unknown mapping {text!r}; known: search, "
-                         f"{', '.join(PUBLISHED)}, or a .csv file")
+                         f"{', '.join(CHIP_TABLES)}, or a .csv file")
     with source.open(encoding="utf-8-sig", newline="") as lines:
         return _parse_mappings(lines, text)
 

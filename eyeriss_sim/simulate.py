@@ -206,8 +206,8 @@ def simulate(network, hardware="eyeriss_chip", batch=None, *, mapping="search",
     batch : int, optional
         Images; the network's own number unless given.
     mapping : str or dict
-        ``search``, ``published``, ``published-table3``, the path of a CSV file, or
-        Mappings by layer name. Layers that are not named are searched.
+        ``search``, ``published``, ``published-table3``, ``inferred-table6``, the path
+        of a CSV file, or Mappings by layer name. Layers not named are searched.
     objective : {"energy", "cycles", "edp", "joules"}
         What the search minimises, see ``search``. It takes no zeros into account.
     zeros : {"dense", "gate_ifmap", "skip_either"}, optional

@@ -56,9 +56,11 @@ def test_published_mapping_of_CONV4_fills_exactly_25_banks():
 
 
 @pytest.mark.paper
-@pytest.mark.parametrize("table", ["published", "published-table3"])
-def test_published_mappings_are_legal_on_the_chip(table):
-    network = load_zoo("alexnet", 4)
+@pytest.mark.parametrize("table, network, batch", [
+    ("published", "alexnet", 4), ("published-table3", "alexnet", 4),
+    ("inferred-table6", "vgg16", 3)])
+def test_the_mappings_of_the_chip_are_legal_on_it(table, network, batch):
+    network = load_zoo(network, batch)
     for name, mapping in read_mappings(table).items():
         check_mapping(network.layer(name), CHIP, mapping)
 
@@ -92,7 +94,7 @@ def test_bad_mapping_file_is_refused_with_its_place(tmp_path, text, words):
 
 
 def test_unknown_mapping_lists_the_known_ones():
-    with pytest.raises(ValueError, match="known: search, published, published-table3"):
+    with pytest.raises(ValueError, match="published-table3, inferred-table6, or a"):
         read_mappings("best")
 
 

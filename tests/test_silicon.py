@@ -24,16 +24,17 @@ def comparison():
 def test_every_published_figure_is_within_its_band(comparison):
     missed = comparison[comparison.verdict == "MISSED"]
     assert missed.empty, missed.to_string()
-    assert (comparison.verdict == "ok").sum() == 55
+    assert (comparison.verdict == "ok").sum() == 128
 
 
-def test_the_readme_shows_what_validate_prints(comparison):
+@pytest.mark.parametrize("source, published", [
+    (silicon.TABLE_V, "jssc_table5"), (silicon.TABLE_VI, "jssc_table6")])
+def test_the_readme_shows_what_validate_prints(comparison, source, published):
     shown = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
-    cells = comparison[comparison.source == silicon.TABLE_V].set_index(
-        ["layer", "quantity"])
+    cells = comparison[comparison.source == source].set_index(["layer", "quantity"])
     columns = {"active_pes": 0, "glb_MB": 1, "dram_MB": 1, "processing_ms": 1,
                "total_ms": 1, "power_mW": 0}
-    for layer in ("CONV1", "CONV2", "CONV3", "CONV4", "CONV5"):
+    for layer in silicon.published(published).index:
         row = [f"{one.published:.{digits}f} / {one.model:.{digits}f}"
                for one, digits in ((cells.loc[layer, quantity], digits)
                                    for quantity, digits in columns.items())]
@@ -55,8 +56,24 @@ def test_stepped_latencies_stand_beside_the_models(comparison):
 
 def test_active_pes_are_exact(comparison):
     cells = comparison[comparison.quantity == "active_pes"]
-    assert len(cells) == 5
+    assert len(cells) == 5 + 13
     assert (cells.published == cells.model).all()
+
+
+def test_table_6_is_written_down_as_it_was_printed():
+    rows = silicon.published("jssc_table6")
+    printed = {"total_ms": 4309.5, "processing_ms": 3755.2, "glb_MB": 11035.8,
+               "dram_MB": 321.1}
+    for quantity, total in printed.items():     # each row is rounded to 0.1
+        assert rows[quantity].sum() == pytest.approx(total, abs=0.05 * 13 ** 0.5 + 0.05)
+    assert round((rows.power_mW * rows.total_ms).sum() / rows.total_ms.sum()) == 236
+
+
+def test_a_network_that_nothing_is_fitted_to_is_met_as_a_whole(comparison):
+    network = comparison[(comparison.source == silicon.TABLE_VI)
+                         & (comparison.layer == "all CONV")].set_index("quantity").error
+    assert network.abs().max() < 4
+    assert network.glb_MB == pytest.approx(0, abs=0.05)
 
 
 def test_letter_of_table_3_gives_CONV3_other_glb_accesses_than_the_counter():
@@ -93,7 +110,7 @@ def test_validate_prints_and_writes_all_cells(tmp_path):
         missed = silicon.validate(tmp_path / "out", Console(file=file, width=100))
     assert missed == 0
     text = (tmp_path / "text").read_text()
-    assert "55 of 55 figures within their band" in text
+    assert "128 of 128 figures within their band" in text
     assert max(map(len, text.splitlines())) <= 100
     for unit, columns in (("ms", 3), ("MB", 2), ("mW", 1)):
         assert text.split("CONV1")[0].split().count(unit) == columns
