@@ -97,11 +97,14 @@ def verdicts(table, points=1.0, batch=1):
     if not 0 <= points < 100:
         raise ValueError(f"{points:g} points: a loss of 0 to less than 100 is needed")
     table = table[table.batch == batch]
-    unknown = table[table.accuracy.isna()]
-    if len(unknown):
-        row = unknown.iloc[0]
-        raise ValueError(f"{row.network} {row.method} {row.target} seed {row.seed} has "
-                         "no accuracy")
+    for column, most in (("accuracy", 1), (ENERGY, float("inf")), ("floor_rel", 1)):
+        numbers = pd.to_numeric(table[column], errors="coerce")
+        unknown = table[~numbers.between(0, most)]
+        if len(unknown):
+            row = unknown.iloc[0]
+            raise ValueError(f"{row.network} {row.method} {row.target} seed "
+                             f"{row.seed}: {column} is {row[column]}, no share of 1")
+        table = table.assign(**{column: numbers})
     found = []
     for network, rows in table.groupby("network", sort=False):
         dense = rows[rows.method == "dense"].accuracy.max()

@@ -150,7 +150,7 @@ def offline(net, images, progress=None):
     """
     few, many, scores = [], [], []
     for place, image in enumerate(images.split(1), 1):
-        image = image.contiguous()
+        image = image.clone(memory_format=torch.contiguous_format)
         features = net.front(image)
         logits = net.back(features)
         few.append(logits)

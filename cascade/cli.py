@@ -294,6 +294,8 @@ def climb_first(args, dense, ladder):
                           else default_rungs(args.network, args.method))
     threads = ["--threads", str(args.threads)] if args.threads else []
     made = [one for one in (ladder, *ladder.parents) if not one.exists()]
+    noted = asked.read_text(encoding="utf-8") if asked.exists() else None
+    before = set(ladder.rglob("*.safetensors"))
     ladder.mkdir(parents=True, exist_ok=True)
     write_json(asked, {"rungs": rungs})
     try:
@@ -306,8 +308,12 @@ def climb_first(args, dense, ladder):
             *(word for rung in rungs for word in ("--target", rung))])
         asked.unlink()
     finally:
-        if not any(ladder.rglob("*.safetensors")):      # refused before anything began
-            asked.unlink(missing_ok=True)
+        if set(ladder.rglob("*.safetensors")) == before and asked.exists():
+            # Refused before anything began: the next one is not asked for its rungs.
+            if noted is None:
+                asked.unlink()
+            else:
+                asked.write_text(noted, encoding="utf-8")
             for one in made:
                 if not any(one.iterdir()):
                     one.rmdir()

@@ -244,9 +244,10 @@ def _as_json(costs):
 
 def _read(path):
     try:
-        return tuple(
+        energy, latency = (
             NetworkCosts(tuple(one["layers"]), np.array(one["alone"]),
                          {int(k): np.array(some) for k, some in one["batches"].items()})
             for one in json.loads(path.read_text()))
-    except (ValueError, KeyError) as problem:
+    except (ValueError, KeyError, TypeError, AttributeError) as problem:
         raise ValueError(f"{path}: damaged ({problem}); delete it") from None
+    return energy, latency

@@ -121,6 +121,9 @@ def save_programs(cascade, image, folder):
         The files.
     """
     folder = Path(folder)
+    if (folder / "cascade.json").exists():
+        raise ValueError(f"{folder} holds a cascade, which takes no other files; name "
+                         "another folder for the programs")
     programs = {WHOLE: export_whole(cascade, image), **export_parts(cascade, image)}
     folder.mkdir(parents=True, exist_ok=True)
     paths = []

@@ -22,7 +22,7 @@ from pruning.masks import Masks
 from pruning.models import MODELS, make_model
 from pruning.prunable import prunable
 from pruning.records import read_json
-from pruning.result import load_result
+from pruning.result import load_result, weights_hash
 
 ROUTE_IMAGES = 256      # of a route's own, that measure its zeros
 NEEDED = ("network", "image_shape", "router", "tap", "threshold", "energy_uJ",
@@ -110,7 +110,10 @@ def save_cascade(folder, study, choice, network, notes, costs=None):
             "network": network, "image_shape": shape, "router": choice.router,
             "tap": study.tap_of(choice.aggressive, choice.router).name,
             "threshold": _as_text(choice.threshold), "mild": many.name,
-            "aggressive": few.name, "hardware": study.hardware, "batch": study.batch,
+            "aggressive": few.name, "weights": {
+                "aggressive": weights_hash(few.network),
+                "mild": weights_hash(many.network)},
+            "hardware": study.hardware, "batch": study.batch,
             "energy_uJ": asdict(energy), "latency_ms": asdict(latency),
             "storage": storage(many.network, few.network, router), **notes},
             indent=1) + "\n", encoding="utf-8")
@@ -134,8 +137,8 @@ def check_folder(folder):
     -------
     Path
     """
-    # "." has no name that another folder could take.
-    folder = Path(folder).absolute()
+    # "." has no name that another folder could take, and a link stays one.
+    folder = Path(folder).resolve()
     there = next(one for one in (folder, *folder.parents) if one.exists())
     if not there.is_dir():
         raise ValueError(f"{there} is a file; name another folder")
@@ -180,6 +183,10 @@ def load_cascade(folder, model=None):
         model = make_model(told["network"])
     few, many = (load_result(folder / name, model)[0]
                  for name in ("aggressive", "mild"))
+    for name, one in (("aggressive", few), ("mild", many)):
+        if told["weights"].get(name, weights_hash(one)) != weights_hash(one):
+            raise ValueError(f"{folder}/{name}: not the weights that the cascade was "
+                             "built of; the files do not belong together")
     by_name = {tap.name: tap for tap in taps(few, told["image_shape"])}
     if told["tap"] not in by_name:
         raise ValueError(f"{folder}: its aggressive network has no tap "
@@ -193,7 +200,7 @@ def load_cascade(folder, model=None):
                          f"channels, the tap has {wanted}; the files do not belong "
                          "together")
     return CascadeNet(front, back, router, many, told["threshold"], told["energy_uJ"],
-                      told["latency_ms"])
+                      told["latency_ms"], told["image_shape"])
 
 
 def _read_notes(path):
@@ -213,6 +220,7 @@ def _read_notes(path):
         told["threshold"] = float(told["threshold"])
         check_threshold(told["threshold"])
         told["image_shape"] = tuple(map(int, told["image_shape"]))
+        told["weights"] = dict(told.get("weights", {}))     # older folders have none
         for key in ("energy_uJ", "latency_ms"):
             costs = {part: float(cost) for part, cost in dict(told[key]).items()}
             for part, cost in costs.items():

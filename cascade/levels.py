@@ -91,6 +91,10 @@ def ladder_levels(folder, network):
     found = []
     for file in folder.glob("*/metrics.json"):
         metrics = read_json(file)
+        for key in ("rung", "energy_rel_eap_tool"):
+            if not isinstance(metrics, dict) or key not in metrics:
+                raise ValueError(f"{file}: {key} is missing; eyeriss-prune run writes "
+                                 "it with a rung")
         pruned, _, shrinks = load_result(file.parent, network)
         level = Level(metrics["rung"], pruned, file.parent, shrinks)
         found.append((-metrics["energy_rel_eap_tool"], level.name, level))

@@ -1,5 +1,7 @@
 """Tables of numbers, checked cell by cell."""
 
+import warnings
+
 import numpy as np
 import pandas as pd
 
@@ -20,11 +22,17 @@ def read_table(path, needed, optional=()):
     Raises
     ------
     ValueError
-        No such columns, or something that is no number.
+        No such columns, rows longer than the header, or something that is no number.
     """
     try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False,
-                            skipinitialspace=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)
+            # Else the first column of longer rows would name them.
+            table = pd.read_csv(path, dtype=str, keep_default_na=False,
+                                skipinitialspace=True, index_col=False)
+    except pd.errors.ParserWarning:
+        raise ValueError(f"{path}: rows have more cells than the header; take the last "
+                         "commas away, or name every column") from None
     except ValueError as problem:       # of pandas, or not UTF-8
         raise ValueError(f"{path}: not a .csv table: {problem}") from None
     try:

@@ -63,6 +63,11 @@ def outputs_of(network, images, labels, cache=None, progress=None):
     Returns
     -------
     Outputs
+
+    Raises
+    ------
+    ValueError
+        Logits that are no finite numbers.
     """
     places = taps(network, images.shape[1:])
     path = None
@@ -83,6 +88,11 @@ def outputs_of(network, images, labels, cache=None, progress=None):
         if progress is not None:
             progress(min(done + CHUNK, len(images)), len(images))
     logits = torch.cat(logits)
+    wrong = (~torch.isfinite(logits)).any(1).nonzero()
+    if len(wrong):
+        raise ValueError(
+            f"image {int(wrong[0]) + 1} of {len(images)}: the network's logits are no "
+            f"finite numbers, as of {len(wrong)} in all; are its pixels and weights?")
     summaries = {name: torch.cat(some) for name, some in summaries.items()}
     if path is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -136,7 +146,8 @@ def check_disjoint(parts):
     """
     seen = {}
     for name, images in parts.items():
-        rows = images.contiguous().flatten(1).numpy()
+        # By value: of another type, or with a zero of the other sign, it is the same.
+        rows = (images.detach().cpu().float() + 0.0).flatten(1).contiguous().numpy()
         own = {hashlib.blake2b(row.tobytes(), digest_size=16).digest() for row in rows}
         for other, theirs in seen.items():
             if own & theirs:

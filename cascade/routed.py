@@ -78,6 +78,8 @@ class CascadeNet(nn.Module):
         minus infinity for none and all.
     energy, latency : RouteCosts
         uJ and ms.
+    image_shape : (C, H, W), optional
+        Of the images that those were counted for; others are refused.
 
     Raises
     ------
@@ -85,8 +87,10 @@ class CascadeNet(nn.Module):
         A threshold out of its range.
     """
 
-    def __init__(self, front, back, router, mild, threshold, energy, latency):
+    def __init__(self, front, back, router, mild, threshold, energy, latency,
+                 image_shape=None):
         super().__init__()
+        self.image_shape = None if image_shape is None else tuple(image_shape)
         self.front, self.back, self.router, self.mild = front, back, router, mild
         self.threshold, self.energy, self.latency = threshold, energy, latency
         self.eval()
@@ -128,10 +132,14 @@ class CascadeNet(nn.Module):
         if images.ndim != 4 or not len(images):
             raise ValueError("images of shape (N, C, H, W) are needed, at least one; "
                              f"got {tuple(images.shape)}")
+        if self.image_shape not in (None, tuple(images.shape[1:])):
+            raise ValueError(f"images of shape {tuple(images.shape[1:])}; the cascade "
+                             f"and its energies are for {self.image_shape}")
         logits, routes, scores = [], [], []
         for place, image in enumerate(images.split(1), 1):
             # The order of an image's pixels in memory decides that of the sums.
-            image = image.contiguous()
+            # Of one channel, any order is contiguous to torch.
+            image = image.clone(memory_format=torch.contiguous_format)
             features = self.front(image)
             answer = self.back(features) if self.router.needs_logits else None
             score = self.router(features, answer)

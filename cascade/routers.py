@@ -80,7 +80,8 @@ class Selector(nn.Module):
 
     def of_inputs(self, inputs):
         """Probabilities, (N,)."""
-        return self.layers(inputs)[:, 0].sigmoid()
+        inputs = inputs.to(self.layers[0].weight.dtype)
+        return self.layers(inputs)[:, 0].float().sigmoid()
 
 
 def pooled(features):

@@ -100,6 +100,13 @@ class Study:
                     f"{tuple(shape)}, are needed")
         for mild, aggressive in pairs(self.levels):
             check_pair(mild, aggressive, shape)
+        for level in self.levels:
+            dtype = next(level.network.parameters()).dtype
+            for name, (images, _) in self.parts.items():
+                if images.dtype != dtype:
+                    raise ValueError(
+                        f"{name}: images of {images.dtype}, but the weights of "
+                        f"{level.name} are {dtype}; convert the images")
         self.taps = [taps(level.network, shape) for level in self.levels]
         self.outputs = []
         for level in self.levels:
@@ -144,8 +151,10 @@ class Study:
 
     @cached_property
     def reference(self):
-        """uJ, and ms, of an image in the dense network, the mean of all groups."""
-        return tuple(float(one.part(batch=self.batch).mean()) for one in self.costs[0])
+        """uJ, and ms, of an image in the dense network: the mean of all choosing."""
+        places = self.groups["choosing"]    # not even, where images tie
+        return tuple(float(one.part(batch=self.batch)[places].mean())
+                     for one in self.costs[0])
 
     def routers(self, aggressive):
         """Names of the routers that a level offers as the aggressive one."""

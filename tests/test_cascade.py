@@ -88,6 +88,13 @@ def test_a_ladder_is_read_mildest_first(ladder):
         ladder_levels(folder / "energy=0.8", net)
 
 
+def test_a_rung_whose_metrics_are_cut_short_is_named(ladder, tmp_path):
+    (tmp_path / "energy=0.8").mkdir()
+    (tmp_path / "energy=0.8" / "metrics.json").write_text("{}")
+    with pytest.raises(ValueError, match="metrics.json: rung is missing"):
+        ladder_levels(tmp_path, ladder[0])
+
+
 def test_outputs_are_the_networks_own_and_kept(ladder, tmp_path):
     net, _ = ladder
     images, labels = images_and_labels(1, 30, net)
@@ -137,6 +144,13 @@ def test_images_in_two_parts_are_refused(study):
     parts["fit"] = torch.cat([torch.zeros(1, *SHAPE), images[5:7]]), labels[:3]
     with pytest.raises(ValueError, match="2 images are in choosing as well as in fit"):
         Study(study.levels, parts)
+    for other in (images.double(), images.to(memory_format=torch.channels_last),
+                  images.flip(0)):
+        with pytest.raises(ValueError, match="240 images are in b as well as in a"):
+            check_disjoint({"b": images, "a": other})
+    zeros = torch.zeros(1, *SHAPE, dtype=torch.bfloat16)
+    with pytest.raises(ValueError, match="1 images"):
+        check_disjoint({"b": zeros, "a": -zeros.float()})
     check_disjoint({name: part[0] for name, part in study.parts.items()})
 
 
@@ -261,6 +275,27 @@ def test_costs_are_kept_and_read_as_they_were(study, tmp_path):
         assert np.array_equal(one.alone, other.alone) and one.layers == other.layers
         assert all(np.array_equal(one.batches[k], other.batches[k]) for k in (1, 2))
     assert first[0].part(batch=2).mean() < first[0].part().mean()
+
+
+@pytest.mark.parametrize("text", ["null", "[1, 2]", "[]", "{}", "[{}, {}]", "x"])
+def test_kept_costs_that_are_damaged_are_named(study, tmp_path, text):
+    network_costs(study.levels[0].network, study.strata, "eap_tool", cache=tmp_path)
+    file, = tmp_path.iterdir()
+    file.write_text(text)
+    with pytest.raises(ValueError, match=f"{file.name}: damaged"):
+        network_costs(study.levels[0].network, study.strata, "eap_tool",
+                      cache=tmp_path)
+
+
+def test_the_dense_network_costs_one_where_images_tie(study, monkeypatch):
+    monkeypatch.setattr(Study, "difficulty", lambda self, part: np.array(
+        [0.0] * 150 + list(np.linspace(0.1, 1, 90))))
+    tied = Study(study.levels, study.parts, cache=study.cache)
+    counts = np.bincount(tied.groups["choosing"], minlength=8)
+    assert counts.max() == 150
+    each = tied.costs[0][0].part(batch=1)
+    assert each.std() > 0
+    assert tied.reference[0] == pytest.approx((each * counts).sum() / 240)
 
 
 def test_every_image_has_a_group_and_groups_are_even(study):
@@ -442,11 +477,35 @@ def test_a_cascade_that_can_not_be_replaced_stays(study, table, tmp_path, monkey
     assert [one.name for one in tmp_path.iterdir()] == ["c"]
 
 
+def test_a_link_to_a_folder_stays_one(study, table, tmp_path):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    build(study, tmp_path / "link", "residual", energy=0.8, table=table)
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "real" / "cascade.json").is_file()
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["link", "real"]
+
+
+def test_images_of_another_size_are_refused_by_a_built_cascade(study, table, tmp_path):
+    build(study, tmp_path / "c", "residual", energy=0.8, table=table)
+    net = load_cascade(tmp_path / "c", Residual())
+    channels, height, width = SHAPE
+    with pytest.raises(ValueError, match="the cascade and its energies are for"):
+        net(torch.zeros(1, channels, 2 * height, width))
+
+
 def test_a_damaged_folder_is_told_in_one_line(study, table, tmp_path):
     build(study, tmp_path / "c", "residual", accuracy_loss=5.0, table=table)
     file = tmp_path / "c" / "mild" / "weights.safetensors"
     file.write_bytes(file.read_bytes()[:200])
     with pytest.raises(ValueError, match="mild.*weights.safetensors"):
+        load_cascade(tmp_path / "c", Residual())
+    build(study, tmp_path / "c", "residual", accuracy_loss=5.0, table=table)
+    few, many = tmp_path / "c" / "aggressive", tmp_path / "c" / "mild"
+    few.rename(tmp_path / "few")
+    many.rename(few)
+    (tmp_path / "few").rename(many)
+    with pytest.raises(ValueError, match="aggressive: not the weights that the"):
         load_cascade(tmp_path / "c", Residual())
     with pytest.raises(ValueError, match="cascade.json"):
         load_cascade(tmp_path)
@@ -467,6 +526,7 @@ def test_a_damaged_folder_is_told_in_one_line(study, table, tmp_path):
     ("energy_uJ", {"front": 1}, "missing 3"),
     ("energy_uJ", {"front": -1, "router": 0, "back": 1, "mild": 1}, "front is -1"),
     ("latency_ms", [1, 2], "cascade.json: "),
+    ("weights", 7, "cascade.json: 'int'"),
     ("network", "mine", r"cascade.json|load_cascade\(folder, model\)")))
 def test_an_edited_folder_is_told_in_one_line(
         study, table, tmp_path, key, value, told):
@@ -492,6 +552,12 @@ def test_what_a_study_can_not_use_is_refused_before_any_work(study):
     refused("at least one level", levels[:1])
     refused(r"labels \(239,\)", choosing=(images, labels[1:]))
     refused("the networks know 0 to 4", choosing=(images, labels + 1))
+    refused("images of torch.float64, but the weights of dense are torch.float32",
+            choosing=(images.double(), labels))
+    worse = images.clone()
+    worse[3] = math.nan
+    refused("image 4 of 240: the network's logits are no finite numbers, as of 1 in",
+            choosing=(worse, labels))
     refused("training mode", [Level("dense", Residual()), *levels[1:]])
 
 
@@ -788,6 +854,31 @@ def test_a_climb_that_was_stopped_goes_on_to_all_that_it_was_asked_for(
     assert not list(ladder.glob("*.json"))
     options.rung = ["energy=0.8+energy=0.70"]       # another way to write a rung
     assert study_of(options) == "study" and len(asked) == 2
+
+
+@pytest.mark.parametrize("noted", [None, {"rungs": ["energy=0.5"]}])
+def test_a_climb_that_was_refused_leaves_no_wish_behind(tmp_path, monkeypatch, noted):
+    begun = tmp_path / "energy=0.4" / "training"
+    begun.mkdir(parents=True)
+    (begun / "training.safetensors").write_text("x")
+    if noted:
+        (tmp_path / "climbing.json").write_text(json.dumps(noted))
+    before = sorted(tmp_path.iterdir())
+
+    def refuse(words):
+        raise SystemExit(2)
+
+    monkeypatch.setattr("pruning.cli.main", refuse)
+    monkeypatch.setattr("cascade.cli.load_data", lambda args: None)
+    options = SimpleNamespace(
+        network="resnet20", method="energy_awar", hardware="eap_tool", batch=1,
+        threads=None, dense=None, seed=0, ladder=tmp_path, data="d", data_name="noise",
+        download=False, epochs=1, cache=None, rung=["energy=0.33"])
+    with pytest.raises(SystemExit):
+        study_of(options)
+    assert sorted(tmp_path.iterdir()) == before
+    if noted:
+        assert json.loads((tmp_path / "climbing.json").read_text()) == noted
 
 
 def test_a_ladder_of_two_methods_has_rungs_of_its_own():

@@ -307,11 +307,13 @@ def test_the_command_heeds_a_memory_limit(files, capsys):
     (["--out", "{table}"], "would replace the input"),
     (["--out", "table.png"], "no format for '.png'"),
     (["--deadlines", "{folder}/none.csv"], "none.csv: No such file"),
-    (["--deadlines", "{folder}/broken.csv"], "row 1: ms is 'soon'")])
+    (["--deadlines", "{folder}/broken.csv"], "row 1: ms is 'soon'"),
+    (["--deadlines", "{folder}/longer.csv"], "longer.csv: rows have more cells than")])
 def test_the_commands_errors_are_one_line_and_exit_with_2(
         files, words, message, tmp_path, capsys):
     table, deadlines = files
     (tmp_path / "broken.csv").write_text("ms\nsoon\n")
+    (tmp_path / "longer.csv").write_text("ms\n3,0.2\n1,0.8\n")
     words = [word.format(table=table, folder=tmp_path) for word in words]
     before = table.read_text()
     with pytest.raises(SystemExit) as problem:

@@ -85,7 +85,19 @@ def test_a_loss_needs_the_dense_network_and_accuracies():
     with pytest.raises(ValueError, match="-1 points: a loss"):
         verdicts(whole, points=-1)
     whole.loc[whole.method == "channels", "accuracy"] = float("nan")
-    with pytest.raises(ValueError, match="channels energy=0.25 seed 0 has no accuracy"):
+    with pytest.raises(ValueError, match="energy=0.25 seed 0: accuracy is nan"):
+        verdicts(whole)
+
+
+@pytest.mark.parametrize("column, value, told", [
+    ("accuracy", 87.5, "accuracy is 87.5, no share"),
+    ("accuracy", "x", "accuracy is x"),
+    ("energy_rel_eap_tool", float("nan"), "eap_tool is nan")])
+def test_a_figure_that_is_no_share_is_named(column, value, told):
+    whole = board()
+    whole[column] = whole[column].astype(object)
+    whole.loc[whole.method == "energy_aware", column] = value
+    with pytest.raises(ValueError, match=told):
         verdicts(whole)
 
 

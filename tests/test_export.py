@@ -134,6 +134,12 @@ def test_parts_of_an_earlier_cascade_do_not_stay(tmp_path):
         "cascade.pt2", "first.pt2", "mild.pt2"]
 
 
+def test_programs_are_not_put_into_a_cascades_folder(tmp_path, exported):
+    (tmp_path / "cascade.json").write_text("{}")
+    with pytest.raises(ValueError, match="holds a cascade, which takes no other files"):
+        save_programs(exported[0], images_of(1), tmp_path)
+
+
 def test_a_network_that_fails_leaves_no_program_behind(tmp_path):
     class Asks(nn.Module):
         def forward(self, x):

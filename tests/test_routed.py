@@ -8,6 +8,7 @@ import torch
 from pruning_nets import make
 from torch import nn
 
+from cascade.build import offline
 from cascade.routed import CascadeNet, RouteCosts, check_threshold
 from cascade.routers import Margin, MaxSoftmax, Selector
 from cascade.taps import cut, taps
@@ -119,6 +120,28 @@ def test_how_images_lie_in_memory_does_not_matter():
         got = net(other)
         assert torch.equal(got.logits, whole.logits)
         assert torch.equal(got.scores, whole.scores)
+
+
+def test_images_of_one_channel_are_the_same_however_they_lie():
+    torch.manual_seed(0)
+    few, many = (nn.Sequential(
+        nn.Conv2d(1, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 16, 3, 2, 1), nn.ReLU(),
+        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 5)).eval()
+        for _ in range(2))
+    net = CascadeNet(*cut(few, taps(few, (1, 28, 28))[0]), Margin(), many, 0.5, ENERGY,
+                     LATENCY, (1, 28, 28))
+    images = images_of(20, shape=(1, 28, 28))
+    other = images.to(memory_format=torch.channels_last)
+    assert torch.equal(net(other).logits, net(images).logits)
+    assert torch.equal(offline(net, other)[0], offline(net, images)[0])
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
+@pytest.mark.parametrize("router", ROUTERS)
+def test_a_cascade_runs_in_other_precisions(router, dtype):
+    net, _, _ = build(router)
+    got = net.to(dtype)(images_of().to(dtype))
+    assert got.logits.dtype == dtype and 0 < got.routes.sum() < len(got.routes)
 
 
 @pytest.mark.parametrize("router", ROUTERS)
