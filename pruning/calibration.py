@@ -105,11 +105,7 @@ def gather(model, layers, images, *, dense=None, rows=8192, seed=0):
         Another kind of layer, or one that the images do not reach.
     """
     layers = list(layers)
-    for name in layers:
-        module = model.get_submodule(name)
-        if not isinstance(module, REFITTED):
-            raise ValueError(f"{name}: {type(module).__name__} has no refit; leave it "
-                             f"out with exclude=[{name!r}]")
+    check_refitted(model, layers, images)
     found = {}
     draw = torch.Generator().manual_seed(seed)
     each = -(-rows // len(images))
@@ -118,8 +114,6 @@ def gather(model, layers, images, *, dense=None, rows=8192, seed=0):
         inputs = _inputs(model, layers, chunk)
         wanted = inputs if dense is None else _inputs(dense, layers, chunk)
         for name in layers:
-            if name not in inputs:
-                raise ValueError(f"{name}: the calibration images do not reach it")
             module = model.get_submodule(name)
             teacher = module if dense is None else dense.get_submodule(name)
             places = None
@@ -142,6 +136,26 @@ def gather(model, layers, images, *, dense=None, rows=8192, seed=0):
     return found
 
 
+def check_refitted(model, layers, images):
+    """Refuse layers of which no moments can be gathered, before any is.
+
+    Raises
+    ------
+    ValueError
+        Another kind of layer, or one that the images do not reach.
+    """
+    for name in layers:
+        module = model.get_submodule(name)
+        if not isinstance(module, REFITTED):
+            raise ValueError(f"{name}: {type(module).__name__} has no refit; leave it "
+                             f"out with exclude=[{name!r}]")
+    seen = _inputs(model, layers, images[:1])
+    for name in layers:
+        if name not in seen:
+            raise ValueError(f"{name}: is not called as a module for the calibration "
+                             f"images; leave it out with exclude=[{name!r}]")
+
+
 class _Enough(Exception):
     """All layers that were asked for have been seen."""
 
@@ -151,14 +165,14 @@ def _inputs(model, layers, images):
     seen = {}
 
     def keep(name):
-        def hook(module, given):
-            seen.setdefault(name, given[0].detach())
+        def hook(module, given, named):
+            seen.setdefault(name, (given or tuple(named.values()))[0].detach())
             if len(seen) == len(layers):
                 raise _Enough
         return hook
 
-    handles = [model.get_submodule(name).register_forward_pre_hook(keep(name))
-               for name in layers]
+    handles = [model.get_submodule(name).register_forward_pre_hook(
+        keep(name), with_kwargs=True) for name in layers]
     try:
         with evaluating(model), torch.no_grad():
             model(images.to(next(model.parameters()).device))

@@ -6,6 +6,7 @@ other. Where an operator is not known to keep channels apart, they stay.
 """
 
 import math
+from collections import Counter
 from dataclasses import dataclass
 
 import torch
@@ -203,6 +204,11 @@ def find_channels(model, images):
     return walk.result()
 
 
+def _has_dimensions(node):
+    shape = getattr(node.meta.get("tensor_meta"), "shape", ())
+    return len(shape) > 0
+
+
 def _with_dropout_modules(graph):
     """Dropout that a trace in eval mode has switched off for good follows the mode."""
     for node in list(graph.graph.nodes):
@@ -224,6 +230,9 @@ class _Walk:
 
     def __init__(self, graph):
         self.graph, self.ties = graph, _Ties()
+        held = Counter(id(module.weight) for module in graph.modules() if isinstance(
+            getattr(module, "weight", None), nn.Parameter))
+        self.shared = {one for one, times in held.items() if times > 1}
         self.labels = {}
         self.outputs, self.inputs, self.norms = {}, {}, {}
         self.depthwise = set()
@@ -262,6 +271,8 @@ class _Walk:
             self.labels[node] = [FIXED] * shape[1]
 
     def _module(self, name, module, labels, shape, given_shape):
+        if id(getattr(module, "weight", None)) in self.shared:
+            return None         # two layers would no longer be one
         if isinstance(module, CONVS):
             if module.groups == 1:
                 return self._layer(name, labels, shape[1])
@@ -296,6 +307,9 @@ class _Walk:
         labels = self.labels[given[0]]
         before = given[0].meta["tensor_meta"].shape
         if name in TYING_CALLS:
+            if any(_has_dimensions(one) for one in node.all_input_nodes
+                   if one not in self.labels):
+                return None     # a vector along some dimension, perhaps this one
             for one in given[1:]:
                 if len(self.labels[one]) != len(labels):
                     return None

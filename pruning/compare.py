@@ -117,8 +117,8 @@ def print_table(table):
     console = make_console()
     shown = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
     # A narrow terminal has no room for what every row would say again.
-    shared = [key for key in ("network", "seed")
-              if len(table) > 1 and table[key].nunique(dropna=False) == 1]
+    shared = [key for key in ("network", "seed") if table[key].isna().all() or (
+        len(table) > 1 and table[key].nunique(dropna=False) == 1)]
     for heading in ("network", "method", "rung", "seed"):
         if heading not in shared:
             shown.add_column(heading, overflow="fold", no_wrap=heading == "method")
@@ -140,9 +140,10 @@ def print_table(table):
             "-" if pd.isna(row["accuracy"]) else
             f"{100 * row['accuracy']:.2f} %{MARK_OF[row['images']]}",
             *("-" if pd.isna(share) else f"{share:.3f}" for share in shares))
-    if shared:
-        console.print(", ".join(
-            f"{'seed ' * (key == 'seed')}{table[key].iloc[0]}" for key in shared))
+    told = [f"{'seed ' * (key == 'seed')}{table[key].iloc[0]}" for key in shared
+            if table[key].notna().all()]
+    if told:
+        console.print(", ".join(told))
     console.print(shown)
     console.print("energy: of one image on eap_tool at batch 1, at 16, and on "
                   "eyeriss_chip, relative to the dense network's, each with its own "

@@ -69,22 +69,20 @@ def fresh(model, seed):
     return twin
 
 
-def control_epochs(control, epochs, steps, dense_epochs, steps_before=0):
+def control_epochs(control, epochs, dense_epochs, epochs_before=0):
     """Epochs of a control's training.
 
     Parameters
     ----------
     epochs : int
-        Of one pruning step.
-    steps : int
+        That the pruned network was trained.
     dense_epochs : int
         Of the dense network's training.
-    steps_before : int
+    epochs_before : int
         Of the methods before this one in a composition.
     """
     if control == "dense":
-        return epochs * (steps_before + steps)
+        return epochs_before + epochs
     if control not in FROM_FRESH_WEIGHTS:
-        return epochs * steps
-    return dense_epochs + (
-        epochs * (steps_before + steps) if control == "scratch" else 0)
+        return epochs
+    return dense_epochs + (epochs_before + epochs if control == "scratch" else 0)

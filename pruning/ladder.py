@@ -7,6 +7,7 @@ from itertools import takewhile
 from pathlib import Path
 
 from eyeriss_sim.oracle import EnergyOracle
+from pruning.controls import FROM_FRESH_WEIGHTS
 from pruning.loaders import Loaders
 from pruning.meters import meter_of
 from pruning.methods import find_method, options_by_method
@@ -125,6 +126,8 @@ def climb(model, method, rungs, folder, *, data, config, recipe, make_fresh,
                  **judge(oracle), "recipe": training and training.as_dict(),
                  "options": {key: str(value) for key, value in options.items()
                              if key not in ("device", "progress")},
+                 **({"fresh_recipe": fresh_recipe.as_dict()} if fresh_recipe is not None
+                    and control in FROM_FRESH_WEIGHTS else {}),
                  "before": list(chain), "dense_weights": dense_weights,
                  "settings": [{**find_method(name).options, **own} for name, own in zip(
                      names, options_by_method(names, rung.options))]}

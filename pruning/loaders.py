@@ -27,6 +27,9 @@ class Loaders:
     @classmethod
     def of(cls, data):
         """Loaders from themselves, or from batches that only fit."""
+        if data is None:
+            raise ValueError("data is needed: batches of (images, labels), as a list "
+                             "or a DataLoader")
         return data if isinstance(data, cls) else cls(data)
 
     def images(self, count, seed):
@@ -64,13 +67,61 @@ def _described(batch):
 
 @torch.no_grad()
 def accuracy(model, batches):
-    """Share of all images that a model in eval mode gets right."""
+    """Share of all images that a model in eval mode gets right.
+
+    Raises
+    ------
+    ValueError
+        No images; labels, or outputs, of another shape than a classifier's.
+    """
     device = next(model.parameters()).device
     right = total = 0
     for images, labels in batches:
-        guesses = model(images.to(device)).argmax(1)
+        check_labels(images, labels)
+        guesses = outputs(model, images.to(device), labels).argmax(1)
         right += int((guesses == labels.to(device)).sum())
         total += len(labels)
     if not total:
         raise ValueError("the batches to choose by gave no image")
     return right / total
+
+
+def check_batch(images, labels):
+    """Refuse what no classifier is trained on, before it fails far inside."""
+    if not (torch.is_tensor(images) and torch.is_tensor(labels)):
+        raise ValueError("a batch is two tensors, images and labels; got "
+                         f"{type(images).__name__} and {type(labels).__name__}")
+    if not images.is_floating_point():
+        raise ValueError(f"images must be floating-point numbers, got {images.dtype}; "
+                         "normalise them")
+    check_labels(images, labels)
+
+
+def check_labels(images, labels):
+    """Refuse labels that are no class an image."""
+    if labels.dtype != torch.int64 or labels.shape != images.shape[:1]:
+        raise ValueError(
+            f"labels must be int64, shape ({len(images)},), one for each image; got "
+            f"{labels.dtype}, shape {tuple(labels.shape)}")
+
+
+def outputs(model, images, labels):
+    """The model's logits for a batch, whatever is wrong with it told."""
+    try:
+        logits = model(images)
+    except RuntimeError as problem:
+        raise ValueError(f"the model does not take images of shape "
+                         f"{tuple(images.shape)}: {str(problem).splitlines()[0]}"
+                         ) from problem
+    if not torch.is_tensor(logits):
+        mode = "training" if model.training else "evaluation"
+        raise ValueError(f"the model must give logits, one tensor; in {mode} mode it "
+                         f"gives a {type(logits).__name__}")
+    if logits.ndim != 2 or len(logits) != len(labels):
+        raise ValueError(f"the model must give logits, shape ({len(labels)}, classes); "
+                         f"got {tuple(logits.shape)}")
+    low, high = labels.min().item(), labels.max().item()
+    if low < 0 or high >= logits.shape[1]:
+        raise ValueError(f"labels {low} to {high} for a model with {logits.shape[1]} "
+                         "classes")
+    return logits

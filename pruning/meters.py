@@ -8,7 +8,7 @@ import torch
 
 from eyeriss_sim.importers.torch_module import network_from_module
 from pruning.masks import Masks
-from pruning.prunable import is_transposed
+from pruning.prunable import is_transposed, prunable
 from pruning.targets import Density, Energy, Macs, Params
 
 
@@ -131,10 +131,11 @@ class EnergyMeter(Meter):
             by_layer[layer] = by_layer.get(layer, 0) + price
         prices = {}
         for name, one in self.prunables.items():
-            price = by_layer.get(one.layer)
-            if price is None:                   # never run: costs nothing
+            found = [by_layer[layer] for layer in one.layers if layer in by_layer]
+            if not found:                       # never run: costs nothing
                 prices[name] = torch.zeros((), dtype=torch.float64)
                 continue
+            price = sum(found)
             if is_transposed(self.model, one):
                 taps = price[:, ::-1, ::-1].reshape(
                     one.shape[0], 1, *one.shape[2:])
@@ -160,6 +161,15 @@ def macs_by_layer(model, images):
             name = layer.name.split("#")[0]
             found[name] = found.get(name, 0) + layer.macs
     return found
+
+
+def macs_left(model, images):
+    """MACs of one image by weights that are not zero, and of layers without any."""
+    weights = prunable(model)
+    macs, left = macs_by_layer(model, images), 0.0
+    for name, density in Masks.of(model, weights).densities.items():
+        left += density * sum(macs.pop(layer, 0) for layer in weights[name].layers)
+    return left + sum(macs.values())
 
 
 def meter_of(target, model, prunables, reference, oracle, images):
@@ -192,7 +202,7 @@ def meter_of(target, model, prunables, reference, oracle, images):
                            dict.fromkeys(sizes, 1), params - sum(sizes.values()))
     if isinstance(target, Macs):
         macs = macs_by_layer(model, images)
-        each = {name: macs.get(one.layer, 0) // sizes[name]
+        each = {name: sum(macs.get(layer, 0) for layer in one.layers) // sizes[name]
                 for name, one in prunables.items()}
         pruned = sum(each[name] * size for name, size in sizes.items())
         return LinearMeter(prunables, reference.macs, "of the MACs", each,

@@ -4,6 +4,7 @@ import copy
 import hashlib
 from contextlib import nullcontext
 from dataclasses import dataclass, field, fields, replace
+from numbers import Integral
 from pathlib import Path
 
 import pandas as pd
@@ -166,6 +167,12 @@ def prune(model, method="energy_aware", target=None, *, data, oracle=None, recip
                   make_fresh=make_fresh, fresh_recipe=fresh_recipe, teacher=teacher)
     if teacher is None and not find_method(names[0]).at_init:
         common["teacher"] = model
+    if not isinstance(common["oracle"], EnergyOracle):
+        raise ValueError(f"an oracle is needed, as EnergyOracle('eap_tool'); got "
+                         f"{oracle!r}")
+    if not isinstance(calibration, Integral) or calibration < 1:
+        raise ValueError("calibration must be a whole number of images, at least 1, "
+                         f"got {calibration!r}")
     check_control(control)
     check_steps(names, steps)
     asked = {
@@ -175,7 +182,13 @@ def prune(model, method="energy_aware", target=None, *, data, oracle=None, recip
         "calibration": calibration, "recipe": recipe and recipe.as_dict(),
         "options": {key: str(value) for key, value in options.items()},
         "accuracy_floor": accuracy_floor, "dense_epochs": dense_epochs,
+        "fresh_recipe": fresh_recipe and fresh_recipe.as_dict(),
+        "teacher": teacher if teacher is None else weights_hash(teacher),
         **judge(common["oracle"]), "model": weights_hash(model)}
+    if folder:
+        # By content: loaders that draw images anew must heed torch's seed.
+        asked["calibration_images"] = _digest(
+            common["data"].images(calibration, seed))
     found, trained, history, stopped = None, 0, [], []
     with begun(folder, asked, "pruning.json") if folder else nullcontext():
         for place, (name, wanted, own) in enumerate(
@@ -189,7 +202,7 @@ def prune(model, method="energy_aware", target=None, *, data, oracle=None, recip
                        folder=folder and Path(folder) / f"{name}{again}", **common)
             found = run.control(control, dense_epochs, trained, model, shrinks) if (
                 control and place == len(names)) else run.prune()
-            trained += run.trainings
+            trained += run.epochs
             stopped += [f"{name} {run.stopped}"] if run.stopped else []
             history += [{**row, "step": f"{name} {row['step']}"}
                         for row in found.history]
@@ -199,6 +212,11 @@ def prune(model, method="energy_aware", target=None, *, data, oracle=None, recip
     found.report.update(method=method, target="+".join(
         str(one) for one in targets if one is not None) or None)
     return found
+
+
+def _digest(images):
+    values = images.contiguous().flatten().view(torch.uint8).numpy()
+    return hashlib.sha256(values.data).hexdigest()[:16]
 
 
 def judge(oracle):
@@ -233,6 +251,9 @@ class _Run:
         if schedule not in SCHEDULES:
             raise ValueError(f"unknown schedule {schedule!r}; known: "
                              + ", ".join(SCHEDULES))
+        if accuracy_floor is not None and not 0 <= accuracy_floor <= 1:
+            raise ValueError(f"accuracy_floor is a share of the images, 0 to 1, got "
+                             f"{accuracy_floor}")
         if accuracy_floor is not None and data.choose is None:
             raise ValueError("an accuracy floor needs images to choose by: "
                              "data=Loaders(fit=..., choose=...)")
@@ -253,6 +274,7 @@ class _Run:
         self.fresh_recipe, self.teacher = fresh_recipe, teacher
         self.thinned_next = thinned_next
         self.history, self.stopped = [], None
+        self.epochs = 0     # that the network which is kept was trained
 
     def _check_target(self, target, accuracy_floor):
         if self.method.own_levels:
@@ -295,7 +317,7 @@ class _Run:
                 self.stopped = (f"step {place}: accuracy {right:.4f} is below the "
                                 f"floor {self.accuracy_floor:g}")
                 break
-            best = (network, masks, shrinks, met, right)
+            best, self.epochs = (network, masks, shrinks, met, right), len(self.history)
         if best[-1] is None:        # no step was taken
             best = (*best[:-1], self._accuracy(best[0]))
         return self._result(*best)
@@ -346,11 +368,6 @@ class _Run:
                 break
         return network, masks, shrinks, met
 
-    @property
-    def trainings(self):
-        """Of ``recipe.epochs`` each, that pruning takes."""
-        return self.steps if self.method.takes_steps else 1
-
     def control(self, control, dense_epochs, trained_before, model, shrinks):
         """The masks that pruning finds, and then the control's training under them.
 
@@ -382,9 +399,8 @@ class _Run:
             network = shrink(network, self.images, channels)
         self.history = []
         # A method for fresh weights has had the whole schedule itself.
-        epochs = self.recipe.epochs * self.trainings if self.method.at_init else (
-            control_epochs(control, self.recipe.epochs, self.trainings, dense_epochs,
-                           trained_before))
+        epochs = self.epochs if self.method.at_init else control_epochs(
+            control, self.epochs, dense_epochs, trained_before)
         if control in FROM_FRESH_WEIGHTS and self.fresh_recipe is not None:
             self.recipe = self.fresh_recipe
         self._train(network, masks, f"control_{control}", epochs)
@@ -436,7 +452,7 @@ class _Run:
             return settle(problem, *given)
 
     def _train(self, network, masks, step, epochs=None, midway=None):
-        if self.recipe is None:
+        if self.recipe is None or epochs == 0:
             return
         recipe = self.recipe if epochs is None else replace(self.recipe, epochs=epochs)
         with torch.random.fork_rng():

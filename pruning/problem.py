@@ -7,7 +7,7 @@ import torch
 
 from eyeriss_sim.oracle import EnergyOracle
 from pruning.masks import Masks
-from pruning.meters import Reference, macs_by_layer, meter_of
+from pruning.meters import Reference, macs_left, meter_of
 from pruning.progress import silent
 from pruning.prunable import prunable
 from pruning.selection import Order
@@ -101,18 +101,17 @@ class Problem:
         """Share of the target's quantity that a network takes as it is.
 
         An energy is that of its own activation zeros, measured now. Other quantities
-        are those of a network of fewer channels, each weight counted.
+        are those of a network of fewer channels, its zeros left out.
         """
         kind, reference = type(self.target), self.reference
         if kind is Energy:
             return self.oracle(network, self.few_images).total_uJ / reference.energy
         if kind is Macs:
-            macs = macs_by_layer(network, self.images)
-            return sum(macs.values()) / reference.macs
+            return macs_left(network, self.images) / reference.macs
+        masks = Masks.of(network, prunable(network))
         if kind is Density:
-            weights = prunable(network)
-            return sum(network.get_parameter(name).numel()
-                       for name in weights if name in self.prunables
-                       ) / reference.weights
-        return sum(weight.numel() for weight in network.parameters()
-                   ) / reference.params
+            return sum(int(mask.sum()) for name, mask in masks.items()
+                       if name in self.prunables) / reference.weights
+        zeros = sum(mask.numel() for mask in masks.values()) - masks.kept
+        return (sum(weight.numel() for weight in network.parameters()) - zeros
+                ) / reference.params

@@ -1,6 +1,6 @@
 """Which parameters of a model may be pruned."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 
 from torch import nn
@@ -22,12 +22,20 @@ class Prunable:
     shape : tuple of int
     groups : int
         Of a convolution.
+    sharers : tuple of str
+        Further modules that hold the same parameter.
     """
 
     name: str
     layer: str
     shape: tuple
     groups: int = 1
+    sharers: tuple = ()
+
+    @property
+    def layers(self):
+        """All modules that hold it."""
+        return self.layer, *self.sharers
 
 
 def prunable(model, include=("*",), exclude=(), strict=True):
@@ -62,18 +70,19 @@ def prunable(model, include=("*",), exclude=(), strict=True):
         if isinstance(patterns, str):
             raise ValueError(f"patterns come as a list, got the text {patterns!r}")
     kind = type(model).__name__
-    found, seen = {}, set()
+    found, seen = {}, {}
     for layer, module in model.named_modules():
         if hasattr(module, "weight_mask"):
             raise ValueError(f"{layer}: has a mask of torch.nn.utils.prune; make it "
                              "permanent with prune.remove(layer, 'weight'), its zeros "
                              "stay")
         weight = getattr(module, "weight", None)
-        if not isinstance(module, LAYERS) or weight is None or id(weight) in seen:
+        if not isinstance(module, LAYERS) or weight is None:
             continue
-        seen.add(id(weight))
-        name = f"{layer}.weight" if layer else "weight"
-        if name in dict(module.named_parameters(prefix=layer, recurse=False)):
+        name = seen.setdefault(id(weight), f"{layer}.weight" if layer else "weight")
+        if name in found:
+            found[name] = replace(found[name], sharers=(*found[name].sharers, layer))
+        elif name in dict(module.named_parameters(prefix=layer, recurse=False)):
             found[name] = Prunable(name, layer, tuple(weight.shape),
                                    getattr(module, "groups", 1))
     if not found:

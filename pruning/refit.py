@@ -5,6 +5,8 @@ output error, then least squares on the support. All filters of a layer at once,
 X^T X and X^T Y alone. One group's matrices here: callers go through the groups.
 """
 
+import math
+
 import torch
 
 # Of the mean diagonal of the Gram matrix. A linear layer has one row an image, and its
@@ -114,6 +116,9 @@ def refit(gram, cross, support, ridge=RIDGE):
     eps = ridge * float(gram.diagonal().mean())
     if eps <= 0:                    # the layer sees zeros only
         return torch.zeros_like(cross), 0.0
+    if not (math.isfinite(eps) and torch.isfinite(cross).all()):
+        raise ValueError("the layer's inputs or outputs are too large, or no numbers: "
+                         "no least squares; normalise the calibration images")
     while True:
         values = _solve(gram, cross, support, eps)
         if values is not None:
@@ -136,7 +141,8 @@ def _solve(gram, cross, support, eps):
         valid = torch.arange(most, device=gram.device) < counts[filters][:, None]
         part = gram[places[:, :, None], places[:, None, :]]
         part *= valid[:, :, None] & valid[:, None, :]
-        part.diagonal(dim1=1, dim2=2).add_(torch.where(valid, eps, 1.0))
+        part.diagonal(dim1=1, dim2=2).add_(
+            torch.where(valid, gram.new_tensor(eps), gram.new_tensor(1.0)))
         wanted = cross.mT[filters].gather(1, places) * valid
         factor, info = torch.linalg.cholesky_ex(part)
         if info.any():

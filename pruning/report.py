@@ -10,7 +10,7 @@ import torch
 from eyeriss_sim.energy import PRICED_LEVELS
 from eyeriss_sim.oracle import EnergyOracle
 from pruning.masks import Masks
-from pruning.meters import Reference, macs_by_layer
+from pruning.meters import Reference, macs_left
 from pruning.prunable import prunable
 
 # Which zeros pay differs: all of them, those of activations, none.
@@ -91,11 +91,7 @@ def describe(network, baseline, filter_code=None):
     network, reference = copy.deepcopy(network), baseline.reference
     weights = prunable(network)
     masks = Masks.of(network, weights)
-    macs = macs_by_layer(network, baseline.images)
-    pruned = {one.layer for one in weights.values()}
-    left = sum(count for layer, count in macs.items() if layer not in pruned)
-    left += sum(macs.get(weights[name].layer, 0) * density
-                for name, density in masks.densities.items())
+    left = macs_left(network, baseline.images)
     zeros = sum(mask.numel() for mask in masks.values()) - masks.kept
     params = sum(weight.numel() for weight in network.parameters()) - zeros
     summary = {

@@ -10,6 +10,7 @@ import torch
 from torch.nn import functional
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from pruning.loaders import check_batch, outputs
 from pruning.progress import training_progress
 from pruning.training_state import read_state, write_state
 
@@ -294,41 +295,6 @@ def number_of_steps(batches):
     if not steps:
         raise ValueError("there is no batch to train on")
     return steps
-
-
-def check_batch(images, labels):
-    """Refuse what no classifier is trained on, before it fails far inside."""
-    if not (torch.is_tensor(images) and torch.is_tensor(labels)):
-        raise ValueError("a batch is two tensors, images and labels; got "
-                         f"{type(images).__name__} and {type(labels).__name__}")
-    if not images.is_floating_point():
-        raise ValueError(f"images must be floating-point numbers, got {images.dtype}; "
-                         "normalise them")
-    if labels.dtype != torch.int64 or labels.shape != images.shape[:1]:
-        raise ValueError(
-            f"labels must be int64, shape ({len(images)},), one for each image; got "
-            f"{labels.dtype}, shape {tuple(labels.shape)}")
-
-
-def outputs(model, images, labels):
-    """The model's logits for the first batch, whatever is wrong with it told."""
-    try:
-        logits = model(images)
-    except RuntimeError as problem:
-        raise ValueError(f"the model does not take images of shape "
-                         f"{tuple(images.shape)}: {str(problem).splitlines()[0]}"
-                         ) from problem
-    if not torch.is_tensor(logits):
-        raise ValueError("the model must give logits, one tensor; in training mode it "
-                         f"gives a {type(logits).__name__}")
-    if logits.ndim != 2 or len(logits) != len(labels):
-        raise ValueError(f"the model must give logits, shape ({len(labels)}, classes); "
-                         f"got {tuple(logits.shape)}")
-    low, high = labels.min().item(), labels.max().item()
-    if low < 0 or high >= logits.shape[1]:
-        raise ValueError(f"labels {low} to {high} for a model with {logits.shape[1]} "
-                         "classes")
-    return logits
 
 
 @torch.no_grad()

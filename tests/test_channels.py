@@ -113,6 +113,24 @@ def test_what_mixes_channels_is_left_alone():
     assert channels.groups == 0
 
 
+def test_a_vector_of_as_many_numbers_as_channels_holds_them():
+    class Scaled(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.one, self.two = nn.Linear(192, 12), nn.Linear(12, 8)
+            self.three, self.gamma = nn.Linear(8, 5), nn.Parameter(torch.rand(12))
+
+        def forward(self, x):
+            x = self.two((self.one(x.flatten(1)) * self.gamma).relu())
+            return self.three(2 * x.relu())
+
+    net = Scaled().eval()
+    assert find_channels(net, pictures()).groups == 8
+    found = prune(net, "channels", Density(0.98), data=batches())
+    assert found.network.one.weight.shape == (12, 192)
+    assert found.network.two.weight.shape[0] < 8
+
+
 def test_a_smaller_network_costs_less_even_where_zero_weights_save_nothing():
     model = make("option A")
     oracle = EnergyOracle("eyeriss_chip")

@@ -43,6 +43,15 @@ def energies(*shares):
     return [Rung(Energy(share)) for share in shares]
 
 
+def test_a_finished_control_of_another_fresh_recipe_is_not_taken(tmp_path):
+    call = dict(control="reinit", dense_epochs=1)
+    fresh = [Recipe(epochs=1, lr=lr, precision="float32") for lr in (0.1, 0.001)]
+    ladder(tmp_path, "magnitude_global", energies(0.9), fresh_recipe=fresh[0], **call)
+    with pytest.raises(ValueError, match="another fresh_recipe"):
+        ladder(tmp_path, "magnitude_global", energies(0.9), fresh_recipe=fresh[1],
+               **call)
+
+
 @pytest.mark.parametrize("method", ["energy_budget", "channels"])
 def test_each_rung_starts_from_the_one_before_and_is_kept(tmp_path, method):
     first = ladder(tmp_path, method, energies(0.9, 0.8))

@@ -171,6 +171,21 @@ def test_moments_are_those_of_the_layers_outputs(module, images):
     assert torch.equal(weight_of(columns, module.weight), module.weight)
 
 
+def test_a_layer_may_be_called_by_keyword():
+    class Named(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.fc = nn.Linear(7, 4, bias=False)
+
+        def forward(self, x):
+            return self.fc(input=x)
+
+    images, model = torch.randn(5, 7), Named()
+    with torch.no_grad():
+        power = model(images).double().square().sum(0)
+    assert torch.allclose(gather(model, ["fc"], images)["fc"].output_power[0], power)
+
+
 def test_the_dense_network_is_imitated_at_the_same_places():
     dense, pruned = make("option A"), make("option A")
     pruned.conv1a.weight.data[:, ::2] = 0
@@ -184,6 +199,18 @@ def test_the_dense_network_is_imitated_at_the_same_places():
     assert 0 < found["conv1b"].error(fitted[None]).sum() < before
     assert torch.allclose(found["conv1a"].error(columns_of(dense.conv1a.weight, 1)),
                           torch.zeros(1, dtype=torch.float64), atol=1e-6)
+
+
+def test_inputs_that_are_too_large_end_in_one_line_and_large_ones_do_not():
+    rows = torch.randn(20, 4, dtype=torch.float64)
+    weights = torch.randn(4, 2, dtype=torch.float64)
+    support = torch.ones(4, 2, dtype=torch.bool)
+    large = 1e30 * rows
+    values, _ = refit(large.T @ large, large.T @ large @ weights, support, 1e-12)
+    assert torch.allclose(values, weights, rtol=1e-6)
+    too_large = 1e200 * rows
+    with pytest.raises(ValueError, match="too large, or no numbers"):
+        refit(too_large.T @ too_large, rows.T @ rows @ weights, support)
 
 
 def test_layers_that_cannot_be_refitted_are_named():

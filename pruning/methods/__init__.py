@@ -71,8 +71,8 @@ def find_method(name):
 
 def check_steps(names, steps):
     """Refuse a number of steps that is none, or that no method of these names takes."""
-    if steps < 1:
-        raise ValueError(f"steps must be at least 1, got {steps}")
+    if not isinstance(steps, Integral) or steps < 1:
+        raise ValueError(f"steps must be a whole number of at least 1, got {steps!r}")
     if steps > 1 and not any(find_method(name).takes_steps for name in names):
         raise ValueError(f"{'+'.join(names)} goes in one step, got steps {steps}; give "
                          "it more epochs instead")

@@ -6,7 +6,7 @@ import math
 import torch
 
 from pruning import scores
-from pruning.calibration import columns_of, gather, weight_of
+from pruning.calibration import check_refitted, columns_of, gather, weight_of
 from pruning.masks import Masks
 from pruning.methods import register
 from pruning.refit import RIDGE, refit, restore
@@ -73,6 +73,9 @@ def energy_aware(problem, *, removed=0.8, rows=8192, chunks=8, ridge=RIDGE,
         "magnitude": lambda: size, "uniform": lambda: by_layer(size)}[allocation]()
     quotas = problem.meet(worth)
     teacher = copy.deepcopy(model)
+    check_refitted(model, [one.layer for name, one in names.items()
+                           if not quotas[name].equal(problem.within[name])],
+                   problem.images)
     masks = {}
     for place, name in enumerate(_by_energy(problem), 1):
         problem.tell(f"energy_aware: {name}, layer {place} of {len(names)}")
@@ -83,9 +86,12 @@ def energy_aware(problem, *, removed=0.8, rows=8192, chunks=8, ridge=RIDGE,
         moments = gather(
             model, [layer], problem.images, rows=rows, seed=problem.seed,
             dense=teacher if imitate == "dense" else None)[layer]
-        masks[name] = _prune_layer(
-            model.get_parameter(name), names[name].groups, moments, quotas[name],
-            problem.within[name], removed, chunks, ridge)
+        try:
+            masks[name] = _prune_layer(
+                model.get_parameter(name), names[name].groups, moments, quotas[name],
+                problem.within[name], removed, chunks, ridge)
+        except ValueError as problem_of_it:
+            raise ValueError(f"{layer}: {problem_of_it}") from None
     return _exactly(problem, Masks(masks), teacher)
 
 
@@ -110,7 +116,11 @@ def _prune_layer(weight, groups, moments, quota, within, removed, chunks, ridge)
     fitted, support = torch.zeros_like(original), torch.zeros_like(allowed)
     for group in range(groups):
         counts = wanted[group].sum(0)
-        largest = original[group].abs().masked_fill(~allowed[group], -1.0)
+        size = original[group].abs()
+        # A weight whose input is always zero does nothing: it is taken last.
+        idle = moments.gram[group].diagonal()[:, None] == 0
+        largest = torch.where(idle, -1 / (1 + size), size)
+        largest = largest.masked_fill(~allowed[group], -2.0)
         rank = largest.argsort(dim=0, descending=True, stable=True).argsort(dim=0)
         start = rank < (removed * counts).long()
         support[group], _ = restore(
@@ -118,8 +128,11 @@ def _prune_layer(weight, groups, moments, quota, within, removed, chunks, ridge)
             chunks, allowed[group])
         fitted[group], _ = refit(
             moments.gram[group], moments.cross[group], support[group], ridge)
-    weight.copy_(weight_of(fitted, weight))
-    return weight_of(support.double(), weight).cpu() > 0
+    kept = weight_of(support.double(), weight) > 0
+    new = weight_of(fitted, weight)
+    # Least squares says nothing of such a weight; at zero it would not be kept.
+    weight.copy_(torch.where(kept & (new == 0), weight, new))
+    return kept.cpu()
 
 
 def _exactly(problem, masks, teacher):

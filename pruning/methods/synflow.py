@@ -14,6 +14,8 @@ def synflow(problem, *, iterations=100):
     the weights for a density, of all that is above the floor for an energy.
     Scoring once would empty whole layers.
     """
+    if iterations < 1:
+        raise ValueError(f"synflow: iterations must be at least 1, got {iterations}")
     start, floor = problem.meter.share(problem.within), problem.meter.floor
     if problem.target.share < floor:
         Order(scores.magnitude(problem.model, problem.prunables), problem.shapes).meet(
