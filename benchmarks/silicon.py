@@ -272,9 +272,9 @@ NOTES = (
     "Fitted to silicon: mac_pJ, clock_pJ_per_PE_cycle, to the five powers of Table V.",
     "Chosen to agree with Table V, so no independent check: that passes wait for their "
     "filters and\nwindows for their last pixel (latencies), CONV3's mapping (GLB).",
-    "Inferred from Table VI: VGG-16's mapping (active PEs, GLB and DRAM accesses), and "
-    "that its MB are\n2^20 bytes and its GLB accesses count filters. Its latencies and "
-    "powers are independent checks.",
+    "Inferred from Table VI: VGG-16's mapping (active PEs, GLB and DRAM accesses; the "
+    "fastest that fits),\nand that its MB are 2^20 bytes and its GLB accesses count "
+    "filters. Powers are independent checks, and\nlatencies but for that choice.",
     "Chosen for the powers: that gating spares psum accesses, and the constant power "
     "runs over the\ntotal latency.",
     "Inferred from Table V's DRAM column and the RLC reductions: five ofmap densities, "
@@ -328,7 +328,8 @@ def draw(table):
                 "AlexNet on the chip, N = 4 (JSSC 2017, Table V; CONV5 latency has no "
                 "band)")
     draw_errors(vgg16, table[table.source == TABLE_VI], TABLE_VI_BANDS,
-                "VGG-16 on the chip, N = 3 (JSSC 2017, Table VI; nothing fitted to it)")
+                "VGG-16 on the chip, N = 3 (JSSC 2017, Table VI; no constant fitted to "
+                "it)")
     draw_reduction(reduction, table[table.source == RLC])
     draw_levels(levels, table[table.source == FIG_10])
     for panel in (alexnet, vgg16, reduction, levels):

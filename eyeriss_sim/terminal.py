@@ -59,7 +59,7 @@ def progress(what, patience_s=2.0):
 
 
 @contextmanager
-def announced_compilation(patience_s=1.0):
+def announced_compilation(patience_s=2.0):
     """Say so on stderr if what runs inside takes long: only compiling does."""
     notice = threading.Timer(patience_s, lambda: print(
         "eyeriss-sim: first use, compiling the kernels (a minute, then cached) ...",

@@ -56,6 +56,10 @@ def test_rows_of_different_N_keep_them_at_a_batch_of_one(table):
      "Num Filter,Stride height,Stride width,", "Conv1,227,225,11,9,3,96,4,4,"),
     ("Layer name,IFMAP Height,IFMAP Width,Filter Height,Filter Width,Channels,"
      "Num Filter,Strides,Sparsity,", "Conv1,227,225,11,9,3,96,4,2:4,"),
+    ("Layer name, IFMAP Height, IFMAP Width, Filter Height, Filter Width, Channels, "
+     "Num Filter, Strides,", "Conv1, 227, 225, 11, 9, 3, 96, 4,#dw"),
+    ("Layer name\t IFMAP Height\tIFMAP Width\tFilter Height\tFilter Width\tChannels\t"
+     "Num Filter\tStrides\t", "Conv1\t227\t225\t11\t9\t3\t96\t4\t"),
 ])
 def test_scale_sim_topology_is_known_by_its_header(table, header, row):
     assert network_from_csv(table(f"{header}\n{row}\n")).layers == (
@@ -92,7 +96,7 @@ def test_scale_sim_product_of_M_K_and_N_does_their_macs(table):
     ("Layer name, IFMAP Height, IFMAP Width, Filter Height, Filter Width, Channels, "
      "Num Filter, Strides\na,x,1,1,1,1,1,1\n", ":2: column 'IFMAP Height' holds 'x'"),
     (HEADER + "\na,1,8,3," + "9" * 5000 + ",9,3,3,1\n", ":2: column 'H' holds '9999"),
-    (HEADER + ",H\na,1,8,3,9,9,3,3,1,9\n", "column 'H' repeats another"),
+    (HEADER + ",H\na,1,8,3,9,9,3,3,1,9\n", "column 'H' repeats another; drop or ren"),
     (b"\xff\xfe\x00\x81", "is no CSV text"),
 ])
 def test_bad_table_is_refused_with_file_line_column_and_value(table, text, words):

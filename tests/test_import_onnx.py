@@ -52,6 +52,42 @@ def path(tmp_path):
     return tmp_path / "net.onnx"
 
 
+@pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU, nn.RNN])
+def test_recurrent_layer_has_the_products_of_the_torch_module(kind, path):
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.steps, self.fc = kind(8, 6, 2, bidirectional=True), nn.Linear(12, 3)
+
+        def forward(self, x):
+            return self.fc(self.steps(x)[0])
+
+    def products(network):
+        return sorted((one.N * one.W, one.C, one.M) for one in network.layers)
+
+    read = network_from_onnx(export(Net(), (5, 2, 8), path))
+    assert products(read) == products(network_from_module(Net(), (5, 2, 8)))
+    assert not any(one.op == kind.__name__ for one in read.not_counted)
+
+
+def test_recurrent_layer_with_the_batch_first(path):
+    node = helper.make_node("GRU", ["x", "w", "r"], ["", "y"], name="gru", layout=1,
+                            hidden_size=6)
+    write(path, [node], {"x": (2, 5, 8)}, w=(1, 18, 8), r=(1, 18, 6))
+    first, *steps = network_from_onnx(path).layers
+    assert (first.N * first.W, first.C, first.M) == (10, 8, 18)
+    assert [(one.N * one.W, one.C, one.M) for one in steps] == 5 * [(2, 6, 18)]
+
+
+@pytest.mark.parametrize("op", ["Attention", "FusedConv"])
+def test_operator_that_hides_products_is_refused(op, path):
+    nodes = [helper.make_node(op, ["x", "w"], ["s"], name="it", domain="elsewhere"),
+             helper.make_node("Conv", ["x", "w"], ["y"], name="conv")]
+    write(path, nodes, {"x": (1, 4, 6, 6)}, w=(4, 4, 3, 3))
+    with pytest.raises(ValueError, match=f"{op} it: its products can't be told"):
+        network_from_onnx(path)
+
+
 @pytest.fixture(scope="module")
 def resnet18(tmp_path_factory):
     return export(ResNet18(), (1, 3, 224, 224), tmp_path_factory.mktemp("onnx")

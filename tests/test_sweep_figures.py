@@ -72,7 +72,7 @@ def test_a_point_that_one_network_cannot_run_on_is_no_point_of_both(results):
 
 
 @pytest.mark.parametrize("columns, options, message", [
-    (["energy"], {}, "no column is called 'energy'; figures: .*energy_uJ"),
+    (["energy"], {}, "'energy' is no figure and no field; figures: .*energy_uJ"),
     (["power_mW"], {}, "can't be added up over tiny, other; choose one"),
     (["total_uJ"], {"network": "third"}, "no network third; it has tiny, other"),
     (["total_uJ"], {"batch": 2}, "no batch 2; it has 1"),

@@ -80,9 +80,7 @@ def watch_layers(module, images, on_layer, name=None, made_filters=None,
     Returns
     -------
     Network
-        As :func:`~eyeriss_sim.importers.torch_module.network_from_module` gives it;
-        only an LSTM or GRU differs: on a CPU torch takes its input product once for
-        all steps, in a trace once per step.
+        As :func:`~eyeriss_sim.importers.torch_module.network_from_module` gives it.
 
     Raises
     ------

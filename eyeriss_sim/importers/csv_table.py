@@ -82,9 +82,14 @@ def _read(path):
     rows = []
     try:
         with open(path, encoding="utf-8-sig", newline="") as file:
-            reader = csv.reader(file)
+            # SCALE-Sim comes with tables parted by tabs, too.
+            tabs = "\t" in (first := file.readline()) and "," not in first
+            file.seek(0)
+            reader = csv.reader(file, delimiter="\t" if tabs else ",")
             for cells in reader:
                 cells = [cell.strip() for cell in cells]
+                if len(cells) > 1 and cells[-1].startswith("#"):
+                    cells.pop()         # as SCALE-Sim marks depthwise layers
                 if any(cells) and not cells[0].startswith("#"):
                     rows.append((reader.line_num, cells))
     except FileNotFoundError:
@@ -116,7 +121,8 @@ def _columns(path, header):
             raise ValueError(f"{path}: unknown column {cell!r}; the columns of a "
                              f"{kind} are " + ", ".join(needed | also))
         if known[key] is not None and known[key] in columns:
-            raise ValueError(f"{path}: column {cell!r} repeats another; drop one")
+            raise ValueError(f"{path}: column {cell!r} repeats another; drop or rename "
+                             "one")
         columns.append(known[key])
     for title, field in needed.items():
         if field not in columns:

@@ -21,6 +21,10 @@ CONVOLUTIONS = {"Conv": (0, 1), "ConvInteger": (0, 1), "QLinearConv": (0, 3),
                 "ConvTranspose": (0, 1)}
 PRODUCTS = {"MatMul": (0, 1), "MatMulInteger": (0, 1), "QLinearMatMul": (0, 3),
             "Gemm": (0, 1)}
+RECURRENT = {"LSTM", "GRU", "RNN"}
+# Whole products in one node, which no other network's figures leave out.
+HIDING = {"Attention", "DeformConv", "FusedConv", "FusedGemm", "FusedMatMul",
+          "GroupQueryAttention", "MultiHeadAttention", "QAttention"}
 
 
 def network_from_onnx(path, batch=None):
@@ -29,7 +33,8 @@ def network_from_onnx(path, batch=None):
     Layers carry the dotted name of the torch module where the weight or the node still
     shows it (``layer1.0.conv1.weight``, ``/layer1/layer1.0/conv1/Conv``), else the
     node's or its result's name. Operators inside If, Loop and Scan are not looked into;
-    these, and recurrent layers (LSTM, GRU, RNN), are listed as not counted.
+    these are listed as not counted. A recurrent layer (LSTM, GRU, RNN) is a product for
+    the inputs of all steps and one a step for what came of the last, each direction.
 
     Parameters
     ----------
@@ -45,7 +50,8 @@ def network_from_onnx(path, batch=None):
     Raises
     ------
     ValueError
-        onnx is not installed, the file is no model, or a dimension is unknown.
+        onnx is not installed, the file is no model, a dimension is unknown, or an
+        operator hides products that would be missed.
     """
     try:
         import onnx
@@ -153,6 +159,11 @@ class _Graph:
             self._product(node)
         elif node.op_type == "Einsum" and len(inputs) == 2:
             self._einsum(node)
+        elif node.op_type in RECURRENT:
+            self._recurrent(node)
+        elif node.op_type in HIDING:
+            raise ValueError("its products can't be told from its shapes; export the "
+                             "model without fusing them, or simulate the torch module")
         elif node.op_type not in FREE:
             shape = self._shapes.get(node.output[0])
             self.log.other(node.op_type, None if shape is None else prod(shape))
@@ -241,6 +252,15 @@ class _Graph:
             groups, rows = prod(right_groups), rows * groups // prod(right_groups)
         self.log.product(self._name(node, b), rows, inner, filters, groups=groups,
                          dynamic_filters=dynamic, fmap=self._flat.get(a))
+
+    def _recurrent(self, node):
+        x, w, r = (self._shape(node, value) for value in node.input[:3])
+        steps, batch = x[1::-1] if self._attributes(node).get("layout") else x[:2]
+        name = self._name(node, node.input[2])
+        for _ in range(r[0]):
+            self.log.product(name, steps * batch, w[2], w[1])
+            for _ in range(steps):
+                self.log.product(name, batch, r[2], r[1])
 
     def _einsum(self, node):
         """A product of two tensors: sizes by the letters that both, or one, have."""

@@ -16,6 +16,7 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import torch
+from torch._dispatch.python import enable_python_dispatcher
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.nn.modules.conv import _ConvNd
 from torch.nn.parameter import is_lazy
@@ -28,6 +29,7 @@ from eyeriss_sim.importers.layouts import ConvOperands, ProductOperands
 from eyeriss_sim.importers.operators import OperatorLog, flattened_map
 
 META = torch.device("meta")
+RECURRENT = {"lstm", "gru", "rnn_tanh", "rnn_relu"}
 
 # Operators that only rename or reserve memory, beyond those that aten marks as views.
 FREE = {
@@ -570,6 +572,15 @@ class Recorder(TorchDispatchMode):
         return f"{running}.{op}" if running else op
 
 
+class _StepsAsWithValues(TorchFunctionMode):
+    """Lets torch take a recurrent layer's inputs of all steps at once on meta, too."""
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        recurrent = getattr(func, "__name__", "") in RECURRENT
+        with enable_python_dispatcher() if recurrent else nullcontext():
+            return func(*args, **(kwargs or {}))
+
+
 class _MetaRecorder(Recorder):
     """Runs on shapes alone; tensors with values get a twin on meta."""
 
@@ -577,8 +588,10 @@ class _MetaRecorder(Recorder):
         super().__init__(module, inputs)
         self._twins = {}        # id of a tensor with values: itself and its twin
 
+    @contextmanager
     def _surroundings(self):
-        return META
+        with META, _StepsAsWithValues():
+            yield
 
     def _taken(self, args, kwargs):
         if kwargs.get("device") is not None:

@@ -84,7 +84,7 @@ def read_points(folder, columns, network=None, batch=None):
         fields += (SOLVED_GLB,)
     for column in columns:
         if column not in FIGURES and column not in fields:
-            raise ValueError(f"no column is called {column!r}; figures: "
+            raise ValueError(f"{column!r} is no figure and no field; figures: "
                              f"{', '.join(FIGURES)}; fields: {', '.join(fields)}")
     networks = _chosen("network", network, described["networks"])
     batches = described.get("values of batch") or [None]
