@@ -9,8 +9,8 @@ import torch
 import pruning.cifar10
 from benchmarks import pruning_leaderboard
 from benchmarks.pruning_leaderboard import (
-    COLUMNS, EVERYTHING, SEVERAL_SEEDS, arguments, best_methods, leaderboard,
-    left_out, pieces, results, write)
+    COLUMNS, EVERYTHING, SEVERAL_SEEDS, arguments, best_methods, draw_leaderboard,
+    leaderboard, left_out, pieces, results, write)
 from pruning.cifar10 import Split, Splits, pixel_statistics
 from pruning.dense import train_dense
 from pruning.methods import METHODS
@@ -126,6 +126,20 @@ def test_table_and_figure_are_written_whole(runs):
     lines = (out / "pruning_leaderboard.csv").read_text().splitlines()
     assert lines[0].split(",") == list(COLUMNS) and len(lines) == 1 + 28
     assert (out / "pruning_leaderboard_resnet20.png").stat().st_size > 10_000
+
+
+def test_the_figure_has_the_dense_network_with_and_without_further_epochs(runs):
+    out, dense = runs
+    table = results(out, {"resnet20": dense})
+
+    def stars(rows):
+        lines = draw_leaderboard(rows).axes[0].get_lines()
+        return {line.get_label(): line.get_ydata()[0] for line in lines
+                if line.get_label().startswith("dense")}
+
+    assert stars(table) == pytest.approx(
+        {"dense (as trained)": 89.0, "dense (further epochs)": 94.0})
+    assert list(stars(table[table.rung != "density=1"])) == ["dense"]
 
 
 def without_work(monkeypatch, refused=()):
