@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from models import MobileNetV2, ResNet18, SmallViT
 from torch import nn
 
+from eyeriss_sim import simulate
 from eyeriss_sim.importers.torch_module import load_module, network_from_module
 from eyeriss_sim.layer import ConvLayer
 from eyeriss_sim.networks import load_zoo
@@ -93,6 +94,17 @@ def test_small_vit_has_the_products_of_its_heads():
         {"N": 2, "M": 6, "C": 4, "H": 1, "W": 19, "R": 1, "S": 3, "U": 2,
          "dilation": 2, "padding": (0, 0, 1, 1)}, id="conv1d"),
     pytest.param(
+        nn.Conv1d(4, 6, 1), (2, 4, 18),
+        {"N": 2, "M": 6, "C": 4, "H": 3, "W": 6, "R": 1, "S": 1}, id="conv1d, one tap"),
+    pytest.param(
+        nn.Conv1d(4, 6, 1, padding=1), (2, 4, 16),
+        {"N": 2, "M": 6, "C": 4, "H": 1, "W": 18, "R": 1, "S": 1,
+         "padding": (0, 0, 1, 1)}, id="conv1d, one tap, padded"),
+    pytest.param(
+        nn.Conv1d(4, 6, 1, 2), (2, 4, 18),
+        {"N": 2, "M": 6, "C": 4, "H": 1, "W": 18, "R": 1, "S": 1, "U": 2},
+        id="conv1d, one tap, stride 2"),
+    pytest.param(
         nn.Conv3d(4, 6, (2, 3, 3), (2, 1, 1), (1, 0, 1)), (2, 4, 8, 9, 9),
         {"N": 2 * 5, "M": 6, "C": 4 * 2, "H": 9, "W": 11, "R": 3, "S": 3,
          "padding": (0, 0, 1, 1)}, id="conv3d"),
@@ -105,7 +117,11 @@ def test_small_vit_has_the_products_of_its_heads():
         {"N": 3, "M": 5, "C": 8, "H": 1, "W": 1, "R": 1, "S": 1}, id="linear"),
     pytest.param(
         nn.Linear(8, 5, bias=False), (3, 2, 7, 8),
-        {"N": 3, "M": 5, "C": 8, "H": 1, "W": 14, "R": 1, "S": 1}, id="linear 4-D"),
+        {"N": 3, "M": 5, "C": 8, "H": 2, "W": 7, "R": 1, "S": 1}, id="linear 4-D"),
+    pytest.param(
+        nn.Linear(8, 5), (3, 8, 6, 8),
+        {"N": 3, "M": 5, "C": 8, "H": 6, "W": 8, "R": 1, "S": 1},
+        id="linear of pixels with channels last"),
     pytest.param(
         nn.Sequential(nn.MaxPool2d(2), nn.Flatten(), nn.Dropout(), nn.Linear(36, 5)),
         (3, 4, 6, 6),
@@ -115,7 +131,7 @@ def test_small_vit_has_the_products_of_its_heads():
         {"N": 3, "M": 5, "C": 8, "H": 1, "W": 7, "R": 1, "S": 1}, id="@ weight"),
     pytest.param(
         Call(lambda m, x: m.w @ x, w=(9, 7)), (3, 7, 8),
-        {"N": 3, "M": 9, "C": 7, "H": 1, "W": 8, "R": 1, "S": 1}, id="weight @"),
+        {"N": 3, "M": 9, "C": 7, "H": 2, "W": 4, "R": 1, "S": 1}, id="weight @"),
     pytest.param(
         Call(lambda m, x: torch.einsum("nhk,hkm->nhm", x, m.w), w=(2, 8, 5)), (3, 2, 8),
         {"N": 3, "M": 10, "C": 8, "H": 1, "W": 1, "R": 1, "S": 1, "groups": 2},
@@ -142,10 +158,21 @@ def test_operator_becomes_the_layer_that_does_its_work(module, input_shape, size
     (nn.ConvTranspose2d(4, 6, 2, 3, 3, dilation=2), (2, 4, 8, 8)),
     (nn.ConvTranspose3d(4, 6, 3, 2, 1), (2, 4, 5, 6, 7)),
     (nn.Linear(8, 5), (3, 2, 7, 8)),
+    (nn.Conv1d(4, 6, 1), (2, 4, 18)),
+    (nn.ConvTranspose1d(4, 6, 1, 2), (2, 4, 18)),
 ])
 def test_layer_has_as_many_ofmap_values_as_torch_computes(module, input_shape):
     assert only_layer(module, input_shape).ofmap_words == module(
         torch.zeros(input_shape)).numel()
+
+
+def test_channels_last_makes_a_pointwise_convolution_no_dearer():
+    convolution = network_from_module(nn.Conv2d(16, 32, 1), (1, 16, 12, 12))
+    product = network_from_module(nn.Linear(16, 32), (1, 12, 12, 16))
+    for hardware in ("eyeriss_chip", "eap_tool"):
+        costs = [simulate(one, hardware=hardware) for one in (convolution, product)]
+        assert costs[0].total_uJ == costs[1].total_uJ
+        assert costs[0].total_ms == costs[1].total_ms
 
 
 @pytest.mark.parametrize("need_weights", [True, False])

@@ -46,7 +46,7 @@ class ConvOperands:
                 side for i in range(len(sides) - 2, -1, -2)
                 for side in sides[i:i + 2]])
         if len(steps) == 1:
-            return fmap.unsqueeze(2)
+            return fmap.reshape(*fmap.shape[:2], layer.H, layer.W)
         if len(steps) == 3:
             step = self._dilation[0]
             span = (self.filt.shape[2] - 1) * step + 1

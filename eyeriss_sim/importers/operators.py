@@ -1,6 +1,6 @@
 """Shapes of operators → layers; what the torch and the ONNX importer share."""
 
-from math import prod
+from math import isqrt, prod
 
 from eyeriss_sim.layer import ConvLayer, Network, UncountedOp
 
@@ -25,9 +25,10 @@ class OperatorLog:
                     transposed=False, output_padding=None, dynamic_filters=False):
         """Add a convolution over one, two or three dimensions.
 
-        A 1-D convolution becomes a layer of one row. A 3-D one becomes its 2-D slices:
-        each of the D_out ofmap slices reads C*KD ifmap slices, so N' = N*D_out and
-        C' = C*KD. A transposed one becomes what it computes: a stride-1 convolution
+        A 1-D convolution becomes a layer of one row, or of a squarest map where its
+        pixels have no neighbours to read: one tap, stride 1. A 3-D one becomes its 2-D
+        slices: each of the D_out ofmap slices reads C*KD ifmap slices, so N' = N*D_out
+        and C' = C*KD. A transposed one becomes what it computes: a stride-1 convolution
         over the ifmap with stride - 1 zeros between its pixels and span - 1 - padding
         zeros around it; ``padding`` of the layer holds only the zeros around, the
         ones between are ordinary pixels of H and W.
@@ -82,6 +83,8 @@ class OperatorLog:
             sizes, taps, pads = [1, *sizes], [1, *taps], [(0, 0), *pads]
             # One row has no vertical step; equal steps are the case every mapper knows.
             stride, dilation = [*stride] * 2, [*dilation] * 2
+            if taps == [1, 1] and stride == [1, 1] and not any(map(any, pads)):
+                sizes = squarest_map(sizes[1])
         # A transposed convolution that is padded by more than span - 1 crops instead.
         padding = [max(0, side) for pair in pads for side in pair]
         return self._add(name, N=N, M=M, C=C, H=sizes[0], W=sizes[1], R=taps[0],
@@ -93,18 +96,18 @@ class OperatorLog:
                 fmap=None):
         """Add ``groups`` matrix products (rows x inner) @ (inner x filters).
 
-        Rows that belong to one image are the W of a one-row ifmap, so that a filter is
-        kept while they pass. If ``fmap`` = (C, h, w) names the map that was flattened
+        Rows that belong to one image are the pixels of a :func:`squarest_map`, so that
+        a filter is kept while they pass. If ``fmap`` = (C, h, w) names the map that was flattened
         to one row of ``inner`` values, the layer is an FC layer over that map. Returns
         the layer.
         """
         if dynamic_filters:
-            N, W = 1, rows
+            N = 1
         else:
             N = self.batch if rows % self.batch == 0 else 1
-            W = rows // N
-        sizes = {"C": inner, "H": 1, "W": W, "R": 1, "S": 1}
-        if fmap and W == 1 and not dynamic_filters:
+        H, W = squarest_map(rows // N)
+        sizes = {"C": inner, "H": H, "W": W, "R": 1, "S": 1}
+        if fmap and rows == N and not dynamic_filters:
             C, h, w = fmap
             sizes = {"C": C, "H": h, "W": w, "R": h, "S": w}
         return self._add(name, N=N, M=groups * filters, groups=groups,
@@ -146,3 +149,30 @@ def flattened_map(before, after):
             and prod(before) == prod(after)):
         return tuple(before[1:])
     return None
+
+
+def squarest_map(pixels):
+    """Height and width of a map of so many pixels, as near to each other as they divide.
+
+    A product with one filter tap is the same in whatever shape its pixels are laid. In
+    one long row it would have one row of the array's PEs and the rest stand still; this
+    is the map that a network flattened, where that was square.
+
+    Parameters
+    ----------
+    pixels : int
+
+    Returns
+    -------
+    (H, W) : tuple of int
+        H <= W; a prime number of pixels is one row.
+
+    Examples
+    --------
+    >>> squarest_map(3136), squarest_map(14), squarest_map(197)
+    ((56, 56), (2, 7), (1, 197))
+    """
+    H = max(1, isqrt(pixels))
+    while pixels % H:
+        H -= 1
+    return H, pixels // H

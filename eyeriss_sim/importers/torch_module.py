@@ -54,8 +54,8 @@ def network_from_module(module, input_shape, name=None):
     owns the weight (``attn.out_proj``); a product of two activations and a functional
     call on a free tensor carry the running module's name and the operator
     (``attn.matmul``). A second run of the same layer is ``conv#2``. Rows of a linear
-    layer that belong to one image are the W of a one-row ifmap. Work on weights alone
-    (masks, parametrizations) is done once, not per image, and is left out.
+    layer that belong to one image are the pixels of the squarest map. Work on weights
+    alone (masks, parametrizations) is done once, not per image, and is left out.
 
     Parameters
     ----------
