@@ -154,9 +154,10 @@ def flattened_map(before, after):
 def squarest_map(pixels):
     """Height and width of a map of so many pixels, as near to each other as they divide.
 
-    A product with one filter tap is the same in whatever shape its pixels are laid. In
-    one long row it would have one row of the array's PEs and the rest stand still; this
-    is the map that a network flattened, where that was square.
+    A product with one filter tap is the same in whatever shape its pixels are laid. Of
+    one long row a PE set is a single column: what fills the array then is many filters
+    and channels at once, which costs buffer and accesses, and which a search for energy
+    alone leaves. This is the map that a network flattened, where that was square.
 
     Parameters
     ----------
