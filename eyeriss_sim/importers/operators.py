@@ -97,9 +97,9 @@ class OperatorLog:
         """Add ``groups`` matrix products (rows x inner) @ (inner x filters).
 
         Rows that belong to one image are the pixels of a :func:`squarest_map`, so that
-        a filter is kept while they pass. If ``fmap`` = (C, h, w) names the map that was flattened
-        to one row of ``inner`` values, the layer is an FC layer over that map. Returns
-        the layer.
+        a filter is kept while they pass. If ``fmap`` = (C, h, w) names the map that was
+        flattened to one row of ``inner`` values, the layer is an FC layer over that
+        map. Returns the layer.
         """
         if dynamic_filters:
             N = 1
@@ -152,7 +152,7 @@ def flattened_map(before, after):
 
 
 def squarest_map(pixels):
-    """Height and width of a map of so many pixels, as near to each other as they divide.
+    """Height and width of a map of so many pixels, as near to each other as can be.
 
     A product with one filter tap is the same in whatever shape its pixels are laid. Of
     one long row a PE set is a single column: what fills the array then is many filters
