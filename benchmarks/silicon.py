@@ -269,20 +269,23 @@ def validate(folder, console):
 
 
 NOTES = (
-    "Fitted to silicon: mac_pJ, clock_pJ_per_PE_cycle, to the five powers of Table V.",
-    "Chosen to agree with Table V, so no independent check: that passes wait for their "
-    "filters and\nwindows for their last pixel (latencies), CONV3's mapping (GLB).",
-    "Inferred from Table VI: VGG-16's mapping (active PEs, GLB and DRAM accesses; the "
-    "fastest that fits),\nand that its MB are 2^20 bytes and its GLB accesses count "
-    "filters. Powers are independent checks, and\nlatencies but for that choice.",
-    "Chosen for the powers: that gating spares psum accesses, and the constant power "
-    "runs over the\ntotal latency.",
-    "Inferred from Table V's DRAM column and the RLC reductions: five ofmap densities, "
-    "so that those\nten figures are no independent check.",
-    "AlexNet's CONV5 latency is reported only: its passes equal CONV4's, yet the chip "
-    "ran them 6.5 %\nfaster. So are VGG-16's DRAM accesses before each pooling (ofmap "
-    "densities unknown) and the power\nof CONV1-1, which waits for DRAM half of its "
-    "time.",
+    "Fitted to silicon: mac_pJ, clock_pJ_per_PE_cycle, to the five powers of Table "
+    "V.",
+    "Chosen to agree with Table V, so no independent check: that passes wait for "
+    "their filters and windows for their last pixel (latencies), CONV3's mapping "
+    "(GLB).",
+    "Inferred from Table VI: VGG-16's mapping (active PEs, GLB and DRAM accesses; "
+    "the fastest that fits), and that its MB are 2^20 bytes and its GLB accesses "
+    "count filters. Powers are independent checks, and latencies but for that "
+    "choice.",
+    "Chosen for the powers: that gating spares psum accesses, and the constant "
+    "power runs over the total latency.",
+    "Inferred from Table V's DRAM column and the RLC reductions: five ofmap "
+    "densities, so that those ten figures are no independent check.",
+    "AlexNet's CONV5 latency is reported only: its passes equal CONV4's, yet the "
+    "chip ran them 6.5 % faster. So are VGG-16's DRAM accesses before each pooling "
+    "(ofmap densities unknown) and the power of CONV1-1, which waits for DRAM half "
+    "of its time.",
     "What the clocks of networks and GLB burn is in the PEs' share: one constant is "
     "fitted.",
 )
