@@ -4,7 +4,7 @@ import numpy as np
 
 from eyeriss_sim import kernels
 from eyeriss_sim.codes import WORD_BITS
-from eyeriss_sim.counts import COUNTS_SHAPE, LEVELS
+from eyeriss_sim.counts import COUNTS_SHAPE, KINDS, LEVELS
 from eyeriss_sim.kernels import (
     DRAIN, DRAM, FILL, FILTER, IFMAP, NOC, PSUM, READ, RF, WRITE)
 from eyeriss_sim.zeros import BITS_16
@@ -47,8 +47,8 @@ def level_energy(counts, zeros, cost, bits=BITS_16):
     counts : Counts
     zeros : Zeros
     cost : callable
-        Level name ("rf", "noc", "glb", "dram", "alu") to the energy of one 16-bit
-        access or MAC.
+        Level ("rf", "noc", "glb", "dram", "alu") and kind ("ifmap", "filter", "psum")
+        to the energy of one 16-bit access or MAC: ``Hardware.cost_MAC``, say.
     bits : Bits
         Widths of the operands: an access scales with the bits of its kind, a MAC with
         those of both its operands (Yang et al., Asilomar 2017).
@@ -62,9 +62,10 @@ def level_energy(counts, zeros, cost, bits=BITS_16):
     """
     widths = np.array([bits.ifmap, bits.filter, bits.ofmap]) / WORD_BITS
     priced = (effective_accesses(counts, zeros) * access_weights()).sum(axis=2) * widths
-    by_level = priced * np.array([[cost(level)] for level in PRICED_LEVELS])
+    by_level = priced * np.array([[cost(level, kind) for kind in KINDS]
+                                  for level in PRICED_LEVELS])
     macs = counts.macs * zeros.macs_left * float(widths[0] * widths[1])
-    return by_level, macs * cost("alu")
+    return by_level, macs * cost("alu", "ifmap")
 
 
 def search_coefficients(shape, hardware, zeros):
@@ -73,7 +74,8 @@ def search_coefficients(shape, hardware, zeros):
     Each is what one more load of a word of every channel, filter pass and so on costs,
     zeros included, however the layer's columns are cut.
     """
-    rf, noc, glb, dram = (hardware.cost_MAC(level) for level in PRICED_LEVELS)
+    price = hardware.cost_MAC
+    noc, glb, dram = price("noc"), price("glb"), price("dram")
     N, G, M, C, E = (int(shape[axis]) for axis in (
         kernels.N, kernels.G, kernels.M, kernels.C, kernels.E))
     F = int(kernels.ofmap_columns(shape))
@@ -85,13 +87,15 @@ def search_coefficients(shape, hardware, zeros):
     k = np.zeros(kernels.COEFFICIENTS)
     k[kernels.PER_LOAD] = channels * (dram * zeros.ifmap_ratio + glb)
     k[kernels.PER_FILTER_PASS] = channels * glb
-    k[kernels.PER_SET] = channels * R * E * (noc + rf)
-    k[kernels.PER_FILTER_LOAD] = filters * (dram * zeros.filter_ratio + 2 * glb)
-    k[kernels.PER_COLUMN_STAY] = filters * E * (noc + rf)
+    k[kernels.PER_SET] = channels * R * E * (noc + price("rf", "ifmap"))
+    k[kernels.PER_FILTER_LOAD] = filters * (
+        dram * zeros.filter_ratio + 2 * price("glb", "filter"))
+    k[kernels.PER_COLUMN_STAY] = filters * E * (noc + price("rf", "filter"))
     k[kernels.PER_CHANNEL_PASS] = (
         ofmap * row_segments * col_segments * (2 * glb + 2 * noc)
         - noc * ofmap * col_segments * row_segments)
     k[kernels.PER_CHANNEL_SET] = noc * ofmap * col_segments * R
-    k[kernels.FIXED] = (ofmap * (glb + dram * zeros.ofmap_ratio)
-                        + macs * (4 * rf + hardware.alu_MAC))
+    datapath = (price("rf", "ifmap") + price("rf", "filter") + 2 * price("rf", "psum")
+                + price("alu"))
+    k[kernels.FIXED] = (ofmap * (glb + dram * zeros.ofmap_ratio) + macs * datapath)
     return k

@@ -2,11 +2,14 @@
 
 import tomllib
 from dataclasses import dataclass, fields, replace
+from functools import cached_property
 from importlib import resources
 from math import isfinite
 from pathlib import Path
 
 from eyeriss_sim.codes import FILTER_CODES, FMAP_CODES
+from eyeriss_sim.prices import (
+    KINDS, LEVELS, PARTS, PRICED, price_MAC, supply_factor)
 
 WORD_B = 2                      # every word of the chip has 16 bits
 ACCOUNTINGS = ("chip", "isca16")
@@ -37,12 +40,11 @@ TABLES = {
         "window_first": "window_first", "glb_ports": "glb_ports",
         "pass_overlap": "pass_overlap"},
     "dram": {"link_bits": "dram_link_bits", "link_MHz": "dram_link_MHz"},
-    "energy_per_word_MAC": {"alu": "alu_MAC", "rf": "rf_MAC", "noc": "noc_MAC",
-                            "glb": "glb_MAC", "dram": "dram_MAC"},
+    "energy_per_word_MAC": {name: f"{name}_MAC" for name in PRICED},
     "energy": {"mac_pJ": "mac_pJ", "clock_pJ_per_PE_cycle": "clock_pJ_per_PE_cycle",
                "static_mW": "static_mW"},
-    "energy_per_word_pJ": {"alu": "alu_pJ", "rf": "rf_pJ", "noc": "noc_pJ",
-                           "glb": "glb_pJ", "dram": "dram_pJ"},
+    "energy_per_word_pJ": {name: f"{name}_pJ" for name in PRICED},
+    "chip": {"voltage_V": "voltage_V"},
     "zeros": {"handling": "zeros", "fmap_code": "fmap_code",
               "filter_code": "filter_code"},
 }
@@ -52,21 +54,24 @@ UNIT_FAMILIES = (
     {"MHz": 1, "kHz": 0.001, "GHz": 1000},
     {"pJ": 1, "fJ": 0.001, "nJ": 1000},
     {"mW": 1, "uW": 0.001, "W": 1000},
+    {"V": 1, "mV": 0.001},
 )
+PRICE_TABLES = ("energy_per_word_MAC", "energy_per_word_pJ")
 NEEDED_BY_CHIP = (
     "spad_ifmap_words", "spad_filter_words", "spad_psum_words", "glb_bank_B",
     "glb_filter_B", "ifmap_net_words", "filter_net_words", "psum_in_net_words",
     "psum_out_net_words", "dram_link_bits", "dram_link_MHz")
 NEEDED_BY_ISCA16 = ("rf_words",)
+PRICES_OF_PARTS = tuple(f"{name}_{unit}" for name in PARTS for unit in ("MAC", "pJ"))
 # On which nothing depends under an accounting.
 UNUSED_BY = {
     "chip": NEEDED_BY_ISCA16,
     "isca16": (*NEEDED_BY_CHIP, *TABLES["timing"].values(),
-               *TABLES["machine"].values())}
+               *TABLES["machine"].values(), *PRICES_OF_PARTS)}
 MAY_BE_ZERO = (
     "hop_cycles", "accumulate_bubbles", "stride_bubbles", "image_gap_cycles",
-    "filters_first", "window_first", "glb_ports", "pass_overlap", "alu_MAC", "rf_MAC",
-    "noc_MAC", "glb_MAC", "dram_MAC", "alu_pJ", "rf_pJ", "noc_pJ", "glb_pJ", "dram_pJ",
+    "filters_first", "window_first", "glb_ports", "pass_overlap",
+    *(f"{name}_{unit}" for name in PRICED for unit in ("MAC", "pJ")),
     "clock_pJ_per_PE_cycle", "static_mW")
 # No part of an accelerator is near these; what is overflows, or is searched for hours.
 SMALLEST, LARGEST = 1e-9, 1e9
@@ -118,16 +123,24 @@ class Hardware:
     dram_link_bits : int
     dram_link_MHz : float
         Off-chip link, either direction ("chip").
-    alu_MAC, rf_MAC, noc_MAC, glb_MAC, dram_MAC : float
+    alu_MAC, rf_MAC, noc_MAC, glb_MAC, dram_MAC : float, optional
         Energy of one MAC and of one 16-bit access, over that of one 16-bit MAC.
-    mac_pJ : float
-        Energy of the unit above.
     alu_pJ, rf_pJ, noc_pJ, glb_pJ, dram_pJ : float, optional
-        Measured energies, where they are known; else the ratio times ``mac_pJ``.
+        Measured energies: the ratio is then this over ``mac_pJ``, whatever the one
+        above. Each level needs one of both.
+    rf_ifmap_MAC, rf_filter_MAC, rf_psum_MAC, glb_filter_MAC : float, optional
+    rf_ifmap_pJ, rf_filter_pJ, rf_psum_pJ, glb_filter_pJ : float, optional
+        The same of one spad, and of the filter buffer, where it differs from its
+        level's ("chip").
+    mac_pJ : float
+        Energy of one 16-bit MAC at 1.0 V, the unit of the ratios.
     clock_pJ_per_PE_cycle : float
-        What each PE burns every cycle, working or not.
+        What each PE burns every cycle at 1.0 V, working or not.
     static_mW : float
         Leakage of the whole chip.
+    voltage_V : float
+        Supply of the core. Energies of the chip and its clock grow with its square;
+        DRAM, leakage and the clock's frequency don't change with it.
     zeros : {"dense", "gate_ifmap", "skip_either"}
         ``gate_ifmap``: a zero ifmap value saves the MAC and its spad accesses, and
         fmaps are coded in DRAM. ``skip_either``: so does a zero weight, and filters are
@@ -174,19 +187,28 @@ class Hardware:
     pass_overlap: int = 0
     dram_link_bits: int = None
     dram_link_MHz: float = None
-    alu_MAC: float
-    rf_MAC: float
-    noc_MAC: float
-    glb_MAC: float
-    dram_MAC: float
+    alu_MAC: float = None
+    rf_MAC: float = None
+    noc_MAC: float = None
+    glb_MAC: float = None
+    dram_MAC: float = None
+    rf_ifmap_MAC: float = None
+    rf_filter_MAC: float = None
+    rf_psum_MAC: float = None
+    glb_filter_MAC: float = None
     mac_pJ: float
     alu_pJ: float = None
     rf_pJ: float = None
     noc_pJ: float = None
     glb_pJ: float = None
     dram_pJ: float = None
+    rf_ifmap_pJ: float = None
+    rf_filter_pJ: float = None
+    rf_psum_pJ: float = None
+    glb_filter_pJ: float = None
     clock_pJ_per_PE_cycle: float = 0.0
     static_mW: float = 0.0
+    voltage_V: float = 1.0
     zeros: str = "dense"
     fmap_code: str = "none"
     filter_code: str = "none"
@@ -206,6 +228,11 @@ class Hardware:
             if field.type in (int, float):
                 object.__setattr__(self, field.name,
                                    check_value(self.name, field.name, value))
+        for level in LEVELS:
+            if getattr(self, f"{level}_MAC") is getattr(self, f"{level}_pJ") is None:
+                raise ValueError(f"{self.name}: the price of {level} is missing; give "
+                                 f"[energy_per_word_MAC] {level}, or start from a "
+                                 f"preset with extends = \"eyeriss_chip\"")
         if self.accounting == "chip":
             if self.glb_bank_B % WORD_B or self.glb_bank_B > self.glb_ifmap_psum_B:
                 raise ValueError(
@@ -222,16 +249,27 @@ class Hardware:
         """Processing elements of the array."""
         return self.rows * self.cols
 
-    def cost_MAC(self, level):
-        """Energy of one access of "rf", "noc", "glb" or "dram", or of an "alu" MAC."""
-        return float(getattr(self, f"{level}_MAC"))
+    @cached_property
+    def _prices(self):
+        return {(level, kind): float(price_MAC(self, level, kind))
+                for level in LEVELS for kind in KINDS}
 
-    def cost_pJ(self, level):
-        """The same in pJ: measured where it is given, else the ratio times mac_pJ."""
-        measured = getattr(self, f"{level}_pJ")
-        if measured is None:
-            return self.cost_MAC(level) * self.mac_pJ
-        return float(measured)
+    def cost_MAC(self, level, kind="ifmap"):
+        """Energy of one access of "rf", "noc", "glb" or "dram", or of an "alu" MAC.
+
+        ``kind``, "ifmap", "filter" or "psum", tells memories of a level apart. The unit
+        is one 16-bit MAC at 1.0 V.
+        """
+        return self._prices[level, kind]
+
+    def cost_pJ(self, level, kind="ifmap"):
+        """The same in pJ."""
+        return self.cost_MAC(level, kind) * self.mac_pJ
+
+    @property
+    def clock_pJ(self):
+        """What each PE burns every cycle at the supply voltage, working or not."""
+        return self.clock_pJ_per_PE_cycle * supply_factor(self)
 
     @property
     def glb_words(self):
@@ -330,7 +368,8 @@ def load_hardware(hardware):
     """A preset by name, a user's TOML file by path, or a Hardware as it is.
 
     A file with ``extends = "eyeriss_chip"`` (a preset, or a file beside it) says only
-    what differs.
+    what differs. A price that it says, as a ratio or in pJ, takes the place of what the
+    files that it extends say of that level.
 
     Raises
     ------
@@ -379,13 +418,21 @@ def _read_tables(text, folder, above):
     merged = _read_tables(parent, path.parent if path else Path(), (*above, text))
     _check_used(own, own.get("accounting", merged.get("accounting")), text)
     merged["name"] = own.pop("name", Path(text).stem)
-    if "energy_per_word_MAC" in own or "mac_pJ" in own.get("energy", {}):
-        # Measured energies of the parent would silently win over the variant's ratios.
-        merged.pop("energy_per_word_pJ", None)
+    _drop_prices(merged, own)
     for key, value in own.items():
         is_table = isinstance(value, dict)
         merged[key] = {**merged.get(key, {}), **value} if is_table else value
     return merged
+
+
+def _drop_prices(merged, own):
+    """Take out of a parent's prices those that a nearer file says, in either table."""
+    for table in PRICE_TABLES:
+        for name in own.get(table, {}):
+            for parents in PRICE_TABLES:
+                merged[parents] = {
+                    key: price for key, price in merged.get(parents, {}).items()
+                    if key != name and not key.startswith(f"{name}_")}
 
 
 def _check_used(own, accounting, text):
@@ -420,6 +467,12 @@ def _checked_tables(tables, text):
                 raise ValueError(f"{text}: [{table}] {key} says again, in another "
                                  f"unit, what {known_key} is; drop one")
             values[known_key] = scaled
+    ratios, measured = (checked.get(table, {}) for table in PRICE_TABLES)
+    for name in measured:
+        if name in ratios:
+            raise ValueError(f"{text}: [energy_per_word_pJ] {name} says again, in "
+                             f"another unit, what [energy_per_word_MAC] {name} is; "
+                             "drop one")
     return checked
 
 
@@ -460,8 +513,7 @@ def _hardware_from(tables, text):
             values[keys[key]] = value
     for field in fields(Hardware):
         required = field.name in (
-            "accounting", "rows", "cols", "clock_MHz", "glb_ifmap_psum_B", "mac_pJ",
-            "alu_MAC", "rf_MAC", "noc_MAC", "glb_MAC", "dram_MAC")
+            "accounting", "rows", "cols", "clock_MHz", "glb_ifmap_psum_B", "mac_pJ")
         if required and field.name not in values:
             raise ValueError(
                 f"{text}: {toml_key(field.name)} is missing; give it, or start from a "

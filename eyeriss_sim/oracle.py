@@ -9,7 +9,7 @@ import numpy as np
 
 from eyeriss_sim.codes import (
     WORD_BITS, expected_ratio, filter_ratio, fmap_strips_ratio, significance_map_ratio)
-from eyeriss_sim.counts import count
+from eyeriss_sim.counts import KINDS, count
 from eyeriss_sim.hardware import load_hardware
 from eyeriss_sim.kernels import DRAM, FILTER, PSUM, READ, RF, WRITE
 from eyeriss_sim.mapping import (
@@ -536,9 +536,10 @@ def _mac_pJ(work, hardware):
     """Energy of one MAC with its spad accesses."""
     counts = count(layer_of(work.key), hardware, work.mapping)
     widths = np.array([work.bits.ifmap, work.bits.filter, work.bits.ofmap]) / WORD_BITS
-    reads = counts.accesses[RF, :, READ] * widths
-    datapath = (float(reads.sum()) + counts.accesses[RF, PSUM, WRITE] * widths[2])
-    return (datapath / counts.macs * hardware.cost_pJ("rf")
+    prices = np.array([hardware.cost_pJ("rf", kind) for kind in KINDS]) * widths
+    datapath = counts.accesses[RF, :, READ].copy()
+    datapath[PSUM] += counts.accesses[RF, PSUM, WRITE]
+    return (float((datapath * prices).sum()) / counts.macs
             + float(widths[0] * widths[1]) * hardware.cost_pJ("alu"))
 
 

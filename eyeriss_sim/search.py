@@ -11,6 +11,7 @@ from eyeriss_sim.energy import search_coefficients
 from eyeriss_sim.hardware import WORD_B
 from eyeriss_sim.mapping import (
     Mapping, cut, even_cuts, glb_use, layer_of, limits, shape_key, timing)
+from eyeriss_sim.prices import LEVELS, NOMINAL_V, PRICED, resolved_prices
 from eyeriss_sim.zeros import NO_ZEROS
 
 OBJECTIVES = {"energy": kernels.ENERGY, "cycles": kernels.CYCLES, "edp": kernels.EDP,
@@ -20,7 +21,7 @@ SKIPS = {"nothing": kernels.SKIP_NOTHING, "dominated": kernels.SKIP_DOMINATED,
 # The search of the ISCA 2016 analysis weighs a psum hop twice, its figures once; so
 # "joules", which asks for the least that is reported, weighs it once in both.
 ISCA16_HOP_WEIGHT = 2.0
-COSTS = ("alu", "rf", "noc", "glb", "dram")
+MEASURED = tuple(f"{name}_pJ" for name in PRICED)
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ def search(layer, hardware, objective="energy", keep=1, skip="hopeless",
     objective : {"energy", "cycles", "edp", "joules"}
         Normalised energy, which knows no time, as the papers' own searches; total
         cycles; the product of both; or all that the report's total_uJ is made of:
-        measured prices where there are any, clock and leakage.
+        clock and leakage too.
     keep : int
         How many of the best to return, of those that are not skipped.
     skip : {"hopeless", "dominated", "nothing"}
@@ -100,7 +101,6 @@ def search(layer, hardware, objective="energy", keep=1, skip="hopeless",
 # "joules", which adds them again, what time costs; what zeros save unless it is told.
 UNSEARCHED = {
     "name": "any", "mac_pJ": 1.0, "clock_pJ_per_PE_cycle": 0.0, "static_mW": 0.0,
-    "alu_pJ": None, "rf_pJ": None, "noc_pJ": None, "glb_pJ": None, "dram_pJ": None,
     "zeros": "dense", "fmap_code": "none", "filter_code": "none"}
 
 
@@ -108,7 +108,7 @@ UNSEARCHED = {
 def as_searched(hardware, objective):
     """One machine for all those that the same mappings are best for.
 
-    The prices of the search are the ratios, its cycles those of the core clock, and the
+    The prices of the search are ratios, its cycles those of the core clock, and the
     global buffer holds whole banks ("chip") or words ("isca16", for which only the
     product of rows and columns matters).
     """
@@ -116,13 +116,14 @@ def as_searched(hardware, objective):
     # Not checked again: no user sees it, and a product may be beyond any one field.
     said = vars(same)
     said.update(UNSEARCHED)
+    said.pop("_prices", None)       # what the copy remembers of the machine itself
+    said.update(dict.fromkeys(MEASURED), voltage_V=NOMINAL_V)
+    said.update(resolved_prices(hardware))
     if objective == "joules":
-        unit = hardware.mac_pJ
-        said.update({f"{level}_MAC": hardware.cost_pJ(level) / unit for level in COSTS},
-                    clock_pJ_per_PE_cycle=(
-                        hardware.clock_pJ_per_PE_cycle
-                        + hardware.static_mW * 1e3 / hardware.clock_MHz / hardware.pes
-                    ) / unit)
+        said["clock_pJ_per_PE_cycle"] = (
+            hardware.clock_pJ
+            + hardware.static_mW * 1e3 / hardware.clock_MHz / hardware.pes
+        ) / hardware.mac_pJ
     if hardware.accounting == "chip":
         said.update(clock_MHz=hardware.cycles_per_dram_word, dram_link_MHz=1.0,
                     dram_link_bits=8 * WORD_B,
@@ -160,7 +161,7 @@ def search_shape(key, hardware, objective, keep, skip, zeros):
             hardware.rf_words], np.int64)
         words = np.array([layer.ifmap_words, layer.filter_words, layer.ofmap_words,
                           layer.macs], np.float64)
-        cost = np.array([hardware.cost_MAC(level) for level in COSTS])
+        cost = np.array([hardware.cost_MAC(level) for level in LEVELS])
         hop_weight = 1.0 if objective == "joules" else ISCA16_HOP_WEIGHT
         evaluated = kernels.search_isca16(
             sizes, words, cost, hop_weight, zeros.ifmap_ratio,

@@ -17,6 +17,7 @@ from eyeriss_sim.kernels import (
 from eyeriss_sim.layer import ConvLayer, Network
 from eyeriss_sim.mapping import (
     Mapping, check_mapping, chosen_mappings, layer_of, row_segments_of, shape_key)
+from eyeriss_sim.prices import NOMINAL_V, PARTS, resolved_prices
 from eyeriss_sim.search import search
 from eyeriss_sim.version import VERSION
 from eyeriss_sim.zeros import (
@@ -339,7 +340,7 @@ def evaluate_shape(key, hardware, mapping, zeros, bits):
     return (counts, effective_accesses(counts, zeros), cycles,
             *level_energy(counts, zeros, hardware.cost_MAC, bits),
             *level_energy(counts, zeros, hardware.cost_pJ, bits),
-            cycles.total * hardware.pes * hardware.clock_pJ_per_PE_cycle,
+            cycles.total * hardware.pes * hardware.clock_pJ,
             hardware.static_mW * 1e9 * seconds)
 
 
@@ -356,15 +357,18 @@ def cost_table(hardware):
     >>> cost_table(load_hardware("eyeriss_chip"))
     'alu 1 rf 1 noc 2 glb 6 dram 200; 1 MAC = 1.44 pJ; clock 5.26 pJ a PE and cycle'
     """
-    levels = ("alu", *PRICED_LEVELS)
-    ratios = " ".join(f"{level} {hardware.cost_MAC(level):g}" for level in levels)
-    parts = [ratios, f"1 MAC = {hardware.mac_pJ:g} pJ"]
-    parts += [f"{level} {hardware.cost_pJ(level):g} pJ" for level in levels
-              if getattr(hardware, f"{level}_pJ") is not None]
-    if hardware.clock_pJ_per_PE_cycle:
-        parts.append(f"clock {hardware.clock_pJ_per_PE_cycle:g} pJ a PE and cycle")
+    ratios = {name.removesuffix("_MAC"): price
+              for name, price in resolved_prices(hardware).items()}
+    said = [f"{name} {ratios[name]:g}" for level in ("alu", *PRICED_LEVELS)
+            for name in (level, *PARTS)
+            if name.startswith(level) and ratios[name] is not None]
+    parts = [" ".join(said), f"1 MAC = {hardware.mac_pJ:g} pJ"]
+    if hardware.clock_pJ:
+        parts.append(f"clock {hardware.clock_pJ:g} pJ a PE and cycle")
     if hardware.static_mW:
         parts.append(f"static {hardware.static_mW:g} mW")
+    if hardware.voltage_V != NOMINAL_V:
+        parts.append(f"all of the chip at {hardware.voltage_V:g} V")
     return "; ".join(parts)
 
 

@@ -66,7 +66,7 @@ def test_measured_energies_are_among_the_prices_that_a_table_carries(tmp_path):
     hardware = hardware_file(tmp_path, "[energy_per_word_pJ]\nglb = 12.5")
     table = simulate("alexnet", str(hardware)).table
     assert set(table.cost_table) == {
-        "alu 1 rf 1 noc 2 glb 6 dram 200; 1 MAC = 1.44 pJ; glb 12.5 pJ; "
+        "alu 1 rf 1 noc 2 glb 8.68056 dram 200; 1 MAC = 1.44 pJ; "
         "clock 5.26 pJ a PE and cycle"}
 
 

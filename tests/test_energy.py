@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -121,11 +122,54 @@ def test_power_is_energy_over_total_latency_with_clock_and_leakage():
 def test_the_cost_table_of_a_result_names_all_that_its_energy_is_made_of():
     plain = simulate("alexnet").table.cost_table[0]
     for change in (dict(glb_pJ=12.5), dict(static_mW=10.0), dict(mac_pJ=2.0),
-                   dict(clock_pJ_per_PE_cycle=0.0), dict(noc_MAC=3)):
+                   dict(clock_pJ_per_PE_cycle=0.0), dict(noc_MAC=3),
+                   dict(voltage_V=0.9), dict(rf_filter_MAC=1.5),
+                   dict(glb_filter_pJ=2.0)):
         other = simulate("alexnet", replace(CHIP, **change)).table.cost_table[0]
         assert other != plain
     assert plain == ("alu 1 rf 1 noc 2 glb 6 dram 200; 1 MAC = 1.44 pJ; "
                      "clock 5.26 pJ a PE and cycle")
+
+
+@pytest.mark.parametrize("preset", ["eyeriss_chip", "isca16_256", "eap_tool"])
+@pytest.mark.parametrize("objective", ["energy", "edp", "joules"])
+def test_a_price_is_the_same_in_pJ_and_as_a_ratio_in_every_column(
+        tmp_path, preset, objective):
+    tables = []
+    for unit, prices in (
+            ("pJ", {"dram": 1000, "alu": 3.3, "glb": 20, "rf": 1.1}),
+            ("MAC", {"dram": 1000 / 1.44, "alu": 3.3 / 1.44, "glb": 20 / 1.44,
+                     "rf": 1.1 / 1.44})):
+        path = tmp_path / unit / "mine.toml"
+        path.parent.mkdir()
+        path.write_text(f'extends = "{preset}"\n[energy_per_word_{unit}]\n'
+                        + "".join(f"{level} = {price!r}\n"
+                                  for level, price in prices.items()))
+        tables.append(simulate("resnet20_cifar", str(path), 2,
+                               objective=objective).table)
+    pd.testing.assert_frame_equal(*tables, check_exact=True)
+    # Nor do they cost what they cost at the preset's prices, mappings included.
+    plain = simulate("resnet20_cifar", preset, 2, objective=objective).table
+    assert (plain.dram_MAC < tables[0].dram_MAC).all()
+    assert (plain.energy_MAC != tables[0].energy_MAC).all()
+
+
+def test_a_measured_dram_energy_steers_the_mapping():
+    cheap, dear = (simulate("alexnet", replace(CHIP, dram_pJ=price)).table
+                   for price in (1.0, 2880.0))
+    assert (dear.dram_MB <= cheap.dram_MB).all()
+    assert dear.dram_MB[1] < 0.7 * cheap.dram_MB[1]         # CONV2
+
+
+def test_each_spad_and_the_filter_buffer_may_have_a_price_of_its_own():
+    layer = ConvLayer(name="dot", M=1, C=1, H=1, W=3, R=1, S=3)
+    hardware = replace(CHIP, rf_ifmap_MAC=2.0, rf_filter_MAC=3.0, rf_psum_pJ=5 * 1.44,
+                       glb_filter_MAC=7.0)
+    by_level, alu = level_energy(count(layer, hardware, Mapping(1, 1, 1, 1, 1, 1, 1)),
+                                 NO_ZEROS, hardware.cost_MAC)
+    assert by_level[RF].tolist() == pytest.approx([2 * 6, 3 * 6, 5 * 6])
+    assert by_level[GLB].tolist() == [6 * 6, 7 * 6, 6 * 3]
+    assert alu == 3
 
 
 @pytest.mark.parametrize("hardware", ["eyeriss_chip", "isca16_256"])

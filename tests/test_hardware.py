@@ -48,9 +48,10 @@ def test_measured_energies_replace_the_ratio(tmp_path):
 
 
 @pytest.mark.parametrize("change, dram_pJ", [
-    ("static_mW = 5", 500), ("clock_pJ_per_PE_cycle = 0.1", 500), ("mac_pJ = 2", 400),
-    ("[energy_per_word_MAC]\ndram = 100", 144)])
-def test_measured_energies_stay_unless_their_ratios_are_said_anew(
+    ("static_mW = 5", 500), ("clock_pJ_per_PE_cycle = 0.1", 500), ("mac_pJ = 2", 500),
+    ("[energy_per_word_MAC]\nglb = 3", 500), ("[energy_per_word_MAC]\ndram = 100", 144),
+    ("[energy_per_word_pJ]\ndram = 7", 7)])
+def test_a_measured_energy_stays_unless_its_level_is_said_anew(
         tmp_path, change, dram_pJ):
     (tmp_path / "measured.toml").write_text(
         'extends = "eyeriss_chip"\n[energy_per_word_pJ]\ndram = 500\n')
@@ -59,10 +60,65 @@ def test_measured_energies_stay_unless_their_ratios_are_said_anew(
                     + ("" if change.startswith("[") else "[energy]\n") + change)
     assert load_hardware(str(path)).cost_pJ("dram") == pytest.approx(dram_pJ)
     key, _, value = change.rpartition("\n")[2].partition(" = ")
-    field = {"dram": "dram_MAC"}.get(key, key)
+    unit = "pJ" if "_pJ]" in change else "MAC"
+    field = f"{key}_{unit}" if change.startswith("[") else key
     machine = replace(load_hardware(str(tmp_path / "measured.toml")),
                       **changes_to({field: float(value)}))
     assert machine.cost_pJ("dram") == pytest.approx(dram_pJ)
+
+
+def test_a_ratio_in_a_nearer_file_wins_over_a_measured_energy_and_the_reverse(tmp_path):
+    files = {"a": 'extends = "eyeriss_chip"\n[energy_per_word_pJ]\ndram = 500\n'
+                  'glb = 9\nrf_psum = 3',
+             "b": 'extends = "a.toml"\n[energy_per_word_MAC]\ndram = 100\nrf = 2',
+             "c": 'extends = "b.toml"\n[energy_per_word_pJ]\ndram = 50'}
+    for name, text in files.items():
+        (tmp_path / f"{name}.toml").write_text(text)
+    a, b, c = (load_hardware(str(tmp_path / f"{name}.toml")) for name in files)
+    assert [one.cost_pJ("dram") for one in (a, b, c)] == [500, 144, 50]
+    assert [one.cost_pJ("glb") for one in (a, b, c)] == pytest.approx([9, 9, 9])
+    # The price of all spads takes the place of the one that an older file gave one.
+    assert [one.cost_pJ("rf", "psum") for one in (a, b, c)] == pytest.approx(
+        [3, 2 * 1.44, 2 * 1.44])
+    assert a.cost_MAC("rf", "filter") == 1
+
+
+def test_hardware_needs_no_ratio_of_a_level_whose_energy_is_measured(tmp_path):
+    own = """accounting = "isca16"
+[array]
+rows = 8
+cols = 8
+clock_MHz = 100
+[rf]
+words = 128
+[glb]
+ifmap_psum_KB = 64
+[energy]
+mac_pJ = 2
+[energy_per_word_pJ]
+alu = 2
+rf = 3
+noc = 4
+glb = 10
+"""
+    path = tmp_path / "own.toml"
+    path.write_text(own + "dram = 400\n")
+    assert load_hardware(str(path)).cost_MAC("dram") == 200
+    path.write_text(own)
+    with pytest.raises(ValueError, match="the price of dram is missing; give"):
+        load_hardware(str(path))
+
+
+def test_supply_voltage_scales_what_is_on_the_chip_and_nothing_else():
+    chip = load_hardware("eyeriss_chip")
+    low = replace(chip, voltage_V=0.5, static_mW=3, glb_pJ=12.0)
+    for level in ("alu", "rf", "noc"):
+        assert low.cost_pJ(level) == chip.cost_pJ(level) / 4
+    assert low.cost_pJ("glb") == pytest.approx(3)
+    assert low.cost_pJ("dram") == chip.cost_pJ("dram")
+    assert low.clock_pJ == chip.clock_pJ / 4
+    assert (low.static_mW, low.clock_MHz) == (3, 200)
+    assert replace(chip, voltage_V=1.0) == chip
 
 
 @pytest.mark.parametrize("text, words", [
@@ -90,6 +146,13 @@ def test_measured_energies_stay_unless_their_ratios_are_said_anew(
     ('extends = "isca16_256"\n[dram]\nlink_MHz = 1', "[dram] link_MHz has no effect, "
      'because accounting = "isca16"'),
     ('extends = "eap_tool"\n[machine]\nglb_ports = 2', "[machine] glb_ports has no"),
+    ('extends = "eyeriss_chip"\n[energy_per_word_pJ]\nglb = 9\n[energy_per_word_MAC]\n'
+     'glb = 6', "[energy_per_word_pJ] glb says again, in another unit, what "
+     "[energy_per_word_MAC] glb is; drop one"),
+    ('extends = "isca16_256"\n[energy_per_word_pJ]\nrf_psum = 1',
+     "[energy_per_word_pJ] rf_psum has no effect"),
+    ('extends = "eyeriss_chip"\n[chip]\nvoltage_V = 0', "[chip] voltage_V must be pos"),
+    ('extends = "eyeriss_chip"\n[chip]\nvoltage_kV = 1', "unknown unit 'kV'"),
     ('[array', "not a TOML file"),
     ('extends = "self.toml"', "extends itself"),
 ])

@@ -79,6 +79,7 @@ def test_search_finds_what_trying_everything_finds(layer, hardware, coded):
            "mac_pJ": st.sampled_from([0.7, 3.0]),
            "clock_pJ_per_PE_cycle": st.sampled_from([0.0, 9.0]),
            "rf_pJ": st.sampled_from([None, 2.5]),
+           "voltage_V": st.sampled_from([1.0, 0.82]),
            "dram_pJ": st.sampled_from([None, 90.0])}))
 def test_joules_are_what_is_reported_with_measured_prices_clock_and_leakage(
         base, layer, prices):
@@ -315,10 +316,12 @@ def test_what_the_search_does_not_see_shares_its_mapping():
     search_shape.cache_clear()
     best = search(conv, CHIP)
     for change in (dict(mac_pJ=9.0), dict(clock_pJ_per_PE_cycle=0), dict(zeros="dense"),
-                   dict(clock_MHz=400, dram_link_MHz=120), dict(dram_pJ=1.0),
+                   dict(clock_MHz=400, dram_link_MHz=120),
+                   dict(dram_pJ=200 * CHIP.mac_pJ), dict(voltage_V=1.0, static_mW=4.0),
                    dict(glb_ifmap_psum_B=CHIP.glb_ifmap_psum_B + 2)):
         assert search(conv, replace(CHIP, **change)) is best
     for change in (dict(clock_MHz=400), dict(dram_MAC=100), dict(hop_cycles=3),
+                   dict(dram_pJ=1.0), dict(voltage_V=0.5), dict(rf_psum_MAC=2),
                    dict(glb_ifmap_psum_B=CHIP.glb_ifmap_psum_B + 4096)):
         assert search(conv, replace(CHIP, **change)) is not best
 

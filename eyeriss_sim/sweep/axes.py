@@ -5,6 +5,7 @@ from math import floor, isfinite
 
 from eyeriss_sim.hardware import (
     TABLES, UNIT_FAMILIES, UNUSED_BY, check_value, known_key_and_value)
+from eyeriss_sim.prices import PRICED
 from eyeriss_sim.search import UNSEARCHED
 
 BATCH = "batch"
@@ -243,11 +244,16 @@ def _check_matters(name, field, hardware):
 def changes_to(settings):
     """All that a variant changes, as a TOML file with these settings would.
 
-    Measured energies would silently win over ratios that a sweep varies, so they go.
+    A measured energy of the hardware would silently win over a ratio that a sweep
+    varies, and the price of one memory over its level's, so they go.
     """
     changed = dict(settings)
-    if "mac_pJ" in settings or any(
-            field in TABLES["energy_per_word_MAC"].values() for field in settings):
-        for field in TABLES["energy_per_word_pJ"].values():
-            changed.setdefault(field, None)
+    for field in settings:
+        name, _, unit = field.rpartition("_")
+        if unit in ("MAC", "pJ") and name in PRICED:
+            for other in PRICED:
+                if other == name or other.startswith(f"{name}_"):
+                    changed.setdefault(f"{other}_pJ", None)
+                    if other != name:
+                        changed.setdefault(f"{other}_MAC", None)
     return changed

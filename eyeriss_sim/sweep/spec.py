@@ -11,6 +11,7 @@ from eyeriss_sim.area import area_mm2, storage_mm2
 from eyeriss_sim.hardware import Hardware, load_hardware
 from eyeriss_sim.layer import Network
 from eyeriss_sim.mapping import shape_key
+from eyeriss_sim.prices import PRICED
 from eyeriss_sim.search import OBJECTIVES
 from eyeriss_sim.simulate import as_network
 from eyeriss_sim.sweep.axes import BATCH, Axis, make_axis
@@ -225,7 +226,7 @@ def make_spec(networks, axes=None, hardware="eyeriss_chip", *, objective="energy
             for name, values in _flat(axes or {}).items()]
     for place, axis in enumerate(made):
         for other in made[:place]:
-            if axis.field == other.field:
+            if _same(axis.field, other.field):
                 raise ValueError(f"{other.name} and {axis.name} are the same field; "
                                  f"drop one")
     made.sort(key=lambda axis: not axis.searched)      # stable: the order of the user
@@ -243,6 +244,13 @@ def make_spec(networks, axes=None, hardware="eyeriss_chip", *, objective="energy
                          f"sweep; draw a sample of them: --sample 10000")
     return Spec(hardware, tuple(made), _load(networks, batches, input_shape), objective,
                 constraints, sample, layers)
+
+
+def _same(field, other):
+    """Whether two fields say the same thing, a price in either unit."""
+    if field == other:
+        return True
+    return any({field, other} == {f"{name}_MAC", f"{name}_pJ"} for name in PRICED)
 
 
 def make_constraints(given):
