@@ -8,6 +8,7 @@ modelled value, the error, and the band that is asked of it. Quantities that beg
 ``machine`` are stepped cycle by cycle, all others are the counting model's.
 """
 
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -26,6 +27,7 @@ TABLE_V = "JSSC 2017 Table V"
 TABLE_VI = "JSSC 2017 Table VI"
 RLC = "JSSC 2017 RLC reduction"
 SHARES = "ISSCC 2016 power shares"
+SUPPLY = "ISSCC 2016 voltages and clocks"
 FIG_10 = "ISCA 2016 Fig. 10"
 FIG_11 = "ISCA 2016 Fig. 11"
 OPEN_RTL = "Passes of an open RTL"
@@ -63,8 +65,7 @@ FIG_10_BAND = 2             # bars measured off a figure
 
 def published(name):
     """A table of published figures."""
-    return pd.read_csv(PUBLISHED / f"{name}.csv", comment="#").set_index(
-        "batch" if name == "isca16_fig11" else "layer")
+    return pd.read_csv(PUBLISHED / f"{name}.csv", comment="#", index_col=0)
 
 
 def chip_densities(table="jssc_table5", ofmaps="alexnet_ofmap_densities"):
@@ -74,9 +75,9 @@ def chip_densities(table="jssc_table5", ofmaps="alexnet_ofmap_densities"):
             for layer in zeros.index}
 
 
-def simulate_chip(zeros=None, mapping="published"):
+def simulate_chip(zeros=None, mapping="published", hardware="eyeriss_chip"):
     """AlexNet at N = 4 on the chip, under the published mapping and densities."""
-    return simulate("alexnet", "eyeriss_chip", 4, mapping=mapping, zeros=zeros,
+    return simulate("alexnet", hardware, 4, mapping=mapping, zeros=zeros,
                     densities=chip_densities())
 
 
@@ -176,6 +177,27 @@ def compare_power_shares():
                 absolute=True) for part in model]
 
 
+def compare_supply():
+    """AlexNet's CONV layers over supply and clock; all but the clock follows from V.
+
+    Nothing is fitted to them, and they are reported without a band: three of the four
+    powers, and the clocks, are not published in figures.
+    """
+    chip = load_hardware("eyeriss_chip")
+    rows = []
+    for supply, truth in published("isscc_voltages").iterrows():
+        result = simulate_chip(hardware=replace(
+            chip, voltage_V=truth.voltage_V, clock_MHz=truth.core_MHz))
+        layers = [one for one in result.by_layer if one.layer.name.startswith("CONV")]
+        seconds = sum(one.cycles.total for one in layers) / (truth.core_MHz * 1e6)
+        chip_mW = sum(one.chip_pJ for one in layers) * 1e-9 / seconds
+        point = f"{supply}, {truth.core_MHz:.0f} MHz"
+        rows += [row(SUPPLY, point, "frames_per_s", truth.frames_per_s,
+                     result.network.batch / seconds, None),
+                 row(SUPPLY, point, "power_mW", truth.power_mW, chip_mW, None)]
+    return rows
+
+
 def compare_fig_10():
     """Energy of the 256-PE machine by level, in 10^9 MAC energies."""
     truth = published("isca16_fig10")
@@ -222,8 +244,8 @@ def compare():
         source, layer, quantity, published, model, error, error_unit, band, verdict.
     """
     return pd.DataFrame([*compare_table_v(), *compare_table_vi(), *compare_rtl(),
-                         *compare_rlc(), *compare_power_shares(), *compare_fig_10(),
-                         *compare_fig_11()])
+                         *compare_rlc(), *compare_power_shares(), *compare_supply(),
+                         *compare_fig_10(), *compare_fig_11()])
 
 
 def validate(folder, console):
@@ -286,6 +308,9 @@ NOTES = (
     "chip ran them 6.5 % faster. So are VGG-16's DRAM accesses before each pooling "
     "(ofmap densities unknown) and the power of CONV1-1, which waits for DRAM half "
     "of its time.",
+    "Voltages: prices and clock constant times V^2, link at 60 MHz, nothing fitted; "
+    "which clock runs at which supply isn't published, and all powers but the one "
+    "at 1.0 V were read off a figure by eye.",
     "What the clocks of networks and GLB burn is in the PEs' share: one constant is "
     "fitted.",
 )
@@ -302,7 +327,7 @@ def comparison_table(source, rows):
         has_unit = unit in ("ms", "MB", "mW", "cycles")
         name = name.replace("_", "\n")
         table.add_column(f"{name}\n{unit}" if has_unit else quantity, justify="right")
-    digits = 1 if source in (TABLE_V, TABLE_VI) else 5 if source == FIG_11 else 2
+    digits = {TABLE_V: 1, TABLE_VI: 1, SUPPLY: 1, FIG_11: 5}.get(source, 2)
     for layer in dict.fromkeys(rows.layer):
         line = [layer]
         for quantity in quantities:

@@ -105,6 +105,22 @@ def test_power_shares_add_up_and_are_shown_beside_the_chips(comparison):
     assert set(shares.verdict) == {"reported"}
 
 
+def test_voltages_and_clocks_stand_beside_the_chips_and_nothing_is_fitted(comparison):
+    points = comparison[comparison.source == silicon.SUPPLY].set_index(
+        ["quantity", "layer"])
+    assert set(points.verdict) == {"reported"} and len(points) == 8
+    frames, power = points.loc["frames_per_s"], points.loc["power_mW"]
+    assert frames.published.tolist() == [17.3, 26, 34.7, 44.8]
+    assert power.published.tolist() == [94, 172, 278, 450]
+    # The model at 1.0 V times V^2, worked out when the points were collected.
+    assert frames.model.round(1).tolist() == [18.2, 26.4, 34.2, 41.5]
+    assert power.model.round().tolist() == [96, 178, 278, 470]
+    # A clock of 200 MHz at 1.0 V is Table V's own point.
+    table_v = comparison[(comparison.source == silicon.TABLE_V)
+                         & (comparison.layer == "all CONV")].set_index("quantity")
+    assert power.model["1.0 V, 200 MHz"] == pytest.approx(table_v.model["power_mW"])
+
+
 def test_validate_prints_and_writes_all_cells(tmp_path):
     with open(tmp_path / "text", "w") as file:
         missed = silicon.validate(tmp_path / "out", Console(file=file, width=100))
