@@ -37,7 +37,7 @@ from pruning.meters import Reference, meter_of
 from pruning.pipeline import ZERO_IMAGES
 from pruning.prunable import prunable
 from pruning.report import BATCHES
-from pruning.records import read_json
+from pruning.records import read_metrics
 from pruning.targets import Energy
 
 RUNGS = {"resnet20": (0.7, 0.55, 0.45, 0.4), "vgg16": (0.3, 0.2, 0.15)}
@@ -124,7 +124,7 @@ def results(folder, dense):
              for file in sorted((folder / network).rglob("metrics.json"))]
     table = collect([*dense.values(), *(file.parent for file in files)])
     table.loc[table.rung == "density=1", "method"] = "dense"
-    metrics = [read_json(Path(place) / "metrics.json") for place in table.folder]
+    metrics = [read_metrics(Path(place) / "metrics.json") for place in table.folder]
     # The dense network's own training calls them otherwise.
     for column, keys in (("minutes", ("minutes", "wall_minutes")),
                          ("choosing", ("accuracy", "choosing_accuracy"))):

@@ -56,7 +56,8 @@ def build(study, folder, network, *, accuracy_loss=None, energy=None, table=None
     alone = [float(one.part().mean()) for one in study.costs[0]]
     told = {"data": data, "asked": {"accuracy_loss": accuracy_loss, "energy": energy},
             # Of the dense network: what shares are of, at this study's batch, and what
-            # goes with energy_uJ, latency_ms and routed_uJ, which are those of batch 1.
+            # goes with total_uJ_per_image, latency_ms and routed_uJ, which are those of
+            # batch 1.
             "reference_uJ": study.reference[0], "reference_ms": study.reference[1],
             "reference_alone_uJ": alone[0], "reference_alone_ms": alone[1]}
     energy, latency = route_costs(study, choice)

@@ -234,7 +234,7 @@ def module_cost(module, inputs, hardware, batch=1):
 
 def _by_layer(result):
     table = result.table
-    return dict(zip(table.layer, zip(table.energy_uJ + table.dram_uJ, table.total_ms)))
+    return dict(zip(table.layer, zip(table.total_uJ, table.total_ms)))
 
 
 def _as_json(costs):

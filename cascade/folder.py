@@ -24,9 +24,10 @@ from pruning.prunable import prunable
 from pruning.records import read_json
 from pruning.result import load_result, weights_hash
 
+# Of each part of a cascade, at batch 1; earlier versions called it OLD_ENERGY.
+ENERGY, OLD_ENERGY = "total_uJ_per_image", "energy_uJ"
 ROUTE_IMAGES = 256      # of a route's own, that measure its zeros
-NEEDED = ("network", "image_shape", "router", "tap", "threshold", "energy_uJ",
-          "latency_ms")
+NEEDED = ("network", "image_shape", "router", "tap", "threshold", ENERGY, "latency_ms")
 OWN_FILES = {"cascade.json", "aggressive", "mild", "selector.safetensors"}
 
 
@@ -71,7 +72,7 @@ def _some(images, chosen):
 def _parts(result, layers):
     """uJ and ms of the layers named, and of the others."""
     table, front = result.table, result.table.layer.isin(layers)
-    return [((rows.energy_uJ + rows.dram_uJ).sum(), rows.total_ms.sum())
+    return [(rows.total_uJ.sum(), rows.total_ms.sum())
             for rows in (table[front], table[~front])]
 
 
@@ -114,7 +115,7 @@ def save_cascade(folder, study, choice, network, notes, costs=None):
                 "aggressive": weights_hash(few.network),
                 "mild": weights_hash(many.network)},
             "hardware": study.hardware, "batch": study.batch,
-            "energy_uJ": asdict(energy), "latency_ms": asdict(latency),
+            ENERGY: asdict(energy), "latency_ms": asdict(latency),
             "storage": storage(many.network, few.network, router), **notes},
             indent=1) + "\n", encoding="utf-8")
         if folder.exists():
@@ -199,13 +200,15 @@ def load_cascade(folder, model=None):
         raise ValueError(f"{folder}/selector.safetensors: made for {router.channels} "
                          f"channels, the tap has {wanted}; the files do not belong "
                          "together")
-    return CascadeNet(front, back, router, many, told["threshold"], told["energy_uJ"],
+    return CascadeNet(front, back, router, many, told["threshold"], told[ENERGY],
                       told["latency_ms"], told["image_shape"])
 
 
 def _read_notes(path):
     """What ``cascade.json`` says, checked: somebody may have edited it."""
     told = read_json(path)
+    if OLD_ENERGY in told:
+        told.setdefault(ENERGY, told.pop(OLD_ENERGY))
     missing = [key for key in NEEDED if not isinstance(told, dict) or key not in told]
     if missing:
         raise ValueError(f"{path}: {missing[0]} is missing; eyeriss-cascade build "
@@ -221,7 +224,7 @@ def _read_notes(path):
         check_threshold(told["threshold"])
         told["image_shape"] = tuple(map(int, told["image_shape"]))
         told["weights"] = dict(told.get("weights", {}))     # older folders have none
-        for key in ("energy_uJ", "latency_ms"):
+        for key in (ENERGY, "latency_ms"):
             costs = {part: float(cost) for part, cost in dict(told[key]).items()}
             for part, cost in costs.items():
                 if not 0 <= cost < math.inf:

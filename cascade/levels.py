@@ -11,7 +11,7 @@ from pruning.checkpoint import load_model
 from pruning.masks import Masks
 from pruning.models import make_model
 from pruning.prunable import prunable
-from pruning.records import difference, read_json
+from pruning.records import difference, read_json, read_metrics
 from pruning.result import load_result, weights_hash
 
 
@@ -90,7 +90,7 @@ def ladder_levels(folder, network):
     folder = Path(folder)
     found = []
     for file in folder.glob("*/metrics.json"):
-        metrics = read_json(file)
+        metrics = read_metrics(file)
         for key in ("rung", "energy_rel_eap_tool"):
             if not isinstance(metrics, dict) or key not in metrics:
                 raise ValueError(f"{file}: {key} is missing; eyeriss-prune run writes "

@@ -10,6 +10,8 @@ from eyeriss_sim.kernels import (
 from eyeriss_sim.zeros import BITS_16
 
 PRICED_LEVELS = tuple(level.lower() for level in LEVELS)
+# What a joule is spent on; ``{part}_uJ`` of all of them add up to ``total_uJ``.
+JOULE_PARTS = ("alu", *PRICED_LEVELS, "clock", "leakage")
 
 
 def effective_accesses(counts, zeros):

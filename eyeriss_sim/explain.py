@@ -9,9 +9,9 @@ from eyeriss_sim import kernels
 from eyeriss_sim.counts import KINDS, LEVELS
 from eyeriss_sim.cycles import CAUSES
 from eyeriss_sim.kernels import DRAM, ceil_div
-from eyeriss_sim.labels import pick_unit, printable
+from eyeriss_sim.labels import decimals, pick_unit, printable
 from eyeriss_sim.mapping import check_mapping, cut, even_cuts, glb_use
-from eyeriss_sim.report import COUNTS
+from eyeriss_sim.report import COUNTS, joules_by_part
 from eyeriss_sim.search import search
 from eyeriss_sim.zeros import Densities
 
@@ -58,6 +58,7 @@ def explain(result, layer_result, simulate_mapping, objective="energy", runners_
         _headline(result, layer_result),
         _loop_table(layer, hardware, layer_result.mapping),
         _limit_table(layer, hardware, layer_result.mapping),
+        _joule_table(layer_result, hardware),
         _energy_table(layer_result),
         _cycle_table(layer_result),
         _runner_up_table(layer_result, hardware, simulate_mapping, objective,
@@ -203,10 +204,25 @@ def _limit_table(layer, hardware, mapping):
     return table
 
 
+def _joule_table(layer_result, hardware):
+    total = _uJ(layer_result)
+    places = decimals(total, 6)
+    table = Table(title=f"Joules, {total:,.{places}f} uJ", title_justify="left",
+                  box=None, pad_edge=False)
+    table.add_column("part")
+    for heading in ("uJ", "%"):
+        table.add_column(heading, justify="right")
+    columns = {f"{part}_uJ": uJ for part, uJ in layer_result.parts_uJ.items()}
+    for name, energy in joules_by_part(columns, hardware).items():
+        table.add_row(name, f"{energy:,.{places}f}" if energy else "-",
+                      f"{100 * energy / total:.1f}")
+    return table
+
+
 def _energy_table(layer_result):
     total = layer_result.total_MAC
-    table = Table(title=f"Energy, {total:,.0f} MAC energies", title_justify="left",
-                  box=None, pad_edge=False)
+    table = Table(title=f"Normalised energy, {total:,.0f} MAC energies",
+                  title_justify="left", box=None, pad_edge=False)
     table.add_column("level")
     for heading in (*KINDS, "MAC", "all", "%"):
         table.add_column(heading, justify="right")

@@ -7,11 +7,13 @@ from string import Template
 from eyeriss_sim import plots
 from eyeriss_sim.labels import decimals, pick_unit, printable
 from eyeriss_sim.report import (
-    COUNTS, ENERGY, MEMORY, TIMES, cycle_shares, energy_shares, mapping_sources, totals)
+    COUNTS, ENERGY, MEMORY, TIMES, cycle_shares, energy_shares, joules_text,
+    mapping_sources, totals)
 
 FIGURES = {
-    "Energy by level": plots.energy_by_level,
-    "Energy by kind of data": plots.energy_by_kind,
+    "Joules by part": plots.joules_by_part,
+    "Normalised energy by level": plots.energy_by_level,
+    "Normalised energy by kind of data": plots.energy_by_kind,
     "Cycles by cause": plots.cycles_by_cause,
     "Utilisation of the array": plots.utilization,
 }
@@ -75,7 +77,8 @@ dd { margin: 0; overflow-wrap: anywhere; }
 <div class="cards">
 $cards
 </div>
-<p><b>Energy</b> (normalised): $energy</p>
+<p><b>Joules</b>: $joules</p>
+<p><b>Normalised energy</b>: $energy</p>
 <p><b>Cycles</b>: $cycles</p>
 <h2>What the figures stand on</h2>
 <dl>
@@ -112,7 +115,7 @@ def render_html(result):
     >>> from eyeriss_sim import simulate
     >>> page = render_html(simulate("alexnet", batch=4))
     >>> page.count("<svg"), "http" in page
-    (4, False)
+    (5, False)
     """
     said = result.provenance
     figures = [_figure(title, draw(result)) for title, draw in FIGURES.items()]
@@ -123,6 +126,7 @@ def render_html(result):
                       f"batch"),
         cards="\n".join(f"<div><b>{safe(value)}</b><span>{safe(name)}</span></div>"
                         for name, value in headline(result).items()),
+        joules=safe(joules_text(result)),
         energy=_percentages(energy_shares(result)),
         cycles=_percentages(cycle_shares(result)),
         provenance="\n".join(f"<dt>{safe(key)}</dt><dd>{safe(value)}</dd>"
@@ -148,14 +152,13 @@ def safe(value):
 def headline(result):
     """The totals that come first, as text with units."""
     sums, batch = totals(result), result.provenance["batch"]
-    energy = sums["energy_uJ"] + sums["dram_uJ"]
     return {
         "MACs": _quantity(sums["macs"], COUNTS, "M"),
         "latency": _quantity(sums["total_ms"], TIMES, "ms"),
         "images per second": _number(batch / sums["total_ms"] * 1e3),
-        "chip energy": _quantity(sums["energy_uJ"], ENERGY, "mJ"),
+        "chip energy": _quantity(sums["chip_uJ"], ENERGY, "mJ"),
         "DRAM energy": _quantity(sums["dram_uJ"], ENERGY, "mJ"),
-        "energy per image": _quantity(energy / batch, ENERGY, "mJ"),
+        "energy per image": _quantity(sums["total_uJ_per_image"], ENERGY, "mJ"),
         "chip power": _number(sums["power_mW"]) + " mW",
         "utilisation": f"{sums['utilization']:.1%}",
         "DRAM traffic": _quantity(sums["dram_MB"], MEMORY, "MB"),
@@ -238,7 +241,9 @@ def _table(result):
 def _heading(key):
     """A column's name over its unit: ``dram_MB`` is DRAM, MB."""
     name, _, unit = key.rpartition("_")
-    if unit in ("MAC", "MB", "ms", "uJ", "mW", "cycles") and name:
+    if key.endswith("_uJ_per_image"):
+        name, unit = key.removesuffix("_uJ_per_image"), "uJ an image"
+    if unit in ("uJ an image", "MAC", "MB", "ms", "uJ", "mW", "cycles") and name:
         return f"{safe(name.replace('_', ' '))}<small>{safe(unit)}</small>"
     return safe(key.replace("_", " "))
 

@@ -12,18 +12,23 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
+from eyeriss_sim import report
 from eyeriss_sim.atomic import replacing
 from eyeriss_sim.cycles import CAUSES
 from eyeriss_sim.energy import PRICED_LEVELS
 from eyeriss_sim.kernels import ceil_div
 from eyeriss_sim.labels import (
-    CAUSE_NAMES, KIND_NAMES, LEVEL_NAMES, clip_middle, pick_unit, printable, shorten)
+    CAUSE_NAMES, CLOCK_AND_LEAKAGE, KIND_NAMES, LEVEL_NAMES, clip_middle, pick_unit,
+    printable, shorten)
 
 # Okabe and Ito's colours, which differ for colour-blind readers too (2008). What is
 # drawn next to each other differs in lightness as well, for print in grey.
 GREY, BLUE, SKY, GREEN = "#8c8c8c", "#0072b2", "#56b4e9", "#009e73"
 YELLOW, ORANGE, RED, PINK = "#f0e442", "#e69f00", "#d55e00", "#cc79a7"
 LEVEL_COLOURS = {"alu": GREY, "rf": SKY, "noc": GREEN, "glb": ORANGE, "dram": RED}
+PART_COLOURS = {**{LEVEL_NAMES[level]: colour
+                   for level, colour in LEVEL_COLOURS.items()},
+                "clock": YELLOW, "leakage": BLUE, CLOCK_AND_LEAKAGE: YELLOW}
 KIND_COLOURS = {"alu": GREY, "ifmap": BLUE, "filter": ORANGE, "psum": PINK}
 CAUSE_COLOURS = {"mac": BLUE, "ramp": SKY, "psum_net": PINK, "glb": ORANGE,
                  "dram_filter": RED, "dram_fmap": YELLOW}
@@ -49,6 +54,31 @@ LABEL_CHARACTERS = 26
 
 
 @matplotlib.rc_context(STYLE)
+def joules_by_part(result):
+    """Energy of each layer in joules, stacked by level, clock and leakage on top.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+
+    Examples
+    --------
+    >>> from eyeriss_sim import simulate
+    >>> figure = joules_by_part(simulate("alexnet"))
+    >>> [text.get_text() for text in figure.axes[0].get_legend().get_texts()][3:]
+    ['GLB', 'DRAM', 'clock and leakage']
+    """
+    largest = result.table["total_uJ"].max()
+    unit = pick_unit(largest, report.ENERGY, "uJ", limit=1e3)
+    stacks = {name: (part / report.ENERGY[unit], PART_COLOURS[name])
+              for name, part in report.joules_by_part(
+                  result.table, result.hardware).items()}
+    figure, axes = _stacked(result, "Joules by part", stacks)
+    axes.set_ylabel(f"energy ({unit.replace('u', 'µ')})")
+    return figure
+
+
+@matplotlib.rc_context(STYLE)
 def energy_by_level(result):
     """Normalised energy of each layer, stacked by level, the MACs as ALU.
 
@@ -64,7 +94,8 @@ def energy_by_level(result):
     ['ALU', 'RF', 'NoC', 'GLB', 'DRAM']
     """
     levels = ("alu", *PRICED_LEVELS)
-    return _energy(result, "Energy by level", levels, LEVEL_NAMES, LEVEL_COLOURS)
+    return _energy(result, "Normalised energy by level", levels, LEVEL_NAMES,
+                   LEVEL_COLOURS)
 
 
 @matplotlib.rc_context(STYLE)
@@ -75,8 +106,8 @@ def energy_by_kind(result):
     -------
     matplotlib.figure.Figure
     """
-    return _energy(result, "Energy by kind of data", tuple(KIND_NAMES), KIND_NAMES,
-                   KIND_COLOURS)
+    return _energy(result, "Normalised energy by kind of data", tuple(KIND_NAMES),
+                   KIND_NAMES, KIND_COLOURS)
 
 
 @matplotlib.rc_context(STYLE)

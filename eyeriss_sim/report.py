@@ -8,9 +8,10 @@ from rich.table import Table
 from rich.text import Text
 
 from eyeriss_sim.cycles import CAUSES
-from eyeriss_sim.energy import PRICED_LEVELS
+from eyeriss_sim.energy import JOULE_PARTS, PRICED_LEVELS
 from eyeriss_sim.labels import (
-    CAUSE_NAMES, LEVEL_NAMES, decimals, pick_unit, printable, shorten)
+    CAUSE_NAMES, CLOCK_AND_LEAKAGE, LEVEL_NAMES, PART_NAMES, decimals, pick_unit,
+    printable, shorten)
 
 MAPPING = "mnepqrt"
 
@@ -30,12 +31,12 @@ SCALED = {
     "energy_MAC": ("energy",
                    {f"{unit} MAC".strip(): size for unit, size in COUNTS.items()},
                    "M MAC"),
-    "energy_uJ": ("chip", ENERGY, "uJ"),
+    "chip_uJ": ("chip", ENERGY, "uJ"),
     "dram_uJ": ("DRAM", ENERGY, "uJ"),
     "power_mW": ("power", {"uW": 1e-3, "mW": 1, "W": 1e3}, "mW"),
 }
 COLUMNS = ("macs", "mapping", "active_pes", "utilization", "cycles", "processing_ms",
-           "total_ms", "glb_MB", "dram_MB", "energy_MAC", "energy_uJ", "dram_uJ",
+           "total_ms", "glb_MB", "dram_MB", "energy_MAC", "chip_uJ", "dram_uJ",
            "power_mW")
 # What a narrow terminal does without, first to go first.
 DISPENSABLE = ("cycles", "active_pes", "mapping", "processing_ms", "power_mW",
@@ -61,10 +62,64 @@ def totals(result):
     2897627264
     """
     table = result.table
-    sums = {key: table[key].sum().item() for key in SCALED if key != "power_mW"}
-    sums["power_mW"] = sums["energy_uJ"] / sums["total_ms"]
+    joules = [key for key in table if key.endswith(("_uJ", "_uJ_per_image"))]
+    sums = {key: table[key].sum().item()
+            for key in dict.fromkeys([*SCALED, *joules]) if key != "power_mW"}
+    sums["power_mW"] = sums["chip_uJ"] / sums["total_ms"]
     sums["utilization"] = sums["macs"] / (sums["cycles"] * result.hardware.pes)
     return sums
+
+
+def joules_by_part(table, hardware):
+    """What the joules of a result are spent on, the MACs first; 0 where nothing is.
+
+    Where the hardware has no leakage of its own (``static_mW`` is 0) what it leaks is
+    in the constant of the clock, and both are one part.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame or Series
+        The table of a result, or one of its rows.
+    hardware : Hardware
+
+    Returns
+    -------
+    dict of str to pandas.Series or float
+        uJ by the name of the part; they add up to ``total_uJ``.
+    """
+    parts = {PART_NAMES[part]: table[f"{part}_uJ"] for part in JOULE_PARTS}
+    if not hardware.static_mW:
+        both = parts.pop(PART_NAMES["clock"]) + parts.pop(PART_NAMES["leakage"])
+        parts[CLOCK_AND_LEAKAGE] = both
+    return parts
+
+
+def joules(result):
+    """Energy of a network by part, as ``joules_by_part``, all layers added up.
+
+    Returns
+    -------
+    dict of str to float
+
+    Examples
+    --------
+    >>> from eyeriss_sim import simulate
+    >>> parts = joules(simulate("vgg16", batch=3))
+    >>> max(parts, key=parts.get)
+    'clock and leakage'
+    """
+    return {name: float(part.sum())
+            for name, part in joules_by_part(result.table, result.hardware).items()}
+
+
+def joules_text(result):
+    """The joules of a network in one line: all, and each part with its share."""
+    parts, whole = joules(result), totals(result)["total_uJ"]
+    unit = pick_unit(whole, ENERGY, "uJ")
+    places = decimals(whole / ENERGY[unit], 5, most=2)
+    texts = [f"{name} {part / ENERGY[unit]:,.{places}f} ({part / whole:.1%})"
+             for name, part in parts.items() if part]
+    return f"{whole / ENERGY[unit]:,.{places}f} {unit}: {', '.join(texts)}"
 
 
 def energy_shares(result):
@@ -141,7 +196,8 @@ def print_report(result, console):
             f"{name} {share:.1%}" for name, share in shares.items() if share)
         for what, shares in (("energy", energy_shares(result)),
                              ("cycles", cycle_shares(result)))}
-    say(f"energy: {percent['energy']}")
+    say(f"joules: {joules_text(result)}")
+    say(f"normalised energy: {percent['energy']}")
     say(f"prices: {said['cost_table']}")
     say(f"cycles: {percent['cycles']} ({totals(result)['cycles']:,} at "
         f"{result.hardware.clock_MHz:g} MHz)")

@@ -9,7 +9,8 @@ import pandas as pd
 
 from eyeriss_sim.counts import KINDS, Counts, count
 from eyeriss_sim.cycles import CAUSES, Cycles, count_cycles
-from eyeriss_sim.energy import PRICED_LEVELS, effective_accesses, level_energy
+from eyeriss_sim.energy import (
+    JOULE_PARTS, PRICED_LEVELS, effective_accesses, level_energy)
 from eyeriss_sim.hardware import Hardware, load_hardware
 from eyeriss_sim.importers import load_network
 from eyeriss_sim.kernels import (
@@ -79,6 +80,14 @@ class LayerResult:
         on_chip = float(self.energy_pJ[:DRAM].sum())
         return on_chip + self.alu_pJ + self.clock_pJ + self.static_pJ
 
+    @property
+    def parts_uJ(self):
+        """All that the layer's joules are spent on: ``energy.JOULE_PARTS`` to uJ."""
+        levels = zip(PRICED_LEVELS, self.energy_pJ.sum(axis=1).tolist(), strict=True)
+        parts = {"alu": self.alu_pJ, **dict(levels), "clock": self.clock_pJ,
+                 "leakage": self.static_pJ}
+        return {part: parts[part] * 1e-6 for part in JOULE_PARTS}
+
 
 @dataclass(frozen=True, eq=False)
 class SimulationResult:
@@ -108,7 +117,7 @@ class SimulationResult:
         pandas.DataFrame
         """
         return pd.DataFrame([
-            {**layer_row(result, self.hardware), **self.provenance}
+            {**layer_row(result, self.hardware, self.network.batch), **self.provenance}
             for result in self.by_layer])
 
     @property
@@ -129,13 +138,15 @@ class SimulationResult:
         return cycles / self.hardware.clock_MHz / 1e3
 
 
-def layer_row(result, hardware):
+def layer_row(result, hardware, batch):
     """One layer of ``SimulationResult.table``, without the provenance.
 
     Parameters
     ----------
     result : LayerResult
     hardware : Hardware
+    batch : int
+        Images of the network's run, which the row's figures are for.
 
     Returns
     -------
@@ -149,7 +160,9 @@ def layer_row(result, hardware):
     glb = bytes_moved[GLB]
     by_level = result.energy_MAC.sum(axis=1)
     by_kind = result.energy_MAC.sum(axis=0)
+    parts = result.parts_uJ
     chip_uJ = result.chip_pJ * 1e-6
+    total_uJ = chip_uJ + parts["dram"]
     return {
         "layer": layer.name,
         "macs": layer.macs,
@@ -170,9 +183,10 @@ def layer_row(result, hardware):
            for axis, level in enumerate(PRICED_LEVELS)},
         "alu_MAC": result.alu_MAC,
         **{f"{kind}_MAC": by_kind[axis] for axis, kind in enumerate(KINDS)},
-        "energy_uJ": chip_uJ,
-        "dram_uJ": float(result.energy_pJ[DRAM].sum()) * 1e-6,
-        "clock_uJ": (result.clock_pJ + result.static_pJ) * 1e-6,
+        "chip_uJ": chip_uJ,
+        **{f"{part}_uJ": energy for part, energy in parts.items()},
+        "total_uJ": total_uJ,
+        "total_uJ_per_image": total_uJ / batch,
         "power_mW": chip_uJ / total_ms,
         "utilization": layer.macs / (cycles.total * hardware.pes),
         **{f"{cause}_cycles": getattr(cycles, cause) for cause in CAUSES},

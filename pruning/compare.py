@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from rich.table import Table
 
 from eyeriss_sim.terminal import make_console
-from pruning.records import read_json
+from pruning.records import read_json, read_metrics
 
 PANELS = {"energy_rel_eap_tool": "energy, every zero saves (eap_tool)",
           "energy_rel_eyeriss_chip": "energy, activation zeros save (eyeriss_chip)"}
@@ -89,7 +89,7 @@ def _experiment(file, metrics, config):
 
 
 def _row(file):
-    metrics = read_json(file)
+    metrics = read_metrics(file)
     config = read_json(file.with_name("config.json"))
     if not {"method", "choosing_accuracy"} & metrics.keys():
         raise ValueError(f"{file}: the metrics of no training and no pruning; name "

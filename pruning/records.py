@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from pathlib import Path
 
 from eyeriss_sim.atomic import replacing
@@ -30,6 +31,31 @@ def read_json(path):
         raise ValueError(f"{path}: a {type(content).__name__} where a result has names "
                          "and values; it is another program's")
     return content
+
+
+def read_metrics(path):
+    """The metrics of a result, those of earlier versions under the names of today.
+
+    They called the energy of an image energy_uJ, and the preset ``dense``, which is not
+    the dense network, by its own name.
+
+    Returns
+    -------
+    dict
+
+    Raises
+    ------
+    ValueError
+        See ``read_json``.
+    """
+    return {_name_today(key): value for key, value in read_json(path).items()}
+
+
+def _name_today(key):
+    if key.startswith("energy_uJ_"):
+        key = key.replace("energy_uJ_", "total_uJ_per_image_")
+    return re.sub("^(total_uJ_per_image|energy_rel|floor_rel)_dense(?=$|_b)",
+                  r"\1_preset_dense", key)
 
 
 def write_json(path, content):

@@ -7,15 +7,18 @@ import numpy as np
 import pandas as pd
 import torch
 
-from eyeriss_sim.energy import PRICED_LEVELS
+from eyeriss_sim.energy import JOULE_PARTS, PRICED_LEVELS
 from eyeriss_sim.oracle import EnergyOracle
 from pruning.masks import Masks
 from pruning.meters import Reference, macs_left
 from pruning.prunable import prunable
 
-# Which zeros pay differs: all of them, those of activations, none.
-MACHINES = ("eap_tool", "eyeriss_chip", "dense")
+# Which zeros pay differs: all of them, those of activations, none. By what a report
+# calls them: a preset called dense is not the dense network.
+MACHINES = {"eap_tool": "eap_tool", "eyeriss_chip": "eyeriss_chip",
+            "preset_dense": "dense"}
 BATCHES = (1, 16)
+JOULES = ("chip_uJ", "dram_uJ", "total_uJ", "total_uJ_per_image")
 
 
 def oracles(filter_code=None):
@@ -29,8 +32,8 @@ def oracles(filter_code=None):
     found = {}
     for batch in BATCHES:
         ending = "" if batch == 1 else f"_b{batch}"
-        for name in MACHINES:
-            found[name + ending] = EnergyOracle(name, batch=batch)
+        for name, preset in MACHINES.items():
+            found[name + ending] = EnergyOracle(preset, batch=batch)
         if filter_code is not None:
             found[f"eap_tool_{filter_code}{ending}"] = EnergyOracle(
                 "eap_tool", batch=batch, filter_code=filter_code)
@@ -81,12 +84,14 @@ def describe(network, baseline, filter_code=None):
     -------
     dict
         weights, weights_rel (of the prunable ones), params, params_rel, macs_rel (of
-        weights that are not zero), and by hardware and batch energy_rel_* and
-        floor_rel_*: what is left of it when every prunable weight of this network is
-        zero and its activations are as they are. None where the oracle can't follow.
+        weights that are not zero), and by hardware and batch chip_uJ_*, dram_uJ_* and
+        total_uJ_*, all of the batch, total_uJ_per_image_*, energy_rel_* (share of the
+        dense network's total_uJ) and floor_rel_*: what is left of it when every
+        prunable weight of this network is zero and its activations are as they are.
+        None where the oracle can't follow.
     pandas.DataFrame
-        One row a layer, hardware and batch: densities, and energy by level in MAC
-        energies.
+        One row a layer, hardware and batch: densities, and energy by part in uJ and
+        in MAC energies.
     """
     network, reference = copy.deepcopy(network), baseline.reference
     weights = prunable(network)
@@ -105,7 +110,8 @@ def describe(network, baseline, filter_code=None):
         for key in judges}
     for key, oracle in judges.items():
         result = oracle(network, baseline.images)
-        summary[f"energy_uJ_{key}"] = result.total_uJ / oracle.batch
+        for column in JOULES:
+            summary[f"{column}_{key}"] = float(result.table[column].sum())
         summary[f"energy_rel_{key}"] = result.total_uJ / dense[key]
         tables.append(_layer_rows(result))
     Masks({name: torch.zeros_like(mask) for name, mask in masks.items()}).apply(network)
@@ -124,6 +130,8 @@ def _energy_now(oracle, network, dense):
 
 def _layer_rows(result):
     columns = ["layer", "hardware", "zeros", "batch", "ifmap_density", "filter_density",
-               "ofmap_density", "energy_MAC", "alu_MAC",
+               "ofmap_density", *JOULES, *(f"{part}_uJ" for part in JOULE_PARTS
+                                           if part != "dram"),
+               "energy_MAC", "alu_MAC",
                *(f"{level}_MAC" for level in PRICED_LEVELS)]
     return result.table[columns]

@@ -13,7 +13,8 @@ from safetensors.torch import load_file, save
 
 from eyeriss_sim.atomic import replacing
 from pruning.masks import Masks
-from pruning.records import difference, read_json, write_json, write_rows
+from pruning.records import (
+    difference, read_json, read_metrics, write_json, write_rows)
 from pruning.shrink import shrink
 from pruning.training_state import STATE_FILE
 
@@ -73,7 +74,7 @@ def finished(folder, config):
     if not (folder / "metrics.json").exists():
         return None
     _check_same(folder / "config.json", config)
-    return read_json(folder / "metrics.json")
+    return read_metrics(folder / "metrics.json")
 
 
 @contextmanager

@@ -523,8 +523,9 @@ def test_a_damaged_folder_is_told_in_one_line(study, table, tmp_path):
     ("tap", ["a"], "tap is \\['a'\\]"),
     ("tap", "nowhere", "no tap 'nowhere'"),
     ("image_shape", 3, "cascade.json: 'int'"),
-    ("energy_uJ", {"front": 1}, "missing 3"),
-    ("energy_uJ", {"front": -1, "router": 0, "back": 1, "mild": 1}, "front is -1"),
+    ("total_uJ_per_image", {"front": 1}, "missing 3"),
+    ("total_uJ_per_image", {"front": -1, "router": 0, "back": 1, "mild": 1},
+     "front is -1"),
     ("latency_ms", [1, 2], "cascade.json: "),
     ("weights", 7, "cascade.json: 'int'"),
     ("network", "mine", r"cascade.json|load_cascade\(folder, model\)")))
@@ -537,6 +538,18 @@ def test_an_edited_folder_is_told_in_one_line(
     with pytest.raises(ValueError, match=told) as raised:
         load_cascade(tmp_path / "c", None if key == "network" else Residual())
     assert len(str(raised.value).splitlines()) == 1
+
+
+def test_the_cascade_of_an_earlier_version_is_read(study, table, tmp_path):
+    build(study, tmp_path / "c", "residual", accuracy_loss=5.0, table=table)
+    before = load_cascade(tmp_path / "c", Residual()).energy
+    file = tmp_path / "c" / "cascade.json"
+    told = json.loads(file.read_text())
+    assert "energy_uJ" not in told and before.front > 0
+    file.write_text(json.dumps({
+        "energy_uJ" if key == "total_uJ_per_image" else key: value
+        for key, value in told.items()}))
+    assert load_cascade(tmp_path / "c", Residual()).energy == before
 
 
 def test_what_a_study_can_not_use_is_refused_before_any_work(study):

@@ -58,8 +58,8 @@ def test_table_carries_what_it_stands_on():
     assert table.mapping_source.tolist() == ["published"] * 5 + ["search:energy"] * 3
     assert {"layer", "macs", *"mnepqrt", "passes", "active_pes", "cycles",
             "processing_ms", "total_ms", "glb_MB", "dram_MB", "energy_MAC", "rf_MAC",
-            "noc_MAC", "glb_MAC", "dram_MAC", "alu_MAC", "energy_uJ", "dram_uJ",
-            "power_mW"} <= set(table.columns)
+            "noc_MAC", "glb_MAC", "dram_MAC", "alu_MAC", "chip_uJ", "dram_uJ",
+            "total_uJ", "total_uJ_per_image", "power_mW"} <= set(table.columns)
 
 
 def test_measured_energies_are_among_the_prices_that_a_table_carries(tmp_path):

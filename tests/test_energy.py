@@ -13,10 +13,12 @@ from test_counts import legal_triples
 from eyeriss_sim import Densities, Mapping, simulate
 from eyeriss_sim.counts import count
 from eyeriss_sim.energy import level_energy
-from eyeriss_sim.hardware import load_hardware
+from eyeriss_sim.hardware import load_hardware, preset_names
 from eyeriss_sim.kernels import (
     DRAM, FILTER, GLB, IFMAP, NOC, PSUM, READ, RF, WRITE)
 from eyeriss_sim.layer import ConvLayer, Network
+from eyeriss_sim.networks import zoo_names
+from eyeriss_sim.report import joules
 from eyeriss_sim.simulate import simulate_layer
 from eyeriss_sim.codes import expected_ratio
 from eyeriss_sim.zeros import NO_ZEROS, count_zeros
@@ -115,7 +117,7 @@ def test_power_is_energy_over_total_latency_with_clock_and_leakage():
     idle_mW = hardware.pes * hardware.clock_pJ_per_PE_cycle * 200e6 * 1e-9 + 10
     on_chip = (row.energy_MAC - row.dram_MAC) * hardware.mac_pJ * 1e-6
     assert row.power_mW == pytest.approx(idle_mW + on_chip / row.total_ms)
-    assert row.energy_uJ == pytest.approx(row.power_mW * row.total_ms)
+    assert row.chip_uJ == pytest.approx(row.power_mW * row.total_ms)
     assert row.dram_uJ == pytest.approx(row.dram_MAC * hardware.mac_pJ * 1e-6)
 
 
@@ -183,6 +185,34 @@ def test_columns_of_the_table_add_up(hardware):
     np.testing.assert_allclose(levels, table.energy_MAC, rtol=1e-12)
     np.testing.assert_allclose(kinds, table.energy_MAC, rtol=1e-12)
     assert (causes == table.cycles).all()
+
+
+PARTS = ["alu_uJ", "rf_uJ", "noc_uJ", "glb_uJ", "clock_uJ", "leakage_uJ", "dram_uJ"]
+
+
+@pytest.mark.parametrize("hardware", preset_names())
+@pytest.mark.parametrize("network", zoo_names())
+def test_the_joules_of_every_part_add_up_on_every_network_and_preset(network, hardware):
+    result = simulate(network, hardware, 2)
+    table = result.table
+    np.testing.assert_allclose(table[PARTS].sum(axis=1), table.total_uJ, rtol=1e-12)
+    np.testing.assert_allclose(table.chip_uJ + table.dram_uJ, table.total_uJ, 1e-12)
+    np.testing.assert_allclose(table.total_uJ_per_image * 2, table.total_uJ, rtol=1e-12)
+    assert table.total_uJ.sum() == pytest.approx(result.total_uJ, rel=1e-12)
+    assert "energy_uJ" not in table
+
+
+def test_clock_and_leakage_are_apart_where_the_hardware_has_both():
+    layer = ConvLayer(name="conv", M=8, C=4, H=9, W=9, R=3, S=3)
+    leaking = simulate(Network("one", (layer,)), replace(CHIP, static_mW=10.0))
+    row = leaking.table.iloc[0]
+    assert row.leakage_uJ == pytest.approx(10 * row.total_ms)
+    assert row.clock_uJ == pytest.approx(168 * 5.26e-6 * row.cycles)
+    assert list(joules(leaking))[-3:] == ["DRAM", "clock", "leakage"]
+    own = simulate(Network("one", (layer,)), CHIP)
+    assert list(joules(own))[-2:] == ["DRAM", "clock and leakage"]
+    for result in (leaking, own):
+        assert sum(joules(result).values()) == pytest.approx(result.total_uJ, rel=1e-12)
 
 
 @pytest.mark.parametrize("value", [-0.1, 1.1, float("nan")])

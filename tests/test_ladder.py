@@ -87,6 +87,28 @@ def test_a_machine_of_the_same_name_with_other_figures_is_refused(tmp_path):
             ladder(tmp_path, "energy_budget", energies(0.9), oracle=other)
 
 
+def test_a_rung_of_an_earlier_version_is_read_under_the_names_of_today(tmp_path):
+    (now,) = ladder(tmp_path, "energy_budget", energies(0.9))
+    for key in ("eap_tool", "eyeriss_chip_b16", "preset_dense", "preset_dense_b16"):
+        images = 16 if key.endswith("_b16") else 1
+        chip, dram, total, one = (now[f"{column}_{key}"] for column in (
+            "chip_uJ", "dram_uJ", "total_uJ", "total_uJ_per_image"))
+        assert chip + dram == pytest.approx(total, rel=1e-12) and min(chip, dram) > 0
+        assert one * images == pytest.approx(total, rel=1e-12)
+    assert not {key for key in now if key.startswith("energy_uJ") or "rel_dense" in key}
+    path = tmp_path / "energy=0.9" / "metrics.json"
+    path.write_text(json.dumps({
+        key.replace("total_uJ_per_image", "energy_uJ").replace("preset_dense", "dense"):
+        value for key, value in now.items()
+        if not key.startswith(("chip_uJ", "dram_uJ", "total_uJ_e", "total_uJ_p"))
+        or key.startswith("total_uJ_per_image")}))
+    (again,) = ladder(tmp_path, "energy_budget", energies(0.9))
+    assert again.keys() < now.keys()
+    assert again == {key: now[key] for key in again}
+    assert {"total_uJ_per_image_preset_dense", "energy_rel_preset_dense_b16",
+            "floor_rel_preset_dense"} <= again.keys()
+
+
 def test_methods_at_initialisation_start_each_rung_from_fresh_weights(tmp_path):
     results = ladder(tmp_path, "psconv", [Rung(None, {"support": 4}),
                                           Rung(None, {"support": 2})],

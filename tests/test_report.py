@@ -59,12 +59,12 @@ def test_a_narrow_terminal_loses_columns_but_no_digit_of_those_that_stay(
         alexnet, width):
     text = printed(alexnet, width)
     assert max(map(cell_len, text.splitlines())) <= width
-    table = text[:text.index("energy:")]
+    table = text[:text.index("joules:")]
     assert "…" not in table
-    latency_ms, energy_uJ = alexnet.table[["total_ms", "energy_uJ"]].sum()
+    latency_ms, chip_uJ = alexnet.table[["total_ms", "chip_uJ"]].sum()
     totals = re.search("^total.*$", table, re.M)[0].split()
     assert {f"{latency_ms:.1f}", f"{latency_ms:.2f}"} & set(totals)
-    assert {f"{energy_uJ:.0f}", f"{energy_uJ:.1f}"} & set(totals)
+    assert {f"{chip_uJ:.0f}", f"{chip_uJ:.1f}"} & set(totals)
     assert ("left out" in text) == (width < 90)
 
 
@@ -87,7 +87,9 @@ def test_a_pipe_gets_plain_text_and_the_terminal_colour(alexnet):
 
 def test_the_lines_below_the_table_say_where_energy_and_cycles_go(alexnet):
     text = printed(alexnet)
-    for line in ("energy: ALU 9.3%, RF 37.6%, NoC 3.4%, GLB 4.8%, DRAM 44.9%",
+    for line in ("joules: 111.87 mJ: ALU 4.17 (3.7%), RF 16.97 (15.2%), NoC 1.55 ",
+                 "clock and leakage 66.80 (59.7%)\nnormalised ",
+                 "energy: ALU 9.3%, RF 37.6%, NoC 3.4%, GLB 4.8%, DRAM 44.9%",
                  "filter rows cut into segments: FC6 2\n",
                  "mapping: published (5), \nsearch:energy (3)",
                  "not counted: relu x7 (2,633,088 values), local_response_norm x2",
@@ -100,7 +102,7 @@ def test_the_lines_below_the_table_say_where_energy_and_cycles_go(alexnet):
 def test_totals_are_those_of_the_result(alexnet):
     total = report.totals(alexnet)
     assert total["total_ms"] == pytest.approx(alexnet.total_ms)
-    assert total["energy_uJ"] + total["dram_uJ"] == pytest.approx(alexnet.total_uJ)
+    assert total["chip_uJ"] + total["dram_uJ"] == pytest.approx(alexnet.total_uJ)
     assert total["cycles"] == sum(layer.cycles.total for layer in alexnet.by_layer)
 
 
@@ -229,6 +231,7 @@ def test_a_file_written_through_a_link_keeps_the_link_and_its_mode(alexnet, tmp_
 
 
 @pytest.mark.parametrize("draw, column", [
+    (plots.joules_by_part, "total_uJ"),
     (plots.energy_by_level, "energy_MAC"),
     (plots.energy_by_kind, "energy_MAC"),
     (plots.cycles_by_cause, "cycles"),
@@ -239,8 +242,8 @@ def test_the_stacks_of_a_layer_add_up_to_its_column(draw, column, name, request)
     axes = draw(result).axes[0]
     heights = np.sum(
         [[bar.get_height() for bar in bars] for bars in axes.containers], axis=0)
-    size = {"10³ ": 1e3, "10⁶ ": 1e6, "10⁹ ": 1e9}[
-        re.search(r"10. |$", axes.get_ylabel())[0]]
+    size = {"10³": 1e3, "10⁶": 1e6, "10⁹": 1e9, "nJ": 1e-3, "µJ": 1, "mJ": 1e3}[
+        re.search(r"10.|.J", axes.get_ylabel())[0]]
     assert heights * size == pytest.approx(result.table[column].to_numpy(float))
 
 
@@ -366,7 +369,9 @@ def test_the_page_has_all_columns_rows_figures_and_totals(pages, alexnet):
     page = Page(pages["alexnet"])
     tags = [tag for tag, _ in page.tags]
     shown = len(alexnet.table.columns) - len(alexnet.provenance)
-    assert tags.count("svg") == 4
+    assert tags.count("svg") == 5
+    joules = pages["alexnet"].index("<b>Joules</b>: 111.87 mJ: ALU 4.17 (3.7%)")
+    assert joules < pages["alexnet"].index("<b>Normalised energy</b>: ALU 9.3%")
     assert tags.count("tr") == len(alexnet.by_layer) + 2
     assert tags.count("td") == (shown - 1) * (len(alexnet.by_layer) + 1)
     for text in ("895,795,200", "2,897,627,264", "77.568", f"{alexnet.total_ms:.3f}"):

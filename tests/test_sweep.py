@@ -182,7 +182,7 @@ def test_the_points_are_the_cross_product_each_once():
     assert len(pairs) == len(set(pairs)) == 2 * 5 * 3
     assert set(rows["rows"]) == {4, 5, 6, 7, 8} and set(rows.glb_KB) == {8, 16, 32}
     assert rows.point.tolist() == list(range(30))
-    assert rows.energy_uJ.notna().all() and rows.reason.isna().all()
+    assert rows.chip_uJ.notna().all() and rows.reason.isna().all()
 
 
 def test_points_that_differ_only_in_prices_share_their_searches():
@@ -199,12 +199,12 @@ def test_a_layer_that_cannot_be_mapped_is_a_row_with_the_reason():
     assert len(bad) == len(rows) / 2 == 1 + len(TINY.layers)
     whole = bad[bad.layer.isna()].iloc[0]
     assert whole.reason.startswith("fc: one filter row of 6 words exceeds the 4-word")
-    assert np.isnan(whole.energy_uJ) and whole.pes == 168
+    assert np.isnan(whole.chip_uJ) and whole.pes == 168
     # Layers that can be mapped have figures, whatever the others do.
     layers = bad[bad.layer.notna()].set_index("layer")
     assert layers.reason.notna().to_dict() == {
         "conv1": False, "conv2": False, "conv3": False, "fc": True}
-    assert layers.energy_uJ.notna()["conv1"]
+    assert layers.chip_uJ.notna()["conv1"]
 
 
 def test_a_machine_that_cannot_be_is_a_row_with_the_reason():
@@ -242,7 +242,7 @@ def test_points_beyond_a_limit_say_so():
                               constraints={"max_area_mm2": 5}))
     assert rows.reason.isna().tolist() == [True, False]
     assert rows.reason[1] == "area of 7.622 mm2 exceeds 5 mm2"
-    assert np.isnan(rows.energy_uJ[1])
+    assert np.isnan(rows.chip_uJ[1])
     rows = all_rows(make_spec([TINY], {"cols": [4, 14]},
                               constraints={"max_power_mW": 150}))
     assert rows.reason.isna().tolist() == (rows.power_mW <= 150).tolist()

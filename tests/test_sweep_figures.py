@@ -1,5 +1,8 @@
 """What is read from a sweep: fronts, heatmaps, and the commands that show them."""
 
+import json
+import shutil
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -31,11 +34,11 @@ def results(tmp_path_factory):
 
 
 @settings(max_examples=200)
-@given(COSTS, st.sampled_from([["energy_uJ", "total_ms"],
-                               ["energy_uJ", "total_ms", "area_mm2"],
-                               ["energy_uJ", "utilization"]]))
+@given(COSTS, st.sampled_from([["chip_uJ", "total_ms"],
+                               ["chip_uJ", "total_ms", "area_mm2"],
+                               ["chip_uJ", "utilization"]]))
 def test_the_front_is_all_that_nothing_beats_once(costs, columns):
-    table = pd.DataFrame(costs, columns=["energy_uJ", "total_ms", "area_mm2"])
+    table = pd.DataFrame(costs, columns=["chip_uJ", "total_ms", "area_mm2"])
     table["utilization"] = table.total_ms
     signs = [-1 if column == "utilization" else 1 for column in columns]
     values = [tuple(row) for row in (table[columns] * signs).to_numpy().tolist()]
@@ -48,6 +51,44 @@ def test_the_front_is_all_that_nothing_beats_once(costs, columns):
     found = [tuple(row) for row in (front[columns] * signs).to_numpy().tolist()]
     assert sorted(found) == sorted({one for one in values if not beaten(one)})
     assert found == sorted(found)
+
+
+@pytest.fixture
+def older(results, tmp_path):
+    """The same sweep as an earlier version wrote it."""
+    folder = shutil.copytree(results, tmp_path / "older")
+    for path in folder.glob("*.parquet"):
+        rows = pd.read_parquet(path)
+        rows["clock_uJ"] += rows.leakage_uJ
+        new = ["alu_uJ", "rf_uJ", "noc_uJ", "glb_uJ", "leakage_uJ",
+               "total_uJ_per_image"]
+        rows.drop(columns=new).rename(columns={"chip_uJ": "energy_uJ"}).to_parquet(path)
+    described = json.loads((folder / "_sweep.json").read_text())
+    del described["columns"]
+    (folder / "_sweep.json").write_text(json.dumps(described))
+    return folder
+
+
+def test_a_sweep_of_an_earlier_version_is_read_under_the_names_of_today(results, older):
+    columns = ["chip_uJ", "dram_uJ", "total_uJ", "total_uJ_per_image"]
+    now, before = (read_points(folder, columns) for folder in (results, older))
+    pd.testing.assert_frame_equal(before.table, now.table)
+    pd.testing.assert_series_equal(before.base, now.base)
+    assert "energy_uJ" not in read_results(older)
+    # The clock of today is without leakage.
+    for column in ("clock_uJ", "glb_uJ"):
+        with pytest.raises(ValueError, match=f"had no {column}; run its sweep into"):
+            read_points(older, [column])
+
+
+def test_a_sweep_that_an_earlier_version_began_is_not_gone_on_with(older):
+    spec = make_spec([TINY, OTHER], {
+        "rows": "4:14:2", "cols": [6, 10, 14], "glb_KB": [16, 100],
+        "spad_filter_words": [6, 224]}, layers=True)
+    with pytest.raises(ValueError, match="older was begun by an earlier version, which "
+                       "called chip_uJ energy_uJ .*name another folder") as raised:
+        run.run_sweep(spec, older, jobs=1)
+    assert "\n" not in str(raised.value)
 
 
 def test_networks_are_added_up_at_each_point(results):
@@ -72,7 +113,7 @@ def test_a_point_that_one_network_cannot_run_on_is_no_point_of_both(results):
 
 
 @pytest.mark.parametrize("columns, options, message", [
-    (["energy"], {}, "'energy' is no figure and no field; figures: .*energy_uJ"),
+    (["energy"], {}, "'energy' is no figure and no field; figures: .*chip_uJ"),
     (["power_mW"], {}, "can't be added up over tiny, other; choose one"),
     (["total_uJ"], {"network": "third"}, "no network third; it has tiny, other"),
     (["total_uJ"], {"batch": 2}, "no batch 2; it has 1"),
@@ -101,21 +142,22 @@ def test_a_heatmap_has_the_best_of_each_cell_and_marks_what_cannot_be(results):
 
 @pytest.mark.parametrize("area", [False, True])
 def test_a_front_shows_units_and_the_chips_own_point(results, area):
-    columns = ["energy_uJ", "total_ms", *(["area_mm2"] if area else [])]
+    columns = ["chip_uJ", "total_ms", *(["area_mm2"] if area else [])]
     points = read_points(results, columns)
     front = pareto_front(points.table, columns)
-    figure = front_figure(points, front, "energy_uJ", "total_ms", area)
+    figure = front_figure(points, front, "chip_uJ", "total_ms", area)
     axes = figure.axes[0]
     assert axes.get_xlabel() == "energy of the chip (µJ)"
     assert axes.get_ylabel() == "total latency (µs)"
     assert "eyeriss_chip" in [text.get_text() for text in axes.get_legend().get_texts()]
     spots = [spots.get_offsets() for spots in axes.collections]
-    own = (points.base.energy_uJ, points.base.total_ms * 1000)
+    own = (points.base.chip_uJ, points.base.total_ms * 1000)
     assert any(np.allclose(spot, [own]) for spot in spots)
 
 
 @pytest.mark.parametrize("column, largest, label", [
-    ("energy_uJ", 5e4, "energy of the chip (mJ)"),
+    ("chip_uJ", 5e4, "energy of the chip (mJ)"),
+    ("total_uJ_per_image", 50, "energy of an image, DRAM included (µJ)"),
     ("energy_MAC", 5e10, "normalised energy (10⁹ MAC)"),
     ("cycles", 5e7, "cycles (10⁶)"),
     ("area_mm2", 5, "area of storage and PEs (mm²)"),
@@ -144,11 +186,11 @@ def test_sweep_pareto_and_heatmap_from_the_command_line(capsys, tmp_path, monkey
     assert max(map(len, out.splitlines())) <= 100
     code, out, _ = run_command(capsys, *SWEEP)
     assert code == 0 and "nothing was left to run" in out
-    code, out, _ = run_command(capsys, "pareto", "sweep", "--x", "energy_uJ", "--area",
+    code, out, _ = run_command(capsys, "pareto", "sweep", "--x", "chip_uJ", "--area",
                                "--out", "front.svg", "--out", "front.csv")
     assert code == 0 and "written: front.svg, front.csv" in out
     front = pd.read_csv("front.csv")
-    assert {"rows", "cols", "energy_uJ", "total_ms", "area_mm2"} <= set(front)
+    assert {"rows", "cols", "chip_uJ", "total_ms", "area_mm2"} <= set(front)
     assert "energy of the chip (" in (tmp_path / "front.svg").read_text()
     code, out, _ = run_command(capsys, "heatmap", "sweep", "--value", "utilization")
     assert code == 0 and (tmp_path / "sweep-heatmap.png").stat().st_size > 5000

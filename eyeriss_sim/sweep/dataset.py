@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.dataset
 import pyarrow.parquet
 from filelock import FileLock, Timeout
@@ -21,6 +22,9 @@ from filelock import FileLock, Timeout
 from eyeriss_sim.atomic import TEMPORARY, replacing
 
 SPEC, BASE, LOCK = "_sweep.json", "_base.parquet", "_lock"
+# Earlier versions called the chip's energy so, clock and leakage together clock_uJ, and
+# had no other energy of a part in joules.
+OLD_CHIP = "energy_uJ"
 MOST_SHOWN = 60
 
 
@@ -128,6 +132,10 @@ def _check_same(folder, described):
     """Refuse to mix two sweeps; names the first difference."""
     there = read_description(folder)
     here = json.loads(json.dumps(described))
+    if "columns" not in there:
+        raise ValueError(f"{folder} was begun by an earlier version, which called "
+                         f"chip_uJ {OLD_CHIP} and knew fewer columns; name another "
+                         f"folder, or delete it")
     for key in {**there, **here}:
         if there.get(key) != here.get(key):
             raise ValueError(
@@ -176,15 +184,32 @@ def read_results(folder, columns=None, where=None):
     Raises
     ------
     ValueError
-        No sweep is there, or it has no rows yet.
+        No sweep is there, it has no rows yet, or an earlier version wrote it without
+        one of the columns.
     """
     read_description(folder)
     parts = sorted(Path(folder).glob("part-*.parquet"))
     if not parts:
         raise ValueError(f"{folder} has no rows yet; run its sweep first")
-    return pa.dataset.dataset(parts).to_table(columns, where).to_pandas()
+    return _under_new_names(folder, pa.dataset.dataset(parts), columns, where)
 
 
 def read_base(folder):
     """Rows of the hardware that a sweep started from, as a DataFrame."""
-    return pa.parquet.read_table(Path(folder) / BASE).to_pandas()
+    return _under_new_names(folder, pa.dataset.dataset(Path(folder) / BASE))
+
+
+def _under_new_names(folder, rows, columns=None, where=None):
+    """Rows as a DataFrame, those of earlier versions under the names of today."""
+    if OLD_CHIP not in rows.schema.names:
+        return rows.to_table(columns, where).to_pandas()
+    there = {name: pc.field(name) for name in rows.schema.names
+             if name not in (OLD_CHIP, "clock_uJ")}
+    there |= {"chip_uJ": pc.field(OLD_CHIP),
+              "total_uJ_per_image": pc.field("total_uJ") / pc.field("batch")}
+    for column in columns or ():
+        if column not in there:
+            raise ValueError(f"{folder} was written by an earlier version, which had "
+                             f"no {column}; run its sweep into another folder")
+    return rows.to_table({name: there[name] for name in columns or there},
+                         where).to_pandas()

@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from eyeriss_sim.area import PE_UM2, UM2_PER_MM2, area_mm2, glb_that_fits, storage_mm2
 from eyeriss_sim.cycles import CAUSES
-from eyeriss_sim.energy import PRICED_LEVELS
+from eyeriss_sim.energy import JOULE_PARTS, PRICED_LEVELS
 from eyeriss_sim.hardware import Hardware
 from eyeriss_sim.mapping import shape_key
 from eyeriss_sim.search import search, search_shape
@@ -19,8 +19,9 @@ from eyeriss_sim.zeros import Densities
 # What layers add up to a network's, of the columns of ``SimulationResult.table``.
 SUMS = {"macs": pa.int64(), "cycles": pa.int64(), **dict.fromkeys((
     "processing_ms", "total_ms", "glb_MB", "dram_MB", "energy_MAC",
-    *(f"{level}_MAC" for level in ("alu", *PRICED_LEVELS)), "energy_uJ", "dram_uJ",
-    "clock_uJ", "total_uJ"), pa.float64())}
+    *(f"{level}_MAC" for level in ("alu", *PRICED_LEVELS)), "chip_uJ",
+    *(f"{part}_uJ" for part in JOULE_PARTS), "total_uJ", "total_uJ_per_image"),
+    pa.float64())}
 RATIOS = {"power_mW": pa.float64(), "utilization": pa.float64()}
 OF_LAYERS = {
     **dict.fromkeys((*"mnepqrt", "row_segments", "column_strips", "passes",
@@ -206,8 +207,7 @@ def network_rows(spec, hardware, network, own, base_name):
                 break
             continue
         result = simulate_layer(layer, hardware, mapping, "", DENSE, key[1])
-        figures = by_key[key] = layer_row(result, hardware)
-        figures["total_uJ"] = figures["energy_uJ"] + figures["dram_uJ"]
+        by_key[key] = layer_row(result, hardware, network.batch)
     row = dict(common)
     if problems:
         row["reason"] = next(iter(problems.values()))
@@ -216,7 +216,7 @@ def network_rows(spec, hardware, network, own, base_name):
         for column in SUMS:
             row[column] = sum(by_key[key][column] * count
                               for key, count in times.items())
-        row["power_mW"] = row["energy_uJ"] / row["total_ms"]
+        row["power_mW"] = row["chip_uJ"] / row["total_ms"]
         row["utilization"] = row["macs"] / (row["cycles"] * hardware.pes)
         limit = spec.constraints.max_power_mW
         if limit is not None and row["power_mW"] > limit:

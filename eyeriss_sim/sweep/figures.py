@@ -13,8 +13,12 @@ from eyeriss_sim.plots import BLUE, GREY, GRID, INK, RED, STYLE
 from eyeriss_sim.report import ENERGY, MEMORY, SCALED, TIMES
 
 NAMES = {
-    "energy_uJ": "energy of the chip", "dram_uJ": "energy of DRAM accesses",
-    "total_uJ": "energy, DRAM included", "clock_uJ": "energy of clock and leakage",
+    "chip_uJ": "energy of the chip", "dram_uJ": "energy of DRAM accesses",
+    "total_uJ": "energy, DRAM included", "alu_uJ": "energy of the MACs",
+    "rf_uJ": "energy of the RFs", "noc_uJ": "energy of the NoC",
+    "glb_uJ": "energy of the GLB", "clock_uJ": "energy of the clock",
+    "leakage_uJ": "energy of leakage",
+    "total_uJ_per_image": "energy of an image, DRAM included",
     "energy_MAC": "normalised energy", "alu_MAC": "normalised energy of the MACs",
     "rf_MAC": "normalised energy of the RFs", "noc_MAC": "normalised energy of the NoC",
     "glb_MAC": "normalised energy of the GLB", "cycles": "cycles", "macs": "MACs",
@@ -38,10 +42,10 @@ def axis_label(column, largest=0.0):
 
     Examples
     --------
-    >>> axis_label("energy_uJ", 5e6), axis_label("spad_filter_words")
+    >>> axis_label("chip_uJ", 5e6), axis_label("spad_filter_words")
     (('energy of the chip (J)', 1000000.0), ('spad filter (words)', 1.0))
     """
-    stem, _, unit = column.rpartition("_")
+    stem, _, unit = column.removesuffix("_per_image").rpartition("_")
     name = NAMES.get(column)
     if name is None:
         table, _, key = (stem if unit in FIELD_UNITS else column).rpartition(".")

@@ -159,8 +159,8 @@ def pareto_front(table, columns):
 
     Examples
     --------
-    >>> table = pd.DataFrame({"energy_uJ": [1, 2, 3, 3], "total_ms": [9, 5, 6, 5]})
-    >>> pareto_front(table, ["energy_uJ", "total_ms"]).index.tolist()
+    >>> table = pd.DataFrame({"chip_uJ": [1, 2, 3, 3], "total_ms": [9, 5, 6, 5]})
+    >>> pareto_front(table, ["chip_uJ", "total_ms"]).index.tolist()
     [0, 1]
     """
     costs = np.column_stack([

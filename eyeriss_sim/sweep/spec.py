@@ -15,6 +15,7 @@ from eyeriss_sim.prices import PRICED
 from eyeriss_sim.search import OBJECTIVES
 from eyeriss_sim.simulate import as_network
 from eyeriss_sim.sweep.axes import BATCH, Axis, make_axis
+from eyeriss_sim.sweep.evaluate import schema_of
 from eyeriss_sim.sweep.sample import Sample, check_keys, draw, make_sample
 from eyeriss_sim.version import VERSION
 
@@ -150,6 +151,7 @@ class Spec:
             "constraints": asdict(self.constraints),
             "sample": asdict(self.sample) if self.sample else None,
             "rows for layers": self.layers,
+            "columns": schema_of(self).names,
             "points in a chunk": self.chunk_points,
             "chunks": self.chunks,
         }
