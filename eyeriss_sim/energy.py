@@ -70,6 +70,37 @@ def level_energy(counts, zeros, cost, bits=BITS_16):
     return by_level, macs * cost("alu", "ifmap")
 
 
+def edp_isca16(energy_MAC, macs, active_pes, pes, batch):
+    """Product of energy and delay as the papers have it (ISCA 2016, Fig. 13).
+
+    Energy a MAC, times what an image takes: MACs over the share of the PEs that are
+    active, added up over the layers. Comparisons take the mappings of least energy.
+
+    Parameters
+    ----------
+    energy_MAC : array_like, shape (layers,), MAC energies
+    macs : array_like, shape (layers,)
+        Of the batch, as the energies.
+    active_pes : array_like, shape (layers,)
+    pes : int
+        Of the machine.
+    batch : int
+
+    Returns
+    -------
+    float
+        Its unit means nothing beside another machine's or batch's of one network.
+
+    Examples
+    --------
+    >>> edp_isca16([600.0, 300.0], [100, 200], [8, 4], 8, 1)
+    1500.0
+    """
+    macs = np.asarray(macs, np.float64)
+    work = float((macs * pes / np.asarray(active_pes)).sum())
+    return float(np.sum(energy_MAC)) / float(macs.sum()) * work / batch
+
+
 def search_coefficients(shape, hardware, zeros):
     """Coefficients of ``kernels.chip_energy``, float64, shape (8,), MAC energies.
 

@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from eyeriss_sim.cycles import CAUSES
-from eyeriss_sim.energy import JOULE_PARTS, PRICED_LEVELS
+from eyeriss_sim.energy import JOULE_PARTS, PRICED_LEVELS, edp_isca16
 from eyeriss_sim.labels import (
     CAUSE_NAMES, CLOCK_AND_LEAKAGE, LEVEL_NAMES, PART_NAMES, decimals, pick_unit,
     printable, shorten)
@@ -67,6 +67,9 @@ def totals(result):
             for key in dict.fromkeys([*SCALED, *joules]) if key != "power_mW"}
     sums["power_mW"] = sums["chip_uJ"] / sums["total_ms"]
     sums["utilization"] = sums["macs"] / (sums["cycles"] * result.hardware.pes)
+    sums["edp_isca16"] = edp_isca16(
+        table["energy_MAC"], table["macs"], table["active_pes"], result.hardware.pes,
+        result.network.batch)
     return sums
 
 

@@ -10,7 +10,7 @@ import pandas as pd
 from eyeriss_sim.counts import KINDS, Counts, count
 from eyeriss_sim.cycles import CAUSES, Cycles, count_cycles
 from eyeriss_sim.energy import (
-    JOULE_PARTS, PRICED_LEVELS, effective_accesses, level_energy)
+    JOULE_PARTS, PRICED_LEVELS, edp_isca16, effective_accesses, level_energy)
 from eyeriss_sim.hardware import Hardware, load_hardware
 from eyeriss_sim.importers import load_network
 from eyeriss_sim.kernels import (
@@ -188,6 +188,8 @@ def layer_row(result, hardware, batch):
         "total_uJ": total_uJ,
         "total_uJ_per_image": total_uJ / batch,
         "power_mW": chip_uJ / total_ms,
+        "edp_isca16": edp_isca16(result.total_MAC, layer.macs,
+                                 result.counts.active_pes, hardware.pes, batch),
         "utilization": layer.macs / (cycles.total * hardware.pes),
         **{f"{cause}_cycles": getattr(cycles, cause) for cause in CAUSES},
         "ifmap_density": result.densities.ifmap,

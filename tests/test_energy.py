@@ -18,7 +18,7 @@ from eyeriss_sim.kernels import (
     DRAM, FILTER, GLB, IFMAP, NOC, PSUM, READ, RF, WRITE)
 from eyeriss_sim.layer import ConvLayer, Network
 from eyeriss_sim.networks import zoo_names
-from eyeriss_sim.report import joules
+from eyeriss_sim.report import joules, totals
 from eyeriss_sim.simulate import simulate_layer
 from eyeriss_sim.codes import expected_ratio
 from eyeriss_sim.zeros import NO_ZEROS, count_zeros
@@ -185,6 +185,18 @@ def test_columns_of_the_table_add_up(hardware):
     np.testing.assert_allclose(levels, table.energy_MAC, rtol=1e-12)
     np.testing.assert_allclose(kinds, table.energy_MAC, rtol=1e-12)
     assert (causes == table.cycles).all()
+
+
+def test_the_edp_of_the_papers_is_energy_a_mac_times_macs_over_active_pes():
+    result = simulate("alexnet", "isca16_256", 16)
+    table = result.table
+    work = sum(one.layer.macs / 16 * 256 / one.counts.active_pes
+               for one in result.by_layer)
+    energy = sum(one.total_MAC for one in result.by_layer) / table.macs.sum()
+    assert totals(result)["edp_isca16"] == pytest.approx(energy * work, rel=1e-12)
+    # A layer's is that of a network of this layer alone.
+    np.testing.assert_allclose(
+        table.edp_isca16, table.energy_MAC / 16 * 256 / table.active_pes, rtol=1e-12)
 
 
 PARTS = ["alu_uJ", "rf_uJ", "noc_uJ", "glb_uJ", "clock_uJ", "leakage_uJ", "dram_uJ"]

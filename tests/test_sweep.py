@@ -169,6 +169,7 @@ def test_rows_are_what_simulate_says_of_each_point(hardware, fields, objective):
         for column, value in totals(result).items():
             assert whole[column] == pytest.approx(value, rel=1e-12), column
         assert whole.total_uJ == pytest.approx(result.total_uJ)
+        assert whole.edp_isca16 == pytest.approx(totals(result)["edp_isca16"])
         assert whole.area_mm2 == area_mm2(machine)
         layers = ours[ours.layer.notna()].reset_index(drop=True)
         for column in ("layer", *"mnepqrt", "cycles", "energy_MAC", "dram_MB"):

@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from eyeriss_sim.area import PE_UM2, UM2_PER_MM2, area_mm2, glb_that_fits, storage_mm2
 from eyeriss_sim.cycles import CAUSES
-from eyeriss_sim.energy import JOULE_PARTS, PRICED_LEVELS
+from eyeriss_sim.energy import JOULE_PARTS, PRICED_LEVELS, edp_isca16
 from eyeriss_sim.hardware import Hardware
 from eyeriss_sim.mapping import shape_key
 from eyeriss_sim.search import search, search_shape
@@ -22,7 +22,7 @@ SUMS = {"macs": pa.int64(), "cycles": pa.int64(), **dict.fromkeys((
     *(f"{level}_MAC" for level in ("alu", *PRICED_LEVELS)), "chip_uJ",
     *(f"{part}_uJ" for part in JOULE_PARTS), "total_uJ", "total_uJ_per_image"),
     pa.float64())}
-RATIOS = {"power_mW": pa.float64(), "utilization": pa.float64()}
+RATIOS = dict.fromkeys(("power_mW", "utilization", "edp_isca16"), pa.float64())
 OF_LAYERS = {
     **dict.fromkeys((*"mnepqrt", "row_segments", "column_strips", "passes",
                      "active_pes"), pa.int64()),
@@ -218,6 +218,10 @@ def network_rows(spec, hardware, network, own, base_name):
                               for key, count in times.items())
         row["power_mW"] = row["chip_uJ"] / row["total_ms"]
         row["utilization"] = row["macs"] / (row["cycles"] * hardware.pes)
+        row["edp_isca16"] = edp_isca16(
+            *([by_key[key][column] for key in keys]
+              for column in ("energy_MAC", "macs", "active_pes")),
+            hardware.pes, network.batch)
         limit = spec.constraints.max_power_mW
         if limit is not None and row["power_mW"] > limit:
             row["reason"] = f"power of {row['power_mW']:.4g} mW exceeds {limit:g} mW"

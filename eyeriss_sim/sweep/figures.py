@@ -25,6 +25,7 @@ NAMES = {
     "dram_MAC": "normalised energy of DRAM", "total_ms": "total latency",
     "processing_ms": "processing latency", "glb_MB": "GLB accesses",
     "dram_MB": "DRAM accesses", "power_mW": "power of the chip",
+    "edp_isca16": "energy a MAC x MACs of an image / share of active PEs",
     "utilization": "utilisation of the array", "area_mm2": "area of storage and PEs",
     "storage_mm2": "area of storage", "rows": "array rows", "cols": "array columns",
     "pes": "PEs"}
