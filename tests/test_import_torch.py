@@ -304,6 +304,53 @@ def test_tensors_with_values_from_anywhere_take_part():
     assert (layer.groups, layer.dynamic_filters) == (3, False)
 
 
+class Anchored(nn.Module):
+    """A head that decodes its map by strides, in each way that a constant is made."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 1)
+        self.register_buffer("strides", torch.tensor([8.0, 16.0]))
+        self.plain = torch.arange(1, 4)
+        self.scale = nn.Parameter(torch.tensor(2.0))
+
+    def forward(self, x):
+        sides = x.new_tensor([3, 5], dtype=torch.long)
+        sizes = torch.tensor([[2, 2], [4, 4]], device=x.device)
+        grid = torch.meshgrid(*(torch.arange(int(n), device=x.device) for n in sides),
+                              indexing="ij")
+        ones = x.new_zeros(6)
+        ones[grid[0].flatten()[:5] * 0] = 1
+        assert int(self.strides[1] / self.strides[0]) == 2
+        assert [round(self.scale.item()), *self.plain.tolist()] == [2, 1, 2, 3]
+        assert ones.nonzero().shape == (1, 1) and torch.ones_like(x[0, 0]).sum() == 64
+        y = F.interpolate(self.conv(x), size=tuple(sizes.prod(1)[1:].tolist()) * 2)
+        offsets = torch.stack(grid).sum(0)[None, None].expand(1, 1, 3, 5)
+        return F.conv2d(F.pad(y, (0, 0, 0, int(offsets.max()))), self.conv.weight.mT)
+
+
+def test_a_constant_that_depends_on_no_input_keeps_its_value():
+    module = Anchored()
+    module.conv = nn.Conv2d(3, 3, 1)
+    layers = network_from_module(module, (2, 3, 8, 8)).layers
+    assert [(layer.H, layer.W) for layer in layers] == [(8, 8), (16 + 6, 16)]
+
+
+def test_a_constant_that_an_activation_is_written_to_has_no_value_any_more():
+    seen = []
+
+    def forward(module, x):
+        table = torch.zeros(3)
+        row = table[1:2]
+        assert row.item() == 0
+        seen.append(table.device)
+        row.copy_(x.mean().reshape(1))
+        seen.append(table.device)               # lost with its view
+        return F.linear(x, module.weight) * table
+    only_layer(Call(forward, weight=(3, 3)), (2, 3))
+    assert seen == [torch.device("cpu"), META]
+
+
 def test_filters_made_from_an_activation_are_dynamic():
     correlate = Call(lambda m, x, z: F.conv2d(x, z))
     assert only_layer(correlate, [(1, 3, 9, 9), (4, 3, 3, 3)]).dynamic_filters
@@ -426,8 +473,14 @@ def large():
     assert nn.Linear(50_000, 50_000).weight.is_meta
     return nn.Linear(50_000, 50_000)
 
+def constants():
+    net = nn.Conv2d(3, int(torch.ones(4).sum()), 3)
+    net.register_buffer("strides", torch.tensor([8.0, 16.0]))
+    assert net.weight.is_meta and net.strides.tolist() == [8, 16]
+    return net
+
 def needs_values():
-    return nn.Conv2d(3, int(torch.ones(4).sum()), 3)
+    return nn.Conv2d(3, 4 + int(torch.rand(4).argmax() > 9), 3)
 
 def wrong():
     return 7
@@ -452,7 +505,7 @@ def source(tmp_path):
 
 
 @pytest.mark.parametrize("factory, filters", [
-    ("small", 6), ("needs_values", 4), ("Net", 5), ("ready", 5)])
+    ("small", 6), ("constants", 4), ("needs_values", 4), ("Net", 5), ("ready", 5)])
 def test_file_gives_its_module(source, factory, filters):
     assert only_layer(load_module(f"{source}:{factory}"), (1, 3, 8, 8)).M == filters
 
@@ -462,7 +515,8 @@ def test_factory_of_a_large_module_is_called_without_memory(source):
 
 
 @pytest.mark.parametrize("factory, words", [
-    ("other", "has no 'other'; it has Net, broken, large, needs_values, ready, small"),
+    ("other", "has no 'other'; it has Net, broken, constants, large, needs_values, "
+     "ready, small"),
     ("wrong", "gives a int, not a torch.nn.Module"),
     ("broken", "broken raised TypeError: .*width.*must run without arguments"),
 ])

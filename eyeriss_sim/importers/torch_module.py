@@ -25,10 +25,13 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map
 from torch.utils.weak import WeakTensorKeyDictionary
 
+from eyeriss_sim.importers.constants import (
+    LIKE, META, MOST_VALUES, Constants, KnownFirst, ShapesBesideConstants, made_like,
+    on_device, tensors_in, writes_some)
 from eyeriss_sim.importers.layouts import ConvOperands, ProductOperands
 from eyeriss_sim.importers.operators import OperatorLog, flattened_map
 
-META = torch.device("meta")
+FEW_WEIGHTS = 64        # of a parameter that keeps its values in a trace
 RECURRENT = {"lstm", "gru", "rnn_tanh", "rnn_relu"}
 
 # Operators that only rename or reserve memory, beyond those that aten marks as views.
@@ -112,8 +115,9 @@ def checked_module(module, name):
 def load_module(text, meta=True):
     """The module that a Python file makes.
 
-    The file runs with "meta" as torch's default device, so that a large network costs
-    no memory; if that fails it runs again with real tensors. Weights need memory: a
+    Parameters and large tensors that the file makes are on torch's "meta" device, so
+    that a large network costs no memory, small constants have values; if that fails it
+    runs again with real tensors. Weights need memory: a
     module that is to be run takes ``meta=False``.
 
     Parameters
@@ -142,7 +146,7 @@ def load_module(text, meta=True):
     made = None
     if meta:
         try:
-            made = _run_file(path, attribute, META)
+            made = _run_file(path, attribute, ShapesBesideConstants())
         except _MissingAttribute:
             raise
         except (Exception, SystemExit):
@@ -209,15 +213,24 @@ def _line_in(path, problem):
 
 
 class _CopyToMeta(TorchFunctionMode):
-    """Makes ``copy.deepcopy`` of any tensor a meta tensor, which has no memory."""
+    """Makes ``copy.deepcopy`` of any tensor but a small one a meta tensor."""
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
         if func is torch.Tensor.__deepcopy__:
             tensor, memo = args
             if id(tensor) not in memo:
-                memo[id(tensor)] = tensor.detach().to("meta")
+                memo[id(tensor)] = _small_or_on_meta(tensor, MOST_VALUES)
             return memo[id(tensor)]
         return func(*args, **(kwargs or {}))
+
+
+def _small_or_on_meta(tensor, most_values):
+    """A copy with values, on the CPU, of a small tensor; of another its shape."""
+    tensor = tensor.detach()
+    if tensor.device == META or tensor.numel() > most_values or (
+            tensor.layout != torch.strided):
+        return tensor.to("meta")
+    return tensor.cpu().clone()
 
 
 def _meta_copy(module, name):
@@ -229,7 +242,7 @@ def _meta_copy(module, name):
                 requires_grad=False, device=META)
         else:
             memo[id(param)] = torch.nn.Parameter(
-                param.detach().to("meta"), requires_grad=False)
+                _small_or_on_meta(param, FEW_WEIGHTS), requires_grad=False)
     try:
         with _CopyToMeta():
             return copy.deepcopy(module, memo)
@@ -355,7 +368,7 @@ class Recorder(TorchDispatchMode):
         """Context in which the forward runs."""
         return nullcontext()
 
-    def _taken(self, args, kwargs):
+    def _taken(self, func, args, kwargs):
         """Arguments with which an operator is to run."""
         return args, kwargs
 
@@ -428,9 +441,9 @@ class Recorder(TorchDispatchMode):
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         kwargs = dict(kwargs or {})
         op = func.overloadpacket.__name__
-        if op == "_local_scalar_dense" and args[0].device != META:
+        args, kwargs = self._taken(func, args, kwargs)
+        if op == "_local_scalar_dense":
             return func(*args)      # no work, and the value of a constant is no secret
-        args, kwargs = self._taken(args, kwargs)
         # In inference mode composite operators arrive here whole.
         if _is_composite(func):
             with self:
@@ -582,30 +595,59 @@ class _StepsAsWithValues(TorchFunctionMode):
 
 
 class _MetaRecorder(Recorder):
-    """Runs on shapes alone; tensors with values get a twin on meta."""
+    """Runs on shapes alone, but for small constants; see ``constants.py``."""
 
     def __init__(self, module, inputs):
         super().__init__(module, inputs)
-        self._twins = {}        # id of a tensor with values: itself and its twin
+        self._constants = Constants()
 
     @contextmanager
     def _surroundings(self):
-        with META, _StepsAsWithValues():
-            yield
+        fast = torch.backends.mha.get_fastpath_enabled()
+        torch.backends.mha.set_fastpath_enabled(False)
+        try:
+            with (torch.random.fork_rng(devices=[]), _StepsAsWithValues(),
+                  KnownFirst(self._constants, self._on_meta)):
+                torch.manual_seed(0)
+                yield
+        finally:
+            torch.backends.mha.set_fastpath_enabled(fast)
 
-    def _taken(self, args, kwargs):
-        if kwargs.get("device") is not None:
-            kwargs["device"] = META
-        return tree_map(self._on_meta, (args, kwargs))
+    def _taken(self, func, args, kwargs):
+        """All operands known, on the CPU, or all on meta."""
+        tensors = tensors_in((args, kwargs))
+        writes = writes_some(func)
+        # A lazy parameter gets its memory in a hook, and stays on meta.
+        lazy = self._in_hooks and func.overloadpacket.__name__ == "empty"
+        if not lazy and all(map(self._constants.is_known, tensors)) and (
+                self._constants.fit(func, args, kwargs, writes)):
+            return args, on_device(func, kwargs, "cpu")
+        if writes:
+            self._constants.lose(written(func, args, kwargs))
+        args, kwargs = tree_map(self._on_meta, (args, kwargs))
+        return args, on_device(func, kwargs, META)
+
+    def _call(self, func, op, args, kwargs):
+        out = func(*args, **kwargs)
+        if LIKE.fullmatch(op) and out.device == META:
+            made = made_like(out, op, args, kwargs)
+            return out if made is None else made
+        return out
 
     def _on_meta(self, value):
-        """A stand-in for a tensor with values, from a closure or from numpy."""
-        if not isinstance(value, torch.Tensor) or value.device == META:
-            return value
-        if id(value) not in self._twins:
-            self._twins[id(value)] = value, torch.empty_strided(
-                value.shape, value.stride(), dtype=value.dtype, device=META)
-        return self._twins[id(value)][1]
+        """A stand-in for a tensor with values, which belongs to the same parameter."""
+        stand_in = self._constants.on_meta(value)
+        if stand_in is not value:
+            origin, storage = self._storage(value), self._storage(stand_in)
+            if origin in self._owners:
+                self._owners.setdefault(storage, self._owners[origin])
+            for kind in (self._given, self._activations):
+                if origin in kind:
+                    kind.add(storage)
+            for facts in (self._copies, self._flat):
+                if value in facts:
+                    facts[stand_in] = facts[value]
+        return stand_in
 
 
 # Once for each operator: a small network's run would take half its time here.
@@ -626,17 +668,6 @@ def written(func, args, kwargs=None):
     kwargs = kwargs or {}
     return tensors_in([args[place] if place < len(args) else kwargs.get(name)
                        for place, name in _arguments_written(func)])
-
-
-def tensors_in(tree):
-    """Tensors among the arguments or results of an operator."""
-    if isinstance(tree, torch.Tensor):
-        return [] if is_lazy(tree) else [tree]
-    if isinstance(tree, dict):
-        tree = tree.values()
-    elif not isinstance(tree, (list, tuple)):
-        return []
-    return [tensor for value in tree for tensor in tensors_in(value)]
 
 
 def _leading_copies(before, after):
