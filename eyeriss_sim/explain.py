@@ -8,7 +8,7 @@ from rich.text import Text
 from eyeriss_sim import kernels
 from eyeriss_sim.counts import KINDS, LEVELS
 from eyeriss_sim.cycles import CAUSES
-from eyeriss_sim.kernels import DRAM, ceil_div
+from eyeriss_sim.kernels import ceil_div
 from eyeriss_sim.labels import decimals, pick_unit, printable
 from eyeriss_sim.mapping import check_mapping, cut, even_cuts, glb_use
 from eyeriss_sim.report import COUNTS, joules_by_part
@@ -205,7 +205,7 @@ def _limit_table(layer, hardware, mapping):
 
 
 def _joule_table(layer_result, hardware):
-    total = _uJ(layer_result)
+    total = layer_result.total_uJ
     places = decimals(total, 6)
     table = Table(title=f"Joules, {total:,.{places}f} uJ", title_justify="left",
                   box=None, pad_edge=False)
@@ -279,11 +279,6 @@ def _runner_up_table(layer_result, hardware, simulate_mapping, objective, runner
             f"{100 * (other.total_MAC / layer_result.total_MAC - 1):+.1f}",
             f"{other.cycles.total / COUNTS[cycle_unit]:,.0f}",
             f"{100 * (other.cycles.total / layer_result.cycles.total - 1):+.1f}",
-            f"{_uJ(other):,.0f}",
-            f"{100 * (_uJ(other) / _uJ(layer_result) - 1):+.1f}")
+            f"{other.total_uJ:,.0f}",
+            f"{100 * (other.total_uJ / layer_result.total_uJ - 1):+.1f}")
     return table
-
-
-def _uJ(layer_result):
-    """Energy of chip and DRAM, as reports have it."""
-    return (layer_result.chip_pJ + layer_result.energy_pJ[DRAM].sum()) * 1e-6

@@ -81,6 +81,11 @@ class LayerResult:
         return on_chip + self.alu_pJ + self.clock_pJ + self.static_pJ
 
     @property
+    def total_uJ(self):
+        """Energy of the chip and its DRAM accesses, as in the table."""
+        return (self.chip_pJ + float(self.energy_pJ[DRAM].sum())) * 1e-6
+
+    @property
     def parts_uJ(self):
         """All that the layer's joules are spent on: ``energy.JOULE_PARTS`` to uJ."""
         levels = zip(PRICED_LEVELS, self.energy_pJ.sum(axis=1).tolist(), strict=True)

@@ -172,6 +172,39 @@ def macs_left(model, images):
     return left + sum(macs.values())
 
 
+def taken_by_layer(target, model, result):
+    """What each layer takes now of the quantity that a target counts.
+
+    Parameters
+    ----------
+    target : Target
+    model : torch.nn.Module
+    result : SimulationResult
+        Of the model with the weights that it has.
+
+    Returns
+    -------
+    dict of str to float
+        By module name, all its runs together: uJ with DRAM, MACs of weights that are
+        not zero, or weights that are not zero.
+    """
+    weights = prunable(model)
+    masks = Masks.of(model, weights)
+    kept = {layer: masks[name] for name, one in weights.items() for layer in one.layers}
+    taken = {}
+    for one in result.by_layer:
+        layer = one.layer.name.split("#")[0]
+        mask = kept.get(layer, torch.ones(1, dtype=torch.bool))
+        if isinstance(target, Energy):
+            taken[layer] = taken.get(layer, 0.0) + one.total_uJ
+        elif isinstance(target, Macs):
+            share = int(mask.sum()) / mask.numel()
+            taken[layer] = taken.get(layer, 0.0) + share * one.layer.macs
+        else:
+            taken[layer] = float(mask.sum())
+    return taken
+
+
 def meter_of(target, model, prunables, reference, oracle, images):
     """The meter that a target is met on.
 

@@ -14,10 +14,12 @@ from torch.nn.utils import prune as torch_prune
 from eyeriss_sim.oracle import EnergyOracle
 from pruning import Density, Energy, Loaders, Macs, Masks, Params, Recipe, prune, scores
 from pruning.calibration import columns_of, gather
+from pruning.channels import find_channels
 from pruning.controls import CONTROLS, control_epochs, shuffled
 from pruning.loaders import accuracy
 from pruning.meters import Reference, meter_of
 from pruning.methods import METHODS
+from pruning.methods.channel_filters import _worth
 from pruning.methods.psconv import periodic_supports
 from pruning.problem import Problem
 from pruning.progress import telling
@@ -94,6 +96,44 @@ def test_channels_save_on_a_machine_where_zero_weights_save_nothing():
                        "able weights at zero 1.0000 of the energy on eyeriss_chip"):
         prune(make("option A"), "energy_budget", Energy(0.8), data=batches(),
               oracle=chip)
+
+
+@pytest.mark.parametrize("hardware", ["eyeriss_chip", "dense", "eyeriss_rtl"])
+@pytest.mark.parametrize("target", [Energy(0.9), Macs(0.6), Params(0.6), Density(0.6)])
+def test_layers_are_taken_by_what_they_cost_of_the_targets_quantity(hardware, target):
+    model, oracle = make("chain"), EnergyOracle(hardware, zeros="skip_either")
+    weights = prunable(model)
+    table = oracle(model, pictures()).table.set_index("layer")
+    joules, normalised = (table[column].sort_values(ascending=False).index.tolist()
+                          for column in ("total_uJ", "energy_MAC"))
+    assert joules != normalised     # clock and leakage are in joules alone
+    order = {Energy: joules, Macs: ["0", "4", "8"]}.get(type(target), ["8", "4", "0"])
+    told = []
+    problem = Problem(
+        copy.deepcopy(model), weights, Reference.of(model, weights, oracle, pictures()),
+        oracle, pictures(), target, Masks.dense(model, weights), tell=told.append)
+    METHODS["energy_aware"].choose(problem)
+    assert [line.split()[1] for line in told] == [f"{layer}.weight," for layer in order]
+
+
+@pytest.mark.parametrize("target, column", [
+    (Energy(0.9), "total_uJ"), (Macs(0.9), "macs"), (Density(0.9), None)])
+def test_channels_go_by_what_goes_with_them_of_the_targets_quantity(target, column):
+    model, oracle = make("chain"), EnergyOracle("eyeriss_chip")
+    weights = prunable(model)
+    problem = Problem(
+        model, weights, Reference.of(model, weights, oracle, pictures()), oracle,
+        pictures(), target, Masks.dense(model, weights))
+    table = oracle(model, pictures()).table.set_index("layer")
+    costs = {"0": 8 * 3 * 9, "4": 12 * 8 * 9, "8": 5 * 192} if column is None else (
+        table[column].to_dict())
+    worth = _worth(find_channels(model, pictures()), problem, True)
+    shares = [one.square().flatten(1).sum(1) / one.square().sum()
+              for one in (model[0].weight.detach().double(),
+                          model[4].weight.detach().double())]
+    expected = [*(shares[0] / ((costs["0"] + costs["4"]) / 8)),
+                *(shares[1] / ((costs["4"] + costs["8"]) / 12))]
+    assert worth.tolist() == pytest.approx(torch.stack(expected).tolist(), rel=1e-6)
 
 
 def test_methods_compose_channels_first():

@@ -8,6 +8,7 @@ from pruning import scores
 from pruning.calibration import recalibrated
 from pruning.channels import find_channels
 from pruning.masks import Masks
+from pruning.meters import taken_by_layer
 from pruning.methods import register
 from pruning.prunable import prunable
 from pruning.selection import least, refuse
@@ -26,12 +27,13 @@ def channels(problem, *, per_energy=True):
     """Remove groups of tied channels, least squared weight (per joule) first.
 
     A group's worth is the squared norm of its filters as a share of their layers':
-    one of 16 channels is a greater loss than one of 512. It is divided by the energy
-    that goes with the group, its filters' share of their layers and its inputs' of
-    those that read it; or, not ``per_energy``, by its share of their filters. Where
-    a method for weights follows, that energy is of weights thinned out at random. Costs
-    are those of the smaller network, built and measured anew; where it is trained next,
-    with its normalisations' statistics recalibrated, which foretells its zeros.
+    one of 16 channels is a greater loss than one of 512. It is divided by what goes
+    with the group of the target's quantity (joules of an energy), its filters' share of
+    their layers and its inputs' of those that read it; or, not ``per_energy``, by its
+    share of their filters. Where a method for weights follows, that quantity is of
+    weights thinned out at random. Costs are those of the smaller network, built and
+    measured anew; where it is trained next, with its normalisations' statistics
+    recalibrated, which foretells its zeros.
     """
     found = find_channels(problem.model, problem.images)
     if not found.groups:
@@ -73,10 +75,7 @@ def _worth(found, problem, per_energy):
     worth = found.sums({name: one / one.sum().clamp_min(1e-300)
                         for name, one in squared.items()})
     if per_energy:
-        cost, sides = {}, ("outputs", "inputs")
-        for one in _priced(problem).by_layer:
-            name = one.layer.name.split("#")[0]
-            cost[name] = cost.get(name, 0.0) + one.total_MAC
+        cost, sides = _priced(problem), ("outputs", "inputs")
     else:
         cost, sides = dict.fromkeys(found.outputs, 1.0), ("outputs",)
     saved = sum(found.sums(
@@ -86,18 +85,19 @@ def _worth(found, problem, per_energy):
 
 
 def _priced(problem):
-    """Energy of the network, its weights about as sparse as what follows leaves them.
+    """What layers take of the target's quantity, by module name.
 
-    With the zeros that its activations have now.
+    With weights about as sparse as what follows leaves them, and the zeros that
+    activations have now.
     """
     model = copy.deepcopy(problem.model)
     result = problem.oracle(model, problem.few_images)
     if not problem.thinned_next:
-        return result
+        return taken_by_layer(problem.target, model, result)
     draws = torch.Generator().manual_seed(problem.seed)
     Masks({name: torch.rand(model.get_parameter(name).shape, generator=draws) < THINNED
            for name in problem.prunables}).apply(model)
-    return problem.oracle(model)
+    return taken_by_layer(problem.target, model, problem.oracle(model))
 
 
 def _of_layers_left_alone(found, problem):

@@ -8,6 +8,7 @@ import torch
 from pruning import scores
 from pruning.calibration import check_refitted, columns_of, gather, weight_of
 from pruning.masks import Masks
+from pruning.meters import taken_by_layer
 from pruning.methods import register
 from pruning.refit import RIDGE, refit, restore
 from pruning.selection import by_layer, knapsack
@@ -21,11 +22,11 @@ def energy_aware(problem, *, removed=0.8, rows=8192, chunks=8, ridge=RIDGE,
                  imitate="dense", allocation="energy"):
     """Yang, Chen, Sze, CVPR 2017, steps 1 to 4; ``prune`` loops over them.
 
-    Layers are taken by energy, largest first. In each, every filter keeps its largest
-    weights, fewer than it may (``removed`` of its quota); the rest of the quota goes
-    to those that reduce the error of the layer's output most; then least squares
-    fits what is left. Inputs are those of the network as pruned so far, so that a
-    layer also repairs what the ones before it do wrong.
+    Layers are taken by what they cost of the target's quantity, largest first. In each,
+    every filter keeps its largest weights, fewer than it may (``removed`` of its
+    quota); the rest of the quota goes to those that reduce the error of the layer's
+    output most; then least squares fits what is left. Inputs are those of the network
+    as pruned so far, so that a layer also repairs what the ones before it do wrong.
 
     The paper leaves open how many weights each layer keeps.
 
@@ -77,7 +78,7 @@ def energy_aware(problem, *, removed=0.8, rows=8192, chunks=8, ridge=RIDGE,
                            if not quotas[name].equal(problem.within[name])],
                    problem.images)
     masks = {}
-    for place, name in enumerate(_by_energy(problem), 1):
+    for place, name in enumerate(_dearest_first(problem), 1):
         problem.tell(f"energy_aware: {name}, layer {place} of {len(names)}")
         if quotas[name].equal(problem.within[name]):
             masks[name] = quotas[name]      # nothing goes from this layer
@@ -95,14 +96,11 @@ def energy_aware(problem, *, removed=0.8, rows=8192, chunks=8, ridge=RIDGE,
     return _exactly(problem, Masks(masks), teacher)
 
 
-def _by_energy(problem):
-    """Parameter names, the layer with the largest energy first."""
-    result = problem.oracle(problem.model, problem.few_images)
-    energy = {}
-    for one in result.by_layer:
-        layer = one.layer.name.split("#")[0]
-        energy[layer] = energy.get(layer, 0.0) + one.total_MAC
-    return sorted(problem.prunables, reverse=True, key=lambda name: energy.get(
+def _dearest_first(problem):
+    """Parameter names, the layer that takes most of the target's quantity first."""
+    taken = taken_by_layer(problem.target, problem.model,
+                           problem.oracle(problem.model, problem.few_images))
+    return sorted(problem.prunables, reverse=True, key=lambda name: taken.get(
         problem.prunables[name].layer, 0.0))
 
 
