@@ -153,7 +153,8 @@ def run_machine(args):
     shapes = args.input
     network = as_network(args.network, args.batch,
                          shapes[0] if shapes and len(shapes) == 1 else shapes)
-    layer = network.layer(args.layer)
+    whole = network.layer(args.layer)
+    layer = whole.one_step
     mappings, source = chosen_mappings(args.mapping, hardware)
     if layer.name not in mappings:
         # Perhaps a slip of the pen; a file that names this layer may name others too.
@@ -169,6 +170,9 @@ def run_machine(args):
     console = make_console()
     console.print(f"{layer.name} of {network.name} on {hardware.name}, N={layer.N}, "
                   f"mapping {mapping}", highlight=False, markup=False)
+    if whole.steps > 1:
+        console.print(f"one of its {whole.steps} steps, which are alike",
+                      highlight=False)
     counts = count(layer, hardware, mapping)
     cycles = count_cycles(layer, hardware, mapping, counts, NO_ZEROS)
     with progress("kinds of pass") as show:

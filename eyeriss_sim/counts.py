@@ -69,14 +69,20 @@ class Counts:
     passes: int
     active_pes: int
 
+    def times(self, steps):
+        """Counts of the same work so many times, one after the other."""
+        return Counts(self.accesses * steps, self.macs * steps, self.passes * steps,
+                      self.active_pes)
+
 
 def count(layer, hardware, mapping):
-    """Accesses of a layer under a mapping, whatever its zeros.
+    """Accesses of one step of a layer under a mapping, whatever its zeros.
 
     Returns
     -------
     Counts
     """
+    layer = layer.one_step
     if hardware.accounting == "isca16":
         return _count_isca16(layer, mapping)
     geometry = cut(layer, hardware, mapping.row_segments, mapping.column_strips)

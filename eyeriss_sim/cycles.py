@@ -49,12 +49,16 @@ class Cycles:
         """Total latency (JSSC 2017, Table V)."""
         return sum(vars(self).values())
 
+    def times(self, steps):
+        """Cycles of the same work so many times, one after the other."""
+        return Cycles(**{cause: cycles * steps for cause, cycles in vars(self).items()})
+
 
 CAUSES = tuple(Cycles.__dataclass_fields__)
 
 
 def count_cycles(layer, hardware, mapping, counts, zeros, bits=BITS_16):
-    """Cycles of a layer under a mapping.
+    """Cycles of one step of a layer under a mapping.
 
     The chip does not process while ifmaps load and ofmaps dump (JSSC 2017),
     so both add up; filters preload beside the processing. The machine of the ISCA 2016
@@ -65,6 +69,7 @@ def count_cycles(layer, hardware, mapping, counts, zeros, bits=BITS_16):
     layer, hardware, mapping
         A legal mapping.
     counts : Counts
+        Of one step.
     zeros : Zeros
         Shrink the fmaps that cross the DRAM link; nothing else.
     bits : Bits

@@ -75,6 +75,8 @@ def _headline(result, layer_result):
         shape += f" groups={layer.groups}"
     if layer.dilation != (1, 1):
         shape += f" dilation={layer.dilation[0]}x{layer.dilation[1]}"
+    if layer.steps > 1:
+        shape += f" steps={layer.steps}"
     text = Text()
     names = layer.name, result.network.name, result.hardware.name
     text.append("{} of {} on {}".format(*map(printable, names)), style="bold")
@@ -100,7 +102,7 @@ def loop_nest(layer, hardware, mapping):
     row_segments, col_segments = int(shape[kernels.R_SEGS]), int(shape[kernels.S_SEGS])
     use = glb_use(layer, hardware, mapping)
     channels, filters = min(q * r, layer.C), min(p * t, m)
-    loops = []
+    loops = _step_loop(layer)
     if layer.groups > 1:
         loops.append(Loop("DRAM", f"{layer.groups} groups"))
     loops += [
@@ -141,10 +143,16 @@ def loop_nest(layer, hardware, mapping):
     return loops
 
 
+def _step_loop(layer):
+    """The steps of a recurrent layer, each of which reads all from DRAM anew."""
+    return [Loop("DRAM", f"{layer.steps} steps")] if layer.steps > 1 else []
+
+
 def _loop_nest_isca16(layer, hardware, mapping):
     m, n, f, p, q, r, t = mapping.letters
     width = (f - 1) * layer.V + layer.S_span
     return [
+        *_step_loop(layer),
         Loop("DRAM", f"{layer.groups} groups"),
         Loop("DRAM", f"{ceil_div(layer.N, n)} image groups of n={n}"),
         Loop("DRAM", f"{ceil_div(layer.F, f)} strips of e={f} ofmap columns"),

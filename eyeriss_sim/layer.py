@@ -33,6 +33,9 @@ class ConvLayer:
     dynamic_filters : bool
         The filter operand is an activation too (a product of two activations), so each
         image brings its own: a larger batch means more groups, not a larger N.
+    steps : int
+        Times that the layer runs, one after the other, each time on other values:
+        the steps of a recurrent layer. Filters are read anew at each.
 
     Raises
     ------
@@ -62,6 +65,7 @@ class ConvLayer:
     dilation: tuple[int, int] = (1, 1)
     padding: tuple[int, int, int, int] = (0, 0, 0, 0)
     dynamic_filters: bool = False
+    steps: int = 1
 
     def __post_init__(self):
         def set_field(key, value):
@@ -73,7 +77,8 @@ class ConvLayer:
             set_field("dilation", (self.dilation,) * 2)
         if isinstance(self.padding, int):
             set_field("padding", (self.padding,) * 4)
-        for key in ("N", "M", "C", "H", "W", "R", "S", "U", "V", "groups"):
+        for key in ("N", "M", "C", "H", "W", "R", "S", "U", "V", "groups",
+                    "steps"):
             value = getattr(self, key)
             if not isinstance(value, int) or isinstance(value, bool) or value < 1:
                 raise ValueError(
@@ -110,7 +115,7 @@ class ConvLayer:
                                  f"is counted exactly; lower {key}")
         # No level sees more words than this: every MAC, or every pixel that a filter
         # row passes over, fetched anew.
-        most = (self.N * self.M * self.C * self.R * self.E
+        most = (self.steps * self.N * self.M * self.C * self.R * self.E
                 * (self.S * (self.F - 1) * self.V + self.W))
         if most > EXACT:
             raise ValueError(
@@ -144,14 +149,19 @@ class ConvLayer:
         return self.M // self.groups
 
     @property
+    def one_step(self):
+        """The layer as it runs once."""
+        return self if self.steps == 1 else replace(self, steps=1)
+
+    @property
     def macs(self):
-        """Multiply-accumulates of the dense layer, zeros included."""
+        """Multiply-accumulates of the dense layer at all steps, zeros included."""
         return self.ofmap_words * self.C * self.R * self.S
 
     @property
     def ifmap_words(self):
-        """Ifmap values of the batch, all groups, padding included."""
-        return self.N * self.groups * self.C * self.H * self.W
+        """Ifmap values of the batch at all steps, all groups, padding included."""
+        return self.steps * self.N * self.groups * self.C * self.H * self.W
 
     @property
     def filter_words(self):
@@ -160,8 +170,8 @@ class ConvLayer:
 
     @property
     def ofmap_words(self):
-        """Ofmap values of the batch."""
-        return self.N * self.M * self.E * self.F
+        """Ofmap values of the batch at all steps."""
+        return self.steps * self.N * self.M * self.E * self.F
 
 
 @dataclass(frozen=True)

@@ -42,6 +42,8 @@ class LayerWork:
     bits : Bits
     weights : int
         Weights that are not zero.
+    steps : int
+        Times that the layer runs.
     """
 
     key: tuple
@@ -49,6 +51,7 @@ class LayerWork:
     zeros: Zeros
     bits: Bits
     weights: int
+    steps: int = 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,7 +63,7 @@ class MeasuredLayer:
     layer : ConvLayer
         At the oracle's batch.
     images : int
-        That were measured.
+        That were measured, at each step of the layer.
     macs : int
         Dense MACs of those images.
     met : int64 ndarray, shape (groups * C, R, S), or None
@@ -227,7 +230,8 @@ class EnergyOracle:
         return {
             one.layer.name: LayerWork(
                 shape_key(one.layer), one.mapping, one.zeros, one.bits,
-                round(one.densities.filter * one.layer.filter_words))
+                round(one.densities.filter * one.layer.filter_words),
+                one.layer.steps)
             for one in result.by_layer}
 
     def marginal(self, work):
@@ -310,8 +314,9 @@ class EnergyOracle:
 
         def run(start, length):
             def on_layer(layer, ifmap, filt, ofmap):
+                first = layer.name not in sums      # a layer's steps share filters
                 self._add(sums, layer, length, ifmap, filt, ofmap)
-                if start == 0 and not layer.dynamic_filters:
+                if first and not layer.dynamic_filters:
                     sums[layer.name].followed = _can_follow(
                         model, layer, filt, made_filters)
 
@@ -528,7 +533,8 @@ def _can_follow(model, layer, filt, made_filters):
 def _marginal(work, hardware):
     if hardware.zeros != "skip_either" or work.weights == 0:
         return 0.0
-    macs = layer_of(work.key).macs * work.zeros.macs_left / work.weights
+    macs = (work.steps * layer_of(work.key).macs * work.zeros.macs_left
+            / work.weights)
     return (macs * _mac_pJ(work, hardware) + _stored_pJ(work, hardware)) * 1e-6
 
 
@@ -549,8 +555,8 @@ def _stored_pJ(work, hardware):
         return 0.0
     counts = count(layer_of(work.key), hardware, work.mapping)
     trips = counts.accesses[DRAM, FILTER, READ] / layer_of(work.key).filter_words
-    return (trips * code_bits_per_weight(hardware.filter_code, work) / WORD_BITS
-            * hardware.cost_pJ("dram"))
+    bits = code_bits_per_weight(hardware.filter_code, work)
+    return work.steps * trips * bits / WORD_BITS * hardware.cost_pJ("dram")
 
 
 def code_bits_per_weight(code, work):

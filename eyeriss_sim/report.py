@@ -188,7 +188,8 @@ def print_report(result, console):
         f"({said['accounting']} accounting); zeros: {said['zeros']}; "
         f"mapping: {mapping_sources(result)}", "bold")
     left_out, shortened = _print_table(result, console)
-    for column, what in (("row_segments", "filter rows cut into segments"),
+    for column, what in (("steps", "steps, one after the other, of"),
+                         ("row_segments", "filter rows cut into segments"),
                          ("column_strips", "fmaps cut into column strips")):
         cuts = result.table.loc[result.table[column] > 1, ["layer", column]]
         if len(cuts):

@@ -170,6 +170,7 @@ def layer_row(result, hardware, batch):
     total_uJ = chip_uJ + parts["dram"]
     return {
         "layer": layer.name,
+        "steps": layer.steps,
         "macs": layer.macs,
         **{key: getattr(mapping, key) for key in "mnepqrt"},
         "row_segments": row_segments_of(layer, hardware, mapping),
@@ -342,18 +343,27 @@ def simulate_layer(layer, hardware, mapping, mapping_source, densities, first_la
                    bits=BITS_16, zeros=None):
     """One layer under a legal mapping; returns its LayerResult.
 
-    ``zeros`` are what exact tensors gave; without them the densities' expectation.
+    ``zeros`` are what exact tensors gave, the mean of a layer's steps; without them the
+    densities' expectation.
     """
     if zeros is None:
         zeros = zeros_of(hardware, densities, first_layer, bits)
+    figures = evaluate_shape(shape_key(layer), hardware, mapping, zeros, bits)
     return LayerResult(
         layer, mapping, mapping_source, densities, zeros, bits,
-        *evaluate_shape(shape_key(layer), hardware, mapping, zeros, bits))
+        *(figures if layer.steps == 1 else times(figures, layer.steps)))
+
+
+def times(figures, steps):
+    """What ``evaluate_shape`` gives, so many times one after the other."""
+    counts, accesses, cycles, *energies = figures
+    return (counts.times(steps), accesses * steps, cycles.times(steps),
+            *(energy * steps for energy in energies))
 
 
 @lru_cache(maxsize=16384)
 def evaluate_shape(key, hardware, mapping, zeros, bits):
-    """All that doesn't depend on a layer's name: layers of one shape share it."""
+    """One step of a layer, whatever its name: layers of one shape share it."""
     layer = layer_of(key)
     counts = count(layer, hardware, mapping)
     cycles = count_cycles(layer, hardware, mapping, counts, zeros, bits)

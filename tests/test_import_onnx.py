@@ -63,7 +63,8 @@ def test_recurrent_layer_has_the_products_of_the_torch_module(kind, path):
             return self.fc(self.steps(x)[0])
 
     def products(network):
-        return sorted((one.N * one.W, one.C, one.M) for one in network.layers)
+        return sorted((one.N * one.W, one.C, one.M, one.steps)
+                      for one in network.layers)
 
     read = network_from_onnx(export(Net(), (5, 2, 8), path))
     assert products(read) == products(network_from_module(Net(), (5, 2, 8)))
@@ -74,9 +75,9 @@ def test_recurrent_layer_with_the_batch_first(path):
     node = helper.make_node("GRU", ["x", "w", "r"], ["", "y"], name="gru", layout=1,
                             hidden_size=6)
     write(path, [node], {"x": (2, 5, 8)}, w=(1, 18, 8), r=(1, 18, 6))
-    first, *steps = network_from_onnx(path).layers
+    first, again = network_from_onnx(path).layers
     assert (first.N * first.W, first.C, first.M) == (10, 8, 18)
-    assert [(one.N * one.W, one.C, one.M) for one in steps] == 5 * [(2, 6, 18)]
+    assert (again.N * again.W, again.C, again.M, again.steps) == (2, 6, 18, 5)
 
 
 @pytest.mark.parametrize("op", ["Attention", "FusedConv"])

@@ -63,7 +63,8 @@ def watch_layers(module, images, on_layer, name=None, made_filters=None,
         Floating point gets the module's dtype; whole numbers (tokens) stay.
     on_layer : callable
         ``on_layer(layer, ifmap, filt, ofmap)``, once per layer when its ofmap is
-        done. The read-only arrays are valid during the call only; copy what you keep:
+        done, and once for each step of a recurrent layer, as a layer of one step. The
+        read-only arrays are valid during the call only; copy what you keep:
 
         ``ifmap`` : shape (N, groups * C, H, W), padding included.
         ``filt`` : shape (M, C, R, S), as the operator used it, masks applied.

@@ -6,7 +6,7 @@ from pathlib import Path
 from eyeriss_sim.layer import ConvLayer, Network
 
 NEEDED = ("layer", "M", "C", "H", "W", "R", "S", "U")
-OPTIONAL = ("N", "V", "groups", "dilation", "padding")
+OPTIONAL = ("N", "V", "groups", "dilation", "padding", "steps")
 # How SCALE-Sim heads what we need; None: a column that is passed over.
 SCALE_CONV = {
     "Layer name": "layer", "IFMAP Height": "H", "IFMAP Width": "W",
@@ -26,11 +26,11 @@ def network_from_csv(path, batch=None):
 
     Blank lines and lines that begin with ``#`` are skipped. The header decides:
 
-    - ours: ``layer, M, C, H, W, R, S, U`` and, where wanted, ``N, V, groups, dilation,
-      padding``. C counts the channels of one filter; H and W include the padding.
-      A dilation is ``2`` or ``2x1`` (vertical x horizontal), a padding ``1`` or
-      ``0x1x0x1`` (top x bottom x left x right). An empty cell of an optional column
-      is its default.
+    - ours: ``layer, M, C, H, W, R, S, U`` and, where wanted, ``N, V, groups,
+      dilation, padding, steps``. C counts the channels of one filter; H and W include
+      the padding. A dilation is ``2`` or ``2x1`` (vertical x horizontal), a padding
+      ``1`` or ``0x1x0x1`` (top x bottom x left x right). An empty cell of an optional
+      column is its default.
     - a SCALE-Sim topology: ``Layer name, IFMAP Height, IFMAP Width, Filter Height,
       Filter Width, Channels, Num Filter, Strides``. Its sizes include the padding too.
       Sparsity is passed over: it is no shape.

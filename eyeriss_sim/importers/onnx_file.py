@@ -259,8 +259,7 @@ class _Graph:
         name = self._name(node, node.input[2])
         for _ in range(r[0]):
             self.log.product(name, steps * batch, w[2], w[1])
-            for _ in range(steps):
-                self.log.product(name, batch, r[2], r[1])
+            self.log.product(name, batch, r[2], r[1], steps=steps)
 
     def _einsum(self, node):
         """A product of two tensors: sizes by the letters that both, or one, have."""

@@ -1,5 +1,6 @@
 """Shapes of operators → layers; what the torch and the ONNX importer share."""
 
+from dataclasses import replace
 from math import isqrt, prod
 
 from eyeriss_sim.layer import ConvLayer, Network, UncountedOp
@@ -19,6 +20,7 @@ class OperatorLog:
         self.layers = []
         self.odd = None         # first convolution whose N is no multiple of the batch
         self._names = set()
+        self._places = {}       # name and sizes of a product: its place in ``layers``
         self._others = {}
 
     def convolution(self, name, ifmap, filt, *, stride, pads, dilation, groups=1,
@@ -93,13 +95,17 @@ class OperatorLog:
                          dynamic_filters=dynamic_filters)
 
     def product(self, name, rows, inner, filters, *, groups=1, dynamic_filters=False,
-                fmap=None):
+                fmap=None, steps=1, again=False):
         """Add ``groups`` matrix products (rows x inner) @ (inner x filters).
 
         Rows that belong to one image are the pixels of a :func:`squarest_map`, so that
         a filter is kept while they pass. If ``fmap`` = (C, h, w) names the map that was
         flattened to one row of ``inner`` values, the layer is an FC layer over that
         map. Returns the layer.
+
+        It runs ``steps`` times, one after the other. With ``again`` it is one more step
+        of the layer with this name and these sizes, if there is one and it is not the
+        network's first, whose ifmap alone no code shortens.
         """
         if dynamic_filters:
             N = 1
@@ -110,8 +116,16 @@ class OperatorLog:
         if fmap and rows == N and not dynamic_filters:
             C, h, w = fmap
             sizes = {"C": C, "H": h, "W": w, "R": h, "S": w}
-        return self._add(name, N=N, M=groups * filters, groups=groups,
-                         dynamic_filters=dynamic_filters, **sizes)
+        sizes |= {"N": N, "M": groups * filters, "groups": groups,
+                  "dynamic_filters": dynamic_filters}
+        key = name, *sizes.values()
+        place = self._places.get(key, 0)
+        if again and place:
+            before = self.layers[place]
+            self.layers[place] = replace(before, steps=before.steps + steps)
+            return replace(before, steps=steps)
+        self._places[key] = len(self.layers)
+        return self._add(name, steps=steps, **sizes)
 
     def _add(self, name, **sizes):
         unique, runs = name, 1
@@ -122,11 +136,11 @@ class OperatorLog:
         self.layers.append(ConvLayer(name=unique, **sizes))
         return self.layers[-1]
 
-    def other(self, op, outputs):
-        """Count one run of an operator that is no layer; ``outputs`` None: unknown."""
-        calls, total = self._others.get(op, (0, 0))
+    def other(self, op, outputs, calls=1):
+        """Count runs of an operator that is no layer; ``outputs`` None: unknown."""
+        before, total = self._others.get(op, (0, 0))
         known = total is not None and outputs is not None
-        self._others[op] = calls + 1, total + outputs if known else None
+        self._others[op] = before + calls, total + outputs if known else None
 
     def network(self, name, source):
         """All that was added, as a Network."""

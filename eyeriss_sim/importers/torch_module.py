@@ -30,9 +30,10 @@ from eyeriss_sim.importers.constants import (
     on_device, tensors_in, writes_some)
 from eyeriss_sim.importers.layouts import ConvOperands, ProductOperands
 from eyeriss_sim.importers.operators import OperatorLog, flattened_map
+from eyeriss_sim.importers.recurrent import (
+    RECURRENT, in_closed_form, is_long, runs_at_each_step)
 
 FEW_WEIGHTS = 64        # of a parameter that keeps its values in a trace
-RECURRENT = {"lstm", "gru", "rnn_tanh", "rnn_relu"}
 
 # Operators that only rename or reserve memory, beyond those that aten marks as views.
 FREE = {
@@ -56,7 +57,8 @@ def network_from_module(module, input_shape, name=None):
     Layers are called after the module whose forward runs, or after the module that
     owns the weight (``attn.out_proj``); a product of two activations and a functional
     call on a free tensor carry the running module's name and the operator
-    (``attn.matmul``). A second run of the same layer is ``conv#2``. Rows of a linear
+    (``attn.matmul``). A second run of the same layer is ``conv#2``; products of a
+    recurrent layer that run at each step are one layer with its steps. Rows of a linear
     layer that belong to one image are the pixels of the squarest map. Work on weights
     alone (masks, parametrizations) is done once, not per image, and is left out.
 
@@ -431,6 +433,12 @@ class Recorder(TorchDispatchMode):
             self._known[address] = StorageWeakRef(storage)
         return address
 
+    def follow(self, source, result):
+        """Note that a tensor depends on what ``source`` does; returns the tensor."""
+        if self._is_activation(source):
+            self._activations.add(self._storage(result))
+        return result
+
     def _is_activation(self, tensor):
         return self._storage(tensor) in self._activations
 
@@ -562,10 +570,11 @@ class Recorder(TorchDispatchMode):
         copies = self._copies.get(filt, 1) if not dynamic else 1
         if groups % copies:
             copies = 1
+        name = self._name(filt, "matmul" if dynamic else "linear")
         layer = self.log.product(
-            self._name(filt, "matmul" if dynamic else "linear"), rows * copies, inner,
-            right.shape[-1], groups=groups // copies, dynamic_filters=dynamic,
-            fmap=self._flat.get(ifmap))
+            name, rows * copies, inner, right.shape[-1], groups=groups // copies,
+            dynamic_filters=dynamic, fmap=self._flat.get(ifmap),
+            again=runs_at_each_step(name))
         return layer, ProductOperands(left, right, copies, flipped)
 
     def _name(self, filt, op):
@@ -588,9 +597,16 @@ class Recorder(TorchDispatchMode):
 class _StepsAsWithValues(TorchFunctionMode):
     """Lets torch take a recurrent layer's inputs of all steps at once on meta, too."""
 
+    def __init__(self, recorder):
+        super().__init__()
+        self._recorder = recorder
+
     def __torch_function__(self, func, types, args=(), kwargs=None):
-        recurrent = getattr(func, "__name__", "") in RECURRENT
-        with enable_python_dispatcher() if recurrent else nullcontext():
+        if getattr(func, "__name__", "") not in RECURRENT:
+            return func(*args, **(kwargs or {}))
+        with enable_python_dispatcher():
+            if is_long(func, args):
+                return in_closed_form(self._recorder, func, args)
             return func(*args, **(kwargs or {}))
 
 
@@ -606,7 +622,7 @@ class _MetaRecorder(Recorder):
         fast = torch.backends.mha.get_fastpath_enabled()
         torch.backends.mha.set_fastpath_enabled(False)
         try:
-            with (torch.random.fork_rng(devices=[]), _StepsAsWithValues(),
+            with (torch.random.fork_rng(devices=[]), _StepsAsWithValues(self),
                   KnownFirst(self._constants, self._on_meta)):
                 torch.manual_seed(0)
                 yield

@@ -24,8 +24,8 @@ SUMS = {"macs": pa.int64(), "cycles": pa.int64(), **dict.fromkeys((
     pa.float64())}
 RATIOS = dict.fromkeys(("power_mW", "utilization", "edp_isca16"), pa.float64())
 OF_LAYERS = {
-    **dict.fromkeys((*"mnepqrt", "row_segments", "column_strips", "passes",
-                     "active_pes"), pa.int64()),
+    **dict.fromkeys(("steps", *"mnepqrt", "row_segments", "column_strips",
+                     "passes", "active_pes"), pa.int64()),
     **dict.fromkeys(("glb_dram_side_MB", "glb_filter_MB", "ifmap_MAC", "filter_MAC",
                      "psum_MAC"), pa.float64()),
     **dict.fromkeys((f"{cause}_cycles" for cause in CAUSES), pa.int64())}
@@ -194,7 +194,7 @@ def network_rows(spec, hardware, network, own, base_name):
     common = common_columns(spec, hardware, network, own) | {"hardware": base_name}
     by_key, problems = {}, {}
     # The first layer apart: no code shortens the network's input.
-    keys = [(shape_key(layer), place == 0)
+    keys = [(shape_key(layer), layer.steps, place == 0)
             for place, layer in enumerate(network.layers)]
     for layer, key in zip(network.layers, keys, strict=True):
         if key in by_key or key in problems:
@@ -206,7 +206,7 @@ def network_rows(spec, hardware, network, own, base_name):
             if not spec.layers:
                 break
             continue
-        result = simulate_layer(layer, hardware, mapping, "", DENSE, key[1])
+        result = simulate_layer(layer, hardware, mapping, "", DENSE, key[-1])
         by_key[key] = layer_row(result, hardware, network.batch)
     row = dict(common)
     if problems:

@@ -159,7 +159,8 @@ class Spec:
 
 def _digest(network):
     """Tells two networks apart that have the same name."""
-    shapes = [(layer.name, shape_key(layer)) for layer in network.layers]
+    shapes = [(layer.name, shape_key(layer), *([layer.steps] * (layer.steps > 1)))
+              for layer in network.layers]
     return (f"{len(shapes)} layers, sha256 "
             + hashlib.sha256(repr(shapes).encode()).hexdigest()[:16])
 

@@ -1,0 +1,98 @@
+"""Recurrent layers of a torch trace in closed form: two short runs stand for all steps.
+
+A step does what the step before it did, so that what a run needs grows by the same with
+each further step: the rows of products over the inputs of all steps, the number of
+products of what came of the last step, the calls of elementwise operators.
+"""
+
+from collections import Counter
+
+# torch's functions that run all steps of a layer.
+RECURRENT = {"lstm", "gru", "rnn_tanh", "rnn_relu"}
+# How modules call the filters that each step runs again.
+STEP_WEIGHTS = ("weight_ih", "weight_hh", "weight_hr")
+FEW = (2, 3)
+
+
+def runs_at_each_step(name):
+    """Whether a product is of a recurrent layer or cell, by the name of its weight.
+
+    Examples
+    --------
+    >>> runs_at_each_step("encoder.weight_hh_l0"), runs_at_each_step("fc")
+    (True, False)
+    """
+    return name.rpartition(".")[2].startswith(STEP_WEIGHTS)
+
+
+def is_long(func, args):
+    """Whether a call runs more steps of one unpacked tensor than a closed form does."""
+    if getattr(func, "__name__", "") not in RECURRENT or isinstance(
+            args[3], (list, tuple)):        # packed: batch sizes stand before the state
+        return False
+    return args[0].shape[1 if args[-1] else 0] > FEW[-1]
+
+
+def in_closed_form(recorder, func, args):
+    """Log all steps of a call that :func:`is_long` from runs of two and of three steps.
+
+    Parameters
+    ----------
+    recorder : Recorder
+        On meta; its log gets the products and operators of all steps.
+    func : callable
+        As torch calls it, with the input first and "batch first" last.
+    args : tuple
+
+    Returns
+    -------
+    tuple of Tensor
+        What ``func`` gives for all steps, on meta.
+    """
+    axis = 1 if args[-1] else 0
+    steps = args[0].shape[axis]
+    log, seen = recorder.log, []
+    try:
+        for few in FEW:
+            recorder.log = _Calls()
+            out, *states = func(args[0].narrow(axis, 0, few), *args[1:])
+            seen.append(recorder.log)
+    finally:
+        recorder.log = log
+    _log_all_steps(log, *seen, steps)
+    shape = list(out.shape)
+    shape[axis] = steps
+    return recorder.follow(out, out.new_empty(shape)), *states
+
+
+class _Calls:
+    """Takes an OperatorLog's place and only keeps what it is told."""
+
+    def __init__(self):
+        self.products = {}          # name: [(arguments, options), ...]
+        self.calls, self.outputs = Counter(), Counter()
+
+    def product(self, name, *sizes, **options):
+        self.products.setdefault(name, []).append((sizes, options))
+
+    def other(self, op, outputs):
+        self.calls[op] += 1
+        self.outputs[op] += outputs
+
+
+def _log_all_steps(log, two, three, steps):
+    def of_all(at_two, at_three):
+        return at_two + (steps - FEW[0]) * (at_three - at_two)
+
+    for name, products in three.products.items():
+        before = two.products[name]
+        if len(products) > len(before):
+            sizes, options = products[0]
+            log.product(name, *sizes, **options,
+                        steps=of_all(len(before), len(products)))
+            continue
+        for ((few_rows, *_), _), ((rows, *sizes), options) in zip(before, products):
+            log.product(name, of_all(few_rows, rows), *sizes, **options)
+    for op, calls in three.calls.items():
+        log.other(op, of_all(two.outputs[op], three.outputs[op]),
+                  of_all(two.calls[op], calls))
