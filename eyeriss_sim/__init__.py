@@ -5,7 +5,8 @@ from eyeriss_sim.layer import ConvLayer, Network
 from eyeriss_sim.mapping import Mapping
 from eyeriss_sim.oracle import EnergyOracle
 from eyeriss_sim.simulate import SimulationResult, simulate
-from eyeriss_sim.zeros import Bits, Densities
+from eyeriss_sim.widths import Bits
+from eyeriss_sim.zeros import Densities
 
 __all__ = ["Bits", "ConvLayer", "Densities", "EnergyOracle", "Hardware", "Mapping",
            "Network", "SimulationResult", "load_hardware", "simulate"]

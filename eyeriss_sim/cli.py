@@ -24,6 +24,9 @@ def add_run_options(cmd):
     cmd.add_argument("--batch", type=whole_number, metavar="N", help="images")
     cmd.add_argument("--input", type=shape, action="append", metavar="N,C,H,W",
                      help="input shape of a torch module; once for each input")
+    cmd.add_argument("--bits", metavar="B|ifmap=B,...",
+                     help="widths of the operands: 8, or ifmap=8,filter=4,ofmap=8 "
+                          "(default: 16)")
     cmd.add_argument("--mapping", default="search", metavar="MAP",
                      help="search, published, published-table3, inferred-table6 "
                           "(VGG-16), or a .csv file")
@@ -145,6 +148,7 @@ def run_machine(args):
     from eyeriss_sim.machine.timing import time_layer
     from eyeriss_sim.mapping import check_mapping, chosen_mappings
     from eyeriss_sim.simulate import as_network, check_names, clip_to_batch
+    from eyeriss_sim.widths import as_bits, at_widths
     from eyeriss_sim.zeros import NO_ZEROS
     hardware = load_hardware(args.hardware)
     check_machine(hardware)
@@ -155,6 +159,7 @@ def run_machine(args):
                          shapes[0] if shapes and len(shapes) == 1 else shapes)
     whole = network.layer(args.layer)
     layer = whole.one_step
+    hardware = at_widths(hardware, as_bits(args.bits), layer.name)
     mappings, source = chosen_mappings(args.mapping, hardware)
     if layer.name not in mappings:
         # Perhaps a slip of the pen; a file that names this layer may name others too.
@@ -280,6 +285,7 @@ def run_simulation(args):
     return simulate(
         args.network, args.hardware, args.batch, mapping=args.mapping,
         objective=args.objective, zeros=args.zeros, densities=args.densities,
+        bits=args.bits,
         input_shape=shapes[0] if shapes and len(shapes) == 1 else shapes)
 
 
@@ -301,7 +307,7 @@ def run_on_images(args):
         load_weights(model, args.weights)
     oracle = EnergyOracle(
         args.hardware, args.zeros, args.batch or len(images), objective=args.objective,
-        mapping=args.mapping)
+        mapping=args.mapping, bits=args.bits)
     with progress("images") as show:
         return oracle(model, images, name=args.network.rpartition(":")[2],
                       progress=show)

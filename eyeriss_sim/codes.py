@@ -83,7 +83,9 @@ def expected_ratio(code, density, bits=WORD_BITS):
     if code == "none":
         return 1.0
     if code == "rlc":
-        return min(1.0, pairs_per_value(density) * RLC_BITS_PER_VALUE / bits)
+        # A wider value is a run of words, each of which takes a pair.
+        return min(1.0, pairs_per_value(density) * RLC_BITS_PER_VALUE
+                   / min(bits, WORD_BITS))
     if code == "significance_map":
         return density + 1 / bits
     raise ValueError(f"code {code!r} needs the filters themselves, not their density; "
@@ -137,7 +139,7 @@ def fmap_strips_ratio(fmap, strips, bits=WORD_BITS):
     uncoded value, the other parameters as of ``fmap_strips_words``.
     """
     coded, uncoded = fmap_strips_words(fmap, strips)
-    return min(1.0, coded * WORD_BITS / (uncoded * bits))
+    return min(1.0, coded * WORD_BITS / (uncoded * min(bits, WORD_BITS)))
 
 
 def filter_ratio(code, filt, layer, mapping, bits=WORD_BITS):
@@ -170,7 +172,7 @@ def filter_ratio(code, filt, layer, mapping, bits=WORD_BITS):
         words = zero_kernels.count_filter_words(
             nonzero_mask(filt), layer.groups, mapping.m, mapping.p, mapping.q,
             mapping.r, mapping.t)
-        return min(1.0, words * RLC_WORD_BITS / (filt.size * bits))
+        return min(1.0, words * RLC_WORD_BITS / (filt.size * min(bits, WORD_BITS)))
     if code == "periodic":
         stored = bits * nonzeros + period(filt, layer.name) * R * S
     else:

@@ -6,9 +6,7 @@ from math import ceil
 import numpy as np
 
 from eyeriss_sim import kernels
-from eyeriss_sim.codes import WORD_BITS
 from eyeriss_sim.mapping import cut, timing
-from eyeriss_sim.zeros import BITS_16
 
 
 @dataclass(frozen=True)
@@ -57,7 +55,7 @@ class Cycles:
 CAUSES = tuple(Cycles.__dataclass_fields__)
 
 
-def count_cycles(layer, hardware, mapping, counts, zeros, bits=BITS_16):
+def count_cycles(layer, hardware, mapping, counts, zeros):
     """Cycles of one step of a layer under a mapping.
 
     The chip does not process while ifmaps load and ofmaps dump (JSSC 2017),
@@ -67,14 +65,11 @@ def count_cycles(layer, hardware, mapping, counts, zeros, bits=BITS_16):
     Parameters
     ----------
     layer, hardware, mapping
-        A legal mapping.
+        A legal mapping; the hardware at the layer's widths.
     counts : Counts
         Of one step.
     zeros : Zeros
         Shrink the fmaps that cross the DRAM link; nothing else.
-    bits : Bits
-        Widths of the operands: narrow ones cross the DRAM link packed. The networks
-        and PEs of the chip take a word a cycle, however wide.
 
     Returns
     -------
@@ -86,18 +81,16 @@ def count_cycles(layer, hardware, mapping, counts, zeros, bits=BITS_16):
     causes = np.zeros(kernels.CAUSES)
     kernels.chip_cycles(
         geometry.shape, geometry.row_counts, timing(hardware),
-        hardware.cycles_per_dram_word * bits.filter / WORD_BITS, layer.M_group,
+        hardware.cycles_per_dram_value("filter"), layer.M_group,
         *mapping.letters, kernels.EXACT, causes)
     dram = counts.accesses[kernels.DRAM]
-    per_word = hardware.cycles_per_dram_word
-    ifmap_words = dram[kernels.IFMAP, kernels.READ] * zeros.ifmap_ratio * (
-        bits.ifmap / WORD_BITS)
-    ofmap_words = dram[kernels.PSUM, kernels.WRITE] * zeros.ofmap_ratio * (
-        bits.ofmap / WORD_BITS)
+    ifmaps = dram[kernels.IFMAP, kernels.READ] * zeros.ifmap_ratio
+    ofmaps = dram[kernels.PSUM, kernels.WRITE] * zeros.ofmap_ratio
     by_cause = [ceil(cause) for cause in causes.tolist()]
     return Cycles(
         mac=by_cause[kernels.MAC], ramp=by_cause[kernels.RAMP],
         psum_net=by_cause[kernels.PSUM_NET], glb=by_cause[kernels.IFMAP_NET],
         dram_filter=by_cause[kernels.FILTER_WAIT],
-        dram_fmap=int(kernels.link_cycles(ifmap_words, per_word)
-                      + kernels.link_cycles(ofmap_words, per_word)))
+        dram_fmap=int(
+            kernels.link_cycles(ifmaps, hardware.cycles_per_dram_value("ifmap"))
+            + kernels.link_cycles(ofmaps, hardware.cycles_per_dram_value("ofmap"))))

@@ -7,7 +7,6 @@ from eyeriss_sim.codes import WORD_BITS
 from eyeriss_sim.counts import COUNTS_SHAPE, KINDS, LEVELS
 from eyeriss_sim.kernels import (
     DRAIN, DRAM, FILL, FILTER, IFMAP, NOC, PSUM, READ, RF, WRITE)
-from eyeriss_sim.zeros import BITS_16
 
 PRICED_LEVELS = tuple(level.lower() for level in LEVELS)
 # What a joule is spent on; ``{part}_uJ`` of all of them add up to ``total_uJ``.
@@ -41,7 +40,27 @@ def access_weights():
     return weights
 
 
-def level_energy(counts, zeros, cost, bits=BITS_16):
+def width_factors(hardware):
+    """Bits of an access and of a MAC at the hardware's widths, over those of a word.
+
+    An access scales with the bits that its value takes, a MAC with those of both its
+    operands (Yang et al., Asilomar 2017). An ofmap has its own width in DRAM, that of a
+    psum elsewhere.
+
+    Returns
+    -------
+    access : float64 ndarray, shape (4, 3)
+        [level, kind].
+    mac : float
+    """
+    access = np.empty((len(LEVELS), len(KINDS)))
+    access[:] = [hardware.stored_bits(kind) / WORD_BITS for kind in KINDS]
+    access[DRAM, PSUM] = hardware.stored_bits("ofmap") / WORD_BITS
+    return access, (hardware.ifmap_bits / WORD_BITS) * (
+        hardware.filter_bits / WORD_BITS)
+
+
+def level_energy(counts, zeros, cost, widths=(1.0, 1.0)):
     """Energy by level and kind.
 
     Parameters
@@ -51,9 +70,8 @@ def level_energy(counts, zeros, cost, bits=BITS_16):
     cost : callable
         Level ("rf", "noc", "glb", "dram", "alu") and kind ("ifmap", "filter", "psum")
         to the energy of one 16-bit access or MAC: ``Hardware.cost_MAC``, say.
-    bits : Bits
-        Widths of the operands: an access scales with the bits of its kind, a MAC with
-        those of both its operands (Yang et al., Asilomar 2017).
+    widths : tuple
+        As ``width_factors`` gives them; words of 16 bits unless given.
 
     Returns
     -------
@@ -62,11 +80,12 @@ def level_energy(counts, zeros, cost, bits=BITS_16):
     alu : float
         Energy of the MACs.
     """
-    widths = np.array([bits.ifmap, bits.filter, bits.ofmap]) / WORD_BITS
-    priced = (effective_accesses(counts, zeros) * access_weights()).sum(axis=2) * widths
+    of_access, of_mac = widths
+    accesses = (effective_accesses(counts, zeros) * access_weights()).sum(axis=2)
+    priced = accesses * of_access
     by_level = priced * np.array([[cost(level, kind) for kind in KINDS]
                                   for level in PRICED_LEVELS])
-    macs = counts.macs * zeros.macs_left * float(widths[0] * widths[1])
+    macs = counts.macs * zeros.macs_left * of_mac
     return by_level, macs * cost("alu", "ifmap")
 
 
@@ -107,8 +126,10 @@ def search_coefficients(shape, hardware, zeros):
     Each is what one more load of a word of every channel, filter pass and so on costs,
     zeros included, however the layer's columns are cut.
     """
-    price = hardware.cost_MAC
-    noc, glb, dram = price("noc"), price("glb"), price("dram")
+    of_access, of_mac = width_factors(hardware)
+    rf, noc, glb, dram = (
+        [hardware.cost_MAC(level, kind) * width for kind, width in zip(KINDS, widths)]
+        for level, widths in zip(PRICED_LEVELS, of_access.tolist()))
     N, G, M, C, E = (int(shape[axis]) for axis in (
         kernels.N, kernels.G, kernels.M, kernels.C, kernels.E))
     F = int(kernels.ofmap_columns(shape))
@@ -118,17 +139,18 @@ def search_coefficients(shape, hardware, zeros):
     channels, filters, ofmap = N * G * C, G * M * C * R * S, N * G * M * E * F
     macs = ofmap * C * R * S * zeros.macs_left
     k = np.zeros(kernels.COEFFICIENTS)
-    k[kernels.PER_LOAD] = channels * (dram * zeros.ifmap_ratio + glb)
-    k[kernels.PER_FILTER_PASS] = channels * glb
-    k[kernels.PER_SET] = channels * R * E * (noc + price("rf", "ifmap"))
+    k[kernels.PER_LOAD] = channels * (dram[IFMAP] * zeros.ifmap_ratio + glb[IFMAP])
+    k[kernels.PER_FILTER_PASS] = channels * glb[IFMAP]
+    k[kernels.PER_SET] = channels * R * E * (noc[IFMAP] + rf[IFMAP])
     k[kernels.PER_FILTER_LOAD] = filters * (
-        dram * zeros.filter_ratio + 2 * price("glb", "filter"))
-    k[kernels.PER_COLUMN_STAY] = filters * E * (noc + price("rf", "filter"))
+        dram[FILTER] * zeros.filter_ratio + 2 * glb[FILTER])
+    k[kernels.PER_COLUMN_STAY] = filters * E * (noc[FILTER] + rf[FILTER])
     k[kernels.PER_CHANNEL_PASS] = (
-        ofmap * row_segments * col_segments * (2 * glb + 2 * noc)
-        - noc * ofmap * col_segments * row_segments)
-    k[kernels.PER_CHANNEL_SET] = noc * ofmap * col_segments * R
-    datapath = (price("rf", "ifmap") + price("rf", "filter") + 2 * price("rf", "psum")
-                + price("alu"))
-    k[kernels.FIXED] = (ofmap * (glb + dram * zeros.ofmap_ratio) + macs * datapath)
+        ofmap * row_segments * col_segments * (2 * glb[PSUM] + 2 * noc[PSUM])
+        - noc[PSUM] * ofmap * col_segments * row_segments)
+    k[kernels.PER_CHANNEL_SET] = noc[PSUM] * ofmap * col_segments * R
+    k[kernels.FIXED] = (
+        ofmap * (glb[PSUM] + dram[PSUM] * zeros.ofmap_ratio)
+        + macs * (rf[IFMAP] + rf[FILTER] + 2 * rf[PSUM]
+                  + hardware.cost_MAC("alu") * of_mac))
     return k

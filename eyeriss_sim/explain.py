@@ -6,6 +6,7 @@ from rich.table import Table
 from rich.text import Text
 
 from eyeriss_sim import kernels
+from eyeriss_sim.codes import WORD_BITS
 from eyeriss_sim.counts import KINDS, LEVELS
 from eyeriss_sim.cycles import CAUSES
 from eyeriss_sim.kernels import ceil_div
@@ -13,6 +14,7 @@ from eyeriss_sim.labels import decimals, pick_unit, printable
 from eyeriss_sim.mapping import check_mapping, cut, even_cuts, glb_use
 from eyeriss_sim.report import COUNTS, joules_by_part
 from eyeriss_sim.search import search
+from eyeriss_sim.widths import at_widths
 from eyeriss_sim.zeros import Densities
 
 CAUSE_MEANINGS = {
@@ -53,7 +55,8 @@ def explain(result, layer_result, simulate_mapping, objective="energy", runners_
     -------
     list of rich renderables
     """
-    layer, hardware = layer_result.layer, result.hardware
+    layer = layer_result.layer
+    hardware = at_widths(result.hardware, layer_result.bits, layer.name)
     return [
         _headline(result, layer_result),
         _loop_table(layer, hardware, layer_result.mapping),
@@ -100,7 +103,7 @@ def loop_nest(layer, hardware, mapping):
     R, S, span = (int(shape[axis]) for axis in (
         kernels.R_FULL, kernels.S_FULL, kernels.SPAN_FULL))
     row_segments, col_segments = int(shape[kernels.R_SEGS]), int(shape[kernels.S_SEGS])
-    use = glb_use(layer, hardware, mapping)
+    use, values = glb_use(layer, hardware, mapping), hardware.values
     channels, filters = min(q * r, layer.C), min(p * t, m)
     loops = _step_loop(layer)
     if layer.groups > 1:
@@ -128,17 +131,17 @@ def loop_nest(layer, hardware, mapping):
     columns = hardware.rows // (R * r) * hardware.cols
     loops += [
         Loop("GLB", f"{ceil_div(m, p * t)} passes of p*t={filters} filters",
-             f"filter banks {use['filter_words']} of {hardware.glb_filter_words}"),
+             f"filter banks {use['filter_words']} of {values.filter_buffer}"),
         Loop("array", f"R*r={R * r} rows x e*t={e * t} columns at once",
              f"{R * r * e * t} of {hardware.pes} PEs; {columns} columns when folded"),
         Loop("PE", f"n={n} images, F={F} windows",
-             f"psum spad p = {p} of {hardware.spad_psum_words}"),
+             f"psum spad p = {p} of {values.psum_spad}"),
         Loop("PE", f"q={min(q, layer.C)} channels, S={S} taps",
              f"ifmap spad q*S = {min(q, layer.C) * span} of "
-             f"{hardware.spad_ifmap_words}"),
+             f"{values.ifmap_spad}"),
         Loop("PE", f"p={p} filters, one MAC a cycle",
              f"filter spad p*q*S = {p * min(q, layer.C) * S} of "
-             f"{hardware.spad_filter_words}"),
+             f"{values.filter_spad}"),
     ]
     return loops
 
@@ -151,20 +154,24 @@ def _step_loop(layer):
 def _loop_nest_isca16(layer, hardware, mapping):
     m, n, f, p, q, r, t = mapping.letters
     width = (f - 1) * layer.V + layer.S_span
+    ifmap, filt, psum = (hardware.stored_bits(kind) for kind in KINDS)
+    psum_words, ifmap_words, rf_words = (ceil_div(bits, WORD_BITS) for bits in (
+        n * m * layer.E * f * psum, n * q * r * layer.H * width * ifmap,
+        p * q * layer.R * filt + q * layer.R * ifmap + p * psum))
     return [
         *_step_loop(layer),
         Loop("DRAM", f"{layer.groups} groups"),
         Loop("DRAM", f"{ceil_div(layer.N, n)} image groups of n={n}"),
         Loop("DRAM", f"{ceil_div(layer.F, f)} strips of e={f} ofmap columns"),
         Loop("DRAM", f"{ceil_div(layer.M_group, m)} loads of m={m} filters",
-             f"psums n*m*E*e = {n * m * layer.E * f} of {hardware.glb_words}"),
+             f"psums n*m*E*e = {psum_words} of {hardware.glb_words}"),
         Loop("GLB", f"{ceil_div(layer.C, q * r)} channel groups of q*r={q * r}",
-             f"ifmaps {n * q * r * layer.H * width} of {hardware.glb_words}"),
+             f"ifmaps {ifmap_words} of {hardware.glb_words}"),
         Loop("GLB", f"{ceil_div(m, p * t)} passes of p*t={p * t} filters"),
         Loop("array", f"S*e*r*t = {layer.S * f * r * t} PEs at once",
              f"of {hardware.pes} PEs"),
         Loop("PE", f"q={q} channels, R={layer.R} taps, p={p} filters",
-             f"RF p*q*R + q*R + p = {p * q * layer.R + q * layer.R + p} of "
+             f"RF p*q*R + q*R + p = {rf_words} of "
              f"{hardware.rf_words}"),
     ]
 

@@ -7,9 +7,10 @@ from importlib import resources
 from math import isfinite
 from pathlib import Path
 
-from eyeriss_sim.codes import FILTER_CODES, FMAP_CODES
+from eyeriss_sim.codes import FILTER_CODES, FMAP_CODES, WORD_BITS
 from eyeriss_sim.prices import (
     KINDS, LEVELS, PARTS, PRICED, price_MAC, supply_factor)
+from eyeriss_sim.widths import MOST_BITS, stored_bits, values_of
 
 WORD_B = 2                      # every word of the chip has 16 bits
 ACCOUNTINGS = ("chip", "isca16")
@@ -45,6 +46,7 @@ TABLES = {
                "static_mW": "static_mW"},
     "energy_per_word_pJ": {name: f"{name}_pJ" for name in PRICED},
     "chip": {"voltage_V": "voltage_V"},
+    "word": {"pack": "pack", "psum_bits": "psum_bits"},
     "zeros": {"handling": "zeros", "fmap_code": "fmap_code",
               "filter_code": "filter_code"},
 }
@@ -73,6 +75,7 @@ MAY_BE_ZERO = (
     "filters_first", "window_first", "glb_ports", "pass_overlap",
     *(f"{name}_{unit}" for name in PRICED for unit in ("MAC", "pJ")),
     "clock_pJ_per_PE_cycle", "static_mW")
+WIDTHS = ("ifmap_bits", "filter_bits", "psum_bits", "ofmap_bits")
 # No part of an accelerator is near these; what is overflows, or is searched for hours.
 SMALLEST, LARGEST = 1e-9, 1e9
 
@@ -138,6 +141,12 @@ class Hardware:
         What each PE burns every cycle at 1.0 V, working or not.
     static_mW : float
         Leakage of the whole chip.
+    pack : bool
+        Whether values narrower than a word of 16 bits share it: capacities then count
+        bits, and networks and the DRAM link move more values a cycle. Else each takes
+        whole words, and a narrow one makes only MACs cheaper.
+    psum_bits : int
+        Width of psums in spads, networks and the GLB; in DRAM they have the ofmap's.
     voltage_V : float
         Supply of the core. Energies of the chip and its clock grow with its square;
         DRAM, leakage and the clock's frequency don't change with it.
@@ -145,6 +154,8 @@ class Hardware:
         ``gate_ifmap``: a zero ifmap value saves the MAC and its spad accesses, and
         fmaps are coded in DRAM. ``skip_either``: so does a zero weight, and filters are
         coded too. Neither saves a cycle.
+    ifmap_bits, filter_bits, ofmap_bits : int
+        Of the values that the machine holds, set by ``widths.at_widths``.
     fmap_code, filter_code : str
         How what is coded is coded: ``none``, ``rlc``, ``significance_map``; filters
         also ``csr``, ``csc``, ``periodic``.
@@ -212,6 +223,11 @@ class Hardware:
     zeros: str = "dense"
     fmap_code: str = "none"
     filter_code: str = "none"
+    pack: bool = False
+    psum_bits: int = 16
+    ifmap_bits: int = 16
+    filter_bits: int = 16
+    ofmap_bits: int = 16
 
     def __post_init__(self):
         needed = NEEDED_BY_CHIP if self.accounting == "chip" else NEEDED_BY_ISCA16
@@ -225,7 +241,7 @@ class Hardware:
                         f"{self.name}: {toml_key(field.name)} is missing; "
                         f"accounting = \"{self.accounting}\" needs it")
                 continue
-            if field.type in (int, float):
+            if field.type in (int, float, bool):
                 object.__setattr__(self, field.name,
                                    check_value(self.name, field.name, value))
         for level in LEVELS:
@@ -243,6 +259,7 @@ class Hardware:
                 raise ValueError(
                     f"{self.name}: [dram] link_bits = {self.dram_link_bits} must be a "
                     f"multiple of the 16-bit word")
+            self.values     # each network carries a value, or its lack is told
 
     @property
     def pes(self):
@@ -271,6 +288,15 @@ class Hardware:
         """What each PE burns every cycle at the supply voltage, working or not."""
         return self.clock_pJ_per_PE_cycle * supply_factor(self)
 
+    def stored_bits(self, kind):
+        """Bits that an "ifmap", "filter", "psum" or "ofmap" value takes, see pack."""
+        return stored_bits(getattr(self, f"{kind}_bits"), self.pack)
+
+    @cached_property
+    def values(self):
+        """How many values the storage holds and the networks move ("chip")."""
+        return values_of(self)
+
     @property
     def glb_words(self):
         """Words of the global buffer for ifmaps and psums."""
@@ -297,6 +323,10 @@ class Hardware:
         words_per_link_cycle = self.dram_link_bits / (8 * WORD_B)
         return self.clock_MHz / (self.dram_link_MHz * words_per_link_cycle)
 
+    def cycles_per_dram_value(self, kind):
+        """The same for one "ifmap", "filter" or "ofmap" value, uncoded."""
+        return self.cycles_per_dram_word * (self.stored_bits(kind) / WORD_BITS)
+
     def with_zeros(self, zeros):
         """The same hardware with another zero handling."""
         return replace(self, zeros=zeros)
@@ -310,17 +340,18 @@ def check_value(owner, field_name, value):
     owner : str
         Whose value it is; begins the message.
     field_name : str
-    value : int, float or str
+    value : int, float, bool or str
 
     Returns
     -------
-    int, float or str
+    int, float, bool or str
         Whole numbers as int.
 
     Raises
     ------
     ValueError
-        Not a number, not whole, negative, out of all range, or an unknown choice.
+        Not a number, not whole, negative, out of all range, neither true nor false, or
+        an unknown choice.
 
     Examples
     --------
@@ -333,7 +364,13 @@ def check_value(owner, field_name, value):
                 f"{owner}: unknown {field_name} {value!r}; known: "
                 + ", ".join(CHOICES[field_name]))
         return value
-    whole = Hardware.__dataclass_fields__[field_name].type is int
+    kind = Hardware.__dataclass_fields__[field_name].type
+    if kind is bool:
+        if not isinstance(value, bool):
+            raise ValueError(f"{owner}: {toml_key(field_name)} must be true or false, "
+                             f"got {value!r}")
+        return value
+    whole = kind is int
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
     problem = ""
     if not number or not isfinite(value) or (whole and value != int(value)):
@@ -341,6 +378,8 @@ def check_value(owner, field_name, value):
     elif value < 0 or (value == 0 and field_name not in MAY_BE_ZERO):
         least = "at least 0" if field_name in MAY_BE_ZERO else "positive"
         problem = f"{least}, got {value!r}"
+    elif field_name in WIDTHS and value > MOST_BITS:
+        problem = f"at most {MOST_BITS}, got {value!r}"
     elif value and not SMALLEST <= value <= LARGEST:
         problem = f"in {SMALLEST:g}..{LARGEST:g}, got {value!r}; is the unit right?"
     if problem:

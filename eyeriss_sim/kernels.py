@@ -29,14 +29,15 @@ COLUMN_STRIPS, F_LAST, W_ALL = 20, 21, 22   # how many; width of the last; ifmap
 SPAN = 23                                   # that all load; pixels under a whole filter
 SHAPE_AXES = 24
 
-# Axes of ``limits``.
-ROWS, COLS, SPAD_I, SPAD_F, SPAD_P, BANKS, BANK_WORDS, GLB_F = 0, 1, 2, 3, 4, 5, 6, 7
+# Axes of ``limits``: storage in values of a kind, words where these have 16 bits.
+ROWS, COLS, SPAD_I, SPAD_F, SPAD_P, BANKS, BANK_IFMAPS, GLB_F = 0, 1, 2, 3, 4, 5, 6, 7
+BANK_PSUMS = 8
 
 # Axes of ``timing``.
 NET_I, NET_F, NET_P_IN, NET_P_OUT, HOP_CYCLES = 0, 1, 2, 3, 4
 BUBBLES, STRIDE_CYCLES, IMAGE_GAP, FILTERS_FIRST, WINDOW_FIRST = 5, 6, 7, 8, 9
 IFMAP_FIFO, GLB_PORTS, GLB_ROW, PASS_OVERLAP = 10, 11, 12, 13
-ALL_BANKS, WORDS_OF_BANK, FILTER_FIFO, PSUM_FIFO, PSUM_OUT_FIFO = 14, 15, 16, 17, 18
+ALL_BANKS, IFMAPS_OF_BANK, FILTER_FIFO, PSUM_FIFO, PSUM_OUT_FIFO = 14, 15, 16, 17, 18
 
 # Cycles from a psum's last MAC to the PE's output FIFO: two stages of the datapath.
 PIPELINE = 2
@@ -1092,7 +1093,7 @@ def chip_cycles(shape, row_counts, timing, cycles_per_dram_word, filters_of_grou
     c_full, c_last = shape[C] // qr, shape[C] % qr
     ifmap_words = n * min(qr, shape[C]) * row_counts[WHOLE_FILTER, e] * shape[W]
     psum_banks = max(1, timing[ALL_BANKS]
-                     - ceil_div(ifmap_words, timing[WORDS_OF_BANK]))
+                     - ceil_div(ifmap_words, timing[IFMAPS_OF_BANK]))
     overlap = timing[PASS_OVERLAP]
     # Of each kind of sweep over the filters: cycles that its first filters take on the
     # link, and those of its last pass.
@@ -1368,8 +1369,8 @@ def all_fits(shape, row_counts, limits):
     channels = min(shape[C], limits[SPAD_I] // shape[SPAN_FULL] * sets)
     ifmap_words = shape[N] * channels * row_counts[WHOLE_FILTER, e] * shape[W]
     psum_words = shape[N] * shape[M] * e * shape[F]
-    return (ceil_div(ifmap_words, limits[BANK_WORDS])
-            + ceil_div(psum_words, limits[BANK_WORDS])) <= limits[BANKS]
+    return (ceil_div(ifmap_words, limits[BANK_IFMAPS])
+            + ceil_div(psum_words, limits[BANK_PSUMS])) <= limits[BANKS]
 
 
 @njit(cache=True, error_model="numpy")
@@ -1393,11 +1394,11 @@ def search_strips(shape, row_counts, limits, timing, cycles_per_dram_word, k,
     shape, row_counts, limits, timing
         Layer and machine, see the top of this file.
     cycles_per_dram_word : float
-        Core cycles in which the DRAM link moves a word.
+        Core cycles in which the DRAM link moves a filter word.
     k : float64 ndarray, shape (8,), MAC energies
         Coefficients of ``chip_energy``.
     ifmap_ratio, ofmap_ratio : float
-        Words in DRAM over words of the uncoded fmap.
+        Bits of a value in DRAM, coded as the fmap is, over those of a filter word.
     objective : int
         ENERGY, CYCLES, EDP or JOULES.
     clock : float, MAC energies
@@ -1423,7 +1424,7 @@ def search_strips(shape, row_counts, limits, timing, cycles_per_dram_word, k,
     filters, channels = shape[M], shape[C]
     # Divisions are what the innermost loop would spend its time on. No m is larger than
     # what the banks hold, no p than m, no p t than m + p.
-    most_m = min(filters, limits[BANKS] * limits[BANK_WORDS])
+    most_m = min(filters, limits[BANKS] * limits[BANK_PSUMS])
     parts = np.empty(most_m + min(most_m, limits[SPAD_P]) + 1, np.int64)
     for part in range(1, parts.shape[0]):
         parts[part] = ceil_div(filters, part)
@@ -1507,10 +1508,10 @@ def search_strips(shape, row_counts, limits, timing, cycles_per_dram_word, k,
                             ceil_div(shape[N], n - 1) == image_groups):
                         continue
                     psum_banks = limits[BANKS] - ceil_div(n * strip_words,
-                                                          limits[BANK_WORDS])
+                                                          limits[BANK_IFMAPS])
                     if psum_banks <= 0:
                         break
-                    m_top = min(filters, psum_banks * limits[BANK_WORDS]
+                    m_top = min(filters, psum_banks * limits[BANK_PSUMS]
                                 // (n * e * shape[F]))
                     if m_top == 0:
                         break
@@ -1574,10 +1575,11 @@ def search_strips(shape, row_counts, limits, timing, cycles_per_dram_word, k,
 
 # Axes of the vector that describes a layer and machine to ``search_isca16``.
 (I_N, I_M, I_C, I_H, I_W, I_E, I_F, I_R, I_S, I_V, I_SPAN, I_PES, I_GLB,
- I_RF) = range(14)
+ I_RF, I_IFMAP_BITS, I_FILTER_BITS, I_PSUM_BITS) = range(17)
 # Axes of the traffic of that layer, and of the energies, in float64.
 IFMAP_WORDS, FILTER_WORDS, OFMAP_WORDS, ISCA16_MACS = 0, 1, 2, 3
-COST_ALU, COST_RF, COST_NOC, COST_GLB, COST_DRAM = 0, 1, 2, 3, 4
+(COST_ALU, RF_IFMAP, RF_FILTER, RF_PSUM, NOC_IFMAP, NOC_FILTER, NOC_PSUM, GLB_IFMAP,
+ GLB_PSUM, DRAM_IFMAP, DRAM_FILTER, DRAM_OFMAP) = range(12)
 
 
 @njit(cache=True)
@@ -1587,12 +1589,13 @@ def search_isca16(a, words, cost, hop_weight, ifmap_ratio, filter_ratio, ofmap_r
 
     Parameters
     ----------
-    a : int64 ndarray, shape (14,)
-        Sizes of one group of the layer and of the machine, axes above.
+    a : int64 ndarray, shape (17,)
+        Sizes of one group of the layer and of the machine, axes above; storage in bits,
+        and bits of its values.
     words : float64 ndarray, shape (4,)
         Ifmap, filter and ofmap words of all groups, and MACs.
-    cost : float64 ndarray, shape (5,), MAC energies
-        ALU, RF, NOC, GLB, DRAM.
+    cost : float64 ndarray, shape (12,), MAC energies
+        Of a MAC, and of an access of each level and kind, at their widths.
     hop_weight : float
         How often the search counts a psum hop; the paper's counts it twice.
     ifmap_ratio, filter_ratio, ofmap_ratio : float
@@ -1616,7 +1619,8 @@ def search_isca16(a, words, cost, hop_weight, ifmap_ratio, filter_ratio, ofmap_r
     ifmap, filters, ofmap = words[IFMAP_WORDS], words[FILTER_WORDS], words[OFMAP_WORDS]
     alpha_h = a[I_F] / a[I_W]
     for n in range(1, a[I_N] + 1):
-        if n * (a[I_E] + a[I_H] * a[I_SPAN]) > a[I_GLB]:    # not even m = f = q = r = 1
+        if n * (a[I_E] * a[I_PSUM_BITS] + a[I_H] * a[I_SPAN] * a[I_IFMAP_BITS]) > (
+                a[I_GLB]):                                  # not even m = f = q = r = 1
             break
         image_groups = ceil_div(a[I_N], n)
         if skip != SKIP_NOTHING and n > 1 and ceil_div(a[I_N], n - 1) == image_groups:
@@ -1625,30 +1629,33 @@ def search_isca16(a, words, cost, hop_weight, ifmap_ratio, filter_ratio, ofmap_r
             width = (f - 1) * a[I_V] + a[I_SPAN]
             ifmap_pass = ifmap * alpha_h * width / f
             filter_energy = filters * image_groups * (
-                cost[COST_DRAM] * filter_ratio * ceil_div(a[I_F], f)
-                + cost[COST_NOC] * a[I_F])
+                cost[DRAM_FILTER] * filter_ratio * ceil_div(a[I_F], f)
+                + cost[NOC_FILTER] * a[I_F])
             sets = a[I_PES] // (a[I_S] * f)
             for r in range(1, min(sets, a[I_C]) + 1):
                 for q in range(1, a[I_C] // r + 1):
-                    p_spad = (a[I_RF] - q * a[I_R]) // (q * a[I_R] + 1)
-                    room = a[I_GLB] - n * q * r * a[I_H] * width
-                    m = min(a[I_M], room // (n * a[I_E] * f))
+                    taps = q * a[I_R]
+                    p_spad = (a[I_RF] - taps * a[I_IFMAP_BITS]) // (
+                        taps * a[I_FILTER_BITS] + a[I_PSUM_BITS])
+                    room = a[I_GLB] - n * q * r * a[I_H] * width * a[I_IFMAP_BITS]
+                    m = min(a[I_M], room // (n * a[I_E] * f * a[I_PSUM_BITS]))
                     if p_spad < 1 or m < 1:
                         break
                     c_passes, q_groups = ceil_div(a[I_C], q * r), ceil_div(a[I_C], q)
+                    added_up = ofmap * (a[I_C] * a[I_R] * a[I_S] - q_groups * a[I_S])
                     fixed = (
                         filter_energy + cost[COST_ALU] * macs_left * words[ISCA16_MACS]
-                        + cost[COST_DRAM] * (
-                            ifmap_ratio * ifmap_pass * ceil_div(a[I_M], m)
-                            + ofmap_ratio * ofmap)
-                        + cost[COST_GLB] * 2 * ofmap * (c_passes - 1)
-                        + cost[COST_NOC] * hop_weight * ofmap * (
+                        + cost[DRAM_IFMAP] * ifmap_ratio * ifmap_pass * ceil_div(
+                            a[I_M], m)
+                        + cost[DRAM_OFMAP] * ofmap_ratio * ofmap
+                        + cost[GLB_PSUM] * 2 * ofmap * (c_passes - 1)
+                        + cost[NOC_PSUM] * hop_weight * ofmap * (
                             q_groups * a[I_S] - c_passes)
-                        + cost[COST_RF] * macs_left * 2 * (
-                            words[ISCA16_MACS] + ofmap * (
-                                a[I_C] * a[I_R] * a[I_S] - q_groups * a[I_S])))
-                    per_set = cost[COST_NOC] * ifmap * a[I_S] * alpha_h
-                    per_pass = cost[COST_GLB] * ifmap_pass
+                        + macs_left * ((cost[RF_IFMAP] + cost[RF_FILTER])
+                                       * words[ISCA16_MACS]
+                                       + cost[RF_PSUM] * 2 * added_up))
+                    per_set = cost[NOC_IFMAP] * ifmap * a[I_S] * alpha_h
+                    per_pass = cost[GLB_IFMAP] * ifmap_pass
                     if skip == SKIP_HOPELESS and objective == ENERGY and (
                             fixed + per_set * ceil_div(a[I_M], min(p_spad, m))
                             + per_pass > best[kth, 0]):

@@ -9,13 +9,12 @@ from pathlib import Path
 import numpy as np
 
 from eyeriss_sim import kernels
+from eyeriss_sim.codes import WORD_BITS
 from eyeriss_sim.kernels import ceil_div
 from eyeriss_sim.layer import ConvLayer
 from eyeriss_sim.layer_csv import read_rows
 
 CHIP_TABLES = ("published", "published-table3", "inferred-table6")
-# Words of a row of a GLB bank: 64 bits (JSSC 2017).
-GLB_ROW_WORDS = 4
 # Rows are laid out one by one to find those that strips share.
 MOST_ROWS = 2**24
 # The least that each number of a mapping can be.
@@ -147,12 +146,12 @@ def cut(layer, hardware, row_segments=0, column_strips=1):
             f"{layer.name}: column_strips = {column_strips} is no even cut of F = "
             f"{layer.F} ofmap columns; give {fewer}, or 1 for none")
     geometry = cut_shape(shape_key(layer), row_segments or known[0], column_strips,
-                         hardware.spad_ifmap_words)
+                         hardware.values.ifmap_spad)
     taps = int(geometry.shape[kernels.S_FULL])
-    if taps > hardware.spad_filter_words:
+    if taps > hardware.values.filter_spad:
         raise ValueError(
             f"{layer.name}: one filter row of {taps} words exceeds the "
-            f"{hardware.spad_filter_words}-word filter spad of {hardware.name}; "
+            f"{hardware.values.filter_spad}-word filter spad of {hardware.name}; "
             f"enlarge [spad_words] filter")
     return geometry
 
@@ -219,24 +218,27 @@ def cut_shape(key, row_segments, column_strips, spad_words):
 @lru_cache(maxsize=256)
 def limits(hardware):
     """Sizes of the chip's storage and array, as kernels read them."""
+    values = hardware.values
     return np.array([
-        hardware.rows, hardware.cols, hardware.spad_ifmap_words,
-        hardware.spad_filter_words, hardware.spad_psum_words, hardware.glb_banks,
-        hardware.glb_bank_words, hardware.glb_filter_words], np.int64)
+        hardware.rows, hardware.cols, values.ifmap_spad, values.filter_spad,
+        values.psum_spad, hardware.glb_banks, values.bank_ifmaps, values.filter_buffer,
+        values.bank_psums], np.int64)
 
 
 @lru_cache(maxsize=256)
 def timing(hardware):
     """Networks and choices of the micro-architecture, as kernels read them."""
+    values = hardware.values
+    # The way up is the wires': it takes as long behind however many psums.
+    hop_cycles = max(0, hardware.hop_cycles - hardware.psum_out_net_words
+                     + values.psum_out_net)
     return np.array([
-        hardware.ifmap_net_words, hardware.filter_net_words, hardware.psum_in_net_words,
-        hardware.psum_out_net_words, hardware.hop_cycles, hardware.accumulate_bubbles,
+        values.ifmap_net, values.filter_net, values.psum_in_net, values.psum_out_net,
+        hop_cycles, hardware.accumulate_bubbles,
         hardware.stride_bubbles, hardware.image_gap_cycles, hardware.filters_first,
-        hardware.window_first, hardware.ifmap_fifo_words, hardware.glb_ports,
-        min(GLB_ROW_WORDS, hardware.glb_bank_words), hardware.pass_overlap,
-        hardware.glb_banks, hardware.glb_bank_words,
-        hardware.filter_fifo_words, hardware.psum_in_fifo_words,
-        hardware.psum_out_fifo_words], np.int64)
+        hardware.window_first, values.ifmap_fifo, hardware.glb_ports,
+        values.row_psums, hardware.pass_overlap, hardware.glb_banks, values.bank_ifmaps,
+        values.filter_fifo, values.psum_in_fifo, values.psum_out_fifo], np.int64)
 
 
 def glb_use(layer, hardware, mapping):
@@ -258,8 +260,8 @@ def glb_use(layer, hardware, mapping):
     return {
         "ifmap_words": ifmap_words,
         "psum_words": psum_words,
-        "ifmap_banks": ceil_div(ifmap_words, hardware.glb_bank_words),
-        "psum_banks": ceil_div(psum_words, hardware.glb_bank_words),
+        "ifmap_banks": ceil_div(ifmap_words, hardware.values.bank_ifmaps),
+        "psum_banks": ceil_div(psum_words, hardware.values.bank_psums),
         "filter_words": (filters * channels * int(shape[kernels.R_FULL])
                          * int(shape[kernels.S_FULL])),
     }
@@ -299,16 +301,16 @@ def _check_chip(layer, hardware, mapping):
     yield "(t-1)*p + 1", (t - 1) * p + 1, m, "the filters in the GLB m", "lower t"
     yield "q", q, layer.C, "the channels", "lower q"
     yield ("(r-1)*q + 1", (r - 1) * q + 1, layer.C, "the channels", "lower r")
-    yield ("q*S", q * span, hardware.spad_ifmap_words, "the ifmap spad words",
+    yield ("q*S", q * span, hardware.values.ifmap_spad, "the ifmap spad words",
            "lower q")
-    yield ("p*q*S", p * q * S, hardware.spad_filter_words, "the filter spad words",
+    yield ("p*q*S", p * q * S, hardware.values.filter_spad, "the filter spad words",
            "lower p or q")
-    yield "p", p, hardware.spad_psum_words, "the psum spad words", "lower p"
+    yield "p", p, hardware.values.psum_spad, "the psum spad words", "lower p"
     yield "R*r", R * r, hardware.rows, "the array rows", "lower r"
     columns = hardware.rows // (R * r) * hardware.cols
     yield ("e*t", e * t, columns, "the array columns, folded,", "lower e or t")
     use = glb_use(layer, hardware, mapping)
-    yield ("filter words of a pass", use["filter_words"], hardware.glb_filter_words,
+    yield ("filter words of a pass", use["filter_words"], hardware.values.filter_buffer,
            "the filter buffer words", "lower p, q, r or t")
     banks = use["ifmap_banks"] + use["psum_banks"]
     yield (f"GLB banks, {use['ifmap_banks']} of ifmaps and {use['psum_banks']} of "
@@ -330,11 +332,18 @@ def _check_isca16(layer, hardware, mapping):
     yield "m", m, layer.M_group, "the filters of one group", "lower m"
     yield "p*t", p * t, m, "the filters in the GLB m", "lower p or t"
     yield "q*r", q * r, layer.C, "the channels", "lower q or r"
-    yield ("p*q*R + q*R + p", p * q * layer.R + q * layer.R + p, hardware.rf_words,
-           "the RF words", "lower p or q")
+    ifmap, filt, psum = (hardware.stored_bits(kind)
+                         for kind in ("ifmap", "filter", "psum"))
+    words = WORD_BITS == ifmap == filt == psum
+    unit, per = ("words", WORD_BITS) if words else ("bits", 1)
+    yield ("p*q*R + q*R + p" + (" in bits" if per == 1 else ""),
+           (p * q * layer.R * filt + q * layer.R * ifmap + p * psum) // per,
+           hardware.rf_words * WORD_BITS // per, f"the RF {unit}", "lower p or q")
     yield "S*e*r*t", layer.S * f * r * t, hardware.pes, "the PEs", "lower e, r or t"
-    yield ("GLB words", n * m * layer.E * f + n * q * r * layer.H * width,
-           hardware.glb_words, "the GLB words", "lower m, n or e")
+    yield (f"GLB {unit}",
+           n * (m * layer.E * f * psum + q * r * layer.H * width * ifmap) // per,
+           hardware.glb_words * WORD_BITS // per, f"the GLB {unit}",
+           "lower m, n or e")
 
 
 def chosen_mappings(mapping, hardware):

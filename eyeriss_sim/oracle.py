@@ -10,6 +10,7 @@ import numpy as np
 from eyeriss_sim.codes import (
     WORD_BITS, expected_ratio, filter_ratio, fmap_strips_ratio, significance_map_ratio)
 from eyeriss_sim.counts import KINDS, count
+from eyeriss_sim.energy import width_factors
 from eyeriss_sim.hardware import load_hardware
 from eyeriss_sim.kernels import DRAM, FILTER, PSUM, READ, RF, WRITE
 from eyeriss_sim.mapping import (
@@ -19,8 +20,9 @@ from eyeriss_sim.simulate import (
     SimulationResult, as_network, bits_of, check_names, clip_to_batch, provenance_of,
     simulate_layer)
 from eyeriss_sim.strips import ifmap_strips, ofmap_strips
+from eyeriss_sim.widths import BITS_16, Bits, as_bits, at_widths, stored_operands
 from eyeriss_sim.zeros import (
-    BITS_16, NO_ZEROS, Bits, Densities, Zeros, count_taps, count_zeros, zeros_of)
+    NO_ZEROS, Densities, Zeros, count_taps, count_zeros, zeros_of)
 
 SEARCHES = ("dense", "sparse")
 # Images that run through a module at once while its zeros are measured: a few first,
@@ -115,8 +117,8 @@ class EnergyOracle:
         As in ``simulate``; layers not named are searched.
     filter_code : str, optional
         Of ``codes.FILTER_CODES``; the hardware's own unless given.
-    bits : Bits or dict
-        Widths of the operands, for all layers or by layer name.
+    bits : int, str, Bits or dict
+        Widths of the operands, as in ``simulate``.
 
     Examples
     --------
@@ -146,7 +148,7 @@ class EnergyOracle:
         self.objective = objective
         self.search = search
         self.mappings, self.mapping_name = chosen_mappings(mapping, self.hardware)
-        self.bits = bits
+        self.bits = as_bits(bits)
         self._lock = threading.Lock()
         self._measured = weakref.WeakKeyDictionary()
 
@@ -282,12 +284,13 @@ class EnergyOracle:
 
     def _mapping_of(self, layer, zeros):
         """The mapping of a layer and where it comes from."""
+        sized = at_widths(self.hardware, bits_of(layer, self.bits), layer.name)
         if layer.name in self.mappings:
             mapping = clip_to_batch(self.mappings[layer.name], layer)
-            check_mapping(layer, self.hardware, mapping)
+            check_mapping(layer, sized, mapping)
             return mapping, self.mapping_name
         seen = zeros if self.search == "sparse" else NO_ZEROS
-        found = search(layer, self.hardware, self.objective, zeros=seen)
+        found = search(layer, sized, self.objective, zeros=seen)
         return found.mappings[0], f"search:{self.objective}:{self.search}"
 
     def _report(self, network, shares):
@@ -344,7 +347,7 @@ class EnergyOracle:
         """Add one chunk's exact counts to a layer's sums."""
         counted = count_zeros(layer, ifmap, filt, ofmap)
         mapping = self._mapping_at_batch(layer, images, counted)
-        bits = bits_of(layer, self.bits)
+        bits = self._stored_bits(layer)
         one = sums.setdefault(layer.name, _Sums())
         one.add(counted, images)
         one.ifmap_coded += ifmap.size * self._fmap_ratio(
@@ -358,6 +361,10 @@ class EnergyOracle:
                 self.hardware.filter_code, filt, layer, mapping, bits.filter)
             # Over all chunks: dynamic filters are other ones in each.
             one.filter_ratio += (ratio - one.filter_ratio) * images / one.images
+
+    def _stored_bits(self, layer):
+        """The Bits that a layer's operands take in DRAM, uncoded."""
+        return stored_operands(bits_of(layer, self.bits), self.hardware.pack)
 
     def _fmap_ratio(self, fmap, strips, nonzeros, bits):
         """Coded over uncoded size of one fmap."""
@@ -415,11 +422,11 @@ class EnergyOracle:
                 ratio = one.filter_ratio
             elif self.hardware.filter_code == "significance_map":
                 ratio = significance_map_ratio(
-                    weights, layer.filter_words, bits_of(layer, self.bits).filter)
+                    weights, layer.filter_words, self._stored_bits(layer).filter)
             else:
                 mapping, _ = self._mapping_of(layer, self._zeros_of(one))
                 ratio = filter_ratio(self.hardware.filter_code, filt, layer, mapping,
-                                     bits_of(layer, self.bits).filter)
+                                     self._stored_bits(layer).filter)
             recounted[name] = replace(
                 one, paired_macs=int((one.met * taps).sum()), filter_ratio=ratio,
                 weights=weights, densities=replace(
@@ -540,28 +547,31 @@ def _marginal(work, hardware):
 
 def _mac_pJ(work, hardware):
     """Energy of one MAC with its spad accesses."""
+    hardware = at_widths(hardware, work.bits, "the layer")
     counts = count(layer_of(work.key), hardware, work.mapping)
-    widths = np.array([work.bits.ifmap, work.bits.filter, work.bits.ofmap]) / WORD_BITS
-    prices = np.array([hardware.cost_pJ("rf", kind) for kind in KINDS]) * widths
+    of_access, of_mac = width_factors(hardware)
+    prices = np.array([hardware.cost_pJ("rf", kind) for kind in KINDS]) * of_access[RF]
     datapath = counts.accesses[RF, :, READ].copy()
     datapath[PSUM] += counts.accesses[RF, PSUM, WRITE]
     return (float((datapath * prices).sum()) / counts.macs
-            + float(widths[0] * widths[1]) * hardware.cost_pJ("alu"))
+            + of_mac * hardware.cost_pJ("alu"))
 
 
 def _stored_pJ(work, hardware):
     """DRAM energy of one more weight that is not zero, over all trips of its filter."""
     if work.weights == 0:
         return 0.0
+    hardware = at_widths(hardware, work.bits, "the layer")
     counts = count(layer_of(work.key), hardware, work.mapping)
     trips = counts.accesses[DRAM, FILTER, READ] / layer_of(work.key).filter_words
-    bits = code_bits_per_weight(hardware.filter_code, work)
-    return work.steps * trips * bits / WORD_BITS * hardware.cost_pJ("dram")
+    shrinks = code_bits_per_weight(hardware.filter_code, work,
+                                   hardware.stored_bits("filter"))
+    return work.steps * trips * shrinks / WORD_BITS * hardware.cost_pJ("dram")
 
 
-def code_bits_per_weight(code, work):
-    """Bits by which a stored filter shrinks when one more of its weights is zero."""
-    bits, layer = work.bits.filter, layer_of(work.key)
+def code_bits_per_weight(code, work, bits):
+    """Bits by which a filter of so many a weight shrinks with one more zero weight."""
+    layer = layer_of(work.key)
     if code == "none":
         return 0.0
     if code == "rlc":

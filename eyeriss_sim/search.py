@@ -7,11 +7,14 @@ from functools import lru_cache
 import numpy as np
 
 from eyeriss_sim import kernels
-from eyeriss_sim.energy import search_coefficients
+from eyeriss_sim.codes import WORD_BITS
+from eyeriss_sim.counts import KINDS
+from eyeriss_sim.energy import PRICED_LEVELS, search_coefficients, width_factors
 from eyeriss_sim.hardware import WORD_B
+from eyeriss_sim.kernels import ceil_div
 from eyeriss_sim.mapping import (
     Mapping, cut, even_cuts, glb_use, layer_of, limits, shape_key, timing)
-from eyeriss_sim.prices import LEVELS, NOMINAL_V, PRICED, resolved_prices
+from eyeriss_sim.prices import NOMINAL_V, PRICED, resolved_prices
 from eyeriss_sim.zeros import NO_ZEROS
 
 OBJECTIVES = {"energy": kernels.ENERGY, "cycles": kernels.CYCLES, "edp": kernels.EDP,
@@ -62,6 +65,7 @@ def search(layer, hardware, objective="energy", keep=1, skip="hopeless",
     ----------
     layer : ConvLayer
     hardware : Hardware
+        At the layer's widths (``widths.at_widths``) where they are not 16 bits.
     objective : {"energy", "cycles", "edp", "joules"}
         Normalised energy, which knows no time, as the papers' own searches; total
         cycles; the product of both; or all that the report's total_uJ is made of:
@@ -116,7 +120,8 @@ def as_searched(hardware, objective):
     # Not checked again: no user sees it, and a product may be beyond any one field.
     said = vars(same)
     said.update(UNSEARCHED)
-    said.pop("_prices", None)       # what the copy remembers of the machine itself
+    for remembered in ("_prices", "values"):    # of the machine itself
+        said.pop(remembered, None)
     said.update(dict.fromkeys(MEASURED), voltage_V=NOMINAL_V)
     said.update(resolved_prices(hardware))
     if objective == "joules":
@@ -145,23 +150,27 @@ def search_shape(key, hardware, objective, keep, skip, zeros):
     if hardware.accounting == "chip":
         _, *more = even_cuts(layer.R, hardware.rows)
         column_cuts = np.array(even_cuts(layer.F, layer.F))
+        filter_bits = hardware.stored_bits("filter")
         for row_segments in (0, *more):
             geometry = cut(layer, hardware, row_segments)
             evaluated += kernels.search_chip(
                 geometry.shape, geometry.row_counts, column_cuts, limits(hardware),
                 timing(hardware),
-                hardware.cycles_per_dram_word,
+                hardware.cycles_per_dram_value("filter"),
                 search_coefficients(geometry.shape, hardware, zeros),
-                zeros.ifmap_ratio, zeros.ofmap_ratio, OBJECTIVES[objective], clock,
+                zeros.ifmap_ratio * (hardware.stored_bits("ifmap") / filter_bits),
+                zeros.ofmap_ratio * (hardware.stored_bits("ofmap") / filter_bits),
+                OBJECTIVES[objective], clock,
                 SKIPS[skip], row_segments, best, mappings)
     else:
         sizes = np.array([
             layer.N, layer.M_group, layer.C, layer.H, layer.W, layer.E, layer.F,
-            layer.R, layer.S, layer.V, layer.S_span, hardware.pes, hardware.glb_words,
-            hardware.rf_words], np.int64)
+            layer.R, layer.S, layer.V, layer.S_span, hardware.pes,
+            hardware.glb_words * WORD_BITS, hardware.rf_words * WORD_BITS,
+            *(hardware.stored_bits(kind) for kind in KINDS)], np.int64)
         words = np.array([layer.ifmap_words, layer.filter_words, layer.ofmap_words,
                           layer.macs], np.float64)
-        cost = np.array([hardware.cost_MAC(level) for level in LEVELS])
+        cost = isca16_costs(hardware)
         hop_weight = 1.0 if objective == "joules" else ISCA16_HOP_WEIGHT
         evaluated = kernels.search_isca16(
             sizes, words, cost, hop_weight, zeros.ifmap_ratio,
@@ -173,12 +182,22 @@ def search_shape(key, hardware, objective, keep, skip, zeros):
         tuple(float(best[place, 0]) for place in found), int(evaluated))
 
 
+def isca16_costs(hardware):
+    """Prices as ``kernels.search_isca16`` reads them, at the hardware's widths."""
+    of_access, of_mac = width_factors(hardware)
+    rf, noc, glb, dram = ([hardware.cost_MAC(level) * width for width in widths]
+                          for level, widths in zip(PRICED_LEVELS, of_access.tolist()))
+    return np.array([hardware.cost_MAC("alu") * of_mac, *rf, *noc,
+                     glb[kernels.IFMAP], glb[kernels.PSUM], *dram])
+
+
 def _why_nothing_fits(layer, hardware):
     """One line: which limit the smallest mapping breaks, and what would help."""
     smallest = Mapping(1, 1, 1, 1, 1, 1, 1, row_segments=layer.R,
                        column_strips=layer.F)
     if hardware.accounting == "isca16":
-        rf = 2 * layer.R + 1
+        ifmap, filt, psum = (hardware.stored_bits(kind) for kind in KINDS)
+        rf = ceil_div(layer.R * (ifmap + filt) + psum, WORD_BITS)
         if rf > hardware.rf_words:
             return (f"{layer.name}: one filter and ifmap column of {rf} words exceeds "
                     f"the {hardware.rf_words}-word RF of {hardware.name}; enlarge [rf] "
@@ -186,14 +205,14 @@ def _why_nothing_fits(layer, hardware):
         if layer.S > hardware.pes:
             return (f"{layer.name}: filter width S={layer.S} exceeds the "
                     f"{hardware.pes} PEs of {hardware.name}; enlarge [array]")
-        words = layer.E + layer.H * layer.S_span
+        words = ceil_div(layer.E * psum + layer.H * layer.S_span * ifmap, WORD_BITS)
         return (f"{layer.name}: one strip of {words} words exceeds the "
                 f"{hardware.glb_words}-word GLB of {hardware.name}; enlarge "
                 f"[glb] ifmap_psum_B")
     use = glb_use(layer, hardware, smallest)
-    if use["filter_words"] > hardware.glb_filter_words:
+    if use["filter_words"] > hardware.values.filter_buffer:
         return (f"{layer.name}: one filter row of {use['filter_words']} words exceeds "
-                f"the {hardware.glb_filter_words}-word filter buffer of "
+                f"the {hardware.values.filter_buffer}-word filter buffer of "
                 f"{hardware.name}; enlarge [glb] filter_B")
     return (f"{layer.name}: one strip takes {use['ifmap_banks']} GLB banks of ifmaps "
             f"({use['ifmap_words']} words) and {use['psum_banks']} of psums "

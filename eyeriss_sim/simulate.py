@@ -10,8 +10,9 @@ import pandas as pd
 from eyeriss_sim.counts import KINDS, Counts, count
 from eyeriss_sim.cycles import CAUSES, Cycles, count_cycles
 from eyeriss_sim.energy import (
-    JOULE_PARTS, PRICED_LEVELS, edp_isca16, effective_accesses, level_energy)
-from eyeriss_sim.hardware import Hardware, load_hardware
+    JOULE_PARTS, PRICED_LEVELS, edp_isca16, effective_accesses, level_energy,
+    width_factors)
+from eyeriss_sim.hardware import WORD_B, Hardware, load_hardware
 from eyeriss_sim.importers import load_network
 from eyeriss_sim.kernels import (
     DRAIN, DRAM, FILL, FILTER, GLB, IFMAP, PSUM, READ, WRITE)
@@ -21,8 +22,8 @@ from eyeriss_sim.mapping import (
 from eyeriss_sim.prices import NOMINAL_V, PARTS, resolved_prices
 from eyeriss_sim.search import search
 from eyeriss_sim.version import VERSION
-from eyeriss_sim.zeros import (
-    BITS_16, Bits, Densities, Zeros, read_densities, zeros_of)
+from eyeriss_sim.widths import BITS_16, Bits, as_bits, at_widths
+from eyeriss_sim.zeros import Densities, Zeros, read_densities, zeros_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -160,8 +161,8 @@ def layer_row(result, hardware, batch):
     layer, mapping, cycles = result.layer, result.mapping, result.cycles
     per_ms = hardware.clock_MHz * 1e3
     total_ms = cycles.total / per_ms
-    bytes_moved = result.accesses * np.array(
-        [[result.bits.ifmap], [result.bits.filter], [result.bits.ofmap]]) / 8
+    of_access, _ = width_factors(at_widths(hardware, result.bits, layer.name))
+    bytes_moved = result.accesses * (of_access * WORD_B)[..., None]
     glb = bytes_moved[GLB]
     by_level = result.energy_MAC.sum(axis=1)
     by_kind = result.energy_MAC.sum(axis=0)
@@ -204,6 +205,7 @@ def layer_row(result, hardware, batch):
         "ifmap_bits": result.bits.ifmap,
         "filter_bits": result.bits.filter,
         "ofmap_bits": result.bits.ofmap,
+        "psum_bits": hardware.psum_bits,
         "mapping_source": result.mapping_source,
     }
 
@@ -237,8 +239,10 @@ def simulate(network, hardware="eyeriss_chip", batch=None, *, mapping="search",
         What the machine does with zeros; the hardware's own unless given.
     densities : str or dict, optional
         Path of a CSV file, or Densities by layer name. Layers not named are dense.
-    bits : Bits or dict, optional
-        Widths of the operands, for all layers or by layer name; 16 unless given.
+    bits : int, str, Bits or dict, optional
+        Widths of the operands, 16 unless given: a number for all,
+        ``"ifmap=8,filter=4"`` or a dict of widths by operand; or any of these by layer
+        name. What a narrow value saves is the hardware's, ``[word] pack``.
     input_shape : tuple of int, optional
         Of a module's input, batch first.
 
@@ -278,22 +282,23 @@ def simulate(network, hardware="eyeriss_chip", batch=None, *, mapping="search",
     densities = densities or {}
     check_names(network, mapping, mapping_name, "mapping")
     check_names(network, densities, densities_name, "density")
-    bits = bits or BITS_16
+    bits = as_bits(bits)
     if not isinstance(bits, Bits):
         check_names(network, bits, "bits", "bits")
     layers = []
     for place, layer in enumerate(network.layers):
         layer_densities = densities.get(layer.name, Densities())
         layer_densities.check(layer.name)
+        own_bits = bits_of(layer, bits)
+        sized = at_widths(hardware, own_bits, layer.name)
         if layer.name in mapping:
             chosen, source = clip_to_batch(mapping[layer.name], layer), mapping_name
-            check_mapping(layer, hardware, chosen)
+            check_mapping(layer, sized, chosen)
         else:
-            chosen = search(layer, hardware, objective).mappings[0]
+            chosen = search(layer, sized, objective).mappings[0]
             source = f"search:{objective}"
         layers.append(simulate_layer(
-            layer, hardware, chosen, source, layer_densities, place == 0,
-            bits_of(layer, bits)))
+            layer, hardware, chosen, source, layer_densities, place == 0, own_bits))
     return SimulationResult(network, hardware, tuple(layers),
                             provenance_of(network, hardware))
 
@@ -365,12 +370,14 @@ def times(figures, steps):
 def evaluate_shape(key, hardware, mapping, zeros, bits):
     """One step of a layer, whatever its name: layers of one shape share it."""
     layer = layer_of(key)
+    hardware = at_widths(hardware, bits, layer.name)
+    widths = width_factors(hardware)
     counts = count(layer, hardware, mapping)
-    cycles = count_cycles(layer, hardware, mapping, counts, zeros, bits)
+    cycles = count_cycles(layer, hardware, mapping, counts, zeros)
     seconds = cycles.total / (hardware.clock_MHz * 1e6)
     return (counts, effective_accesses(counts, zeros), cycles,
-            *level_energy(counts, zeros, hardware.cost_MAC, bits),
-            *level_energy(counts, zeros, hardware.cost_pJ, bits),
+            *level_energy(counts, zeros, hardware.cost_MAC, widths),
+            *level_energy(counts, zeros, hardware.cost_pJ, widths),
             cycles.total * hardware.pes * hardware.clock_pJ,
             hardware.static_mW * 1e9 * seconds)
 

@@ -6,9 +6,10 @@ from pathlib import Path
 import numpy as np
 
 from eyeriss_sim import zero_kernels
-from eyeriss_sim.codes import WORD_BITS, expected_ratio, nonzero_mask
+from eyeriss_sim.codes import expected_ratio, nonzero_mask
 from eyeriss_sim.layer import ConvLayer
 from eyeriss_sim.layer_csv import read_rows
+from eyeriss_sim.widths import BITS_16, stored_operands
 
 
 @dataclass(frozen=True)
@@ -29,23 +30,6 @@ class Densities:
 
 
 @dataclass(frozen=True)
-class Bits:
-    """Widths of a layer's operands; psums count with the ofmaps."""
-
-    ifmap: int = WORD_BITS
-    filter: int = WORD_BITS
-    ofmap: int = WORD_BITS
-
-    def check(self, layer_name):
-        """Refuse a width that is no number of bits."""
-        for key in ("ifmap", "filter", "ofmap"):
-            value = getattr(self, key)
-            if not isinstance(value, int) or not 1 <= value <= 64:
-                raise ValueError(f"{layer_name}: {key} bits must be a whole number in "
-                                 f"1..64, got {value!r}")
-
-
-@dataclass(frozen=True)
 class Zeros:
     """What the zeros of one layer save on one machine.
 
@@ -54,7 +38,7 @@ class Zeros:
     macs_left : float
         Share of the MACs, and of their spad accesses, that are not skipped.
     ifmap_ratio, filter_ratio, ofmap_ratio : float
-        Words that cross the DRAM link over words of the uncoded stream.
+        Bits that cross the DRAM link over bits of the uncoded stream.
     """
 
     macs_left: float
@@ -64,7 +48,6 @@ class Zeros:
 
 
 NO_ZEROS = Zeros(1.0, 1.0, 1.0, 1.0)
-BITS_16 = Bits()
 
 
 def zeros_of(hardware, densities, first_layer, bits=BITS_16):
@@ -86,6 +69,7 @@ def zeros_of(hardware, densities, first_layer, bits=BITS_16):
     """
     if hardware.zeros == "dense":
         return NO_ZEROS
+    bits = stored_operands(bits, hardware.pack)
     if first_layer and hardware.fmap_code == "rlc":
         ifmap_ratio = 1.0
     else:

@@ -13,7 +13,7 @@ from pruning_nets import batches, make, pictures
 from safetensors.torch import save
 
 from eyeriss_sim.oracle import EnergyOracle
-from eyeriss_sim.zeros import Bits
+from eyeriss_sim.widths import Bits
 from pruning import Density, Energy, Loaders, Masks, Recipe, prune
 from pruning.checkpoint import KEY, load_model
 from pruning.compare import collect, draw, print_table

@@ -2,20 +2,18 @@
 
 from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from torch import nn
 from torch.nn.utils import parametrizations, parametrize, prune
 
-from eyeriss_sim import Densities, simulate
-from eyeriss_sim.layer import ConvLayer, Network
+from eyeriss_sim import Densities, load_hardware, simulate
 from eyeriss_sim.mapping import Mapping
 from eyeriss_sim.networks import load_zoo
 from eyeriss_sim.oracle import EnergyOracle
-from eyeriss_sim.zeros import Bits
+from eyeriss_sim.widths import Bits
 
 NETWORK = load_zoo("resnet20_cifar")
 
@@ -55,41 +53,6 @@ def test_a_zero_weight_is_worth_nothing_where_the_machine_ignores_it(zeros):
     assert pruned.total_uJ == dense.total_uJ
     assert pruned.total_ms == dense.total_ms
     assert set(map(oracle.marginal, oracle.works(dense).values())) == {0.0}
-
-
-def test_narrow_operands_scale_data_with_bits_and_macs_with_both():
-    wide, narrow = (
-        EnergyOracle("isca16_256", bits=Bits(bits, bits, bits)).energy(NETWORK)
-        for bits in (16, 8))
-    for one, other in zip(wide.by_layer, narrow.by_layer):
-        assert other.energy_MAC.sum() == pytest.approx(one.energy_MAC.sum() / 2)
-        assert other.alu_MAC == pytest.approx(one.alu_MAC / 4)
-
-
-@settings(max_examples=50, deadline=None)
-@given(bits=st.tuples(*[st.integers(1, 16)] * 3),
-       less=st.tuples(*[st.integers(0, 8)] * 3),
-       shares=st.tuples(*[st.floats(0, 1)] * 3),
-       hardware=st.sampled_from(["eyeriss_chip", "eap_tool"]))
-def test_narrower_operands_never_cost_more_time_or_energy(bits, less, shares, hardware):
-    conv = Network("one", (ConvLayer(name="a", M=4, C=3, H=9, W=9, R=3, S=3),
-                           ConvLayer(name="b", M=8, C=4, H=7, W=7, R=3, S=3)))
-    densities = dict.fromkeys("ab", Densities(*shares))
-    wide, narrow = (
-        simulate(conv, hardware, densities=densities,
-                 bits=Bits(*(max(1, one - fewer) for one, fewer in zip(bits, some))))
-        for some in ((0, 0, 0), less))
-    for one, other in zip(wide.by_layer, narrow.by_layer):
-        assert other.cycles.total <= one.cycles.total
-        assert other.total_MAC <= one.total_MAC * (1 + 1e-12)
-
-
-def test_operands_of_eight_bits_cross_the_link_in_half_the_time():
-    conv = Network("one", (ConvLayer(name="a", N=4, M=4, C=3, H=9, W=9, R=3, S=3),))
-    wide, narrow = (simulate(conv, bits=Bits(bits, bits, bits)).by_layer[0].cycles
-                    for bits in (16, 8))
-    assert wide.dram_fmap == 2 * narrow.dram_fmap
-    assert (wide.mac, wide.ramp) == (narrow.mac, narrow.ramp)
 
 
 def test_a_search_that_sees_zeros_says_so():
@@ -258,21 +221,15 @@ def test_layers_may_run_in_another_order_for_other_images():
 def test_the_run_length_code_gains_less_on_narrow_values(images):
     """It stores 16 bits of each, so it is switched off where it would lose."""
     model = small_net()
+    packed = replace(load_hardware("eyeriss_chip"), pack=True)
     for width in (16, 12, 8):
-        oracle = EnergyOracle("eyeriss_chip", bits=Bits(width, width, width))
+        oracle = EnergyOracle(packed, bits=width)
         seen = oracle(model, images)
         shares = oracle.energy(seen.network, {
             one.layer.name: one.densities for one in seen.by_layer})
         for real, expected in zip(seen.by_layer, shares.by_layer):
             assert real.zeros.ofmap_ratio == pytest.approx(
                 expected.zeros.ofmap_ratio, abs=0.06)
-
-
-def test_bytes_are_those_of_the_operands_widths():
-    wide = EnergyOracle("eyeriss_chip").energy(NETWORK)
-    narrow = EnergyOracle("eyeriss_chip", bits=Bits(8, 8, 8)).energy(NETWORK)
-    for column in ("glb_MB", "glb_dram_side_MB", "glb_filter_MB", "dram_MB"):
-        assert (narrow.table[column] * 2 == wide.table[column]).all(), column
 
 
 def test_a_module_has_an_energy_by_the_shape_of_its_input():

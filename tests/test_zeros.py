@@ -14,7 +14,8 @@ from eyeriss_sim.codes import (
 from eyeriss_sim.hardware import load_hardware
 from eyeriss_sim.layer import ConvLayer
 from eyeriss_sim.mapping import Mapping
-from eyeriss_sim.zeros import Bits, Densities, count_zeros, zeros_of
+from eyeriss_sim.widths import Bits
+from eyeriss_sim.zeros import Densities, count_zeros, zeros_of
 
 
 def naive_pairs(stream):

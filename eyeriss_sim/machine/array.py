@@ -27,8 +27,9 @@ from eyeriss_sim.kernels import PIPELINE
 # Axes of ``micro``: the micro-architecture's choices.
 (IFMAP_FIFO, FILTER_FIFO, PSUM_IN_FIFO, PSUM_OUT_FIFO, NET_I, NET_F, NET_P_IN,
  NET_P_OUT, HOP, BUBBLES, STRIDE_CYCLES, IMAGE_GAP, FILTERS_FIRST, WINDOW_FIRST, GATING,
- SHIFT, SATURATE, PATIENCE, GLB_PORTS, ROW_WORDS, IFMAP_BANKS, PSUM_BANKS) = range(22)
-MICRO_AXES = 22
+ SHIFT, SATURATE, PATIENCE, GLB_PORTS, ROW_PSUMS, IFMAP_BANKS, PSUM_BANKS,
+ ROW_IFMAPS) = range(23)
+MICRO_AXES = 23
 
 # Axes of ``events``: words and operations of the passes.
 (IFMAP_SENT, IFMAP_TAKEN, FILTER_SENT, FILTER_TAKEN, PSUM_SENT, PSUM_HOPS, PSUM_OUT,
@@ -136,7 +137,7 @@ def advance_network(at, steps, turns, images):
 
 
 @njit(cache=True)
-def rows_at_hand(words, count, micro, first_bank, banks, held, used, cycle):
+def rows_at_hand(words, count, row_words, ports, first_bank, banks, held, used, cycle):
     """Whether the GLB rows of some words are in a network's row register.
 
     Rows that are not are asked of their banks, each of which serves so many a cycle as
@@ -148,6 +149,8 @@ def rows_at_hand(words, count, micro, first_bank, banks, held, used, cycle):
         Places of the words in their part of the GLB.
     count : int
         Of these words.
+    row_words, ports : int
+        Words in a row, and ports of a bank.
     first_bank, banks : int
         Banks of that part.
     held : int64 ndarray, changed
@@ -157,7 +160,7 @@ def rows_at_hand(words, count, micro, first_bank, banks, held, used, cycle):
     """
     ready = True
     for word in range(count):
-        row = words[word] // micro[ROW_WORDS]
+        row = words[word] // row_words
         found = False
         for place in range(1, held[0] + 1):
             found = found or held[place] == row
@@ -167,7 +170,7 @@ def rows_at_hand(words, count, micro, first_bank, banks, held, used, cycle):
         if used[0, bank] != cycle:
             used[0, bank] = cycle
             used[1, bank] = 0
-        if used[1, bank] == micro[GLB_PORTS]:
+        if used[1, bank] == ports:
             ready = False
             continue
         used[1, bank] += 1
@@ -176,7 +179,7 @@ def rows_at_hand(words, count, micro, first_bank, banks, held, used, cycle):
     if ready:
         held[0] = 0
         for word in range(count):
-            row = words[word] // micro[ROW_WORDS]
+            row = words[word] // row_words
             if held[0] == 0 or held[held[0]] != row:
                 held[0] += 1
                 held[held[0]] = row
@@ -205,7 +208,7 @@ def run_pass(ifmap, filt, psums, plan, p, q, in_pass, V, dilation, F, micro, eve
         order.
     V, dilation, F : int
         Horizontal stride and dilation; windows of a row.
-    micro : int64 ndarray, shape (22,)
+    micro : int64 ndarray, shape (23,)
     events : int64 ndarray, shape (14,), written
     spent : int64 ndarray, shape (8,), PE-cycles, written
     ends : int64 ndarray, shape (passes,), cycles, written
@@ -349,8 +352,9 @@ def run_pass(ifmap, filt, psums, plan, p, q, in_pass, V, dilation, F, micro, eve
                     here[IMAGE] * F + here[TURN]) * window_words[kind]
                 for word in range(count):
                     word_at[word] = first + plan.place[kind, f + word, row]
-                free = rows_at_hand(word_at, count, micro, micro[IFMAP_BANKS],
-                                    micro[PSUM_BANKS], held[PSUM_OUT_NET], used, cycle)
+                free = rows_at_hand(word_at, count, micro[ROW_PSUMS], micro[GLB_PORTS],
+                                    micro[IFMAP_BANKS], micro[PSUM_BANKS],
+                                    held[PSUM_OUT_NET], used, cycle)
                 events[BANK_WAITS] += not free
                 moved = True
             if free:
@@ -544,8 +548,8 @@ def run_pass(ifmap, filt, psums, plan, p, q, in_pass, V, dilation, F, micro, eve
                 word_at[0] = ((here[IMAGE] * columns + here[TURN])
                               * plan.ifmaps.shape[0] + here[STEP])
                 moved = True
-                if not rows_at_hand(word_at, 1, micro, 0, micro[IFMAP_BANKS],
-                                    held[IFMAP_NET], used, cycle):
+                if not rows_at_hand(word_at, 1, micro[ROW_IFMAPS], micro[GLB_PORTS], 0,
+                                    micro[IFMAP_BANKS], held[IFMAP_NET], used, cycle):
                     events[BANK_WAITS] += 1
                     break
             moved = True
@@ -570,8 +574,9 @@ def run_pass(ifmap, filt, psums, plan, p, q, in_pass, V, dilation, F, micro, eve
                     here[IMAGE] * F + here[TURN]) * window_words[kind]
                 for word in range(count):
                     word_at[word] = first + plan.place[kind, f + word, row]
-                free = rows_at_hand(word_at, count, micro, micro[IFMAP_BANKS],
-                                    micro[PSUM_BANKS], held[PSUM_IN_NET], used, cycle)
+                free = rows_at_hand(word_at, count, micro[ROW_PSUMS], micro[GLB_PORTS],
+                                    micro[IFMAP_BANKS], micro[PSUM_BANKS],
+                                    held[PSUM_IN_NET], used, cycle)
                 events[BANK_WAITS] += not free
                 moved = True
             if free:

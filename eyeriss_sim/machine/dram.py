@@ -20,10 +20,12 @@ class FmapStream:
     ----------
     coded : bool
         Whether the fmap is coded at all.
+    bits : int
+        Of an uncoded value on the link.
     """
 
-    def __init__(self, coded):
-        self.coded = coded
+    def __init__(self, coded, bits=WORD_BITS):
+        self.coded, self.bits = coded, bits
         self.uncoded_words = self.coded_words = 0
 
     def carry(self, strip):
@@ -51,9 +53,22 @@ class FmapStream:
     @property
     def words(self):
         """16-bit words that crossed the link."""
-        if self.coded:
-            return min(self.coded_words, self.uncoded_words)
-        return self.uncoded_words
+        return words_on_link(self.uncoded_words, self.bits,
+                             self.coded_words if self.coded else None)
+
+
+def words_on_link(values, bits, coded_words=None):
+    """16-bit words of so many values on the link, maybe not whole; at most the coded.
+
+    Examples
+    --------
+    >>> words_on_link(10, 16), words_on_link(3, 8), words_on_link(10, 8, coded_words=4)
+    (10, 1.5, 4)
+    """
+    words = values * bits / WORD_BITS
+    if words == int(words):
+        words = int(words)
+    return words if coded_words is None else min(words, coded_words)
 
 
 @dataclass(frozen=True)
@@ -98,18 +113,19 @@ def phases_of(hardware, pass_cycles, filter_words, ifmap_words, ofmap_words):
     Parameters
     ----------
     hardware : Hardware
-        For the clock and width of its link.
+        For the clock and width of its link, and the width of filters.
     pass_cycles, filter_words : int64 ndarray, shape (passes,)
         Of each pass, in the order in which they run.
-    ifmap_words, ofmap_words : int
-        That cross the link, coded as they are.
+    ifmap_words, ofmap_words : int or float
+        16-bit words that cross the link, coded as they are.
 
     Returns
     -------
     Phases
     """
     per_word = hardware.cycles_per_dram_word
-    fetch = link_cycles(filter_words, per_word).astype(np.int64)
+    fetch = link_cycles(
+        filter_words, hardware.cycles_per_dram_value("filter")).astype(np.int64)
     waits = np.maximum(0, fetch - np.roll(pass_cycles, 1))
     return Phases(int(pass_cycles.sum()), int(waits.sum()),
                   int(link_cycles(ifmap_words, per_word)),

@@ -4,10 +4,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from eyeriss_sim.codes import fmap_strips_words
+from eyeriss_sim.codes import WORD_BITS, fmap_strips_words
 from eyeriss_sim.counts import count
 from eyeriss_sim.cycles import Cycles, count_cycles
 from eyeriss_sim.kernels import DRAM, IFMAP, PSUM, READ, RF, WRITE
+from eyeriss_sim.machine.dram import words_on_link
 from eyeriss_sim.machine.layer_run import LayerRun, run_layer
 from eyeriss_sim.strips import ifmap_strips, ofmap_strips
 from eyeriss_sim.zeros import Zeros, count_zeros
@@ -25,7 +26,7 @@ class ModelOfRun:
     accesses : int64 ndarray, shape (4, 3, 5), words
         After gating and before coding, as ``LayerRun.accesses``.
     cycles : Cycles
-    ifmap_dram_words, ofmap_dram_words : int
+    ifmap_dram_words, ofmap_dram_words : int or float
         16-bit words that cross the DRAM link, coded as the hardware says.
     """
 
@@ -55,9 +56,12 @@ def run_on_random_words(layer, hardware, mapping, first_layer, progress=None,
     """
     rng = np.random.default_rng(0)
     ifmap, filt = (
-        rng.integers(-2**15, 2**15, shape, dtype=np.int16) for shape in (
-            (layer.N, layer.groups * layer.C, layer.H, layer.W),
-            (layer.M, layer.C, layer.R, layer.S)))
+        rng.integers(-2**(bits - 1), 2**(bits - 1), shape, dtype=np.int16)
+        for bits, shape in (
+            (min(WORD_BITS, hardware.ifmap_bits),
+             (layer.N, layer.groups * layer.C, layer.H, layer.W)),
+            (min(WORD_BITS, hardware.filter_bits),
+             (layer.M, layer.C, layer.R, layer.S))))
     ifmap[rng.random(ifmap.shape, np.float32) >= IFMAP_DENSITY] = 0
     run = run_layer(layer, hardware, mapping, ifmap, filt, relu=True,
                     first_layer=first_layer, progress=progress, on_run=on_run)
@@ -80,21 +84,25 @@ def model_of_run(layer, hardware, mapping, ifmap, filt, run: LayerRun, first_lay
         accesses[RF, PSUM, WRITE] = left
     coded = hardware.zeros != "dense" and hardware.fmap_code == "rlc"
     ifmap_words, ofmap_words = (
-        crossing(int(uncoded), fmap, strips, code) for uncoded, fmap, strips, code in (
-            (accesses[DRAM, IFMAP, READ], ifmap,
+        crossing(int(values), hardware.stored_bits(kind), fmap, strips, code)
+        for values, kind, fmap, strips, code in (
+            (accesses[DRAM, IFMAP, READ], "ifmap", ifmap,
              ifmap_strips(layer, hardware, mapping), coded and not first_layer),
-            (accesses[DRAM, PSUM, WRITE], run.ofmap,
+            (accesses[DRAM, PSUM, WRITE], "ofmap", run.ofmap,
              ofmap_strips(layer, hardware, mapping), coded)))
     zeros = Zeros(
-        left / layer.macs, ifmap_words / int(accesses[DRAM, IFMAP, READ]), 1.0,
-        ofmap_words / int(accesses[DRAM, PSUM, WRITE]))
+        left / layer.macs,
+        ifmap_words / words_on_link(int(accesses[DRAM, IFMAP, READ]),
+                                    hardware.stored_bits("ifmap")), 1.0,
+        ofmap_words / words_on_link(int(accesses[DRAM, PSUM, WRITE]),
+                                    hardware.stored_bits("ofmap")))
     return ModelOfRun(accesses, count_cycles(layer, hardware, mapping, counts, zeros),
                       ifmap_words, ofmap_words)
 
 
-def crossing(words, fmap, strips, coded):
-    """16-bit words of an fmap on the link, where ``words`` uncoded ones would cross."""
+def crossing(values, bits, fmap, strips, coded):
+    """16-bit words on the link for so many values of an fmap, maybe coded."""
     if not coded:
-        return words
+        return words_on_link(values, bits)
     of_code, once = fmap_strips_words(fmap, strips)
-    return min(words, words // once * of_code)
+    return words_on_link(values, bits, values // once * of_code)

@@ -31,7 +31,7 @@ class LayerRun:
         Of each pass, in the order in which they ran.
     phases : Phases
         Cycles by what the chip was doing.
-    ifmap_dram_words, ofmap_dram_words : int
+    ifmap_dram_words, ofmap_dram_words : int or float
         16-bit words that crossed the DRAM link, coded as the hardware says.
     macs : int
         Multiply-accumulates, gated ones included.
@@ -55,7 +55,8 @@ def run_layer(layer, hardware, mapping, ifmap, filt, bias=None, shift=0,
     ----------
     layer : ConvLayer
     hardware : Hardware
-        With ``chip`` accounting, ``dense`` or ``gate_ifmap``.
+        With ``chip`` accounting, ``dense`` or ``gate_ifmap``, at the layer's widths:
+        they say how many values storage holds and networks move.
     mapping : Mapping
         Legal.
     ifmap : int16 ndarray, shape (N, groups * C, H, W), padding included
@@ -96,7 +97,8 @@ def run_layer(layer, hardware, mapping, ifmap, filt, bias=None, shift=0,
                              f"got {tensor.dtype} of shape {tensor.shape}")
     micro = micro_architecture(layer, hardware, mapping, shift, saturate)
     coded = hardware.zeros != "dense" and hardware.fmap_code == "rlc"
-    ifmaps, ofmaps = FmapStream(coded and not first_layer), FmapStream(coded)
+    ifmaps = FmapStream(coded and not first_layer, hardware.stored_bits("ifmap"))
+    ofmaps = FmapStream(coded, hardware.stored_bits("ofmap"))
     accesses = np.zeros(COUNTS_SHAPE, np.int64)
     ofmap = np.zeros((layer.N, layer.M, layer.E, layer.F), np.int16)
     cycles, filter_words, macs = [], [], 0

@@ -3,7 +3,7 @@
 import numpy as np
 
 from eyeriss_sim.machine import array
-from eyeriss_sim.mapping import GLB_ROW_WORDS, glb_use
+from eyeriss_sim.mapping import glb_use
 
 # Cycles without any movement after which a pass is given up.
 PATIENCE = 10_000
@@ -24,14 +24,15 @@ def micro_architecture(layer, hardware, mapping, shift=0, saturate=False):
     the banks that they fill, psums all others.
     """
     micro = np.zeros(array.MICRO_AXES, np.int64)
-    micro[array.IFMAP_FIFO] = hardware.ifmap_fifo_words
-    micro[array.FILTER_FIFO] = hardware.filter_fifo_words
-    micro[array.PSUM_IN_FIFO] = hardware.psum_in_fifo_words
-    micro[array.PSUM_OUT_FIFO] = hardware.psum_out_fifo_words
-    micro[array.NET_I] = hardware.ifmap_net_words
-    micro[array.NET_F] = hardware.filter_net_words
-    micro[array.NET_P_IN] = hardware.psum_in_net_words
-    micro[array.NET_P_OUT] = hardware.psum_out_net_words
+    values = hardware.values
+    micro[array.IFMAP_FIFO] = values.ifmap_fifo
+    micro[array.FILTER_FIFO] = values.filter_fifo
+    micro[array.PSUM_IN_FIFO] = values.psum_in_fifo
+    micro[array.PSUM_OUT_FIFO] = values.psum_out_fifo
+    micro[array.NET_I] = values.ifmap_net
+    micro[array.NET_F] = values.filter_net
+    micro[array.NET_P_IN] = values.psum_in_net
+    micro[array.NET_P_OUT] = values.psum_out_net
     micro[array.HOP] = max(1, hardware.hop_cycles - hardware.psum_out_net_words
                            - array.PIPELINE)
     micro[array.BUBBLES] = hardware.accumulate_bubbles
@@ -44,7 +45,8 @@ def micro_architecture(layer, hardware, mapping, shift=0, saturate=False):
     micro[array.SATURATE] = saturate
     micro[array.PATIENCE] = PATIENCE
     micro[array.GLB_PORTS] = hardware.glb_ports
-    micro[array.ROW_WORDS] = min(GLB_ROW_WORDS, hardware.glb_bank_words)
+    micro[array.ROW_PSUMS] = values.row_psums
+    micro[array.ROW_IFMAPS] = values.row_ifmaps
     ifmap_banks = glb_use(layer, hardware, mapping)["ifmap_banks"]
     micro[array.IFMAP_BANKS] = ifmap_banks
     micro[array.PSUM_BANKS] = max(1, hardware.glb_banks - ifmap_banks)

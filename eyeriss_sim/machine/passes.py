@@ -47,7 +47,7 @@ def step_passes(layer, mapping, ifmap, filt, psums, row_of, micro, in_pass=None,
     psums : int16 ndarray, shape (images, filters, e, F), C order, written
     row_of : int ndarray, shape (R, e)
         Row of ``ifmap`` that the PE of a filter row and an ofmap row works on.
-    micro : int64 ndarray, shape (22,)
+    micro : int64 ndarray, shape (23,)
     in_pass : int, optional
         Filters of a pass, p t if not given; the last has what is left.
     trace : tuple of ndarray, optional

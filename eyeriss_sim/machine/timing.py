@@ -10,7 +10,7 @@ import numpy as np
 from eyeriss_sim.counts import COUNTS_SHAPE, count
 from eyeriss_sim.kernels import (
     DRAIN, DRAM, FILL, GLB, IFMAP, PSUM, R_FULL, READ, S_FULL, STEADY, WRITE)
-from eyeriss_sim.machine.dram import Phases, phases_of
+from eyeriss_sim.machine.dram import Phases, phases_of, words_on_link
 from eyeriss_sim.machine.layer_run import book_passes, ifmap_rows, pieces, size
 from eyeriss_sim.machine.micro import check_machine, micro_architecture
 from eyeriss_sim.machine.passes import step_passes
@@ -163,7 +163,7 @@ def time_layer(layer, hardware, mapping, most_kinds=None, ifmap_words=None,
     Parameters
     ----------
     layer, hardware, mapping
-        Legal, on ``chip`` hardware.
+        Legal, on ``chip`` hardware at the layer's widths.
     most_kinds : int, optional
         Step only so many kinds, full passes first; the sums are of those.
     ifmap_words, ofmap_words : int, optional
@@ -193,9 +193,11 @@ def time_layer(layer, hardware, mapping, most_kinds=None, ifmap_words=None,
     order = np.tile(order[order < stepped], layer.groups)
     dram = count(layer, hardware, mapping).accesses[DRAM]
     if ifmap_words is None:
-        ifmap_words = int(dram[IFMAP, READ])
+        ifmap_words = words_on_link(int(dram[IFMAP, READ]),
+                                    hardware.stored_bits("ifmap"))
     if ofmap_words is None:
-        ofmap_words = int(dram[PSUM, WRITE])
+        ofmap_words = words_on_link(int(dram[PSUM, WRITE]),
+                                    hardware.stored_bits("ofmap"))
     phases = phases_of(
         hardware, np.array([one.cycles for one in timings])[order],
         np.array([filter_words(one.kind) for one in timings])[order], ifmap_words,
