@@ -8,7 +8,7 @@ from eyeriss_sim import plots
 from eyeriss_sim.labels import decimals, pick_unit, printable
 from eyeriss_sim.report import (
     COUNTS, ENERGY, MEMORY, TIMES, cycle_shares, energy_shares, joules_text,
-    mapping_sources, totals)
+    mapping_sources, totals, widths)
 
 FIGURES = {
     "Joules by part": plots.joules_by_part,
@@ -118,12 +118,13 @@ def render_html(result):
     (5, False)
     """
     said = result.provenance
+    said_widths = widths(result)
     figures = [_figure(title, draw(result)) for title, draw in FIGURES.items()]
     return PAGE.substitute(
         title=safe(f"{said['network']} on {said['hardware']}"),
         subtitle=safe(f"batch {said['batch']}, zeros: {said['zeros']}, "
                       f"{len(result.by_layer)} layers; figures are for the whole "
-                      f"batch"),
+                      f"batch" + (f"; widths: {said_widths}" if said_widths else "")),
         cards="\n".join(f"<div><b>{safe(value)}</b><span>{safe(name)}</span></div>"
                         for name, value in headline(result).items()),
         joules=safe(joules_text(result)),

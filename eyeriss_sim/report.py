@@ -7,11 +7,13 @@ from rich.cells import cell_len
 from rich.table import Table
 from rich.text import Text
 
+from eyeriss_sim.codes import WORD_BITS
 from eyeriss_sim.cycles import CAUSES
 from eyeriss_sim.energy import JOULE_PARTS, PRICED_LEVELS, edp_isca16
 from eyeriss_sim.labels import (
     CAUSE_NAMES, CLOCK_AND_LEAKAGE, LEVEL_NAMES, PART_NAMES, decimals, pick_unit,
     printable, shorten)
+from eyeriss_sim.widths import BITS_16
 
 MAPPING = "mnepqrt"
 
@@ -159,6 +161,19 @@ def mapping_sources(result):
     return ", ".join(f"{source} ({layers})" for source, layers in sources.items())
 
 
+def widths(result):
+    """Widths of the operands and what they save, or "" where all have 16 bits."""
+    hardware = result.hardware
+    known = {layer.bits for layer in result.by_layer}
+    if known == {BITS_16} and hardware.psum_bits == WORD_BITS:
+        return ""
+    said = "by layer"
+    if len(known) == 1:
+        said = ", ".join(f"{kind} {bits}" for kind, bits in vars(*known).items())
+    return (f"{said}, psum {hardware.psum_bits} bits; narrow values "
+            + ("share words" if hardware.pack else "take whole words of 16 bits"))
+
+
 def not_counted(result):
     """The operators whose work is in no figure: ``relu x7 (2,633,088 values)``."""
     return ", ".join(
@@ -187,6 +202,8 @@ def print_report(result, console):
     say(f"{said['network']}, batch {said['batch']}, on {said['hardware']} "
         f"({said['accounting']} accounting); zeros: {said['zeros']}; "
         f"mapping: {mapping_sources(result)}", "bold")
+    if widths(result):
+        say(f"widths: {widths(result)}")
     left_out, shortened = _print_table(result, console)
     for column, what in (("steps", "steps, one after the other, of"),
                          ("row_segments", "filter rows cut into segments"),

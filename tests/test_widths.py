@@ -25,6 +25,8 @@ from eyeriss_sim.mapping import check_mapping, glb_use
 from eyeriss_sim.oracle import EnergyOracle
 from eyeriss_sim.search import OBJECTIVES, search
 from eyeriss_sim.simulate import simulate_layer
+from eyeriss_sim.sweep.evaluate import evaluate_base, evaluate_chunk
+from eyeriss_sim.sweep.spec import make_spec
 from eyeriss_sim.widths import BITS_16, Bits, as_bits, at_widths
 from eyeriss_sim.zeros import NO_ZEROS
 
@@ -415,6 +417,9 @@ def test_commands_take_widths_and_refuse_what_is_none(command, capsys, tmp_path)
     for hardware in ("eyeriss_chip", str(path)):
         main([*command, "--hardware", hardware, "--bits", "ifmap=8,filter=4,ofmap=8"])
         narrow = capsys.readouterr().out
+        said = ("share words" if hardware != "eyeriss_chip" else
+                "take whole words of 16 bits")
+        assert (said in narrow) == (command[0] == "simulate")
         main([*command, "--hardware", hardware])
         assert capsys.readouterr().out != narrow or command[0] == "machine"
     with pytest.raises(SystemExit, match="2"):
@@ -425,3 +430,27 @@ def test_commands_take_widths_and_refuse_what_is_none(command, capsys, tmp_path)
     with pytest.raises(SystemExit, match="2"):
         main([*command, "--bits", "32"])
     assert "has no room for a value of 32 bits" in capsys.readouterr().err
+
+
+def test_a_sweep_has_widths_too_and_may_vary_whether_words_are_packed():
+    spec = make_spec(["resnet20_cifar"], {"pack": "false,true", "psum_bits": [8, 16]},
+                     bits="ifmap=8,filter=4", layers=True)
+    rows = evaluate_chunk(spec, 0).to_pandas()
+    assert len(rows) == 4 * 21 and rows.reason.isna().all()
+    for (pack, psum_bits), of_point in rows[rows.layer.isna()].groupby(
+            ["pack", "psum_bits"]):
+        result = simulate("resnet20_cifar", replace(
+            CHIP, pack=pack == "true", psum_bits=psum_bits), bits="ifmap=8,filter=4")
+        assert of_point.total_uJ.item() == pytest.approx(result.total_uJ, rel=1e-12)
+        assert of_point.cycles.item() == result.table.cycles.sum()
+    base = evaluate_base(spec).to_pandas()
+    assert base.pack.iloc[0] == "false" and base.psum_bits.iloc[0] == 16
+    by_file = make_spec(["resnet20_cifar"], {"word": {"pack": [True]}}, bits=8)
+    assert evaluate_chunk(by_file, 0).to_pandas()["word.pack"].tolist() == [True]
+    assert make_spec([ONE], bits=8).described() != make_spec([ONE]).described()
+    with pytest.raises(ValueError, match="same bits in all layers"):
+        make_spec([ONE], bits={"conv": 8})
+    with pytest.raises(ValueError, match="must be true or false, got 'maybe'"):
+        make_spec([ONE], {"pack": "maybe"})
+    wide = evaluate_chunk(make_spec([ONE], bits=32), 0).to_pandas()
+    assert "has no room for a value of 32 bits" in wide.reason[0]

@@ -92,6 +92,8 @@ def make_axis(name, values, hardware):
         for value in values:
             known, setting = known_key_and_value(name, table, key, value)
             field = TABLES[table][known]
+            # An option is text; a file has values that are true or false.
+            setting = {"true": True, "false": False}.get(setting, setting)
             settings.append(check_value(name, field, setting))
         _check_matters(name, field, hardware)
     if len(set(settings)) < len(settings):

@@ -47,6 +47,9 @@ def add_sweep(commands):
                      help="start from this preset or .toml (default: eyeriss_chip)")
     cmd.add_argument("--objective", choices=OBJECTIVES,
                      help="what each search minimises (default: energy)")
+    cmd.add_argument("--bits", metavar="B|ifmap=B,...",
+                     help="widths of the operands: 8, or ifmap=8,filter=4,ofmap=8 "
+                          "(default: 16)")
     cmd.add_argument("--sample", type=whole_number, metavar="K",
                      help="draw K points of the cross product")
     cmd.add_argument("--sampling", choices=("sobol", "random"),
@@ -123,6 +126,7 @@ def spec_of(args):
         objective=args.objective or tables.get("objective", "energy"),
         sample=sample, constraints=constraints,
         layers=tables.get("layers", False) if args.layers is None else args.layers,
+        bits=tables.get("bits") if args.bits is None else args.bits,
         input_shape=args.input or tables.get("input_shape"))
 
 

@@ -14,6 +14,7 @@ from eyeriss_sim.search import search, search_shape
 from eyeriss_sim.simulate import (
     evaluate_shape, layer_row, provenance_of, simulate_layer)
 from eyeriss_sim.sweep.axes import BATCH, changes_to
+from eyeriss_sim.widths import at_widths
 from eyeriss_sim.zeros import Densities
 
 # What layers add up to a network's, of the columns of ``SimulationResult.table``.
@@ -62,6 +63,8 @@ def schema_of(spec):
 def _type_of(axis):
     if isinstance(axis.values[0], str):
         return pa.string()
+    if isinstance(axis.values[0], bool):
+        return pa.bool_()
     fields = Hardware.__dataclass_fields__
     whole = axis.field == BATCH or fields[axis.field].type is int
     if whole and all(isinstance(value, int) for value in axis.values):
@@ -117,7 +120,9 @@ def evaluate_base(spec):
 def _in_unit_of(axis, hardware):
     """The hardware's own value in the unit of an axis; None if it can't be said."""
     value = getattr(hardware, axis.field)
-    if value is None or isinstance(value, str):
+    if isinstance(value, bool) and isinstance(axis.values[0], str):
+        return str(value).lower()
+    if value is None or isinstance(value, (str, bool)):
         return value
     scale = next((said / setting for said, setting
                   in zip(axis.values, axis.settings, strict=True) if setting), 1)
@@ -200,13 +205,15 @@ def network_rows(spec, hardware, network, own, base_name):
         if key in by_key or key in problems:
             continue
         try:
-            mapping = search(layer, hardware, spec.objective).mappings[0]
+            sized = at_widths(hardware, spec.bits, layer.name)
+            mapping = search(layer, sized, spec.objective).mappings[0]
         except ValueError as problem:
             problems[key] = str(problem)
             if not spec.layers:
                 break
             continue
-        result = simulate_layer(layer, hardware, mapping, "", DENSE, key[-1])
+        result = simulate_layer(layer, hardware, mapping, "", DENSE, key[-1],
+                                spec.bits)
         by_key[key] = layer_row(result, hardware, network.batch)
     row = dict(common)
     if problems:

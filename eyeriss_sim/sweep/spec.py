@@ -18,10 +18,11 @@ from eyeriss_sim.sweep.axes import BATCH, Axis, make_axis
 from eyeriss_sim.sweep.evaluate import schema_of
 from eyeriss_sim.sweep.sample import Sample, check_keys, draw, make_sample
 from eyeriss_sim.version import VERSION
+from eyeriss_sim.widths import BITS_16, Bits, as_bits
 
 MOST_POINTS = 10**7
-KEYS = ("hardware", "networks", "input_shape", "objective", "layers", "set", "sample",
-        "constraints")
+KEYS = ("hardware", "networks", "input_shape", "objective", "layers", "bits", "set",
+        "sample", "constraints")
 # A chunk is what a kill can cost: seconds. Nor should a folder hold more than some
 # thousand files.
 CHUNK_POINTS, CHUNKS = (16, 1000), 256
@@ -71,6 +72,8 @@ class Spec:
         None for the whole cross product.
     layers : bool
         Whether each layer is a row too.
+    bits : Bits
+        Widths of all layers' operands.
     """
 
     hardware: Hardware
@@ -80,6 +83,7 @@ class Spec:
     constraints: Constraints = Constraints()
     sample: Sample | None = None
     layers: bool = False
+    bits: Bits = BITS_16
 
     @property
     def names(self):
@@ -151,6 +155,7 @@ class Spec:
             "constraints": asdict(self.constraints),
             "sample": asdict(self.sample) if self.sample else None,
             "rows for layers": self.layers,
+            "bits": asdict(self.bits),
             "columns": schema_of(self).names,
             "points in a chunk": self.chunk_points,
             "chunks": self.chunks,
@@ -187,7 +192,7 @@ def read_spec(path):
 
 
 def make_spec(networks, axes=None, hardware="eyeriss_chip", *, objective="energy",
-              sample=None, constraints=None, layers=False, input_shape=None):
+              sample=None, constraints=None, layers=False, bits=None, input_shape=None):
     """A checked sweep.
 
     Parameters
@@ -206,6 +211,8 @@ def make_spec(networks, axes=None, hardware="eyeriss_chip", *, objective="energy
         ``max_area_mm2``, ``max_power_mW``.
     layers : bool
         A row for each layer too.
+    bits : int, str, dict or Bits, optional
+        Widths of the operands, the same in all layers, as in ``simulate``.
     input_shape : list of int, optional
         Input shape of torch modules, batch first.
 
@@ -225,6 +232,10 @@ def make_spec(networks, axes=None, hardware="eyeriss_chip", *, objective="energy
                          f"first, as in [1, 3, 224, 224], got {input_shape!r}")
     if not isinstance(layers, bool):
         raise ValueError(f"layers must be true or false, got {layers!r}")
+    bits = as_bits(bits)
+    if not isinstance(bits, Bits):
+        raise ValueError(f"a sweep has the same bits in all layers, as in "
+                         f"ifmap=8,filter=4, got {', '.join(map(str, bits))}")
     made = [make_axis(name, values, hardware)
             for name, values in _flat(axes or {}).items()]
     for place, axis in enumerate(made):
@@ -246,7 +257,7 @@ def make_spec(networks, axes=None, hardware="eyeriss_chip", *, objective="energy
         raise ValueError(f"{points:,} points are more than the {MOST_POINTS:,} of one "
                          f"sweep; draw a sample of them: --sample 10000")
     return Spec(hardware, tuple(made), _load(networks, batches, input_shape), objective,
-                constraints, sample, layers)
+                constraints, sample, layers, bits)
 
 
 def _same(field, other):
