@@ -154,7 +154,7 @@ def search_shape(key, hardware, objective, keep, skip, zeros):
         for row_segments in (0, *more):
             geometry = cut(layer, hardware, row_segments)
             evaluated += kernels.search_chip(
-                geometry.shape, geometry.row_counts, column_cuts, limits(hardware),
+                geometry.shape, column_cuts, limits(hardware),
                 timing(hardware),
                 hardware.cycles_per_dram_value("filter"),
                 search_coefficients(geometry.shape, hardware, zeros),
