@@ -18,6 +18,7 @@ from cascade.selector import (
 from cascade.taps import taps
 from eyeriss_sim.atomic import replacing
 from eyeriss_sim.oracle import EnergyOracle
+from eyeriss_sim.read_only import read_only
 from eyeriss_sim.version import VERSION
 
 # Routers that ask for logits alone and cost nothing; all others are learned.
@@ -134,7 +135,8 @@ class Study:
     @cached_property
     def groups(self):
         """The group of each image, by part."""
-        return {part: self.strata.place(self.difficulty(part)) for part in self.parts}
+        return {part: read_only(self.strata.place(self.difficulty(part)))
+                for part in self.parts}
 
     @cached_property
     def costs(self):

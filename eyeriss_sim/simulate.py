@@ -20,6 +20,7 @@ from eyeriss_sim.layer import ConvLayer, Network
 from eyeriss_sim.mapping import (
     Mapping, check_mapping, chosen_mappings, layer_of, row_segments_of, shape_key)
 from eyeriss_sim.prices import NOMINAL_V, PARTS, resolved_prices
+from eyeriss_sim.read_only import read_only
 from eyeriss_sim.search import search
 from eyeriss_sim.version import VERSION
 from eyeriss_sim.widths import BITS_16, Bits, as_bits, at_widths
@@ -114,14 +115,19 @@ class SimulationResult:
     by_layer: tuple[LayerResult, ...]
     provenance: dict
 
-    @cached_property
+    @property
     def table(self):
         """One row a layer, for the whole batch; every unit stands in its column's name.
 
         Returns
         -------
         pandas.DataFrame
+            The caller's own: what is written to it changes no result.
         """
+        return self._table.copy()
+
+    @cached_property
+    def _table(self):
         return pd.DataFrame([
             {**layer_row(result, self.hardware, self.network.batch), **self.provenance}
             for result in self.by_layer])
@@ -375,9 +381,11 @@ def evaluate_shape(key, hardware, mapping, zeros, bits):
     counts = count(layer, hardware, mapping)
     cycles = count_cycles(layer, hardware, mapping, counts, zeros)
     seconds = cycles.total / (hardware.clock_MHz * 1e6)
-    return (counts, effective_accesses(counts, zeros), cycles,
-            *level_energy(counts, zeros, hardware.cost_MAC, widths),
-            *level_energy(counts, zeros, hardware.cost_pJ, widths),
+    energy_MAC, alu_MAC = level_energy(counts, zeros, hardware.cost_MAC, widths)
+    energy_pJ, alu_pJ = level_energy(counts, zeros, hardware.cost_pJ, widths)
+    read_only(counts.accesses)
+    return (counts, read_only(effective_accesses(counts, zeros)), cycles,
+            read_only(energy_MAC), alu_MAC, read_only(energy_pJ), alu_pJ,
             cycles.total * hardware.pes * hardware.clock_pJ,
             hardware.static_mW * 1e9 * seconds)
 
