@@ -209,6 +209,8 @@ class Network:
         Images that ``layers`` stand for. A layer's N may be a multiple of it.
     source : str
         Where the shapes come from.
+    notes : tuple of str
+        What a reader of a result should know of the layers, a line each.
 
     Raises
     ------
@@ -221,9 +223,11 @@ class Network:
     not_counted: tuple[UncountedOp, ...] = ()
     batch: int = 1
     source: str = ""
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self):
         object.__setattr__(self, "layers", tuple(self.layers))
+        object.__setattr__(self, "notes", tuple(self.notes))
         object.__setattr__(self, "not_counted", tuple(self.not_counted))
         if not self.layers:
             raise ValueError(

@@ -223,7 +223,7 @@ def megabytes(moved):
 
 def simulate(network, hardware="eyeriss_chip", batch=None, *, mapping="search",
              objective="energy", zeros=None, densities=None, bits=None,
-             input_shape=None):
+             input_shape=None, proposals=None):
     """Mapping, accesses, cycles and energy of every layer of a network.
 
     Parameters
@@ -249,8 +249,10 @@ def simulate(network, hardware="eyeriss_chip", batch=None, *, mapping="search",
         Widths of the operands, 16 unless given: a number for all,
         ``"ifmap=8,filter=4"`` or a dict of widths by operand; or any of these by layer
         name. What a narrow value saves is the hardware's, ``[word] pack``.
-    input_shape : tuple of int, optional
-        Of a module's input, batch first.
+    input_shape : tuple of int, list or dict, optional
+        Of a module's input, batch first; several as ``network_from_module`` takes them.
+    proposals : int, optional
+        Of a module: rows that go on wherever values decide, as in a detector.
 
     Returns
     -------
@@ -276,7 +278,7 @@ def simulate(network, hardware="eyeriss_chip", batch=None, *, mapping="search",
         densities = own_densities if densities is None else densities
         if bits is None:
             bits = {name: Bits(*widths) for name, widths in own_bits.items()}
-    network = as_network(network, batch, input_shape)
+    network = as_network(network, batch, input_shape, proposals)
     hardware = load_hardware(hardware)
     if zeros is not None:
         hardware = hardware.with_zeros(zeros)
@@ -329,24 +331,28 @@ def bits_of(layer, bits):
     return own
 
 
-def as_network(network, batch=None, input_shape=None):
+def as_network(network, batch=None, input_shape=None, proposals=None):
     """A Network from all that ``simulate`` takes, for ``batch`` images."""
     if isinstance(network, (str, PathLike)):
-        return load_network(network, batch=batch, input_shape=input_shape)
+        return load_network(network, batch, input_shape, proposals)
     if isinstance(network, Network):
         if input_shape is not None:
             raise ValueError(f"{network.name}: the layers of a Network have their "
                              f"shapes; leave input_shape out")
+        if proposals is not None:
+            raise ValueError(f"{network.name}: proposals are of a torch module; leave "
+                             "them out")
     else:
-        if not callable(getattr(network, "forward", None)):
+        exported = type(network).__name__ == "ExportedProgram"
+        if not callable(getattr(network, "forward", None)) and not exported:
             raise ValueError(f"cannot simulate a {type(network).__name__}; give a "
                              f"Network, a name, a file or a torch module")
         # torch takes a second to import: only where a module is given.
         from eyeriss_sim.importers.torch_module import network_from_module
-        if input_shape is None:
+        if input_shape is None and not exported:
             raise ValueError("a module needs the shape of its input, batch first: "
                              "input_shape=(1, 3, 224, 224)")
-        network = network_from_module(network, input_shape)
+        network = network_from_module(network, input_shape, proposals=proposals)
     return network if batch is None else network.with_batch(batch)
 
 
