@@ -18,6 +18,7 @@ from cascade.selector import (
 from cascade.taps import taps
 from eyeriss_sim.atomic import replacing
 from eyeriss_sim.oracle import EnergyOracle
+from eyeriss_sim.plain import plain
 from eyeriss_sim.read_only import read_only
 from eyeriss_sim.version import VERSION
 
@@ -79,6 +80,7 @@ class Study:
             if name not in parts:
                 raise ValueError(f"a cascade needs {name} images; there are "
                                  + ", ".join(parts))
+        batch = plain(batch)
         EnergyOracle(hardware, batch=batch)     # what is wrong is told before any work
         self.tell = progress or (lambda text: None)
         self.tell("comparing the parts' images")

@@ -11,8 +11,9 @@ import numpy as np
 from eyeriss_sim import kernels
 from eyeriss_sim.codes import WORD_BITS
 from eyeriss_sim.kernels import ceil_div
-from eyeriss_sim.layer import ConvLayer
+from eyeriss_sim.layer import EXACT, ConvLayer
 from eyeriss_sim.layer_csv import read_rows
+from eyeriss_sim.plain import is_whole, plain, shown
 from eyeriss_sim.read_only import read_only
 
 CHIP_TABLES = ("published", "published-table3", "inferred-table6")
@@ -56,6 +57,10 @@ class Mapping:
     t: int
     row_segments: int = 0
     column_strips: int = 1
+
+    def __post_init__(self):
+        for key in LEAST:
+            object.__setattr__(self, key, plain(getattr(self, key)))
 
     @property
     def letters(self):
@@ -261,10 +266,13 @@ def check_mapping(layer, hardware, mapping):
     """
     for key, least in LEAST.items():
         value = getattr(mapping, key)
-        if not isinstance(value, int) or value < least:
+        if not is_whole(value, least):
             raise ValueError(
                 f"{layer.name}: {key} must be a whole number of at least {least}, "
-                f"got {value!r}")
+                f"got {shown(value)}")
+        if value > EXACT:
+            raise ValueError(f"{layer.name}: {key} = {shown(value)} is more than any "
+                             f"array has room for; lower {key}")
     check = _check_chip if hardware.accounting == "chip" else _check_isca16
     for quantity, value, limit, what, cure in check(layer, hardware, mapping):
         if value > limit:

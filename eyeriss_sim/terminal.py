@@ -7,6 +7,7 @@ import time
 from contextlib import contextmanager
 
 WIDTH = 100
+MOST = 2**53           # that an option counts; no size of a layer is larger
 
 
 def make_console(file=None):
@@ -100,9 +101,11 @@ def whole_number(text):
         value = int(text)
     except ValueError:
         value = 0
-    if value < 1:
+    if not 1 <= value <= MOST:
+        shown = text if len(text) < 40 else f"{text[:20]}..."
         raise argparse.ArgumentTypeError(
-            f"must be a whole number of at least 1, got {text!r}")
+            f"must be a whole number in 1..{MOST}, got {shown!r}" if value > MOST else
+            f"must be a whole number of at least 1, got {shown!r}")
     return value
 
 

@@ -7,6 +7,7 @@ import difflib
 from pathlib import Path
 
 from eyeriss_sim.networks import load_zoo, zoo_names
+from eyeriss_sim.plain import is_whole, plain, shown
 
 
 def load_network(text, batch=None, input_shape=None, proposals=None):
@@ -42,9 +43,10 @@ def load_network(text, batch=None, input_shape=None, proposals=None):
     text = str(text)
     file, _, factory = text.rpartition(":")
     ending = Path(text).suffix.lower()
-    if batch is not None and (not isinstance(batch, int) or batch < 1):
+    batch = plain(batch)
+    if batch is not None and not is_whole(batch, 1):
         raise ValueError(f"{text}: batch must be a whole number of at least 1, "
-                         f"got {batch!r}")
+                         f"got {shown(batch)}")
     if ending == ".py" or (file.endswith(".py") and not factory):
         file = text.removesuffix(":")
         raise ValueError(f"{file}: say what in the file makes the module, as in "
