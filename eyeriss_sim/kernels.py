@@ -1,10 +1,12 @@
 """Compiled inner loops of the counting model. Callers check, kernels trust.
 
 ``shape`` is an int64 vector with the axes below: a layer as the array sees it, its
-filters cut into segments that the array and the ifmap spad can hold. Of each strip the
-GLB loads the ifmap rows that the whole filter meets and sends those of each segment. A
-mapping is the seven numbers m n e p q r t; how rows and columns are cut stands in
-``shape``.
+filters cut into segments that the array and the ifmap spad can hold. ``row_counts`` is
+an int64 ndarray, shape (5, E + 1): ifmap rows that a strip of e ofmap rows needs, for a
+full row segment, for the last one, and for the whole filter; then, of both segments,
+those above the first row of the last ofmap row. The GLB loads the third and sends the
+first two. A mapping is the seven numbers m n e p q r t; how rows and columns are cut
+stands in ``shape``.
 
 Processing passes run in the order: group, images, column strip, strip, filters kept in
 the GLB (m), channels (a load of ifmaps), row segment, column segment, filters of a pass
@@ -56,7 +58,7 @@ COEFFICIENTS = 8
 
 # Objectives of the search, and what it leaves out.
 ENERGY, CYCLES, EDP, JOULES = 0, 1, 2, 3
-SKIP_NOTHING, SKIP_DOMINATED, SKIP_HOPELESS = 0, 1, 2
+SKIP_NOTHING, SKIP_DOMINATED, SKIP_HOPELESS, SKIP_UNLIKELY = 0, 1, 2, 3
 
 
 @njit(cache=True)
@@ -74,70 +76,35 @@ def link_cycles(words, cycles_per_word):
     return np.ceil(words * cycles_per_word * (1 - 1e-12))
 
 
-# Parts of a filter whose rows are asked for: a full row segment, the last one, all.
-FULL_SEGMENT, LAST_SEGMENT, WHOLE_FILTER = 0, 1, 2
-
-
 @njit(cache=True)
-def filter_rows(shape, part):
-    """Rows of a part of the filter."""
-    if part == WHOLE_FILTER:
-        return (shape[R_SEGS] - 1) * shape[R_FULL] + shape[R_LAST]
-    return shape[R_FULL + part]
+def count_strip_rows(R, stride, dilation, counts, above):
+    """Distinct ifmap rows under the first e ofmap rows, for every e.
 
-
-@njit(cache=True)
-def coprime_steps(stride, dilation):
-    """Both over their greatest common divisor."""
-    divisor, rest = stride, dilation
-    while rest:
-        divisor, rest = rest, divisor % rest
-    return stride // divisor, dilation // divisor
-
-
-@njit(cache=True)
-def strip_rows(shape, part, e):
-    """Distinct ifmap rows that a strip of e ofmap rows needs for a part of the filter.
-
-    The rows are {i stride + k dilation : i < e, k < R}, and with coprime steps the
-    pairs (i, k) and (i - dilation, k + stride) are the same row. So every row is met
-    once by the e R pairs less those that have such a twin.
+    Parameters
+    ----------
+    R, stride, dilation : int
+        Filter rows; vertical stride and dilation in pixels.
+    counts : int64 ndarray, shape (E + 1,), rows, written
+        ``counts[e]`` is the size of {i stride + k dilation : i < e, k < R}.
+    above : int64 ndarray, shape (E + 1,), rows, written
+        Those of them above the first row of the last ofmap row.
     """
-    R = filter_rows(shape, part)
-    stride, dilation = coprime_steps(shape[U], shape[D])
-    return e * R - max(0, e - dilation) * max(0, R - stride)
+    E = counts.shape[0] - 1
+    needed = np.zeros((E - 1) * stride + (R - 1) * dilation + 1, np.bool_)
+    total = 0
+    counts[0] = 0
+    for e in range(1, E + 1):
+        for k in range(R):
+            row = (e - 1) * stride + k * dilation
+            if not needed[row]:
+                needed[row] = True
+                total += 1
+        counts[e] = total
+        above[e] = needed[:(e - 1) * stride].sum()
 
 
-@njit(cache=True)
-def rows_above(shape, part, e):
-    """Those of ``strip_rows`` above the first row of the last ofmap row.
-
-    Of the twins the one with the larger i counts here. At or below that first row then
-    lie, of the j-th ofmap row from the last, the taps k >= j stride / dilation.
-    """
-    R = filter_rows(shape, part)
-    stride, dilation = coprime_steps(shape[U], shape[D])
-    rows = strip_rows(shape, part, e)
-    for j in range(min(dilation, e)):
-        below = R - ceil_div(j * stride, dilation)
-        if below <= 0:
-            break
-        rows -= below
-    return rows
-
-
-@njit(cache=True)
-def rows_before(R, U, D, e, row):
-    """Distinct ifmap rows above a row, of those that e ofmap rows of R taps meet.
-
-    Of twins, see ``strip_rows``, the one with the smaller i counts.
-    """
-    stride, dilation = coprime_steps(U, D)
-    rows = 0
-    for i in range(e):
-        met_before = max(0, R - stride) if i >= dilation else 0
-        rows += max(0, min(R, ceil_div(row - i * U, D)) - met_before)
-    return rows
+# Axes of ``row_counts``; 0 and 1 are the segments, 3 and 4 their rows above.
+WHOLE_FILTER, ABOVE = 2, 3
 
 
 @njit(cache=True)
@@ -176,24 +143,22 @@ def streamed_columns(shape):
 
 
 @njit(cache=True)
-def loaded_rows(shape, e):
+def loaded_rows(shape, row_counts, e):
     """Ifmap rows of all strips of e rows, as the GLB loads them."""
     strips = ceil_div(shape[E], e)
     e_last = shape[E] - (strips - 1) * e
-    return ((strips - 1) * strip_rows(shape, WHOLE_FILTER, e)
-            + strip_rows(shape, WHOLE_FILTER, e_last))
+    return ((strips - 1) * row_counts[WHOLE_FILTER, e]
+            + row_counts[WHOLE_FILTER, e_last])
 
 
 @njit(cache=True)
-def sent_rows(shape, e):
+def sent_rows(shape, row_counts, e):
     """Ifmap rows of all strips and row segments, as the GLB sends them."""
     strips = ceil_div(shape[E], e)
     e_last = shape[E] - (strips - 1) * e
-    rows = 0
-    for segment, times in ((FULL_SEGMENT, shape[R_SEGS] - 1), (LAST_SEGMENT, 1)):
-        rows += times * ((strips - 1) * strip_rows(shape, segment, e)
-                         + strip_rows(shape, segment, e_last))
-    return rows
+    full = (strips - 1) * row_counts[0, e] + row_counts[0, e_last]
+    last = (strips - 1) * row_counts[1, e] + row_counts[1, e_last]
+    return (shape[R_SEGS] - 1) * full + last
 
 
 @njit(cache=True)
@@ -219,12 +184,12 @@ def filter_passes(filters, m, p, t):
 
 
 @njit(cache=True)
-def chip_counts(shape, m, n, e, p, q, r, t, counts):
+def chip_counts(shape, row_counts, m, n, e, p, q, r, t, counts):
     """Accesses of one mapping, dense, as ``counts.py`` defines them.
 
     Parameters
     ----------
-    shape
+    shape, row_counts
         The layer, see the top of this file.
     m, n, e, p, q, r, t : int
         A legal mapping.
@@ -253,10 +218,10 @@ def chip_counts(shape, m, n, e, p, q, r, t, counts):
     macs = ofmap * shape[C] * R * S
 
     counts[DRAM, IFMAP, READ] = (
-        channels * loaded_rows(shape, e) * shape[W_ALL] * loads)
+        channels * loaded_rows(shape, row_counts, e) * shape[W_ALL] * loads)
     counts[GLB, IFMAP, FILL] = counts[DRAM, IFMAP, READ]
     counts[GLB, IFMAP, READ] = (
-        channels * sent_rows(shape, e) * columns * f_passes)
+        channels * sent_rows(shape, row_counts, e) * columns * f_passes)
     counts[NOC, IFMAP, FILL] = counts[GLB, IFMAP, READ]
     counts[NOC, IFMAP, READ] = channels * R * shape[E] * columns * f_sets
     counts[RF, IFMAP, FILL] = counts[NOC, IFMAP, READ]
@@ -332,6 +297,20 @@ def lanes(filters, p, width, floor):
     if floor:
         return filters // width
     return filters // p * ceil_div(p, width) + ceil_div(filters % p, width)
+
+
+@njit(cache=True, error_model="numpy")
+def port_cycles(timing, floor, filters, rows_out, psum_banks):
+    """Cycles in which the psum banks read and write a psum of each filter and row.
+
+    Without ``glb_ports`` none; ``floor`` as for ``lanes``.
+    """
+    if timing[GLB_PORTS] == 0:
+        return 0
+    words = timing[GLB_ROW] * timing[GLB_PORTS] * psum_banks
+    if floor:
+        return filters * (2 * rows_out // words)
+    return 2 * filters * rows_out // words
 
 
 @njit(cache=True, error_model="numpy")
@@ -465,9 +444,7 @@ def pass_cycles(timing, floor, R, S, span, V, F, images, rows_out, rows, above, 
     step = window + bubble
     busy = (windows - 1) * step + images * (F - 1) * shift + (images - 1) * anew
     pace = steps
-    if timing[GLB_PORTS]:
-        pace = max(pace, 2 * filters * rows_out // (
-            timing[GLB_ROW] * timing[GLB_PORTS] * psum_banks))
+    pace = max(pace, port_cycles(timing, floor, filters, rows_out, psum_banks))
     # Psums from the GLB run ahead until the FIFOs are full. The last one still has to
     # climb; a network that is no narrower than the other has sent it long before.
     sent = lanes(filters, p, timing[NET_P_IN], floor) * rows_out
@@ -517,9 +494,7 @@ def following_cycles(timing, floor, R, S, span, V, F, images, rows_out, rows, fi
         (F - 1) * shift + anew + timing[IMAGE_GAP])
     pace = max(lanes(filters, p, timing[NET_P_OUT], floor),
                lanes(filters, p, timing[NET_P_IN], floor)) * rows_out
-    if timing[GLB_PORTS]:
-        pace = max(pace, 2 * filters * rows_out // (
-            timing[GLB_ROW] * timing[GLB_PORTS] * psum_banks))
+    pace = max(pace, port_cycles(timing, floor, filters, rows_out, psum_banks))
     psum_end = max(mac_end, windows * pace)
     return macs, mac_end, psum_end, max(
         psum_end, ceil_div(images * columns, timing[NET_I]))
@@ -816,14 +791,26 @@ def words_in_turn(R, U, D, high, of_column, rows_out):
     order : int64 ndarray, shape (PEs,)
         PEs by that place.
     """
-    height = R * high
-    key = np.empty(of_column.shape[1] * height, np.int64)
-    for column in range(of_column.shape[1]):
+    place = np.zeros((rows_out - 1) * U + (R - 1) * D + 1, np.int64)
+    for i in range(rows_out):
         for k in range(R):
-            before = rows_before(R, U, D, rows_out, of_column[0, column] * U + k * D)
-            for own in range(high):
-                key[column * height + own * R + k] = before * high + own
-    return key, np.argsort(key, kind="mergesort")
+            place[i * U + k * D] = 1
+    above = 0
+    for row in range(place.shape[0]):
+        needed, place[row] = place[row], above
+        above += needed
+    height = R * high
+    pes = of_column.shape[1] * height
+    key, order = np.empty(pes, np.int64), np.empty(pes, np.int64)
+    for at in range(pes):
+        row = of_column[0, at // height] * U + at % height % R * D
+        key[at] = place[row] * high + at % height // R
+        slot = at
+        while slot > 0 and key[order[slot - 1]] > key[at]:
+            order[slot] = order[slot - 1]
+            slot -= 1
+        order[slot] = at
+    return key, order
 
 
 @njit(cache=True)
@@ -914,7 +901,7 @@ def run_of_passes(timing, R, S, span, V, F, U, D, images, rows_out, rows, filter
     for k in range(height):
         own_q[k] = min(q, channels - k // R * q)
     key, order = words_in_turn(R, U, D, high, of_column, rows_out)
-    width, new_words = timing[NET_I], span * own_q[0]
+    width, new_words = timing[NET_I], max(V, span) * own_q[0]
     pe, net = np.zeros((PE_AXES, pes), np.int64), np.full(NET_AXES, -1)
     net[FILTER_STEP] = 0
     taken = np.zeros((pes, ring(max(timing[IFMAP_FIFO], new_words) + 1) + 1), np.int64)
@@ -1074,8 +1061,8 @@ def charge(bound, end, times, total):
 
 
 @njit(cache=True, error_model="numpy")
-def chip_cycles(shape, timing, cycles_per_dram_word, filters_of_group, m, n, e, p, q, r,
-                t, how, causes):
+def chip_cycles(shape, row_counts, timing, cycles_per_dram_word, filters_of_group, m, n,
+                e, p, q, r, t, how, causes):
     """Processing cycles of a layer: each distinct pass once, times how often it runs.
 
     A pass takes what ``run_of_passes`` says, alone or, where passes overlap, behind
@@ -1087,7 +1074,7 @@ def chip_cycles(shape, timing, cycles_per_dram_word, filters_of_group, m, n, e, 
 
     Parameters
     ----------
-    shape, timing
+    shape, row_counts, timing
         Layer and machine, see the top of this file.
     cycles_per_dram_word : float
         Core cycles in which the DRAM link moves a word.
@@ -1114,7 +1101,7 @@ def chip_cycles(shape, timing, cycles_per_dram_word, filters_of_group, m, n, e, 
     last_e = shape[E] - (strips - 1) * e
     n_full, n_last = shape[N] // n, shape[N] % n
     c_full, c_last = shape[C] // qr, shape[C] % qr
-    ifmap_words = n * min(qr, shape[C]) * strip_rows(shape, WHOLE_FILTER, e) * shape[W]
+    ifmap_words = n * min(qr, shape[C]) * row_counts[WHOLE_FILTER, e] * shape[W]
     psum_banks = max(1, timing[ALL_BANKS]
                      - ceil_div(ifmap_words, timing[IFMAPS_OF_BANK]))
     overlap = timing[PASS_OVERLAP]
@@ -1127,7 +1114,7 @@ def chip_cycles(shape, timing, cycles_per_dram_word, filters_of_group, m, n, e, 
     full = np.zeros(STEADY + 1, np.int64)
     ends = np.zeros(STEADY + 1, np.int64)
     total = np.zeros(4, np.int64)
-    wait_sum = fetch_sum = 0.0
+    wait_sum = fetch_sum = late_sum = 0.0
     for stay in range(8):
         ragged_f, ragged_e, ragged_n = stay // 4, stay // 2 % 2, stay % 2
         width, f_times = shape[F], shape[COLUMN_STRIPS] - 1
@@ -1150,8 +1137,8 @@ def chip_cycles(shape, timing, cycles_per_dram_word, filters_of_group, m, n, e, 
             R, S = shape[R_FULL + last_rows], shape[S_FULL + last_cols]
             span = shape[SPAN_FULL + last_cols]
             words = channels * R * S
-            rows = strip_rows(shape, last_rows, rows_out)
-            above = rows_above(shape, last_rows, rows_out)
+            rows = row_counts[last_rows, rows_out]
+            above = row_counts[ABOVE + last_rows, rows_out]
             full_fetch = link_cycles(pt * words, cycles_per_dram_word)
             fetch_sum += times * (filters_of_group * words * cycles_per_dram_word)
             if how == EXACT and distinct:
@@ -1198,9 +1185,16 @@ def chip_cycles(shape, timing, cycles_per_dram_word, filters_of_group, m, n, e, 
                         rest = following_cycles(
                             timing, floor, R, S, span, shape[V], width, images,
                             rows_out, rows, left, p, channels, q, psum_banks)
-                        # The psums of the full pass before may have left later.
-                        end = max(0, rest[1] - p - rows_out * lanes(
+                        # Of the full passes psums may leave later, while PEs do MACs
+                        # of this one: as many windows as FIFOs hold, where not the MACs
+                        # set the pace. All MACs still take their time.
+                        held = 1 + ceil_div(timing[PSUM_OUT_FIFO], min(p, pt))
+                        ahead = min(passes * (follows[3] - follows[1]),
+                                    ceil_div(held * follows[3], images * width))
+                        end = max(0, rest[1] - p - ahead - rows_out * lanes(
                             pt, p, timing[NET_P_OUT], floor))
+                        late_sum += sweeps * max(
+                            0, follows[1] + rest[1] - bound[3] - end)
                     else:
                         rest = pass_cycles(
                             timing, floor, R, S, span, shape[V], width, images,
@@ -1225,6 +1219,9 @@ def chip_cycles(shape, timing, cycles_per_dram_word, filters_of_group, m, n, e, 
     if floor:
         # Whatever waits for whom, the link has to bring all filters.
         wait_sum = max(0.0, fetch_sum - total[3])
+    elif how == CLOSED:
+        # MACs of ragged passes may hide what the link or the FIFOs hide, not both.
+        wait_sum = max(wait_sum, late_sum)
     causes[MAC] = total[0]
     causes[RAMP] = total[1] - total[0]
     causes[PSUM_NET] = total[2] - total[1]
@@ -1267,16 +1264,18 @@ def keep_best(best, mappings, primary, secondary, row_segments, column_strips, m
 
 
 @njit(cache=True, error_model="numpy")
-def visit_m(shape, timing, cycles_per_dram_word, k, objective, clock, skip, loaded,
-            sent, columns, stays, column_stays, c_passes, c_sets, m_least, m_most,
-            dram_load, dram_fixed, row_segments, n, e, p, q, r, t, best, mappings,
-            causes):
+def visit_m(shape, row_counts, timing, cycles_per_dram_word, k, objective, clock,
+            skip, loaded, sent, columns, stays, column_stays, c_passes, c_sets, m_least,
+            m_most, dram_load, dram_fixed, row_segments, n, e, p, q, r, t, best,
+            mappings, causes):
     """Try every m for one n e p q r t; returns how many were evaluated.
 
     Energy: the largest multiple of p t needs the fewest passes and PE sets that there
     are, so it dominates every m that saves no load of the ifmaps. Cycles: a filter
     never takes less of a ragged pass than of a full one, which bounds all m of equally
     many loads from below; where that is no better than the best, they are hopeless.
+    Cycles of the best are whole, as reports round them, and exact unless they are only
+    to be likely.
     """
     filters, pt = shape[M], p * t
     kth = best.shape[0] - 1
@@ -1287,10 +1286,10 @@ def visit_m(shape, timing, cycles_per_dram_word, k, objective, clock, skip, load
     first_loads = ceil_div(filters, first) if first else filters + 1
     fewest_passes, fewest_sets = ceil_div(filters, pt), ceil_div(filters, p)
     least_cycles = 0.0
-    if skip == SKIP_HOPELESS and objective != ENERGY:
+    if skip >= SKIP_HOPELESS and objective != ENERGY:
         least_cycles = (1 - TIE) * filters / pt * chip_cycles(
-            shape, timing, cycles_per_dram_word, pt, pt, n, e, p, q, r, t, FLOOR,
-            causes)
+            shape, row_counts, timing, cycles_per_dram_word, pt, pt, n, e, p, q, r, t,
+            FLOOR, causes)
     for candidate in range(m_most + 1, m_least - 1, -1):
         # The likely winner goes first, so that the bounds bite; then all, downwards.
         m = candidate
@@ -1304,7 +1303,7 @@ def visit_m(shape, timing, cycles_per_dram_word, k, objective, clock, skip, load
         if (skip != SKIP_NOTHING and objective == ENERGY and candidate <= m_most
                 and loads >= first_loads):
             break
-        if skip == SKIP_HOPELESS:
+        if skip >= SKIP_HOPELESS:
             energy = chip_energy(k, loaded, sent, columns, stays, column_stays, loads,
                                  fewest_passes, fewest_sets, c_passes, c_sets)
             score, second = energy, 0.0
@@ -1326,35 +1325,52 @@ def visit_m(shape, timing, cycles_per_dram_word, k, objective, clock, skip, load
             continue
         dram = dram_load * loaded * loads + dram_fixed
         cycles = dram + chip_cycles(
-            shape, timing, cycles_per_dram_word, filters, m, n, e, p, q, r, t, CLOSED,
-            causes)
+            shape, row_counts, timing, cycles_per_dram_word, filters, m, n, e, p, q, r,
+            t, CLOSED, causes)
         if objective == ENERGY:
             keep_best(best, mappings, energy, cycles, row_segments,
                       shape[COLUMN_STRIPS], m, n, e, p, q, r, t)
             continue
         if score_of(objective, clock, energy, cycles) > best[kth, 0] * (1 + TIE):
             continue
-        cycles = dram + chip_cycles(
-            shape, timing, cycles_per_dram_word, filters, m, n, e, p, q, r, t, EXACT,
-            causes)
+        if skip != SKIP_UNLIKELY:
+            cycles = link_cycles(dram_load * loaded * loads, 1.0) + link_cycles(
+                dram_fixed, 1.0) + np.ceil(chip_cycles(
+                    shape, row_counts, timing, cycles_per_dram_word, filters, m, n, e,
+                    p, q, r, t, EXACT, causes))
         keep_best(best, mappings, score_of(objective, clock, energy, cycles), energy,
                   row_segments, shape[COLUMN_STRIPS], m, n, e, p, q, r, t)
     return evaluated
 
 
 @njit(cache=True, error_model="numpy")
-def search_chip(shape, cuts, limits, timing, cycles_per_dram_word, k,
+def search_chip(shape, row_counts, cuts, limits, timing, cycles_per_dram_word, k,
                 ifmap_ratio, ofmap_ratio, objective, clock, skip, row_segments, best,
                 mappings):
     """The best legal mappings of a layer on chip hardware, its filter rows cut one way.
 
+    Of the numbers of column strips some need not be tried for ENERGY. Be k the first of
+    them with which the GLB holds the largest e, n, m, q and r that array, spads and
+    layer allow (``all_fits``). What is legal with more strips is then legal with k, and
+    with one strip a column, whose ifmap columns and psums are the narrowest of all. For
+    any one m n e p q r t, ``chip_energy`` is linear in the number of strips: loaded and
+    streamed columns are (``cut_columns``), and so are stays, and the rest does not
+    change. So the least of all from k upwards is at an end, k or the most. It is at k
+    unless more strips stream fewer columns, since loads and stays never fall: the ifmap
+    network sends a strip what lies between its first and last window, unmet columns
+    too, but what lies between two strips it does not send, so that strips save columns
+    where the stride exceeds the pixels under a segment of the filter.
+
+    Cycles keep no such rule: narrower strips leave psums more banks, hence ports, and
+    cycles of overlapping passes are no simple function of their width. For the other
+    objectives every number of strips is tried and only bounds cut the search.
+
     Parameters
     ----------
-    shape
+    shape, row_counts
         The layer with one column strip, see the top of this file.
     cuts : int64 ndarray, 1-D
-        Numbers of column strips to try, from 1 upwards; those above the first that
-        leaves nothing which the GLB is too small for have no use and are left out.
+        Numbers of column strips to try, ascending from 1 to one for each ofmap column.
     limits, timing, cycles_per_dram_word, k, ifmap_ratio, ofmap_ratio, objective, clock
     skip, row_segments, best, mappings
         As for ``search_strips``.
@@ -1365,56 +1381,75 @@ def search_chip(shape, cuts, limits, timing, cycles_per_dram_word, k,
         Mappings whose energy or cycles were computed.
     """
     evaluated = 0
-    most = 1
-    strips = shape
-    while most < cuts.shape[0] and not all_fits(strips, limits):
+    last = cuts.shape[0] - 1
+    enough = 0
+    strips = shape.copy()
+    while enough < last and not all_fits(strips, row_counts, limits):
+        enough += 1
         strips = shape.copy()
-        cut_columns(strips, cuts[most])
-        most += 1
-    # The fewest and the most first, so that the bounds bite for those between.
-    for place in range(most):
+        cut_columns(strips, cuts[enough])
+    # Whether more strips stream fewer columns: those that no window of a segment meets.
+    fewer = (shape[S_SEGS] - 1) * shape[SPAN_FULL] + shape[SPAN_LAST] < (
+        shape[S_SEGS] * shape[V])
+    for place in range(last + 1):
         at = place
-        if most > 2 and place:
-            at = place - 1 if place > 1 else most - 1
+        # The fewest that suffice come early, so that the bounds bite for the others.
+        if 0 < place <= enough:
+            at = place - 1 if place > 1 else enough
+        no_use = skip == SKIP_UNLIKELY or skip != SKIP_NOTHING and objective == ENERGY
+        if at > enough and no_use and not (fewer and at == last):
+            continue
         strips = shape.copy()
         cut_columns(strips, cuts[at])
         evaluated += search_strips(
-            strips, limits, timing, cycles_per_dram_word, k, ifmap_ratio,
+            strips, row_counts, limits, timing, cycles_per_dram_word, k, ifmap_ratio,
             ofmap_ratio, objective, clock, skip, row_segments, best, mappings)
     return evaluated
 
 
 @njit(cache=True)
-def all_fits(shape, limits):
+def all_fits(shape, row_counts, limits):
     """Whether the GLB holds all that any mapping of a cut layer wants to keep there."""
     sets = limits[ROWS] // shape[R_FULL]
     e = min(shape[E], sets * limits[COLS])
     channels = min(shape[C], limits[SPAD_I] // shape[SPAN_FULL] * sets)
-    ifmap_words = shape[N] * channels * strip_rows(shape, WHOLE_FILTER, e) * shape[W]
+    ifmap_words = shape[N] * channels * row_counts[WHOLE_FILTER, e] * shape[W]
     psum_words = shape[N] * shape[M] * e * shape[F]
     return (ceil_div(ifmap_words, limits[BANK_IFMAPS])
             + ceil_div(psum_words, limits[BANK_PSUMS])) <= limits[BANKS]
 
 
 @njit(cache=True, error_model="numpy")
-def search_strips(shape, limits, timing, cycles_per_dram_word, k,
+def search_strips(shape, row_counts, limits, timing, cycles_per_dram_word, k,
                   ifmap_ratio, ofmap_ratio, objective, clock, skip, row_segments, best,
                   mappings):
     """The best legal mappings of one layer, cut one way, on chip hardware.
 
-    Every legal mapping is visited but those that can't be better. Dominated: of the e
-    (n) that need equally many strips (image groups) all but the smallest, and m as
-    ``visit_m`` says. The smallest e or n loses nothing: strips of nearly equal height,
-    and image groups of nearly equal size, need no more rows, banks or cycles, as each
-    of them is linear or convex in height and size. Rows under a dilated filter are not,
-    so there every e is tried; nor are cycles of an ifmap network of several words,
-    whose last word of a pass wastes lanes, so there every e and n is tried. Hopeless:
-    branches whose energy is above the best even if all their filters fitted into one
-    pass, or whose MACs, psums or filters from DRAM alone take too many cycles.
+    Every legal mapping is visited but those that can't be better.
+
+    *Dominated*, for ENERGY: of the e (n) that need equally many strips (image groups)
+    all but the smallest, and m as ``visit_m`` says. The smallest n is legal where the
+    others are and has the same energy, which knows only how many groups there are. So
+    has the smallest e where ifmap rows under e ofmap rows are linear in e, since the
+    rows of all strips are then linear in E and the number of strips; under a dilated
+    filter they may not be, so there every e is tried. Cycles keep no such rule: a strip
+    of one row has no slope for its PEs to run in, a network of several words wastes
+    lanes in its last word, and ports are whole. (Where the ifmap network has several
+    words, every e and n is tried for ENERGY, too: ties are settled by cycles.)
+
+    *Hopeless*: branches whose bound is above the best. Energy: that of the same e r q n
+    (and p t) with the fewest loads, passes and PE sets that any m has. Cycles: the MACs
+    of the busiest PEs, the words of each network and those of the link, whichever is
+    most; each is part of every pass and can't be done faster than a lane moves a word
+    or a PE makes a MAC. Both enter every objective with no negative weight.
+
+    *Unlikely*: all of these; for the other objectives, too, what is dominated for
+    ENERGY, and cycles are those of the closed forms. A first look, for a bound to start
+    from.
 
     Parameters
     ----------
-    shape, limits, timing
+    shape, row_counts, limits, timing
         Layer and machine, see the top of this file.
     cycles_per_dram_word : float
         Core cycles in which the DRAM link moves a filter word.
@@ -1427,12 +1462,13 @@ def search_strips(shape, limits, timing, cycles_per_dram_word, k,
     clock : float, MAC energies
         For JOULES, see ``score_of``.
     skip : int
-        SKIP_NOTHING, SKIP_DOMINATED or, these too, SKIP_HOPELESS.
+        SKIP_NOTHING, SKIP_DOMINATED or, these too, SKIP_HOPELESS, or SKIP_UNLIKELY.
     row_segments : int
         Noted beside each mapping: ``Mapping.row_segments``.
     best : float64 ndarray, shape (K, 2), changed
         Objective and tie-break (cycles for ENERGY, else energy), ascending; infinite at
-        first, or the best of the other ways to cut the layer.
+        first, or above what so many mappings are known to have, or the best of the
+        other ways to cut the layer.
     mappings : int64 ndarray, shape (K, 9), changed
         m n e p q r t of each, its row segments and column strips.
 
@@ -1452,9 +1488,12 @@ def search_strips(shape, limits, timing, cycles_per_dram_word, k,
     for part in range(1, parts.shape[0]):
         parts[part] = ceil_div(filters, part)
     whole_words = timing[NET_I] == 1
-    stride, dilation = coprime_steps(shape[U], shape[D])
-    linear_rows = (dilation == 1 or shape[E] <= dilation
-                   or filter_rows(shape, WHOLE_FILTER) <= stride)
+    linear_rows = True
+    for segment in range(3):
+        for e in range(2, shape[E]):
+            if (row_counts[segment, e + 1] - row_counts[segment, e]
+                    != row_counts[segment, 2] - row_counts[segment, 1]):
+                linear_rows = False
     R, S, span = shape[R_FULL], shape[S_FULL], shape[SPAN_FULL]
     # Totals that no mapping can undercut, for one word or one filter a cycle.
     segments = shape[R_SEGS] * shape[S_SEGS]
@@ -1465,7 +1504,9 @@ def search_strips(shape, limits, timing, cycles_per_dram_word, k,
                                                      timing[NET_P_OUT])
     fetch_total = (shape[COLUMN_STRIPS] * shape[G] * filters * channels * all_R * all_S
                    * cycles_per_dram_word)
-    too_slow = skip == SKIP_HOPELESS and objective != ENERGY
+    too_slow = skip >= SKIP_HOPELESS and objective != ENERGY
+    equal = whole_words and skip != SKIP_NOTHING and (
+        objective == ENERGY or skip == SKIP_UNLIKELY)
     dram_fixed = (ofmap_ratio * cycles_per_dram_word
                   * (shape[N] * shape[G] * filters * shape[E] * ofmap_columns(shape)))
     dram_load = (ifmap_ratio * cycles_per_dram_word
@@ -1476,13 +1517,13 @@ def search_strips(shape, limits, timing, cycles_per_dram_word, k,
     columns_before_last = 1 - 1 / narrowest
     e_top = min(shape[E], limits[ROWS] // R * limits[COLS])
     r_top, q_top = limits[ROWS] // R, min(channels, limits[SPAD_I] // span)
-    if skip == SKIP_HOPELESS and e_top and q_top:
+    if skip >= SKIP_HOPELESS and e_top and q_top:
         # No mapping takes less than each row once, and as few passes and filter loads
         # as if all of them were as large as array and spads allow.
-        once = strip_rows(shape, WHOLE_FILTER, shape[E]) * shape[W_ALL]
+        once = row_counts[WHOLE_FILTER, shape[E]] * shape[W_ALL]
         p_top = max(1, min(filters, limits[SPAD_P], limits[SPAD_F] // S))
         least = chip_energy(
-            k, once, sent_rows(shape, shape[E]) * columns, columns,
+            k, once, sent_rows(shape, row_counts, shape[E]) * columns, columns,
             ceil_div(shape[E], e_top) * shape[COLUMN_STRIPS], shape[COLUMN_STRIPS], 1,
             1, ceil_div(filters, p_top), ceil_div(channels, q_top * r_top),
             ceil_div(channels, q_top))
@@ -1495,12 +1536,11 @@ def search_strips(shape, limits, timing, cycles_per_dram_word, k,
             return 0
     for e in range(e_top, 0, -1):
         strips = ceil_div(shape[E], e)
-        if skip != SKIP_NOTHING and linear_rows and whole_words and e > 1 and (
+        if equal and linear_rows and e > 1 and (
                 ceil_div(shape[E], e - 1) == strips):
             continue
-        loaded = loaded_rows(shape, e) * shape[W_ALL]
-        sent = sent_rows(shape, e) * columns
-        rows_loaded = strip_rows(shape, WHOLE_FILTER, e)
+        loaded = loaded_rows(shape, row_counts, e) * shape[W_ALL]
+        sent = sent_rows(shape, row_counts, e) * columns
         # Of each pass all columns but one, at least, come before the last psum leaves.
         stream = (shape[N] * shape[G] * channels * sent * columns_before_last
                   / timing[NET_I])
@@ -1514,7 +1554,8 @@ def search_strips(shape, limits, timing, cycles_per_dram_word, k,
                 if (r - 1) * q >= channels:
                     continue
                 qr = q * r
-                strip_words = min(qr, channels) * rows_loaded * shape[W]
+                strip_words = min(qr, channels) * row_counts[WHOLE_FILTER, e] * (
+                    shape[W])
                 c_passes = ceil_div(channels, qr)
                 c_sets = channels // qr * r + ceil_div(channels % qr, q)
                 # Channels that a PE works on, one after the other, in all passes.
@@ -1524,7 +1565,7 @@ def search_strips(shape, limits, timing, cycles_per_dram_word, k,
                 p_top = min(limits[SPAD_P], limits[SPAD_F] // (q * S))
                 for n in range(1, shape[N] + 1):
                     image_groups = ceil_div(shape[N], n)
-                    if skip != SKIP_NOTHING and whole_words and n > 1 and (
+                    if equal and n > 1 and (
                             ceil_div(shape[N], n - 1) == image_groups):
                         continue
                     psum_banks = limits[BANKS] - ceil_div(n * strip_words,
@@ -1544,7 +1585,7 @@ def search_strips(shape, limits, timing, cycles_per_dram_word, k,
                     least = (fixed + per_load * fewest_loads
                              + per_set * parts[p_most] + per_pass)
                     worst = best[kth, 0] * (1 + TIE)
-                    if skip == SKIP_HOPELESS and objective == ENERGY and least > worst:
+                    if skip >= SKIP_HOPELESS and objective == ENERGY and least > worst:
                         continue
                     streams = max(psum_total * c_passes,
                                   fetch_total * strips * image_groups)
@@ -1581,16 +1622,40 @@ def search_strips(shape, limits, timing, cycles_per_dram_word, k,
                                     if energy + per_load * parts[m] > worst:
                                         evaluated += 1
                                         continue
-                                elif skip == SKIP_HOPELESS and (
+                                elif skip >= SKIP_HOPELESS and (
                                         energy + per_load * parts[m_most] > worst):
                                     continue
                             evaluated += visit_m(
-                                shape, timing, cycles_per_dram_word, k,
+                                shape, row_counts, timing, cycles_per_dram_word, k,
                                 objective, clock, skip, loaded, sent, columns,
                                 strips * column_stays, column_stays, c_passes,
                                 c_sets, m_least, m_most, dram_load, dram_fixed,
                                 row_segments, n, e, p, q, r, t, best, mappings, causes)
     return evaluated
+
+
+@njit(cache=True)
+def score_chip(shape, row_counts, timing, cycles_per_dram_word, k, ifmap_ratio,
+               ofmap_ratio, objective, clock, m, n, e, p, q, r, t):
+    """What ``search_strips`` finds of one mapping; parameters as there."""
+    filters, channels = shape[M], shape[C]
+    stays = ceil_div(shape[N], n) * shape[COLUMN_STRIPS]
+    columns = streamed_columns(shape)
+    loads, f_passes, f_sets = filter_passes(filters, m, p, t)
+    loaded = loaded_rows(shape, row_counts, e) * shape[W_ALL]
+    energy = chip_energy(
+        k, loaded, sent_rows(shape, row_counts, e) * columns, columns,
+        ceil_div(shape[E], e) * stays, stays, loads, f_passes, f_sets,
+        ceil_div(channels, q * r),
+        channels // (q * r) * r + ceil_div(channels % (q * r), q))
+    words = shape[N] * shape[G] * channels * loaded * loads
+    ofmap = shape[N] * shape[G] * filters * shape[E] * ofmap_columns(shape)
+    cycles = (link_cycles(ifmap_ratio * cycles_per_dram_word * words, 1.0)
+              + link_cycles(ofmap_ratio * cycles_per_dram_word * ofmap, 1.0)
+              + np.ceil(chip_cycles(
+                  shape, row_counts, timing, cycles_per_dram_word, filters, m, n, e, p,
+                  q, r, t, EXACT, np.zeros(CAUSES))))
+    return score_of(objective, clock, energy, cycles)
 
 
 # Axes of the vector that describes a layer and machine to ``search_isca16``.
@@ -1683,7 +1748,7 @@ def search_isca16(a, words, cost, hop_weight, ifmap_ratio, filter_ratio, ofmap_r
                     for t in range(min(sets // r, m), 0, -1):
                         p_most = min(p_spad, m // t)
                         p_least = 1 if skip == SKIP_NOTHING else p_most
-                        cycles = words[ISCA16_MACS] / (a[I_S] * f * r * t)
+                        cycles = np.ceil(words[ISCA16_MACS] / (a[I_S] * f * r * t))
                         for p in range(p_most, p_least - 1, -1):
                             energy = (fixed + per_set * ceil_div(a[I_M], p)
                                       + per_pass * ceil_div(a[I_M], p * t))

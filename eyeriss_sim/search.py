@@ -53,9 +53,11 @@ def search(layer, hardware, objective="energy", keep=1, skip="hopeless",
     A filter that fits the array is tried cut into row segments as well: two 4-row
     pieces of a 7-row filter leave room for two channels where the whole leaves PEs
     idle. So a larger array never does worse than a smaller one that has to cut. Fmaps
-    are tried cut into column strips, up to those for which the GLB is no longer too
-    small for anything: where it can't hold many filters' psums of whole rows, narrower
-    ones let more PEs work and reload less.
+    are tried cut into column strips: where the GLB can't hold many filters' psums of
+    whole rows, narrower ones let more PEs work and reload less; where the stride
+    exceeds the filter, the columns between two strips need not be sent. What is skipped
+    and why nothing better is among it stands with ``kernels.search_chip`` and
+    ``kernels.search_strips``.
 
     Ties are settled by fewer cycles, by the closed forms alone, which take a hundredth
     of the time (by less energy where cycles are the objective), then by the order of
@@ -146,22 +148,9 @@ def search_shape(key, hardware, objective, keep, skip, zeros):
     clock = hardware.pes * hardware.clock_pJ_per_PE_cycle
     best = np.full((keep, 2), np.inf)
     mappings = np.zeros((keep, 9), np.int64)
-    evaluated = 0
     if hardware.accounting == "chip":
-        _, *more = even_cuts(layer.R, hardware.rows)
-        column_cuts = np.array(even_cuts(layer.F, layer.F))
-        filter_bits = hardware.stored_bits("filter")
-        for row_segments in (0, *more):
-            geometry = cut(layer, hardware, row_segments)
-            evaluated += kernels.search_chip(
-                geometry.shape, column_cuts, limits(hardware),
-                timing(hardware),
-                hardware.cycles_per_dram_value("filter"),
-                search_coefficients(geometry.shape, hardware, zeros),
-                zeros.ifmap_ratio * (hardware.stored_bits("ifmap") / filter_bits),
-                zeros.ofmap_ratio * (hardware.stored_bits("ofmap") / filter_bits),
-                OBJECTIVES[objective], clock,
-                SKIPS[skip], row_segments, best, mappings)
+        evaluated = _search_chip(layer, hardware, objective, skip, zeros, clock, best,
+                                 mappings)
     else:
         sizes = np.array([
             layer.N, layer.M_group, layer.C, layer.H, layer.W, layer.E, layer.F,
@@ -176,7 +165,7 @@ def search_shape(key, hardware, objective, keep, skip, zeros):
             sizes, words, cost, hop_weight, zeros.ifmap_ratio,
             zeros.filter_ratio, zeros.ofmap_ratio, zeros.macs_left,
             OBJECTIVES[objective], clock, SKIPS[skip], best, mappings)
-    found = [place for place in range(keep) if np.isfinite(best[place, 0])]
+    found = [place for place in range(keep) if mappings[place].any()]
     return SearchResult(
         tuple(Mapping(*(int(v) for v in mappings[place])) for place in found),
         tuple(float(best[place, 0]) for place in found), int(evaluated))
@@ -189,6 +178,49 @@ def isca16_costs(hardware):
                           for level, widths in zip(PRICED_LEVELS, of_access.tolist()))
     return np.array([hardware.cost_MAC("alu") * of_mac, *rf, *noc,
                      glb[kernels.IFMAP], glb[kernels.PSUM], *dram])
+
+
+def _search_chip(layer, hardware, objective, skip, zeros, clock, best, mappings):
+    """``search_shape`` on chip hardware, into ``best`` and ``mappings``.
+
+    Exact cycles take a thousand times as long as the closed forms, so a first look by
+    those alone, at what is likely, gives a bound: so many mappings are at least as good
+    as the worst of those that it finds.
+    """
+    column_cuts = np.array(even_cuts(layer.F, layer.F))
+    _, *more = even_cuts(layer.R, hardware.rows)
+    filter_bits = hardware.stored_bits("filter")
+    evaluated = 0
+
+    def given(row_segments, column_strips=1):
+        geometry = cut(layer, hardware, row_segments, column_strips)
+        return (geometry.shape, geometry.row_counts), (
+            timing(hardware), hardware.cycles_per_dram_value("filter"),
+            search_coefficients(geometry.shape, hardware, zeros),
+            zeros.ifmap_ratio * (hardware.stored_bits("ifmap") / filter_bits),
+            zeros.ofmap_ratio * (hardware.stored_bits("ofmap") / filter_bits),
+            OBJECTIVES[objective], clock)
+
+    def visit(skipped, scores, found):
+        visited = 0
+        for row_segments in (0, *more):
+            shape, rest = given(row_segments)
+            visited += kernels.search_chip(
+                *shape, column_cuts, limits(hardware), *rest, skipped, row_segments,
+                scores, found)
+        return visited
+
+    if objective != "energy" and skip == "hopeless":
+        rough, likely = best.copy(), mappings.copy()
+        evaluated += visit(kernels.SKIP_UNLIKELY, rough, likely)
+        if likely[-1].any():
+            known = 0.0
+            for *letters, row_segments, column_strips in likely:
+                shape, rest = given(int(row_segments), int(column_strips))
+                known = max(known, kernels.score_chip(*shape, *rest, *letters))
+            # A little above, so that they are found once more.
+            best[:, 0] = known * (1 + 4 * kernels.TIE)
+    return evaluated + visit(SKIPS[skip], best, mappings)
 
 
 def _why_nothing_fits(layer, hardware):

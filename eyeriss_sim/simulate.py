@@ -20,7 +20,6 @@ from eyeriss_sim.layer import ConvLayer, Network
 from eyeriss_sim.mapping import (
     Mapping, check_mapping, chosen_mappings, layer_of, row_segments_of, shape_key)
 from eyeriss_sim.prices import NOMINAL_V, PARTS, resolved_prices
-from eyeriss_sim.read_only import read_only
 from eyeriss_sim.search import search
 from eyeriss_sim.version import VERSION
 from eyeriss_sim.widths import BITS_16, Bits, as_bits, at_widths
@@ -115,19 +114,14 @@ class SimulationResult:
     by_layer: tuple[LayerResult, ...]
     provenance: dict
 
-    @property
+    @cached_property
     def table(self):
         """One row a layer, for the whole batch; every unit stands in its column's name.
 
         Returns
         -------
         pandas.DataFrame
-            The caller's own: what is written to it changes no result.
         """
-        return self._table.copy()
-
-    @cached_property
-    def _table(self):
         return pd.DataFrame([
             {**layer_row(result, self.hardware, self.network.batch), **self.provenance}
             for result in self.by_layer])
@@ -223,7 +217,7 @@ def megabytes(moved):
 
 def simulate(network, hardware="eyeriss_chip", batch=None, *, mapping="search",
              objective="energy", zeros=None, densities=None, bits=None,
-             input_shape=None, proposals=None):
+             input_shape=None):
     """Mapping, accesses, cycles and energy of every layer of a network.
 
     Parameters
@@ -249,10 +243,8 @@ def simulate(network, hardware="eyeriss_chip", batch=None, *, mapping="search",
         Widths of the operands, 16 unless given: a number for all,
         ``"ifmap=8,filter=4"`` or a dict of widths by operand; or any of these by layer
         name. What a narrow value saves is the hardware's, ``[word] pack``.
-    input_shape : tuple of int, list or dict, optional
-        Of a module's input, batch first; several as ``network_from_module`` takes them.
-    proposals : int, optional
-        Of a module: rows that go on wherever values decide, as in a detector.
+    input_shape : tuple of int, optional
+        Of a module's input, batch first.
 
     Returns
     -------
@@ -278,7 +270,7 @@ def simulate(network, hardware="eyeriss_chip", batch=None, *, mapping="search",
         densities = own_densities if densities is None else densities
         if bits is None:
             bits = {name: Bits(*widths) for name, widths in own_bits.items()}
-    network = as_network(network, batch, input_shape, proposals)
+    network = as_network(network, batch, input_shape)
     hardware = load_hardware(hardware)
     if zeros is not None:
         hardware = hardware.with_zeros(zeros)
@@ -331,28 +323,24 @@ def bits_of(layer, bits):
     return own
 
 
-def as_network(network, batch=None, input_shape=None, proposals=None):
+def as_network(network, batch=None, input_shape=None):
     """A Network from all that ``simulate`` takes, for ``batch`` images."""
     if isinstance(network, (str, PathLike)):
-        return load_network(network, batch, input_shape, proposals)
+        return load_network(network, batch=batch, input_shape=input_shape)
     if isinstance(network, Network):
         if input_shape is not None:
             raise ValueError(f"{network.name}: the layers of a Network have their "
                              f"shapes; leave input_shape out")
-        if proposals is not None:
-            raise ValueError(f"{network.name}: proposals are of a torch module; leave "
-                             "them out")
     else:
-        exported = type(network).__name__ == "ExportedProgram"
-        if not callable(getattr(network, "forward", None)) and not exported:
+        if not callable(getattr(network, "forward", None)):
             raise ValueError(f"cannot simulate a {type(network).__name__}; give a "
                              f"Network, a name, a file or a torch module")
         # torch takes a second to import: only where a module is given.
         from eyeriss_sim.importers.torch_module import network_from_module
-        if input_shape is None and not exported:
+        if input_shape is None:
             raise ValueError("a module needs the shape of its input, batch first: "
                              "input_shape=(1, 3, 224, 224)")
-        network = network_from_module(network, input_shape, proposals=proposals)
+        network = network_from_module(network, input_shape)
     return network if batch is None else network.with_batch(batch)
 
 
@@ -387,11 +375,9 @@ def evaluate_shape(key, hardware, mapping, zeros, bits):
     counts = count(layer, hardware, mapping)
     cycles = count_cycles(layer, hardware, mapping, counts, zeros)
     seconds = cycles.total / (hardware.clock_MHz * 1e6)
-    energy_MAC, alu_MAC = level_energy(counts, zeros, hardware.cost_MAC, widths)
-    energy_pJ, alu_pJ = level_energy(counts, zeros, hardware.cost_pJ, widths)
-    read_only(counts.accesses)
-    return (counts, read_only(effective_accesses(counts, zeros)), cycles,
-            read_only(energy_MAC), alu_MAC, read_only(energy_pJ), alu_pJ,
+    return (counts, effective_accesses(counts, zeros), cycles,
+            *level_energy(counts, zeros, hardware.cost_MAC, widths),
+            *level_energy(counts, zeros, hardware.cost_pJ, widths),
             cycles.total * hardware.pes * hardware.clock_pJ,
             hardware.static_mW * 1e9 * seconds)
 

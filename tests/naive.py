@@ -327,7 +327,7 @@ def isca16_scores(layer, hardware, hop_weight=2):
                  + hop_weight * ofmap * (-(-C // q) * S - -(-C // (q * r))))
         rf = (ifmap * M * R * S * E / H * F / W + filters * N * E * F
               + 2 * ofmap * (C * R * S - -(-C // q) * S))
-        yield 200 * dram + 6 * glb + 2 * array + rf + macs, macs / (S * f * r * t)
+        yield 200 * dram + 6 * glb + 2 * array + rf + macs, -(-macs // (S * f * r * t))
 
 
 def legal_mappings(layer, hardware):
@@ -362,31 +362,3 @@ def legal_mappings(layer, hardware):
                 words = min(p * t, m) * channels * R * S
                 if (t - 1) * p < m and words <= hardware.glb_filter_words:
                     yield m, n, e, p, q, r, t, pieces, strips
-
-
-def searched_mappings(layer, hardware):
-    """The legal mappings but those with more column strips than have a use.
-
-    They have none where fewer already let the GLB hold the largest e, n, m, q and r.
-    """
-    taps_that_fit = max(taps for taps in range(1, layer.S + 1)
-                        if (taps - 1) * layer.dilation[1] < hardware.spad_ifmap_words)
-    S = len(cut_evenly(list(range(layer.S)), taps_that_fit)[0])
-    span = (S - 1) * layer.dilation[1] + 1
-    most = {}
-    for pieces in ways_to_cut(list(range(layer.R)), hardware.rows):
-        R = len(cut_evenly(list(range(layer.R)), hardware.rows, pieces)[0])
-        sets = hardware.rows // R
-        e = min(layer.E, sets * hardware.cols)
-        channels = min(layer.C, sets * (hardware.spad_ifmap_words // span))
-        rows = len(ifmap_rows(layer, range(e), range(layer.R)))
-        for strips in ways_to_cut_columns(layer):
-            most[pieces] = strips
-            widest = cut_evenly(list(range(layer.F)), layer.F, strips)[0]
-            banks = sum(-(-words // hardware.glb_bank_words) for words in (
-                layer.N * channels * rows * widest_load(layer, strips),
-                layer.N * layer.M_group * e * len(widest)))
-            if banks <= hardware.glb_banks:
-                break
-    return [mapping for mapping in legal_mappings(layer, hardware)
-            if mapping[8] <= most[mapping[7]]]
