@@ -126,6 +126,9 @@ def save_cascade(folder, study, choice, network, notes, costs=None):
             if old.exists():
                 old.rename(folder)
             raise
+    except OSError as problem:      # the caller knows nothing of the folder beside it
+        raise OSError(problem.errno, problem.strerror or str(problem),
+                      str(folder)) from None
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)

@@ -1,5 +1,6 @@
 """A cycle- and energy-accurate model of the Eyeriss CNN accelerator."""
 
+import eyeriss_sim.kernel_cache  # noqa: F401  first, for all kernels
 from eyeriss_sim.hardware import Hardware, load_hardware
 from eyeriss_sim.layer import ConvLayer, Network
 from eyeriss_sim.mapping import Mapping

@@ -1,13 +1,15 @@
-"""Files that are either the old one or the whole new one."""
+"""Files that are either the old one or the whole new one, of one writer at a time."""
 
 import os
 import secrets
 import shutil
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from filelock import FileLock, Timeout
 
 TEMPORARY = ".*.tmp"        # files being written, as glob knows them
+LOCK = "_lock"              # in a folder, while something writes there
 
 
 @contextmanager
@@ -25,6 +27,11 @@ def replacing(path):
     Path
         A new empty file in the same folder, hence on the same file system.
 
+    Raises
+    ------
+    OSError
+        Names ``path``: the folder is closed to writing, the disk is full.
+
     Examples
     --------
     >>> import tempfile
@@ -40,13 +47,55 @@ def replacing(path):
     fresh = path.with_name(f".{secrets.token_hex(8)}.tmp")
     try:
         fresh.open("xb").close()
-    except OSError as problem:      # the caller knows no file of that odd name
-        raise type(problem)(problem.errno, problem.strerror, str(path)) from None
-    try:
         if path.exists():
             shutil.copymode(path, fresh)
         yield fresh
         os.replace(fresh, path)
-    except BaseException:
-        fresh.unlink(missing_ok=True)
+    except BaseException as problem:
+        with suppress(OSError):
+            fresh.unlink()
+        if isinstance(problem, OSError) and problem.filename in (None, str(fresh)):
+            # The caller knows no file of that odd name; what writes to a full disk
+            # names none at all.
+            raise OSError(problem.errno or 0, problem.strerror or first_line(problem),
+                          str(path)) from None
         raise
+
+
+def first_line(problem):
+    """What an exception says first, or its name."""
+    lines = str(problem).strip().splitlines()
+    return lines[0].rstrip(".") if lines else type(problem).__name__
+
+
+@contextmanager
+def only_writer(folder, lock=LOCK):
+    """Be the only one that writes results into a folder, which is made if need be.
+
+    Parameters
+    ----------
+    folder : str or Path
+    lock : str
+        Name of the file in it that is locked; whose names differ do not meet.
+
+    Raises
+    ------
+    ValueError
+        Another run is writing there.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    held = FileLock(folder / lock)
+    try:
+        held.acquire(timeout=0)
+    except Timeout:
+        raise ValueError(f"{folder}: another run is writing there; wait for it, or "
+                         "name another folder") from None
+    try:
+        yield
+    finally:
+        # Removed while it is held: who has opened it meanwhile holds a lock on nothing,
+        # in a folder that is done.
+        with suppress(OSError):
+            (folder / lock).unlink()
+        held.release()

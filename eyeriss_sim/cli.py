@@ -1,6 +1,7 @@
 """Command line: with ``sweep/commands.py`` all that parses, prints or exits."""
 
 import argparse
+import errno
 import os
 import sys
 
@@ -366,24 +367,50 @@ def run_command(parser, argv):
     argv : list of str or None
         None: those of the process.
     """
-    args = parser.parse_args(argv)
     if hasattr(sys.stdout, "reconfigure"):
         # A layer's name must not end a command on a terminal that lacks its letters.
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        args.action(args)
+        try:
+            args = parser.parse_args(argv)
+            args.action(args)
+        finally:
+            flush_stdout()
     except BrokenPipeError:
         # The reader of a pipe has seen enough.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        discard_stdout()
     except OSError as problem:
-        where = f"{problem.filename}: " if problem.filename else ""
-        parser.error(f"{where}{problem.strerror or problem}")
-    except ValueError as problem:
-        parser.error(" ".join(str(problem).split()))
-    except MemoryError:
+        where = problem.filename
+        if where is None and problem.errno == errno.ENOSPC:
+            where = "standard output"       # files are named, see ``replacing``
+        parser.error(f"{f'{where}: ' if where else ''}{problem.strerror or problem}")
+    except (ValueError, ArithmeticError, EOFError, ImportError) as problem:
+        parser.error(" ".join(str(problem).split()) or type(problem).__name__)
+    except RecursionError:
+        parser.error("the input is nested more deeply than can be followed; flatten it")
+    except (MemoryError, RuntimeError) as problem:
+        # torch has no other name for it.
+        if isinstance(problem, RuntimeError) and "allocate" not in str(problem):
+            raise
         parser.error("not enough memory; lower the sizes or the batch")
     except KeyboardInterrupt:
         parser.exit(130, f"{parser.prog}: interrupted\n")
+
+
+def flush_stdout():
+    """Write what standard output still holds; what stops that is told only once."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        discard_stdout()
+        raise
+
+
+def discard_stdout():
+    """Let nothing more come out, not even when Python ends."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import torch
 
+from eyeriss_sim.atomic import only_writer
 from pruning.batches import Batches
 from pruning.checkpoint import load_model, save_model
 from pruning.models import make_model
@@ -97,25 +98,25 @@ def train_dense(network, splits, recipe, folder, *, data_name="CIFAR-10", test=T
     with torch.random.fork_rng():
         torch.manual_seed(recipe.seed)
         model = make_model(network)
-    folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / "config.json", config)
-    history = fit(
-        model, fitting_batches(splits, recipe, device), recipe, folder=folder,
-        evaluate=lambda model: accuracy_on(splits, splits.choosing, model, recipe),
-        device=device, progress=progress)
-    write_rows(folder / "epochs.csv", history.rows)
-    metrics = {
-        "network": network, "data": data_name, "seed": recipe.seed,
-        "epochs": recipe.epochs, "choosing_accuracy": history.accuracy,
-        "test_accuracy": (accuracy_on(splits, splits.test, model, recipe)
-                          if test else None),
-        "wall_minutes": history.wall_minutes, "cpu_minutes": history.cpu_minutes,
-        # On which the last bits depend.
-        "device": device.type, "threads": torch.get_num_threads(),
-        "torch": torch.__version__}
-    save_model(folder / "weights.safetensors", model, config | metrics)
-    # Last, because it says that all the rest is there.
-    write_json(folder / "metrics.json", metrics)
+    with only_writer(folder):
+        write_json(folder / "config.json", config)
+        history = fit(
+            model, fitting_batches(splits, recipe, device), recipe, folder=folder,
+            evaluate=lambda model: accuracy_on(splits, splits.choosing, model, recipe),
+            device=device, progress=progress)
+        write_rows(folder / "epochs.csv", history.rows)
+        metrics = {
+            "network": network, "data": data_name, "seed": recipe.seed,
+            "epochs": recipe.epochs, "choosing_accuracy": history.accuracy,
+            "test_accuracy": (accuracy_on(splits, splits.test, model, recipe)
+                              if test else None),
+            "wall_minutes": history.wall_minutes, "cpu_minutes": history.cpu_minutes,
+            # On which the last bits depend.
+            "device": device.type, "threads": torch.get_num_threads(),
+            "torch": torch.__version__}
+        save_model(folder / "weights.safetensors", model, config | metrics)
+        # Last, because it says that all the rest is there.
+        write_json(folder / "metrics.json", metrics)
     return model, metrics
 
 

@@ -11,7 +11,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
-from eyeriss_sim.atomic import replacing
+from eyeriss_sim.atomic import only_writer, replacing
 from pruning.masks import Masks
 from pruning.records import (
     difference, read_json, read_metrics, write_json, write_rows)
@@ -92,23 +92,26 @@ def begun(folder, config, name="config.json"):
     Raises
     ------
     ValueError
-        The folder holds trainings of another pruning, begun and not finished.
+        The folder holds trainings of another pruning, begun and not finished, or
+        another run is writing there.
     """
     folder = Path(folder)
     noted = folder / name
-    if noted.exists() and _holds_network(folder):
-        _check_same(noted, config, begun=True)
     made = [one for one in (folder, *folder.parents) if not one.exists()]
-    folder.mkdir(parents=True, exist_ok=True)
-    write_json(noted, config)
     try:
-        yield
+        with only_writer(folder, f"_{name}.lock"):
+            if noted.exists() and _holds_network(folder):
+                _check_same(noted, config, begun=True)
+            write_json(noted, config)
+            try:
+                yield
+            finally:
+                if not _holds_network(folder):  # refused, diverged, no training asked
+                    noted.unlink()
     finally:
-        if not _holds_network(folder):      # refused, diverged, or no training asked
-            noted.unlink()
-            for one in made:
-                if one.exists() and not any(one.iterdir()):
-                    one.rmdir()
+        for one in made:
+            if one.exists() and not any(one.iterdir()):
+                one.rmdir()
 
 
 def _holds_network(folder):

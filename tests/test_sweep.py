@@ -424,7 +424,7 @@ def test_a_folder_that_is_no_place_for_results_is_refused(tmp_path):
     with pytest.raises(ValueError, match="is a file"):
         run.run_sweep(SPEC, tmp_path / "notes.txt")
     with opened(tmp_path / "out", SPEC):
-        with pytest.raises(ValueError, match="another sweep is writing there"):
+        with pytest.raises(ValueError, match="another run is writing there"):
             run.run_sweep(SPEC, tmp_path / "out")
     with pytest.raises(ValueError, match="has results"):
         run.run_sweep(SPEC, tmp_path / "out", resume=False)

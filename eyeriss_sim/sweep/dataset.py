@@ -17,11 +17,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset
 import pyarrow.parquet
-from filelock import FileLock, Timeout
 
-from eyeriss_sim.atomic import TEMPORARY, replacing
+from eyeriss_sim.atomic import LOCK, TEMPORARY, only_writer, replacing
 
-SPEC, BASE, LOCK = "_sweep.json", "_base.parquet", "_lock"
+SPEC, BASE = "_sweep.json", "_base.parquet"
 # Earlier versions called the chip's energy so, clock and leakage together clock_uJ, and
 # had no other energy of a part in joules.
 OLD_CHIP = "energy_uJ"
@@ -62,13 +61,7 @@ def opened(folder, spec, resume=True):
             raise ValueError(f"{folder} holds no sweep, but {min(others)}; name a new "
                              f"folder for the results")
     folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / LOCK)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise ValueError(f"{folder}: another sweep is writing there; wait for it, or "
-                         f"name another folder") from None
-    try:
+    with only_writer(folder):
         # What a killed sweep was writing; its lock is gone, so nobody is.
         for left in folder.glob(TEMPORARY):
             left.unlink(missing_ok=True)
@@ -81,8 +74,6 @@ def opened(folder, spec, resume=True):
             with replacing(folder / SPEC) as fresh:
                 fresh.write_text(json.dumps(described, indent=1) + "\n", "utf-8")
         yield Results(folder, spec)
-    finally:
-        lock.release()
 
 
 class Results:
