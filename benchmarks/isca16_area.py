@@ -78,7 +78,7 @@ def fixed_area(console):
     """
     spec = make_spec([conv_layers(BATCH)], {
         "cols": 8, "rows": "4:48:2", "rf_words": RF_WORDS}, "isca16_256",
-        constraints={"equal_area": "isca16_256"})
+        constraints={"equal_area": "isca16_256"}, price_by_size=False)
     rows = swept(spec, console)
     rows = rows[rows.reason.isna()].astype({"pes": int})
     best = rows.loc[rows.groupby("pes").energy_MAC.idxmin()].sort_values("pes")

@@ -4,6 +4,7 @@ import argparse
 import errno
 import os
 import sys
+from dataclasses import replace
 
 from eyeriss_sim.hardware import ZERO_HANDLINGS, load_hardware, preset_names
 from eyeriss_sim.layer import ConvLayer
@@ -38,6 +39,8 @@ def add_simulation_options(cmd):
     add_run_options(cmd)
     cmd.add_argument("--objective", choices=OBJECTIVES, default="energy",
                      help="what the search minimises (default: energy)")
+    cmd.add_argument("--price-by-size", action="store_true",
+                     help="let a word of a larger memory than the preset's cost more")
     cmd.add_argument("--zeros", choices=ZERO_HANDLINGS,
                      help="what zeros save (default: the hardware's own)")
     cmd.add_argument("--densities", metavar="FILE.csv",
@@ -286,7 +289,7 @@ def run_simulation(args):
     return simulate(
         args.network, args.hardware, args.batch, mapping=args.mapping,
         objective=args.objective, zeros=args.zeros, densities=args.densities,
-        bits=args.bits,
+        bits=args.bits, price_by_size=args.price_by_size,
         input_shape=shapes[0] if shapes and len(shapes) == 1 else shapes)
 
 
@@ -306,8 +309,11 @@ def run_on_images(args):
     model = load_module(args.network, meta=False)
     if args.weights:
         load_weights(model, args.weights)
+    hardware = load_hardware(args.hardware)
+    if args.price_by_size:
+        hardware = replace(hardware, price_by_size=True)
     oracle = EnergyOracle(
-        args.hardware, args.zeros, args.batch or len(images), objective=args.objective,
+        hardware, args.zeros, args.batch or len(images), objective=args.objective,
         mapping=args.mapping, bits=args.bits)
     with progress("images") as show:
         return oracle(model, images, name=args.network.rpartition(":")[2],

@@ -3,7 +3,6 @@
 import numpy as np
 
 from eyeriss_sim import kernels
-from eyeriss_sim.codes import WORD_BITS
 from eyeriss_sim.counts import COUNTS_SHAPE, KINDS, LEVELS
 from eyeriss_sim.kernels import (
     DRAIN, DRAM, FILL, FILTER, IFMAP, NOC, PSUM, READ, RF, WRITE)
@@ -53,11 +52,7 @@ def width_factors(hardware):
         [level, kind].
     mac : float
     """
-    access = np.empty((len(LEVELS), len(KINDS)))
-    access[:] = [hardware.stored_bits(kind) / WORD_BITS for kind in KINDS]
-    access[DRAM, PSUM] = hardware.stored_bits("ofmap") / WORD_BITS
-    return access, (hardware.ifmap_bits / WORD_BITS) * (
-        hardware.filter_bits / WORD_BITS)
+    return hardware.width_factors
 
 
 def level_energy(counts, zeros, cost, widths=(1.0, 1.0)):
@@ -126,10 +121,7 @@ def search_coefficients(shape, hardware, zeros):
     Each is what one more load of a word of every channel, filter pass and so on costs,
     zeros included, however the layer's columns are cut.
     """
-    of_access, of_mac = width_factors(hardware)
-    rf, noc, glb, dram = (
-        [hardware.cost_MAC(level, kind) * width for kind, width in zip(KINDS, widths)]
-        for level, widths in zip(PRICED_LEVELS, of_access.tolist()))
+    (rf, noc, glb, dram), alu = hardware.prices_at_widths
     N, G, M, C, E = (int(shape[axis]) for axis in (
         kernels.N, kernels.G, kernels.M, kernels.C, kernels.E))
     F = int(kernels.ofmap_columns(shape))
@@ -151,6 +143,5 @@ def search_coefficients(shape, hardware, zeros):
     k[kernels.PER_CHANNEL_SET] = noc[PSUM] * ofmap * col_segments * R
     k[kernels.FIXED] = (
         ofmap * (glb[PSUM] + dram[PSUM] * zeros.ofmap_ratio)
-        + macs * (rf[IFMAP] + rf[FILTER] + 2 * rf[PSUM]
-                  + hardware.cost_MAC("alu") * of_mac))
+        + macs * (rf[IFMAP] + rf[FILTER] + 2 * rf[PSUM] + alu))
     return k

@@ -7,9 +7,11 @@ from importlib import resources
 from math import isfinite
 from pathlib import Path
 
+import numpy as np
+
 from eyeriss_sim.codes import FILTER_CODES, FMAP_CODES, WORD_BITS
 from eyeriss_sim.prices import (
-    KINDS, LEVELS, PARTS, PRICED, price_MAC, supply_factor)
+    KINDS, LEVELS, PARTS, PRICED, price_MAC, sizes_of, supply_factor)
 from eyeriss_sim.widths import MOST_BITS, stored_bits, values_of
 
 WORD_B = 2                      # every word of the chip has 16 bits
@@ -43,7 +45,7 @@ TABLES = {
     "dram": {"link_bits": "dram_link_bits", "link_MHz": "dram_link_MHz"},
     "energy_per_word_MAC": {name: f"{name}_MAC" for name in PRICED},
     "energy": {"mac_pJ": "mac_pJ", "clock_pJ_per_PE_cycle": "clock_pJ_per_PE_cycle",
-               "static_mW": "static_mW"},
+               "static_mW": "static_mW", "price_by_size": "price_by_size"},
     "energy_per_word_pJ": {name: f"{name}_pJ" for name in PRICED},
     "chip": {"voltage_V": "voltage_V"},
     "word": {"pack": "pack", "psum_bits": "psum_bits"},
@@ -135,6 +137,12 @@ class Hardware:
     rf_ifmap_pJ, rf_filter_pJ, rf_psum_pJ, glb_filter_pJ : float, optional
         The same of one spad, and of the filter buffer, where it differs from its
         level's ("chip").
+    price_by_size : bool
+        Whether a ratio holds at the size that the preset's memory has and grows with
+        size to the power ln 6 / ln 200: 0.5 KB cost 1 a word and 100 KB 6 (ISCA 2016).
+        What is given in pJ stays.
+    priced_sizes : tuple, optional
+        Those sizes, as ``prices.sizes_of`` gives them; the hardware's own unless given.
     mac_pJ : float
         Energy of one 16-bit MAC at 1.0 V, the unit of the ratios.
     clock_pJ_per_PE_cycle : float
@@ -219,6 +227,8 @@ class Hardware:
     glb_filter_pJ: float = None
     clock_pJ_per_PE_cycle: float = 0.0
     static_mW: float = 0.0
+    price_by_size: bool = False
+    priced_sizes: tuple = None
     voltage_V: float = 1.0
     zeros: str = "dense"
     fmap_code: str = "none"
@@ -244,6 +254,10 @@ class Hardware:
             if field.type in (int, float, bool):
                 object.__setattr__(self, field.name,
                                    check_value(self.name, field.name, value))
+        own = sizes_of(self)
+        object.__setattr__(self, "priced_sizes", tuple(
+            size if priced is None else priced
+            for size, priced in zip(own, self.priced_sizes or own)))
         for level in LEVELS:
             if getattr(self, f"{level}_MAC") is getattr(self, f"{level}_pJ") is None:
                 raise ValueError(f"{self.name}: the price of {level} is missing; give "
@@ -290,7 +304,32 @@ class Hardware:
 
     def stored_bits(self, kind):
         """Bits that an "ifmap", "filter", "psum" or "ofmap" value takes, see pack."""
-        return stored_bits(getattr(self, f"{kind}_bits"), self.pack)
+        return self._stored_bits[kind]
+
+    @cached_property
+    def _stored_bits(self):
+        return {name.removesuffix("_bits"): stored_bits(getattr(self, name), self.pack)
+                for name in WIDTHS}
+
+    @cached_property
+    def width_factors(self):
+        """See ``energy.width_factors``."""
+        access = np.empty((len(LEVELS) - 1, len(KINDS)))
+        access[:] = [self.stored_bits(kind) / WORD_BITS for kind in KINDS]
+        access[-1, -1] = self.stored_bits("ofmap") / WORD_BITS      # psums in DRAM
+        access.flags.writeable = False
+        return access, (self.ifmap_bits / WORD_BITS) * (self.filter_bits / WORD_BITS)
+
+    @cached_property
+    def prices_at_widths(self):
+        """Prices of values, [level][kind] from RF to DRAM, and of a MAC, at their bits.
+
+        Lists, which are read faster than arrays; the unit is one 16-bit MAC at 1.0 V.
+        """
+        access, mac = self.width_factors
+        return ([[self.cost_MAC(level, kind) * width for kind, width in zip(KINDS, row)]
+                 for level, row in zip(LEVELS[1:], access.tolist())],
+                self.cost_MAC("alu") * mac)
 
     @cached_property
     def values(self):
@@ -330,6 +369,11 @@ class Hardware:
     def with_zeros(self, zeros):
         """The same hardware with another zero handling."""
         return replace(self, zeros=zeros)
+
+
+# What an instance works out once; a changed copy must forget it.
+REMEMBERED = tuple(name for name, value in vars(Hardware).items()
+                   if isinstance(value, cached_property))
 
 
 def check_value(owner, field_name, value):
@@ -450,6 +494,8 @@ def _read_tables(text, folder, above):
         raise ValueError(f"{text}: not a TOML file: {problem}") from None
     own = _checked_tables(own, text)
     parent = own.pop("extends", None)
+    if path is None:
+        own["priced_like"] = text       # a preset is priced at its own sizes
     if parent is None:
         _check_used(own, own.get("accounting"), text)
         own.setdefault("name", Path(text).stem)
@@ -550,6 +596,9 @@ def _hardware_from(tables, text):
     for table, keys in TABLES.items():
         for key, value in tables.get(table, {}).items():
             values[keys[key]] = value
+    preset = tables.get("priced_like")
+    if preset and preset != text:
+        values["priced_sizes"] = load_hardware(preset).priced_sizes
     for field in fields(Hardware):
         required = field.name in (
             "accounting", "rows", "cols", "clock_MHz", "glb_ifmap_psum_B", "mac_pJ")

@@ -128,5 +128,9 @@ def field_text(value):
     --------
     >>> field_text(1048576.0), field_text(0.1 + 0.2), field_text("energy")
     ('1048576', '0.3', 'energy')
+    >>> field_text(True)
+    'true'
     """
+    if str(value) in ("True", "False"):
+        return str(value).lower()
     return value if isinstance(value, str) else f"{value:.12g}"

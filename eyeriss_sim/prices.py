@@ -7,6 +7,9 @@ LEVELS = ("alu", "rf", "noc", "glb", "dram")
 # Memories of a level that may be priced apart from it ("chip").
 PARTS = ("rf_ifmap", "rf_filter", "rf_psum", "glb_filter")
 PRICED = (*LEVELS, *PARTS)
+# Fields of Hardware with the sizes that prices may go by.
+SIZES = ("spad_ifmap_words", "spad_filter_words", "spad_psum_words", "rf_words",
+         "glb_ifmap_psum_B", "glb_filter_B")
 # The voltage that prices in files are for: the one of JSSC 2017, Tables V and VI.
 NOMINAL_V = 1.0
 # 0.5 KB costs 1 a word and 100 KB cost 6 (ISCA 2016), a power of the size in between.
@@ -17,7 +20,9 @@ def price_MAC(hardware, level, kind):
     """Price of one 16-bit access at a level, as a multiple of one MAC at 1.0 V.
 
     The nearest that the hardware says holds: of this memory before that of its level, a
-    measured one before a ratio. Supply voltage scales all that is on the chip.
+    measured one before a ratio. Where prices go by size, a ratio holds at the size that
+    the hardware's preset has, and a measured price for the memory that was measured.
+    Supply voltage scales all that is on the chip.
 
     Parameters
     ----------
@@ -38,8 +43,32 @@ def price_MAC(hardware, level, kind):
             return measured / hardware.mac_pJ * supply
         ratio = getattr(hardware, f"{name}_MAC")
         if ratio is not None:
-            return ratio * supply
+            return ratio * size_factor(hardware, level, kind) * supply
     raise ValueError(f"{hardware.name}: no price of {level}")
+
+
+def memory_of(hardware, level, kind):
+    """The field of Hardware with the size of the memory accessed, or None."""
+    if level == "glb":
+        apart = hardware.accounting == "chip" and kind == "filter"
+        return "glb_filter_B" if apart else "glb_ifmap_psum_B"
+    if level == "rf":
+        return f"spad_{kind}_words" if hardware.accounting == "chip" else "rf_words"
+    return None
+
+
+def sizes_of(hardware):
+    """Sizes of all memories, in the order of ``SIZES``; None for those it has not."""
+    return tuple(getattr(hardware, field) for field in SIZES)
+
+
+def size_factor(hardware, level, kind):
+    """What the size of a memory makes of its price: 1 at the preset's own size."""
+    field = memory_of(hardware, level, kind)
+    if not hardware.price_by_size or field is None:
+        return 1.0
+    size = getattr(hardware, field)
+    return (size / hardware.priced_sizes[SIZES.index(field)]) ** SIZE_EXPONENT
 
 
 def supply_factor(hardware):
@@ -50,15 +79,17 @@ def supply_factor(hardware):
 def resolved_prices(hardware):
     """The fields of Hardware that say the same prices as ratios, each on its own.
 
-    A memory whose price is that of its level, which most are, says none.
+    Where all memories of a level have one price, none of them says it.
 
     Returns
     -------
     dict of str to float or None
     """
     prices = {f"{level}_MAC": hardware.cost_MAC(level) for level in LEVELS}
-    for name in PARTS:
-        level, kind = name.split("_")
-        own = hardware.cost_MAC(level, kind)
-        prices[f"{name}_MAC"] = None if own == prices[f"{level}_MAC"] else own
+    for level in ("rf", "glb"):
+        parts = [name for name in PARTS if name.startswith(level)]
+        own = [hardware.cost_MAC(*name.split("_")) for name in parts]
+        if set(own) == {prices[f"{level}_MAC"]}:
+            own = [None] * len(parts)
+        prices |= {f"{name}_MAC": price for name, price in zip(parts, own)}
     return prices

@@ -9,8 +9,8 @@ import numpy as np
 from eyeriss_sim import kernels
 from eyeriss_sim.codes import WORD_BITS
 from eyeriss_sim.counts import KINDS
-from eyeriss_sim.energy import PRICED_LEVELS, search_coefficients, width_factors
-from eyeriss_sim.hardware import WORD_B
+from eyeriss_sim.energy import search_coefficients
+from eyeriss_sim.hardware import REMEMBERED, WORD_B
 from eyeriss_sim.kernels import ceil_div
 from eyeriss_sim.mapping import (
     Mapping, cut, even_cuts, glb_use, layer_of, limits, shape_key, timing)
@@ -122,9 +122,10 @@ def as_searched(hardware, objective):
     # Not checked again: no user sees it, and a product may be beyond any one field.
     said = vars(same)
     said.update(UNSEARCHED)
-    for remembered in ("_prices", "values"):    # of the machine itself
+    for remembered in REMEMBERED:       # of the machine itself
         said.pop(remembered, None)
-    said.update(dict.fromkeys(MEASURED), voltage_V=NOMINAL_V)
+    said.update(dict.fromkeys(MEASURED), voltage_V=NOMINAL_V, price_by_size=False,
+                priced_sizes=None)
     said.update(resolved_prices(hardware))
     if objective == "joules":
         said["clock_pJ_per_PE_cycle"] = (
@@ -173,11 +174,8 @@ def search_shape(key, hardware, objective, keep, skip, zeros):
 
 def isca16_costs(hardware):
     """Prices as ``kernels.search_isca16`` reads them, at the hardware's widths."""
-    of_access, of_mac = width_factors(hardware)
-    rf, noc, glb, dram = ([hardware.cost_MAC(level) * width for width in widths]
-                          for level, widths in zip(PRICED_LEVELS, of_access.tolist()))
-    return np.array([hardware.cost_MAC("alu") * of_mac, *rf, *noc,
-                     glb[kernels.IFMAP], glb[kernels.PSUM], *dram])
+    (rf, noc, glb, dram), alu = hardware.prices_at_widths
+    return np.array([alu, *rf, *noc, glb[kernels.IFMAP], glb[kernels.PSUM], *dram])
 
 
 def _search_chip(layer, hardware, objective, skip, zeros, clock, best, mappings):

@@ -217,7 +217,7 @@ def megabytes(moved):
 
 def simulate(network, hardware="eyeriss_chip", batch=None, *, mapping="search",
              objective="energy", zeros=None, densities=None, bits=None,
-             input_shape=None):
+             price_by_size=False, input_shape=None):
     """Mapping, accesses, cycles and energy of every layer of a network.
 
     Parameters
@@ -243,6 +243,9 @@ def simulate(network, hardware="eyeriss_chip", batch=None, *, mapping="search",
         Widths of the operands, 16 unless given: a number for all,
         ``"ifmap=8,filter=4"`` or a dict of widths by operand; or any of these by layer
         name. What a narrow value saves is the hardware's, ``[word] pack``.
+    price_by_size : bool
+        Whether a word of a larger memory costs more, see ``Hardware``, whatever the
+        hardware says; False leaves it to the hardware.
     input_shape : tuple of int, optional
         Of a module's input, batch first.
 
@@ -274,6 +277,8 @@ def simulate(network, hardware="eyeriss_chip", batch=None, *, mapping="search",
     hardware = load_hardware(hardware)
     if zeros is not None:
         hardware = hardware.with_zeros(zeros)
+    if price_by_size:
+        hardware = replace(hardware, price_by_size=price_by_size)
     mapping, mapping_name = chosen_mappings(mapping, hardware)
     densities_name = "densities"
     if isinstance(densities, (str, PathLike)):
@@ -399,12 +404,15 @@ def cost_table(hardware):
               for name, price in resolved_prices(hardware).items()}
     said = [f"{name} {ratios[name]:g}" for level in ("alu", *PRICED_LEVELS)
             for name in (level, *PARTS)
-            if name.startswith(level) and ratios[name] is not None]
+            if name.startswith(level) and ratios[name] is not None
+            and not (name == "rf" and ratios["rf_ifmap"] is not None)]
     parts = [" ".join(said), f"1 MAC = {hardware.mac_pJ:g} pJ"]
     if hardware.clock_pJ:
         parts.append(f"clock {hardware.clock_pJ:g} pJ a PE and cycle")
     if hardware.static_mW:
         parts.append(f"static {hardware.static_mW:g} mW")
+    if hardware.price_by_size:
+        parts.append("by the size of each memory")
     if hardware.voltage_V != NOMINAL_V:
         parts.append(f"all of the chip at {hardware.voltage_V:g} V")
     return "; ".join(parts)

@@ -162,7 +162,8 @@ def test_rows_are_what_simulate_says_of_each_point(hardware, fields, objective):
                      layers=True)
     rows = all_rows(spec)
     assert len(rows) == sum(map(spec.rows_of, range(spec.chunks)))
-    machine = replace(load_hardware(hardware), **fields)
+    # A sweep over sizes prices by size.
+    machine = replace(load_hardware(hardware), **fields, price_by_size=True)
     for (name, batch), ours in rows.groupby(["network", "batch"]):
         result = simulate(name, machine, batch, objective=objective)
         whole = ours[ours.layer.isna()].iloc[0]
@@ -463,7 +464,7 @@ def test_the_readmes_sweep_shows_what_its_machines_cost():
                            "eyeriss_chip"]
     for rows, cols, glb_KB, *figures in shown.values():
         machine = replace(load_hardware("eyeriss_chip"), rows=int(rows), cols=int(cols),
-                          glb_ifmap_psum_B=1024 * int(glb_KB))
+                          glb_ifmap_psum_B=1024 * int(glb_KB), price_by_size=True)
         results = [simulate(name, machine) for name in ("resnet18", "mobilenet_v2")]
         ours = (sum(one.total_uJ for one in results),
                 sum(one.total_ms for one in results), area_mm2(machine))

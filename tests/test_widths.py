@@ -440,11 +440,11 @@ def test_a_sweep_has_widths_too_and_may_vary_whether_words_are_packed():
     for (pack, psum_bits), of_point in rows[rows.layer.isna()].groupby(
             ["pack", "psum_bits"]):
         result = simulate("resnet20_cifar", replace(
-            CHIP, pack=pack == "true", psum_bits=psum_bits), bits="ifmap=8,filter=4")
+            CHIP, pack=bool(pack), psum_bits=psum_bits), bits="ifmap=8,filter=4")
         assert of_point.total_uJ.item() == pytest.approx(result.total_uJ, rel=1e-12)
         assert of_point.cycles.item() == result.table.cycles.sum()
     base = evaluate_base(spec).to_pandas()
-    assert base.pack.iloc[0] == "false" and base.psum_bits.iloc[0] == 16
+    assert not base.pack.iloc[0] and base.psum_bits.iloc[0] == 16
     by_file = make_spec(["resnet20_cifar"], {"word": {"pack": [True]}}, bits=8)
     assert evaluate_chunk(by_file, 0).to_pandas()["word.pack"].tolist() == [True]
     assert make_spec([ONE], bits=8).described() != make_spec([ONE]).described()

@@ -92,8 +92,6 @@ def make_axis(name, values, hardware):
         for value in values:
             known, setting = known_key_and_value(name, table, key, value)
             field = TABLES[table][known]
-            # An option is text; a file has values that are true or false.
-            setting = {"true": True, "false": False}.get(setting, setting)
             settings.append(check_value(name, field, setting))
         _check_matters(name, field, hardware)
     if len(set(settings)) < len(settings):
@@ -134,7 +132,9 @@ def parse_values(name, given):
 
 
 def _number(text):
-    """A number if it reads as one, else the text."""
+    """A number, true or false if it reads as one, else the text."""
+    if text in ("true", "false"):
+        return text == "true"
     for kind in (int, float):
         try:
             return kind(text)

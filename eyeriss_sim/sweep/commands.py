@@ -50,6 +50,9 @@ def add_sweep(commands):
     cmd.add_argument("--bits", metavar="B|ifmap=B,...",
                      help="widths of the operands: 8, or ifmap=8,filter=4,ofmap=8 "
                           "(default: 16)")
+    cmd.add_argument("--price-by-size", action=argparse.BooleanOptionalAction,
+                     help="let a word of a larger memory cost more (default: where "
+                          "sizes are varied)")
     cmd.add_argument("--sample", type=whole_number, metavar="K",
                      help="draw K points of the cross product")
     cmd.add_argument("--sampling", choices=("sobol", "random"),
@@ -127,6 +130,8 @@ def spec_of(args):
         sample=sample, constraints=constraints,
         layers=tables.get("layers", False) if args.layers is None else args.layers,
         bits=tables.get("bits") if args.bits is None else args.bits,
+        price_by_size=tables.get("price_by_size") if args.price_by_size is None
+        else args.price_by_size,
         input_shape=args.input or tables.get("input_shape"))
 
 

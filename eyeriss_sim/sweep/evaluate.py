@@ -31,6 +31,9 @@ OF_LAYERS = {
                      "psum_MAC"), pa.float64()),
     **dict.fromkeys((f"{cause}_cycles" for cause in CAUSES), pa.int64())}
 AREAS = {"area_mm2": pa.float64(), "storage_mm2": pa.float64()}
+# Prices of accesses and MACs of 16 bits that a row's energies are made of.
+PRICES = {f"{name}_price_MAC": name.split("_") for name in (
+    "alu", "rf_ifmap", "rf_filter", "rf_psum", "noc", "glb", "glb_filter", "dram")}
 PROVENANCE = ("hardware", "accounting", "zeros", "cost_table", "version")
 DENSE = Densities()
 MOST_REMEMBERED = 4096
@@ -52,7 +55,8 @@ def schema_of(spec):
     columns |= {"pes": pa.int64(), "network": pa.string(), "batch": pa.int64()}
     if spec.layers:
         columns["layer"] = pa.string()
-    columns |= SUMS | RATIOS | AREAS
+    columns |= SUMS | RATIOS | AREAS | {"price_by_size": pa.bool_()}
+    columns |= dict.fromkeys(PRICES, pa.float64())
     if spec.layers:
         columns |= OF_LAYERS
     columns |= {"reason": pa.string(), "objective": pa.string()}
@@ -120,8 +124,6 @@ def evaluate_base(spec):
 def _in_unit_of(axis, hardware):
     """The hardware's own value in the unit of an axis; None if it can't be said."""
     value = getattr(hardware, axis.field)
-    if isinstance(value, bool) and isinstance(axis.values[0], str):
-        return str(value).lower()
     if value is None or isinstance(value, (str, bool)):
         return value
     scale = next((said / setting for said, setting
@@ -258,4 +260,5 @@ def common_columns(spec, hardware, network, own):
                       "version": provenance_of(network, spec.hardware)["version"]}
     return provenance_of(network, hardware) | own | {
         "pes": hardware.pes, "area_mm2": area_mm2(hardware),
-        "storage_mm2": storage_mm2(hardware)}
+        "storage_mm2": storage_mm2(hardware), "price_by_size": hardware.price_by_size,
+        **{column: hardware.cost_MAC(*memory) for column, memory in PRICES.items()}}

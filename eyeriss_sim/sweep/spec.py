@@ -2,16 +2,16 @@
 
 import hashlib
 import tomllib
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from math import isfinite, prod
 from pathlib import Path
 
 from eyeriss_sim.area import area_mm2, storage_mm2
-from eyeriss_sim.hardware import Hardware, load_hardware
+from eyeriss_sim.hardware import Hardware, check_value, load_hardware
 from eyeriss_sim.layer import Network
 from eyeriss_sim.mapping import shape_key
-from eyeriss_sim.prices import PRICED
+from eyeriss_sim.prices import PRICED, SIZES
 from eyeriss_sim.search import OBJECTIVES
 from eyeriss_sim.simulate import as_network
 from eyeriss_sim.sweep.axes import BATCH, Axis, make_axis
@@ -21,8 +21,8 @@ from eyeriss_sim.version import VERSION
 from eyeriss_sim.widths import BITS_16, Bits, as_bits
 
 MOST_POINTS = 10**7
-KEYS = ("hardware", "networks", "input_shape", "objective", "layers", "bits", "set",
-        "sample", "constraints")
+KEYS = ("hardware", "networks", "input_shape", "objective", "layers", "bits",
+        "price_by_size", "set", "sample", "constraints")
 # A chunk is what a kill can cost: seconds. Nor should a folder hold more than some
 # thousand files.
 CHUNK_POINTS, CHUNKS = (16, 1000), 256
@@ -61,7 +61,7 @@ class Spec:
     Parameters
     ----------
     hardware : Hardware
-        That every point starts from.
+        That every point starts from; its ``price_by_size`` is that of the points.
     axes : tuple of Axis
         What mappings don't depend on stands last, so that neighbours share them.
     networks : dict of (str, int) to Network
@@ -192,7 +192,8 @@ def read_spec(path):
 
 
 def make_spec(networks, axes=None, hardware="eyeriss_chip", *, objective="energy",
-              sample=None, constraints=None, layers=False, bits=None, input_shape=None):
+              sample=None, constraints=None, layers=False, bits=None,
+              price_by_size=None, input_shape=None):
     """A checked sweep.
 
     Parameters
@@ -213,6 +214,9 @@ def make_spec(networks, axes=None, hardware="eyeriss_chip", *, objective="energy
         A row for each layer too.
     bits : int, str, dict or Bits, optional
         Widths of the operands, the same in all layers, as in ``simulate``.
+    price_by_size : bool, optional
+        Whether the price of a memory goes by its size, see ``Hardware``; unless given,
+        where the sweep varies sizes, or as the hardware says.
     input_shape : list of int, optional
         Input shape of torch modules, batch first.
 
@@ -243,8 +247,10 @@ def make_spec(networks, axes=None, hardware="eyeriss_chip", *, objective="energy
             if _same(axis.field, other.field):
                 raise ValueError(f"{other.name} and {axis.name} are the same field; "
                                  f"drop one")
-    made.sort(key=lambda axis: not axis.searched)      # stable: the order of the user
     constraints = make_constraints(constraints or {})
+    hardware = replace(hardware, price_by_size=_by_size(
+        price_by_size, hardware, made, constraints))
+    made.sort(key=lambda axis: not axis.searched)      # stable: the order of the user
     glb = next((axis for axis in made if axis.field == "glb_ifmap_psum_B"), None)
     if glb and constraints.sets_glb:
         raise ValueError(f"{glb.name} can't be varied under an equal area, which gives "
@@ -265,6 +271,14 @@ def _same(field, other):
     if field == other:
         return True
     return any({field, other} == {f"{name}_MAC", f"{name}_pJ"} for name in PRICED)
+
+
+def _by_size(asked, hardware, axes, constraints):
+    """Whether prices go by size: as asked, else if sizes vary or the hardware says."""
+    if asked is not None:
+        return check_value("a sweep", "price_by_size", asked)
+    varied = constraints.sets_glb or any(axis.field in SIZES for axis in axes)
+    return varied or hardware.price_by_size
 
 
 def make_constraints(given):
