@@ -5,6 +5,7 @@ from functools import lru_cache
 import numpy as np
 
 from cascade.curve import hull_energy
+from eyeriss_sim.read_only import read_only
 
 SAMPLES = 2000
 INTERVAL = (2.5, 97.5)
@@ -29,7 +30,7 @@ def draws(images, seed=0, samples=SAMPLES):
 def _counts(images, seed, samples):
     # Poisson's counts, scaled later, are drawn faster than multinomial ones.
     random = np.random.default_rng(seed)
-    return random.poisson(1.0, (samples, images)).astype(np.uint8)
+    return read_only(random.poisson(1.0, (samples, images)).astype(np.uint8))
 
 
 def mean_interval(values, seed=0):

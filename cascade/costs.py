@@ -13,6 +13,7 @@ from scipy.stats import binom
 from cascade.outputs import run_hash
 from eyeriss_sim.atomic import replacing
 from eyeriss_sim.oracle import EnergyOracle
+from eyeriss_sim.read_only import read_only
 from eyeriss_sim.version import VERSION
 from pruning.meters import Reference, meter_of
 from pruning.prunable import prunable
@@ -49,7 +50,7 @@ class Strata:
                              "measure zeros with; give more")
         chosen = [group[np.linspace(0, len(group) - 1, count).round().astype(int)]
                   for group in groups]
-        edges = np.array([difficulty[group[0]] for group in groups[1:]])
+        edges = read_only(np.array([difficulty[group[0]] for group in groups[1:]]))
         return cls(edges, torch.stack([images[torch.from_numpy(one)]
                                        for one in chosen]))
 
@@ -90,6 +91,10 @@ class NetworkCosts:
     layers: tuple
     alone: np.ndarray
     batches: dict
+
+    def __post_init__(self):
+        for array in (self.alone, *self.batches.values()):
+            read_only(array)
 
     def part(self, layers=None, batch=1):
         """Of an image in a full batch, the layers named, by group of images.

@@ -18,6 +18,8 @@ from cascade.selector import (
 from cascade.taps import taps
 from eyeriss_sim.atomic import replacing
 from eyeriss_sim.oracle import EnergyOracle
+from eyeriss_sim.plain import plain
+from eyeriss_sim.read_only import read_only
 from eyeriss_sim.version import VERSION
 
 # Routers that ask for logits alone and cost nothing; all others are learned.
@@ -78,6 +80,7 @@ class Study:
             if name not in parts:
                 raise ValueError(f"a cascade needs {name} images; there are "
                                  + ", ".join(parts))
+        batch = plain(batch)
         EnergyOracle(hardware, batch=batch)     # what is wrong is told before any work
         self.tell = progress or (lambda text: None)
         self.tell("comparing the parts' images")
@@ -134,7 +137,8 @@ class Study:
     @cached_property
     def groups(self):
         """The group of each image, by part."""
-        return {part: self.strata.place(self.difficulty(part)) for part in self.parts}
+        return {part: read_only(self.strata.place(self.difficulty(part)))
+                for part in self.parts}
 
     @cached_property
     def costs(self):

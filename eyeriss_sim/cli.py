@@ -12,7 +12,8 @@ from eyeriss_sim.networks import zoo_names
 from eyeriss_sim.search import OBJECTIVES, search
 from eyeriss_sim.sweep.commands import add_heatmap, add_pareto, add_sweep
 from eyeriss_sim.terminal import (
-    announced_compilation, make_console, progress, shape, whole_number)
+    announced_compilation, announced_run, make_console, network_input, network_inputs,
+    progress, whole_number)
 
 MOST_RUNNERS_UP = 1000
 
@@ -24,8 +25,12 @@ def add_run_options(cmd):
     cmd.add_argument("--hardware", default="eyeriss_chip", metavar="H",
                      help="a preset or a .toml file (default: eyeriss_chip)")
     cmd.add_argument("--batch", type=whole_number, metavar="N", help="images")
-    cmd.add_argument("--input", type=shape, action="append", metavar="N,C,H,W",
-                     help="input shape of a torch module; once for each input")
+    cmd.add_argument("--input", type=network_input, action="append", metavar="N,C,H,W",
+                     help="input shape of a torch module; once for each input, by name "
+                          "and with a dtype as in tokens=1,77:int64")
+    cmd.add_argument("--proposals", type=whole_number, metavar="K",
+                     help="rows an image that go on wherever values decide, as in a "
+                          "detector (a torch module)")
     cmd.add_argument("--bits", metavar="B|ifmap=B,...",
                      help="widths of the operands: 8, or ifmap=8,filter=4,ofmap=8 "
                           "(default: 16)")
@@ -158,9 +163,9 @@ def run_machine(args):
     check_machine(hardware)
     check_zeros(hardware)
     check_machine_outputs(args)
-    shapes = args.input
-    network = as_network(args.network, args.batch,
-                         shapes[0] if shapes and len(shapes) == 1 else shapes)
+    with announced_run(args.network):
+        network = as_network(args.network, args.batch, network_inputs(args.input),
+                             args.proposals)
     whole = network.layer(args.layer)
     layer = whole.one_step
     hardware = at_widths(hardware, as_bits(args.bits), layer.name)
@@ -276,7 +281,7 @@ def run_validate(args):
 
 def run_simulation(args):
     """The SimulationResult that the common options ask for."""
-    from eyeriss_sim.simulate import simulate
+    from eyeriss_sim.simulate import as_network, simulate
     load_hardware(args.hardware)    # a wrong name is told before anything is compiled
     with announced_compilation():
         warm_up()
@@ -285,12 +290,15 @@ def run_simulation(args):
     if args.weights:
         raise ValueError("--weights are looked at together with the activations that "
                          "they make; give --images too")
-    shapes = args.input
+    network, inputs = args.network, network_inputs(args.input)
+    if not network.endswith(".txt"):
+        with announced_run(network):
+            network = as_network(network, args.batch, inputs, args.proposals)
+            inputs = None
     return simulate(
-        args.network, args.hardware, args.batch, mapping=args.mapping,
+        network, args.hardware, args.batch, mapping=args.mapping,
         objective=args.objective, zeros=args.zeros, densities=args.densities,
-        bits=args.bits, price_by_size=args.price_by_size,
-        input_shape=shapes[0] if shapes and len(shapes) == 1 else shapes)
+        bits=args.bits, price_by_size=args.price_by_size, input_shape=inputs)
 
 
 def run_on_images(args):
@@ -300,7 +308,8 @@ def run_on_images(args):
         raise ValueError(f"{args.network}: --images need a torch module that can be "
                          f"run on them, net.py:factory")
     for option, cure in (("densities", "zeros are counted on --images"),
-                         ("input", "--images have a shape of their own")):
+                         ("input", "--images have a shape of their own"),
+                         ("proposals", "values decide as the images make them")):
         if getattr(args, option):
             raise ValueError(f"--{option} can't go with --images: {cure}")
     from eyeriss_sim.importers.tensors import load_images, load_weights

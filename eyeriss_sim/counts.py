@@ -88,7 +88,7 @@ def count(layer, hardware, mapping):
     geometry = cut(layer, hardware, mapping.row_segments, mapping.column_strips)
     accesses = np.zeros(COUNTS_SHAPE, np.int64)
     passes = kernels.chip_counts(
-        geometry.shape, geometry.row_counts, *mapping.letters, accesses)
+        geometry.shape, *mapping.letters, accesses)
     r_used = min(mapping.r, ceil_div(layer.C, mapping.q))
     active = int(geometry.shape[kernels.R_FULL]) * r_used * mapping.e * mapping.t
     return Counts(accesses, layer.macs, int(passes), active)

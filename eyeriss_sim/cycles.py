@@ -80,7 +80,7 @@ def count_cycles(layer, hardware, mapping, counts, zeros):
     geometry = cut(layer, hardware, mapping.row_segments, mapping.column_strips)
     causes = np.zeros(kernels.CAUSES)
     kernels.chip_cycles(
-        geometry.shape, geometry.row_counts, timing(hardware),
+        geometry.shape, timing(hardware),
         hardware.cycles_per_dram_value("filter"), layer.M_group,
         *mapping.letters, kernels.EXACT, causes)
     dram = counts.accesses[kernels.DRAM]

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from eyeriss_sim.codes import FILTER_CODES, FMAP_CODES, WORD_BITS
+from eyeriss_sim.plain import plain, shown
 from eyeriss_sim.prices import (
     KINDS, LEVELS, PARTS, PRICED, price_MAC, sizes_of, supply_factor)
 from eyeriss_sim.widths import MOST_BITS, stored_bits, values_of
@@ -402,6 +403,7 @@ def check_value(owner, field_name, value):
     >>> check_value("mine", "rows", 12.0)
     12
     """
+    value = plain(value)
     if field_name in CHOICES:
         if value not in CHOICES[field_name]:
             raise ValueError(
@@ -417,15 +419,17 @@ def check_value(owner, field_name, value):
     whole = kind is int
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
     problem = ""
-    if not number or not isfinite(value) or (whole and value != int(value)):
-        problem = f"a {'whole ' if whole else ''}number, got {value!r}"
+    if not number or (isinstance(value, float) and not isfinite(value)) or (
+            whole and value != int(value)):
+        problem = f"a {'whole ' if whole else ''}number, got {shown(value)}"
     elif value < 0 or (value == 0 and field_name not in MAY_BE_ZERO):
         least = "at least 0" if field_name in MAY_BE_ZERO else "positive"
-        problem = f"{least}, got {value!r}"
+        problem = f"{least}, got {shown(value)}"
     elif field_name in WIDTHS and value > MOST_BITS:
-        problem = f"at most {MOST_BITS}, got {value!r}"
+        problem = f"at most {MOST_BITS}, got {shown(value)}"
     elif value and not SMALLEST <= value <= LARGEST:
-        problem = f"in {SMALLEST:g}..{LARGEST:g}, got {value!r}; is the unit right?"
+        problem = (f"in {SMALLEST:g}..{LARGEST:g}, got {shown(value)}; is the unit "
+                   "right?")
     if problem:
         raise ValueError(f"{owner}: {toml_key(field_name)} must be {problem}")
     return int(value) if whole else value
@@ -582,8 +586,11 @@ def known_key_and_value(text, table, key, value):
             raise ValueError(
                 f"{text}: [{table}] {key}: unknown unit {unit!r}; known: "
                 + ", ".join(f"{stem}_{name}" for name in family))
+        value = plain(value)
         if not isinstance(value, (int, float)) or isinstance(value, bool):
             raise ValueError(f"{text}: [{table}] {key} must be a number, got {value!r}")
+        if isinstance(value, int) and abs(value) > LARGEST**2:
+            return known_key, value     # out of range in any unit, as the check says
         scaled = value * family[unit] / family[known_unit]
         whole = isfinite(scaled) and scaled == int(scaled)
         return known_key, int(scaled) if whole else scaled

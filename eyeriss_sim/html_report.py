@@ -186,6 +186,8 @@ def _provenance(result):
     rows["mapping"] = mapping_sources(result)
     if result.network.source:
         rows["shapes"] = result.network.source
+    if result.network.notes:
+        rows["notes"] = "; ".join(result.network.notes)
     return rows
 
 

@@ -1,12 +1,10 @@
 """Compiled inner loops of the counting model. Callers check, kernels trust.
 
 ``shape`` is an int64 vector with the axes below: a layer as the array sees it, its
-filters cut into segments that the array and the ifmap spad can hold. ``row_counts`` is
-an int64 ndarray, shape (5, E + 1): ifmap rows that a strip of e ofmap rows needs, for a
-full row segment, for the last one, and for the whole filter; then, of both segments,
-those above the first row of the last ofmap row. The GLB loads the third and sends the
-first two. A mapping is the seven numbers m n e p q r t; how rows and columns are cut
-stands in ``shape``.
+filters cut into segments that the array and the ifmap spad can hold. Of each strip the
+GLB loads the ifmap rows that the whole filter meets and sends those of each segment. A
+mapping is the seven numbers m n e p q r t; how rows and columns are cut stands in
+``shape``.
 
 Processing passes run in the order: group, images, column strip, strip, filters kept in
 the GLB (m), channels (a load of ifmaps), row segment, column segment, filters of a pass
@@ -76,35 +74,70 @@ def link_cycles(words, cycles_per_word):
     return np.ceil(words * cycles_per_word * (1 - 1e-12))
 
 
+# Parts of a filter whose rows are asked for: a full row segment, the last one, all.
+FULL_SEGMENT, LAST_SEGMENT, WHOLE_FILTER = 0, 1, 2
+
+
 @njit(cache=True)
-def count_strip_rows(R, stride, dilation, counts, above):
-    """Distinct ifmap rows under the first e ofmap rows, for every e.
+def filter_rows(shape, part):
+    """Rows of a part of the filter."""
+    if part == WHOLE_FILTER:
+        return (shape[R_SEGS] - 1) * shape[R_FULL] + shape[R_LAST]
+    return shape[R_FULL + part]
 
-    Parameters
-    ----------
-    R, stride, dilation : int
-        Filter rows; vertical stride and dilation in pixels.
-    counts : int64 ndarray, shape (E + 1,), rows, written
-        ``counts[e]`` is the size of {i stride + k dilation : i < e, k < R}.
-    above : int64 ndarray, shape (E + 1,), rows, written
-        Those of them above the first row of the last ofmap row.
+
+@njit(cache=True)
+def coprime_steps(stride, dilation):
+    """Both over their greatest common divisor."""
+    divisor, rest = stride, dilation
+    while rest:
+        divisor, rest = rest, divisor % rest
+    return stride // divisor, dilation // divisor
+
+
+@njit(cache=True)
+def strip_rows(shape, part, e):
+    """Distinct ifmap rows that a strip of e ofmap rows needs for a part of the filter.
+
+    The rows are {i stride + k dilation : i < e, k < R}, and with coprime steps the
+    pairs (i, k) and (i - dilation, k + stride) are the same row. So every row is met
+    once by the e R pairs less those that have such a twin.
     """
-    E = counts.shape[0] - 1
-    needed = np.zeros((E - 1) * stride + (R - 1) * dilation + 1, np.bool_)
-    total = 0
-    counts[0] = 0
-    for e in range(1, E + 1):
-        for k in range(R):
-            row = (e - 1) * stride + k * dilation
-            if not needed[row]:
-                needed[row] = True
-                total += 1
-        counts[e] = total
-        above[e] = needed[:(e - 1) * stride].sum()
+    R = filter_rows(shape, part)
+    stride, dilation = coprime_steps(shape[U], shape[D])
+    return e * R - max(0, e - dilation) * max(0, R - stride)
 
 
-# Axes of ``row_counts``; 0 and 1 are the segments, 3 and 4 their rows above.
-WHOLE_FILTER, ABOVE = 2, 3
+@njit(cache=True)
+def rows_above(shape, part, e):
+    """Those of ``strip_rows`` above the first row of the last ofmap row.
+
+    Of the twins the one with the larger i counts here. At or below that first row then
+    lie, of the j-th ofmap row from the last, the taps k >= j stride / dilation.
+    """
+    R = filter_rows(shape, part)
+    stride, dilation = coprime_steps(shape[U], shape[D])
+    rows = strip_rows(shape, part, e)
+    for j in range(min(dilation, e)):
+        below = R - ceil_div(j * stride, dilation)
+        if below <= 0:
+            break
+        rows -= below
+    return rows
+
+
+@njit(cache=True)
+def rows_before(R, U, D, e, row):
+    """Distinct ifmap rows above a row, of those that e ofmap rows of R taps meet.
+
+    Of twins, see ``strip_rows``, the one with the smaller i counts.
+    """
+    stride, dilation = coprime_steps(U, D)
+    rows = 0
+    for i in range(e):
+        met_before = max(0, R - stride) if i >= dilation else 0
+        rows += max(0, min(R, ceil_div(row - i * U, D)) - met_before)
+    return rows
 
 
 @njit(cache=True)
@@ -143,22 +176,24 @@ def streamed_columns(shape):
 
 
 @njit(cache=True)
-def loaded_rows(shape, row_counts, e):
+def loaded_rows(shape, e):
     """Ifmap rows of all strips of e rows, as the GLB loads them."""
     strips = ceil_div(shape[E], e)
     e_last = shape[E] - (strips - 1) * e
-    return ((strips - 1) * row_counts[WHOLE_FILTER, e]
-            + row_counts[WHOLE_FILTER, e_last])
+    return ((strips - 1) * strip_rows(shape, WHOLE_FILTER, e)
+            + strip_rows(shape, WHOLE_FILTER, e_last))
 
 
 @njit(cache=True)
-def sent_rows(shape, row_counts, e):
+def sent_rows(shape, e):
     """Ifmap rows of all strips and row segments, as the GLB sends them."""
     strips = ceil_div(shape[E], e)
     e_last = shape[E] - (strips - 1) * e
-    full = (strips - 1) * row_counts[0, e] + row_counts[0, e_last]
-    last = (strips - 1) * row_counts[1, e] + row_counts[1, e_last]
-    return (shape[R_SEGS] - 1) * full + last
+    rows = 0
+    for segment, times in ((FULL_SEGMENT, shape[R_SEGS] - 1), (LAST_SEGMENT, 1)):
+        rows += times * ((strips - 1) * strip_rows(shape, segment, e)
+                         + strip_rows(shape, segment, e_last))
+    return rows
 
 
 @njit(cache=True)
@@ -184,12 +219,12 @@ def filter_passes(filters, m, p, t):
 
 
 @njit(cache=True)
-def chip_counts(shape, row_counts, m, n, e, p, q, r, t, counts):
+def chip_counts(shape, m, n, e, p, q, r, t, counts):
     """Accesses of one mapping, dense, as ``counts.py`` defines them.
 
     Parameters
     ----------
-    shape, row_counts
+    shape
         The layer, see the top of this file.
     m, n, e, p, q, r, t : int
         A legal mapping.
@@ -218,10 +253,10 @@ def chip_counts(shape, row_counts, m, n, e, p, q, r, t, counts):
     macs = ofmap * shape[C] * R * S
 
     counts[DRAM, IFMAP, READ] = (
-        channels * loaded_rows(shape, row_counts, e) * shape[W_ALL] * loads)
+        channels * loaded_rows(shape, e) * shape[W_ALL] * loads)
     counts[GLB, IFMAP, FILL] = counts[DRAM, IFMAP, READ]
     counts[GLB, IFMAP, READ] = (
-        channels * sent_rows(shape, row_counts, e) * columns * f_passes)
+        channels * sent_rows(shape, e) * columns * f_passes)
     counts[NOC, IFMAP, FILL] = counts[GLB, IFMAP, READ]
     counts[NOC, IFMAP, READ] = channels * R * shape[E] * columns * f_sets
     counts[RF, IFMAP, FILL] = counts[NOC, IFMAP, READ]
@@ -791,26 +826,14 @@ def words_in_turn(R, U, D, high, of_column, rows_out):
     order : int64 ndarray, shape (PEs,)
         PEs by that place.
     """
-    place = np.zeros((rows_out - 1) * U + (R - 1) * D + 1, np.int64)
-    for i in range(rows_out):
-        for k in range(R):
-            place[i * U + k * D] = 1
-    above = 0
-    for row in range(place.shape[0]):
-        needed, place[row] = place[row], above
-        above += needed
     height = R * high
-    pes = of_column.shape[1] * height
-    key, order = np.empty(pes, np.int64), np.empty(pes, np.int64)
-    for at in range(pes):
-        row = of_column[0, at // height] * U + at % height % R * D
-        key[at] = place[row] * high + at % height // R
-        slot = at
-        while slot > 0 and key[order[slot - 1]] > key[at]:
-            order[slot] = order[slot - 1]
-            slot -= 1
-        order[slot] = at
-    return key, order
+    key = np.empty(of_column.shape[1] * height, np.int64)
+    for column in range(of_column.shape[1]):
+        for k in range(R):
+            before = rows_before(R, U, D, rows_out, of_column[0, column] * U + k * D)
+            for own in range(high):
+                key[column * height + own * R + k] = before * high + own
+    return key, np.argsort(key, kind="mergesort")
 
 
 @njit(cache=True)
@@ -901,7 +924,7 @@ def run_of_passes(timing, R, S, span, V, F, U, D, images, rows_out, rows, filter
     for k in range(height):
         own_q[k] = min(q, channels - k // R * q)
     key, order = words_in_turn(R, U, D, high, of_column, rows_out)
-    width, new_words = timing[NET_I], max(V, span) * own_q[0]
+    width, new_words = timing[NET_I], span * own_q[0]
     pe, net = np.zeros((PE_AXES, pes), np.int64), np.full(NET_AXES, -1)
     net[FILTER_STEP] = 0
     taken = np.zeros((pes, ring(max(timing[IFMAP_FIFO], new_words) + 1) + 1), np.int64)
@@ -1061,8 +1084,8 @@ def charge(bound, end, times, total):
 
 
 @njit(cache=True, error_model="numpy")
-def chip_cycles(shape, row_counts, timing, cycles_per_dram_word, filters_of_group, m, n,
-                e, p, q, r, t, how, causes):
+def chip_cycles(shape, timing, cycles_per_dram_word, filters_of_group, m, n, e, p, q, r,
+                t, how, causes):
     """Processing cycles of a layer: each distinct pass once, times how often it runs.
 
     A pass takes what ``run_of_passes`` says, alone or, where passes overlap, behind
@@ -1074,7 +1097,7 @@ def chip_cycles(shape, row_counts, timing, cycles_per_dram_word, filters_of_grou
 
     Parameters
     ----------
-    shape, row_counts, timing
+    shape, timing
         Layer and machine, see the top of this file.
     cycles_per_dram_word : float
         Core cycles in which the DRAM link moves a word.
@@ -1101,7 +1124,7 @@ def chip_cycles(shape, row_counts, timing, cycles_per_dram_word, filters_of_grou
     last_e = shape[E] - (strips - 1) * e
     n_full, n_last = shape[N] // n, shape[N] % n
     c_full, c_last = shape[C] // qr, shape[C] % qr
-    ifmap_words = n * min(qr, shape[C]) * row_counts[WHOLE_FILTER, e] * shape[W]
+    ifmap_words = n * min(qr, shape[C]) * strip_rows(shape, WHOLE_FILTER, e) * shape[W]
     psum_banks = max(1, timing[ALL_BANKS]
                      - ceil_div(ifmap_words, timing[IFMAPS_OF_BANK]))
     overlap = timing[PASS_OVERLAP]
@@ -1137,8 +1160,8 @@ def chip_cycles(shape, row_counts, timing, cycles_per_dram_word, filters_of_grou
             R, S = shape[R_FULL + last_rows], shape[S_FULL + last_cols]
             span = shape[SPAN_FULL + last_cols]
             words = channels * R * S
-            rows = row_counts[last_rows, rows_out]
-            above = row_counts[ABOVE + last_rows, rows_out]
+            rows = strip_rows(shape, last_rows, rows_out)
+            above = rows_above(shape, last_rows, rows_out)
             full_fetch = link_cycles(pt * words, cycles_per_dram_word)
             fetch_sum += times * (filters_of_group * words * cycles_per_dram_word)
             if how == EXACT and distinct:
@@ -1264,10 +1287,10 @@ def keep_best(best, mappings, primary, secondary, row_segments, column_strips, m
 
 
 @njit(cache=True, error_model="numpy")
-def visit_m(shape, row_counts, timing, cycles_per_dram_word, k, objective, clock,
-            skip, loaded, sent, columns, stays, column_stays, c_passes, c_sets, m_least,
-            m_most, dram_load, dram_fixed, row_segments, n, e, p, q, r, t, best,
-            mappings, causes):
+def visit_m(shape, timing, cycles_per_dram_word, k, objective, clock, skip, loaded,
+            sent, columns, stays, column_stays, c_passes, c_sets, m_least, m_most,
+            dram_load, dram_fixed, row_segments, n, e, p, q, r, t, best, mappings,
+            causes):
     """Try every m for one n e p q r t; returns how many were evaluated.
 
     Energy: the largest multiple of p t needs the fewest passes and PE sets that there
@@ -1288,8 +1311,8 @@ def visit_m(shape, row_counts, timing, cycles_per_dram_word, k, objective, clock
     least_cycles = 0.0
     if skip >= SKIP_HOPELESS and objective != ENERGY:
         least_cycles = (1 - TIE) * filters / pt * chip_cycles(
-            shape, row_counts, timing, cycles_per_dram_word, pt, pt, n, e, p, q, r, t,
-            FLOOR, causes)
+            shape, timing, cycles_per_dram_word, pt, pt, n, e, p, q, r, t, FLOOR,
+            causes)
     for candidate in range(m_most + 1, m_least - 1, -1):
         # The likely winner goes first, so that the bounds bite; then all, downwards.
         m = candidate
@@ -1325,8 +1348,8 @@ def visit_m(shape, row_counts, timing, cycles_per_dram_word, k, objective, clock
             continue
         dram = dram_load * loaded * loads + dram_fixed
         cycles = dram + chip_cycles(
-            shape, row_counts, timing, cycles_per_dram_word, filters, m, n, e, p, q, r,
-            t, CLOSED, causes)
+            shape, timing, cycles_per_dram_word, filters, m, n, e, p, q, r, t, CLOSED,
+            causes)
         if objective == ENERGY:
             keep_best(best, mappings, energy, cycles, row_segments,
                       shape[COLUMN_STRIPS], m, n, e, p, q, r, t)
@@ -1336,15 +1359,15 @@ def visit_m(shape, row_counts, timing, cycles_per_dram_word, k, objective, clock
         if skip != SKIP_UNLIKELY:
             cycles = link_cycles(dram_load * loaded * loads, 1.0) + link_cycles(
                 dram_fixed, 1.0) + np.ceil(chip_cycles(
-                    shape, row_counts, timing, cycles_per_dram_word, filters, m, n, e,
-                    p, q, r, t, EXACT, causes))
+                    shape, timing, cycles_per_dram_word, filters, m, n, e, p, q, r, t,
+                    EXACT, causes))
         keep_best(best, mappings, score_of(objective, clock, energy, cycles), energy,
                   row_segments, shape[COLUMN_STRIPS], m, n, e, p, q, r, t)
     return evaluated
 
 
 @njit(cache=True, error_model="numpy")
-def search_chip(shape, row_counts, cuts, limits, timing, cycles_per_dram_word, k,
+def search_chip(shape, cuts, limits, timing, cycles_per_dram_word, k,
                 ifmap_ratio, ofmap_ratio, objective, clock, skip, row_segments, best,
                 mappings):
     """The best legal mappings of a layer on chip hardware, its filter rows cut one way.
@@ -1367,7 +1390,7 @@ def search_chip(shape, row_counts, cuts, limits, timing, cycles_per_dram_word, k
 
     Parameters
     ----------
-    shape, row_counts
+    shape
         The layer with one column strip, see the top of this file.
     cuts : int64 ndarray, 1-D
         Numbers of column strips to try, ascending from 1 to one for each ofmap column.
@@ -1384,7 +1407,7 @@ def search_chip(shape, row_counts, cuts, limits, timing, cycles_per_dram_word, k
     last = cuts.shape[0] - 1
     enough = 0
     strips = shape.copy()
-    while enough < last and not all_fits(strips, row_counts, limits):
+    while enough < last and not all_fits(strips, limits):
         enough += 1
         strips = shape.copy()
         cut_columns(strips, cuts[enough])
@@ -1402,25 +1425,25 @@ def search_chip(shape, row_counts, cuts, limits, timing, cycles_per_dram_word, k
         strips = shape.copy()
         cut_columns(strips, cuts[at])
         evaluated += search_strips(
-            strips, row_counts, limits, timing, cycles_per_dram_word, k, ifmap_ratio,
+            strips, limits, timing, cycles_per_dram_word, k, ifmap_ratio,
             ofmap_ratio, objective, clock, skip, row_segments, best, mappings)
     return evaluated
 
 
 @njit(cache=True)
-def all_fits(shape, row_counts, limits):
+def all_fits(shape, limits):
     """Whether the GLB holds all that any mapping of a cut layer wants to keep there."""
     sets = limits[ROWS] // shape[R_FULL]
     e = min(shape[E], sets * limits[COLS])
     channels = min(shape[C], limits[SPAD_I] // shape[SPAN_FULL] * sets)
-    ifmap_words = shape[N] * channels * row_counts[WHOLE_FILTER, e] * shape[W]
+    ifmap_words = shape[N] * channels * strip_rows(shape, WHOLE_FILTER, e) * shape[W]
     psum_words = shape[N] * shape[M] * e * shape[F]
     return (ceil_div(ifmap_words, limits[BANK_IFMAPS])
             + ceil_div(psum_words, limits[BANK_PSUMS])) <= limits[BANKS]
 
 
 @njit(cache=True, error_model="numpy")
-def search_strips(shape, row_counts, limits, timing, cycles_per_dram_word, k,
+def search_strips(shape, limits, timing, cycles_per_dram_word, k,
                   ifmap_ratio, ofmap_ratio, objective, clock, skip, row_segments, best,
                   mappings):
     """The best legal mappings of one layer, cut one way, on chip hardware.
@@ -1449,7 +1472,7 @@ def search_strips(shape, row_counts, limits, timing, cycles_per_dram_word, k,
 
     Parameters
     ----------
-    shape, row_counts, limits, timing
+    shape, limits, timing
         Layer and machine, see the top of this file.
     cycles_per_dram_word : float
         Core cycles in which the DRAM link moves a filter word.
@@ -1488,12 +1511,9 @@ def search_strips(shape, row_counts, limits, timing, cycles_per_dram_word, k,
     for part in range(1, parts.shape[0]):
         parts[part] = ceil_div(filters, part)
     whole_words = timing[NET_I] == 1
-    linear_rows = True
-    for segment in range(3):
-        for e in range(2, shape[E]):
-            if (row_counts[segment, e + 1] - row_counts[segment, e]
-                    != row_counts[segment, 2] - row_counts[segment, 1]):
-                linear_rows = False
+    stride, dilation = coprime_steps(shape[U], shape[D])
+    linear_rows = (dilation == 1 or shape[E] <= dilation
+                   or filter_rows(shape, WHOLE_FILTER) <= stride)
     R, S, span = shape[R_FULL], shape[S_FULL], shape[SPAN_FULL]
     # Totals that no mapping can undercut, for one word or one filter a cycle.
     segments = shape[R_SEGS] * shape[S_SEGS]
@@ -1520,10 +1540,10 @@ def search_strips(shape, row_counts, limits, timing, cycles_per_dram_word, k,
     if skip >= SKIP_HOPELESS and e_top and q_top:
         # No mapping takes less than each row once, and as few passes and filter loads
         # as if all of them were as large as array and spads allow.
-        once = row_counts[WHOLE_FILTER, shape[E]] * shape[W_ALL]
+        once = strip_rows(shape, WHOLE_FILTER, shape[E]) * shape[W_ALL]
         p_top = max(1, min(filters, limits[SPAD_P], limits[SPAD_F] // S))
         least = chip_energy(
-            k, once, sent_rows(shape, row_counts, shape[E]) * columns, columns,
+            k, once, sent_rows(shape, shape[E]) * columns, columns,
             ceil_div(shape[E], e_top) * shape[COLUMN_STRIPS], shape[COLUMN_STRIPS], 1,
             1, ceil_div(filters, p_top), ceil_div(channels, q_top * r_top),
             ceil_div(channels, q_top))
@@ -1539,8 +1559,9 @@ def search_strips(shape, row_counts, limits, timing, cycles_per_dram_word, k,
         if equal and linear_rows and e > 1 and (
                 ceil_div(shape[E], e - 1) == strips):
             continue
-        loaded = loaded_rows(shape, row_counts, e) * shape[W_ALL]
-        sent = sent_rows(shape, row_counts, e) * columns
+        loaded = loaded_rows(shape, e) * shape[W_ALL]
+        sent = sent_rows(shape, e) * columns
+        rows_loaded = strip_rows(shape, WHOLE_FILTER, e)
         # Of each pass all columns but one, at least, come before the last psum leaves.
         stream = (shape[N] * shape[G] * channels * sent * columns_before_last
                   / timing[NET_I])
@@ -1554,8 +1575,7 @@ def search_strips(shape, row_counts, limits, timing, cycles_per_dram_word, k,
                 if (r - 1) * q >= channels:
                     continue
                 qr = q * r
-                strip_words = min(qr, channels) * row_counts[WHOLE_FILTER, e] * (
-                    shape[W])
+                strip_words = min(qr, channels) * rows_loaded * shape[W]
                 c_passes = ceil_div(channels, qr)
                 c_sets = channels // qr * r + ceil_div(channels % qr, q)
                 # Channels that a PE works on, one after the other, in all passes.
@@ -1626,7 +1646,7 @@ def search_strips(shape, row_counts, limits, timing, cycles_per_dram_word, k,
                                         energy + per_load * parts[m_most] > worst):
                                     continue
                             evaluated += visit_m(
-                                shape, row_counts, timing, cycles_per_dram_word, k,
+                                shape, timing, cycles_per_dram_word, k,
                                 objective, clock, skip, loaded, sent, columns,
                                 strips * column_stays, column_stays, c_passes,
                                 c_sets, m_least, m_most, dram_load, dram_fixed,
@@ -1635,16 +1655,16 @@ def search_strips(shape, row_counts, limits, timing, cycles_per_dram_word, k,
 
 
 @njit(cache=True)
-def score_chip(shape, row_counts, timing, cycles_per_dram_word, k, ifmap_ratio,
+def score_chip(shape, timing, cycles_per_dram_word, k, ifmap_ratio,
                ofmap_ratio, objective, clock, m, n, e, p, q, r, t):
     """What ``search_strips`` finds of one mapping; parameters as there."""
     filters, channels = shape[M], shape[C]
     stays = ceil_div(shape[N], n) * shape[COLUMN_STRIPS]
     columns = streamed_columns(shape)
     loads, f_passes, f_sets = filter_passes(filters, m, p, t)
-    loaded = loaded_rows(shape, row_counts, e) * shape[W_ALL]
+    loaded = loaded_rows(shape, e) * shape[W_ALL]
     energy = chip_energy(
-        k, loaded, sent_rows(shape, row_counts, e) * columns, columns,
+        k, loaded, sent_rows(shape, e) * columns, columns,
         ceil_div(shape[E], e) * stays, stays, loads, f_passes, f_sets,
         ceil_div(channels, q * r),
         channels // (q * r) * r + ceil_div(channels % (q * r), q))
@@ -1653,7 +1673,7 @@ def score_chip(shape, row_counts, timing, cycles_per_dram_word, k, ifmap_ratio,
     cycles = (link_cycles(ifmap_ratio * cycles_per_dram_word * words, 1.0)
               + link_cycles(ofmap_ratio * cycles_per_dram_word * ofmap, 1.0)
               + np.ceil(chip_cycles(
-                  shape, row_counts, timing, cycles_per_dram_word, filters, m, n, e, p,
+                  shape, timing, cycles_per_dram_word, filters, m, n, e, p,
                   q, r, t, EXACT, np.zeros(CAUSES))))
     return score_of(objective, clock, energy, cycles)
 

@@ -3,6 +3,8 @@
 from dataclasses import dataclass, replace
 from functools import cached_property
 
+from eyeriss_sim.plain import is_whole, plain, shown
+
 # Counts are int64 in the kernels and float64 once zeros have been taken off; up to here
 # both are exact, with room for the cycles that a word may take.
 EXACT = 2**53
@@ -73,25 +75,30 @@ class ConvLayer:
 
         if self.V is None:
             set_field("V", self.U)
-        if isinstance(self.dilation, int):
-            set_field("dilation", (self.dilation,) * 2)
-        if isinstance(self.padding, int):
-            set_field("padding", (self.padding,) * 4)
         for key in ("N", "M", "C", "H", "W", "R", "S", "U", "V", "groups",
                     "steps"):
-            value = getattr(self, key)
-            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            value = plain(getattr(self, key))
+            set_field(key, value)
+            if not is_whole(value, 1):
                 raise ValueError(
                     f"{self.name}: {key} must be a whole number of at least 1, "
-                    f"got {value!r}")
+                    f"got {shown(value)}")
+            if value > EXACT:
+                raise ValueError(f"{self.name}: {key}={shown(value)} exceeds the "
+                                 f"{EXACT} that is counted exactly; lower {key}")
         for key, length, least in (("dilation", 2, 1), ("padding", 4, 0)):
-            values = tuple(getattr(self, key))
+            values = plain(getattr(self, key))
+            values = ((values,) * length if isinstance(values, int)
+                      else tuple(map(plain, values)))
             set_field(key, values)
-            if len(values) != length or any(
-                    not isinstance(v, int) or v < least for v in values):
+            if len(values) != length or not all(is_whole(v, least) for v in values):
                 raise ValueError(
                     f"{self.name}: {key} must be {length} whole numbers of at least "
-                    f"{least}, got {values}")
+                    f"{least}, got ({', '.join(map(shown, values))})")
+            if max(values) > EXACT:
+                raise ValueError(
+                    f"{self.name}: {key}={shown(max(values))} exceeds the {EXACT} that "
+                    f"is counted exactly; lower {key}")
         if self.M % self.groups:
             raise ValueError(
                 f"{self.name}: M={self.M} filters cannot be divided into "
@@ -108,11 +115,6 @@ class ConvLayer:
                 raise ValueError(
                     f"{self.name}: padding of {pad} pixels leaves nothing of "
                     f"{fmap}={getattr(self, fmap)}; {fmap} must include the padding")
-        for key, value in (("U", self.U), ("V", self.V), ("groups", self.groups),
-                           ("dilation", max(self.dilation))):
-            if value > EXACT:
-                raise ValueError(f"{self.name}: {key}={value} exceeds the {EXACT} that "
-                                 f"is counted exactly; lower {key}")
         # No level sees more words than this: every MAC, or every pixel that a filter
         # row passes over, fetched anew.
         most = (self.steps * self.N * self.M * self.C * self.R * self.E
@@ -209,6 +211,8 @@ class Network:
         Images that ``layers`` stand for. A layer's N may be a multiple of it.
     source : str
         Where the shapes come from.
+    notes : tuple of str
+        What a reader of a result should know of the layers, a line each.
 
     Raises
     ------
@@ -221,9 +225,12 @@ class Network:
     not_counted: tuple[UncountedOp, ...] = ()
     batch: int = 1
     source: str = ""
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self):
+        object.__setattr__(self, "batch", plain(self.batch))
         object.__setattr__(self, "layers", tuple(self.layers))
+        object.__setattr__(self, "notes", tuple(self.notes))
         object.__setattr__(self, "not_counted", tuple(self.not_counted))
         if not self.layers:
             raise ValueError(
@@ -258,10 +265,11 @@ class Network:
         >>> Network("tiny", (fc,)).with_batch(4).layers[0].N
         4
         """
-        if not isinstance(batch, int) or batch < 1:
+        batch = plain(batch)
+        if not is_whole(batch, 1):
             raise ValueError(
                 f"{self.name}: batch must be a whole number of at least 1, "
-                f"got {batch!r}")
+                f"got {shown(batch)}")
         if batch == self.batch:
             return self
         layers = []

@@ -11,12 +11,12 @@ import numpy as np
 from eyeriss_sim import kernels
 from eyeriss_sim.codes import WORD_BITS
 from eyeriss_sim.kernels import ceil_div
-from eyeriss_sim.layer import ConvLayer
+from eyeriss_sim.layer import EXACT, ConvLayer
 from eyeriss_sim.layer_csv import read_rows
+from eyeriss_sim.plain import is_whole, plain, shown
+from eyeriss_sim.read_only import read_only
 
 CHIP_TABLES = ("published", "published-table3", "inferred-table6")
-# Rows are laid out one by one to find those that strips share.
-MOST_ROWS = 2**24
 # The least that each number of a mapping can be.
 LEAST = {**dict.fromkeys("mnepqrt", 1), "row_segments": 0, "column_strips": 1}
 
@@ -58,6 +58,10 @@ class Mapping:
     row_segments: int = 0
     column_strips: int = 1
 
+    def __post_init__(self):
+        for key in LEAST:
+            object.__setattr__(self, key, plain(getattr(self, key)))
+
     @property
     def letters(self):
         """The numbers m n e p q r t, in that order."""
@@ -80,19 +84,15 @@ class Mapping:
 
 @dataclass(frozen=True, eq=False)
 class Geometry:
-    """A layer cut to an array: segments, strips, and the vectors that kernels read.
+    """A layer cut to an array, segments and strips, as kernels read it.
 
     Parameters
     ----------
-    shape : int64 ndarray, shape (24,)
+    shape : int64 ndarray, shape (24,), read-only
         Axes as in ``kernels.py``.
-    row_counts : int64 ndarray, shape (5, E + 1), rows
-        Ifmap rows under e ofmap rows: of a full row segment, of the last, of all; and
-        of the segments those above the last ofmap row's first.
     """
 
     shape: np.ndarray
-    row_counts: np.ndarray
 
 
 def shape_key(layer):
@@ -125,14 +125,9 @@ def cut(layer, hardware, row_segments=0, column_strips=1):
     Raises
     ------
     ValueError
-        A filter spad too small for one row of filter taps, more rows than can be laid
-        out, row segments or column strips that the layer can't be cut into.
+        A filter spad too small for one row of filter taps, row segments or column
+        strips that the layer can't be cut into.
     """
-    for what, rows in (("H", layer.H), ("E*R", layer.E * layer.R)):
-        if rows > MOST_ROWS:
-            raise ValueError(f"{layer.name}: {what} = {rows} rows exceed the "
-                             f"{MOST_ROWS} that can be cut into strips; split the "
-                             f"ifmap")
     known = even_cuts(layer.R, hardware.rows)
     if row_segments and row_segments not in known:
         raise ValueError(
@@ -206,23 +201,17 @@ def cut_shape(key, row_segments, column_strips, spad_words):
     for axis, taps in ((0, S_full), (1, S_last)):
         shape[kernels.SPAN_FULL + axis] = (taps - 1) * dilation_w + 1
     kernels.cut_columns(shape, column_strips)
-    row_counts = np.zeros((5, E + 1), np.int64)
-    whole = np.zeros(E + 1, np.int64)
-    for segment, height in enumerate((R_full, R_last, R)):
-        kernels.count_strip_rows(
-            height, U, dilation_h, row_counts[segment],
-            row_counts[kernels.ABOVE + segment] if segment < 2 else whole)
-    return Geometry(shape, row_counts)
+    return Geometry(read_only(shape))
 
 
 @lru_cache(maxsize=256)
 def limits(hardware):
     """Sizes of the chip's storage and array, as kernels read them."""
     values = hardware.values
-    return np.array([
+    return read_only(np.array([
         hardware.rows, hardware.cols, values.ifmap_spad, values.filter_spad,
         values.psum_spad, hardware.glb_banks, values.bank_ifmaps, values.filter_buffer,
-        values.bank_psums], np.int64)
+        values.bank_psums], np.int64))
 
 
 @lru_cache(maxsize=256)
@@ -232,13 +221,13 @@ def timing(hardware):
     # The way up is the wires': it takes as long behind however many psums.
     hop_cycles = max(0, hardware.hop_cycles - hardware.psum_out_net_words
                      + values.psum_out_net)
-    return np.array([
+    return read_only(np.array([
         values.ifmap_net, values.filter_net, values.psum_in_net, values.psum_out_net,
         hop_cycles, hardware.accumulate_bubbles,
         hardware.stride_bubbles, hardware.image_gap_cycles, hardware.filters_first,
         hardware.window_first, values.ifmap_fifo, hardware.glb_ports,
         values.row_psums, hardware.pass_overlap, hardware.glb_banks, values.bank_ifmaps,
-        values.filter_fifo, values.psum_in_fifo, values.psum_out_fifo], np.int64)
+        values.filter_fifo, values.psum_in_fifo, values.psum_out_fifo], np.int64))
 
 
 def glb_use(layer, hardware, mapping):
@@ -254,7 +243,7 @@ def glb_use(layer, hardware, mapping):
     shape = geometry.shape
     m, n, e, p, q, r, t = mapping.letters
     channels, filters = min(q * r, layer.C), min(p * t, m)
-    rows = int(geometry.row_counts[kernels.WHOLE_FILTER, e])
+    rows = int(kernels.strip_rows(shape, kernels.WHOLE_FILTER, e))
     ifmap_words = n * channels * rows * int(shape[kernels.W])
     psum_words = n * m * e * int(shape[kernels.F])
     return {
@@ -277,10 +266,13 @@ def check_mapping(layer, hardware, mapping):
     """
     for key, least in LEAST.items():
         value = getattr(mapping, key)
-        if not isinstance(value, int) or value < least:
+        if not is_whole(value, least):
             raise ValueError(
                 f"{layer.name}: {key} must be a whole number of at least {least}, "
-                f"got {value!r}")
+                f"got {shown(value)}")
+        if value > EXACT:
+            raise ValueError(f"{layer.name}: {key} = {shown(value)} is more than any "
+                             f"array has room for; lower {key}")
     check = _check_chip if hardware.accounting == "chip" else _check_isca16
     for quantity, value, limit, what, cure in check(layer, hardware, mapping):
         if value > limit:

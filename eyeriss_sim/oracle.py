@@ -15,6 +15,7 @@ from eyeriss_sim.hardware import load_hardware
 from eyeriss_sim.kernels import DRAM, FILTER, PSUM, READ, RF, WRITE
 from eyeriss_sim.mapping import (
     Mapping, check_mapping, chosen_mappings, layer_of, shape_key)
+from eyeriss_sim.plain import is_whole, plain, shown
 from eyeriss_sim.search import search
 from eyeriss_sim.simulate import (
     SimulationResult, as_network, bits_of, check_names, clip_to_batch, provenance_of,
@@ -141,9 +142,10 @@ class EnergyOracle:
             self.hardware = replace(self.hardware, filter_code=filter_code)
         if search not in SEARCHES:
             raise ValueError(f"unknown search {search!r}; known: {', '.join(SEARCHES)}")
-        if not isinstance(batch, int) or batch < 1:
+        batch = plain(batch)
+        if not is_whole(batch, 1):
             raise ValueError(
-                f"batch must be a whole number of at least 1, got {batch!r}")
+                f"batch must be a whole number of at least 1, got {shown(batch)}")
         self.batch = batch
         self.objective = objective
         self.search = search

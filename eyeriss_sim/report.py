@@ -224,6 +224,8 @@ def print_report(result, console):
         f"{result.hardware.clock_MHz:g} MHz)")
     if result.network.not_counted:
         say(f"not counted: {not_counted(result)}")
+    for note in result.network.notes:
+        say(note)
     if shortened:
         say("layer names are shortened here, not in files", "dim")
     if left_out:

@@ -86,7 +86,8 @@ def _write_json(result, path):
     document = {
         "provenance": result.provenance,
         "layers": layers.to_dict("records"),
-        "not_counted": [asdict(op) for op in result.network.not_counted]}
+        "not_counted": [asdict(op) for op in result.network.not_counted],
+        "notes": list(result.network.notes)}
     # NaN is not JSON, whatever Python thinks.
     text = json.dumps(document, indent=1, allow_nan=False)
     path.write_text(text + "\n", "utf-8")

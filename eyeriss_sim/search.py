@@ -192,7 +192,7 @@ def _search_chip(layer, hardware, objective, skip, zeros, clock, best, mappings)
 
     def given(row_segments, column_strips=1):
         geometry = cut(layer, hardware, row_segments, column_strips)
-        return (geometry.shape, geometry.row_counts), (
+        return geometry.shape, (
             timing(hardware), hardware.cycles_per_dram_value("filter"),
             search_coefficients(geometry.shape, hardware, zeros),
             zeros.ifmap_ratio * (hardware.stored_bits("ifmap") / filter_bits),
@@ -204,7 +204,7 @@ def _search_chip(layer, hardware, objective, skip, zeros, clock, best, mappings)
         for row_segments in (0, *more):
             shape, rest = given(row_segments)
             visited += kernels.search_chip(
-                *shape, column_cuts, limits(hardware), *rest, skipped, row_segments,
+                shape, column_cuts, limits(hardware), *rest, skipped, row_segments,
                 scores, found)
         return visited
 
@@ -215,7 +215,7 @@ def _search_chip(layer, hardware, objective, skip, zeros, clock, best, mappings)
             known = 0.0
             for *letters, row_segments, column_strips in likely:
                 shape, rest = given(int(row_segments), int(column_strips))
-                known = max(known, kernels.score_chip(*shape, *rest, *letters))
+                known = max(known, kernels.score_chip(shape, *rest, *letters))
             # A little above, so that they are found once more.
             best[:, 0] = known * (1 + 4 * kernels.TIE)
     return evaluated + visit(SKIPS[skip], best, mappings)

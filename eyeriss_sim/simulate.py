@@ -20,6 +20,7 @@ from eyeriss_sim.layer import ConvLayer, Network
 from eyeriss_sim.mapping import (
     Mapping, check_mapping, chosen_mappings, layer_of, row_segments_of, shape_key)
 from eyeriss_sim.prices import NOMINAL_V, PARTS, resolved_prices
+from eyeriss_sim.read_only import read_only
 from eyeriss_sim.search import search
 from eyeriss_sim.version import VERSION
 from eyeriss_sim.widths import BITS_16, Bits, as_bits, at_widths
@@ -114,14 +115,19 @@ class SimulationResult:
     by_layer: tuple[LayerResult, ...]
     provenance: dict
 
-    @cached_property
+    @property
     def table(self):
         """One row a layer, for the whole batch; every unit stands in its column's name.
 
         Returns
         -------
         pandas.DataFrame
+            The caller's own: what is written to it changes no result.
         """
+        return self._table.copy()
+
+    @cached_property
+    def _table(self):
         return pd.DataFrame([
             {**layer_row(result, self.hardware, self.network.batch), **self.provenance}
             for result in self.by_layer])
@@ -217,7 +223,7 @@ def megabytes(moved):
 
 def simulate(network, hardware="eyeriss_chip", batch=None, *, mapping="search",
              objective="energy", zeros=None, densities=None, bits=None,
-             price_by_size=False, input_shape=None):
+             price_by_size=False, input_shape=None, proposals=None):
     """Mapping, accesses, cycles and energy of every layer of a network.
 
     Parameters
@@ -246,8 +252,10 @@ def simulate(network, hardware="eyeriss_chip", batch=None, *, mapping="search",
     price_by_size : bool
         Whether a word of a larger memory costs more, see ``Hardware``, whatever the
         hardware says; False leaves it to the hardware.
-    input_shape : tuple of int, optional
-        Of a module's input, batch first.
+    input_shape : tuple of int, list or dict, optional
+        Of a module's input, batch first; several as ``network_from_module`` takes them.
+    proposals : int, optional
+        Of a module: rows that go on wherever values decide, as in a detector.
 
     Returns
     -------
@@ -273,7 +281,7 @@ def simulate(network, hardware="eyeriss_chip", batch=None, *, mapping="search",
         densities = own_densities if densities is None else densities
         if bits is None:
             bits = {name: Bits(*widths) for name, widths in own_bits.items()}
-    network = as_network(network, batch, input_shape)
+    network = as_network(network, batch, input_shape, proposals)
     hardware = load_hardware(hardware)
     if zeros is not None:
         hardware = hardware.with_zeros(zeros)
@@ -328,24 +336,28 @@ def bits_of(layer, bits):
     return own
 
 
-def as_network(network, batch=None, input_shape=None):
+def as_network(network, batch=None, input_shape=None, proposals=None):
     """A Network from all that ``simulate`` takes, for ``batch`` images."""
     if isinstance(network, (str, PathLike)):
-        return load_network(network, batch=batch, input_shape=input_shape)
+        return load_network(network, batch, input_shape, proposals)
     if isinstance(network, Network):
         if input_shape is not None:
             raise ValueError(f"{network.name}: the layers of a Network have their "
                              f"shapes; leave input_shape out")
+        if proposals is not None:
+            raise ValueError(f"{network.name}: proposals are of a torch module; leave "
+                             "them out")
     else:
-        if not callable(getattr(network, "forward", None)):
+        exported = type(network).__name__ == "ExportedProgram"
+        if not callable(getattr(network, "forward", None)) and not exported:
             raise ValueError(f"cannot simulate a {type(network).__name__}; give a "
                              f"Network, a name, a file or a torch module")
         # torch takes a second to import: only where a module is given.
         from eyeriss_sim.importers.torch_module import network_from_module
-        if input_shape is None:
+        if input_shape is None and not exported:
             raise ValueError("a module needs the shape of its input, batch first: "
                              "input_shape=(1, 3, 224, 224)")
-        network = network_from_module(network, input_shape)
+        network = network_from_module(network, input_shape, proposals=proposals)
     return network if batch is None else network.with_batch(batch)
 
 
@@ -380,9 +392,11 @@ def evaluate_shape(key, hardware, mapping, zeros, bits):
     counts = count(layer, hardware, mapping)
     cycles = count_cycles(layer, hardware, mapping, counts, zeros)
     seconds = cycles.total / (hardware.clock_MHz * 1e6)
-    return (counts, effective_accesses(counts, zeros), cycles,
-            *level_energy(counts, zeros, hardware.cost_MAC, widths),
-            *level_energy(counts, zeros, hardware.cost_pJ, widths),
+    energy_MAC, alu_MAC = level_energy(counts, zeros, hardware.cost_MAC, widths)
+    energy_pJ, alu_pJ = level_energy(counts, zeros, hardware.cost_pJ, widths)
+    read_only(counts.accesses)
+    return (counts, read_only(effective_accesses(counts, zeros)), cycles,
+            read_only(energy_MAC), alu_MAC, read_only(energy_pJ), alu_pJ,
             cycles.total * hardware.pes * hardware.clock_pJ,
             hardware.static_mW * 1e9 * seconds)
 

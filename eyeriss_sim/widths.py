@@ -1,15 +1,16 @@
 """Widths of a layer's values, and how many of them a machine holds and moves."""
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
-from numbers import Integral
 from typing import NamedTuple
 
 from eyeriss_sim.codes import WORD_BITS
+from eyeriss_sim.plain import is_whole, plain, shown
 
 MOST_BITS = 64
 # Of a row of a GLB bank (JSSC 2017).
 GLB_ROW_BITS = 64
+OPERANDS = ("ifmap", "filter", "ofmap")
 
 
 @dataclass(frozen=True)
@@ -23,18 +24,20 @@ class Bits:
     filter: int = WORD_BITS
     ofmap: int = WORD_BITS
 
+    def __post_init__(self):
+        for key in OPERANDS:
+            object.__setattr__(self, key, plain(getattr(self, key)))
+
     def check(self, layer_name):
         """Refuse a width that is no number of bits."""
-        for key in ("ifmap", "filter", "ofmap"):
+        for key in OPERANDS:
             value = getattr(self, key)
-            if not isinstance(value, Integral) or isinstance(value, bool) or (
-                    not 1 <= value <= MOST_BITS):
+            if not is_whole(value, 1) or value > MOST_BITS:
                 raise ValueError(f"{layer_name}: {key} bits must be a whole number in "
-                                 f"1..{MOST_BITS}, got {value!r}")
+                                 f"1..{MOST_BITS}, got {shown(value)}")
 
 
 BITS_16 = Bits()
-OPERANDS = tuple(field.name for field in fields(Bits))
 
 
 class Values(NamedTuple):

@@ -11,6 +11,7 @@ import pandas as pd
 import torch
 
 from eyeriss_sim.oracle import EnergyOracle
+from eyeriss_sim.plain import plain
 from pruning.calibration import recalibrated
 from pruning.controls import (
     FROM_FRESH_WEIGHTS, OF_CHANNELS, check_control, control_epochs, control_masks,
@@ -155,6 +156,8 @@ def prune(model, method="energy_aware", target=None, *, data, oracle=None, recip
     0.7
     """
     model, teacher = uncompiled(model), uncompiled(teacher)
+    steps, seed, calibration, dense_epochs, accuracy_floor = map(
+        plain, (steps, seed, calibration, dense_epochs, accuracy_floor))
     names = method.split("+")
     targets = target if isinstance(target, (list, tuple)) else [target]
     if len(targets) != len(names):

@@ -3,6 +3,8 @@
 import math
 from dataclasses import asdict, dataclass
 
+from eyeriss_sim.plain import is_whole, plain, shown
+
 OPTIMIZERS = ("sgd", "adamw")
 PRECISIONS = ("bfloat16", "float32")
 
@@ -67,16 +69,17 @@ class Recipe:
     seed: int = 0
 
     def __post_init__(self):
+        for key, value in vars(self).items():
+            object.__setattr__(self, key, plain(value))
         for key, known in (("optimizer", OPTIMIZERS), ("precision", PRECISIONS)):
             if getattr(self, key) not in known:
                 raise ValueError(f"{key} is one of {', '.join(known)}; got "
                                  f"{getattr(self, key)!r}")
         for key, least in (("epochs", 1), ("batch", 1), ("crop", 0),
                            ("cutout", 0), ("seed", 0)):
-            value = getattr(self, key)
-            if not isinstance(value, int) or value < least:
+            if not is_whole(getattr(self, key), least):
                 raise ValueError(f"{key} must be a whole number of at least {least}, "
-                                 f"got {value}")
+                                 f"got {shown(getattr(self, key))}")
         if not (0 < self.lr < math.inf and 0 <= self.weight_decay < math.inf):
             raise ValueError("lr must be above 0 and weight_decay at least 0, both "
                              f"finite, got {self.lr} and {self.weight_decay}")

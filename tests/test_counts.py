@@ -14,7 +14,7 @@ from eyeriss_sim.counts import count
 from eyeriss_sim.kernels import (
     DRAIN, DRAM, FILL, FILTER, GLB, HOP, IFMAP, NOC, PSUM, READ, RF, WRITE)
 from eyeriss_sim.layer import ConvLayer
-from eyeriss_sim.mapping import Mapping, cut, even_cuts
+from eyeriss_sim.mapping import Mapping, cut, cut_shape, even_cuts, shape_key
 
 
 def test_one_window_of_one_pe_by_hand():
@@ -103,7 +103,7 @@ def test_counts_equal_plain_loops(compiled, triple):
     if not compiled:
         kernel = getattr(kernel, "py_func", kernel)
     passes = kernel(
-        geometry.shape, geometry.row_counts, *mapping.letters, accesses)
+        geometry.shape, *mapping.letters, accesses)
     expected, macs, expected_passes = naive.count_accesses(layer, hardware, mapping)
     assert (accesses == expected).all()
     assert macs == layer.macs
@@ -127,3 +127,36 @@ def test_words_leave_a_level_as_often_as_they_enter_the_next(triple):
     assert (words[RF, :, READ] == layer.macs).all()
     assert words[DRAM, FILTER, READ] % layer.filter_words == 0
     assert counts.active_pes <= hardware.pes
+
+
+@settings(max_examples=300, deadline=None)
+@given(R=st.integers(1, 8), cuts=st.integers(0, 7), stride=st.integers(1, 12),
+       dilation=st.integers(1, 8), e=st.integers(1, 20))
+def test_rows_of_a_strip_are_the_distinct_rows_that_its_taps_meet(
+        R, cuts, stride, dilation, e):
+    H = (e - 1) * stride + (R - 1) * dilation + 1
+    layer = ConvLayer(name="rows", M=1, C=1, H=H, W=1, R=R, S=1, U=stride, V=1,
+                      dilation=(dilation, 1))
+    cut_rows = even_cuts(R, R)
+    segments = cut_rows[cuts % len(cut_rows)]
+    shape = cut_shape(shape_key(layer), segments, 1, 12).shape
+    full = -(-R // segments)
+    for part, height in ((kernels.FULL_SEGMENT, full),
+                         (kernels.LAST_SEGMENT, R - (segments - 1) * full),
+                         (kernels.WHOLE_FILTER, R)):
+        met = {i * stride + k * dilation for i in range(e) for k in range(height)}
+        assert kernels.strip_rows(shape, part, e) == len(met)
+        assert kernels.rows_above(shape, part, e) == sum(
+            row < (e - 1) * stride for row in met)
+        for row in met:
+            assert kernels.rows_before(height, stride, dilation, e, row) == sum(
+                other < row for other in met)
+
+
+def test_a_hundred_thousand_rows_are_counted_without_laying_them_out():
+    layer = ConvLayer(name="tall", M=2, C=3, H=100_002, W=8, R=3, S=3)
+    mapping = Mapping(2, 1, 14, 2, 3, 1, 1)
+    counts = count(layer, CHIP, mapping)
+    strips, left = divmod(layer.E, mapping.e)
+    rows = strips * (mapping.e + 2) + left + 2
+    assert counts.accesses[DRAM, IFMAP, READ] == 3 * rows * 8

@@ -34,7 +34,7 @@ def test_cycles_by_cause_equal_plain_loops_over_all_passes(compiled, triple):
     kernel = kernels.chip_cycles
     if not compiled:
         kernel = getattr(kernel, "py_func", kernel)
-    total = kernel(geometry.shape, geometry.row_counts, timing(hardware),
+    total = kernel(geometry.shape, timing(hardware),
                    hardware.cycles_per_dram_word, layer.M_group,
                    *mapping.letters, kernels.EXACT, causes)
     expected = naive.count_cycles(layer, hardware, mapping)
@@ -52,7 +52,7 @@ def test_bounds_of_the_search_are_never_above_the_cycles(triple):
 
     def cycles(how, filters, m):
         return kernels.chip_cycles(
-            geometry.shape, geometry.row_counts, timing(hardware),
+            geometry.shape, timing(hardware),
             hardware.cycles_per_dram_word, filters, m, *mapping.letters[1:], how,
             causes)
 

@@ -379,21 +379,6 @@ def test_work_that_is_no_layer_is_listed_and_views_are_free():
         "upsample_nearest2d": (1, 128), "erfinv": (1, 128), "cat": (1, 256)}
 
 
-@pytest.mark.parametrize("forward", [
-    lambda m, x: m.conv(x) if x.sum() > 0 else x,
-    lambda m, x: m.conv(x) * x.max().item(),
-    lambda m, x: m.conv(x)[x > 0],
-    lambda m, x: m.conv(x).numpy(),
-])
-def test_forward_that_depends_on_values_is_refused_in_one_line(forward):
-    module = Call(forward)
-    module.conv = nn.Conv2d(3, 3, 1)
-    with pytest.raises(
-            ValueError, match="^net: .*asks for the values.*take out") as caught:
-        network_from_module(module, (2, 3, 4, 4), name="net")
-    assert "\n" not in str(caught.value)
-
-
 def test_wrong_input_shape_is_refused_with_the_module_and_both_shapes():
     with pytest.raises(ValueError, match="^ResNet18: module conv1 fails on an input of "
                        r"1x1x64x64: .*\(convolution of 1x1x64x64, 64x3x7x7\); is the"):

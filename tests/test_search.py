@@ -15,11 +15,11 @@ from eyeriss_sim.cycles import count_cycles
 from eyeriss_sim.energy import level_energy
 from eyeriss_sim.hardware import load_hardware
 from eyeriss_sim.kernels import DRAM
-from eyeriss_sim.layer import ConvLayer
+from eyeriss_sim.layer import ConvLayer, Network
 from eyeriss_sim.mapping import (
     Mapping, check_mapping, cut, even_cuts, shape_key, timing)
 from eyeriss_sim.search import OBJECTIVES, SKIPS, search, search_shape
-from eyeriss_sim.simulate import simulate_layer
+from eyeriss_sim.simulate import simulate, simulate_layer
 from eyeriss_sim.zeros import NO_ZEROS, Densities, Zeros
 
 ISCA16 = load_hardware("isca16_256")
@@ -39,7 +39,7 @@ def closed_cycles(layer, hardware, mapping, zeros):
     fmaps = count_cycles(layer, hardware, mapping, count(layer, hardware, mapping),
                          zeros).dram_fmap
     return fmaps + kernels.chip_cycles(
-        geometry.shape, geometry.row_counts, timing(hardware),
+        geometry.shape, timing(hardware),
         hardware.cycles_per_dram_word, layer.M_group, *mapping.letters, kernels.CLOSED,
         np.zeros(kernels.CAUSES))
 
@@ -305,10 +305,18 @@ def test_search_on_an_array_of_endless_rows_ends():
     assert search(layer, hardware).mappings[0].r <= 8
 
 
-def test_more_rows_than_can_be_laid_out_are_refused_with_the_layer():
-    layer = ConvLayer(name="tall", M=1, C=1, H=10**9, W=1, R=1, S=1)
-    with pytest.raises(ValueError, match="tall: H = 1000000000 rows exceed"):
-        search(layer, CHIP)
+@pytest.mark.parametrize("objective", OBJECTIVES)
+@pytest.mark.parametrize("sizes", [
+    dict(H=10**9, W=1, R=1, S=1), dict(H=10**5, W=10**5, R=3, S=3),
+    dict(H=8, W=8, R=3, S=3, U=10**6), dict(H=2 * 10**6 + 1, W=3, R=3, S=3, U=10**6,
+                                            V=1),
+    dict(H=2 * 10**6 + 1, W=3, R=3, S=3, dilation=(10**6, 1))],
+    ids=["a billion rows", "1e5 x 1e5", "stride", "tall stride", "dilation"])
+def test_sizes_far_beyond_any_network_are_searched_and_simulated(sizes, objective):
+    layer = ConvLayer(name="vast", M=4, C=2, **sizes)
+    network = Network("vast", (layer,))
+    (result,) = simulate(network, CHIP, objective=objective).by_layer
+    assert result.cycles.mac * result.counts.active_pes >= layer.macs
 
 
 def test_what_the_search_does_not_see_shares_its_mapping():

@@ -7,9 +7,10 @@ import difflib
 from pathlib import Path
 
 from eyeriss_sim.networks import load_zoo, zoo_names
+from eyeriss_sim.plain import is_whole, plain, shown
 
 
-def load_network(text, batch=None, input_shape=None):
+def load_network(text, batch=None, input_shape=None, proposals=None):
     """The network that a text names, as on the command line.
 
     Parameters
@@ -19,8 +20,11 @@ def load_network(text, batch=None, input_shape=None):
         (``net.onnx``), or a torch module (``net.py:factory``).
     batch : int, optional
         Images; by default what the source says, and 1 where it says nothing.
-    input_shape : tuple of int, or list of tuples, optional
-        Of a torch module only, batch first: ``(1, 3, 224, 224)``.
+    input_shape : tuple of int, list or dict, optional
+        Of a torch module only, batch first: ``(1, 3, 224, 224)``; several as
+        :func:`~eyeriss_sim.importers.torch_module.network_from_module` takes them.
+    proposals : int, optional
+        Rows that go on wherever values decide in a torch module.
 
     Returns
     -------
@@ -39,20 +43,21 @@ def load_network(text, batch=None, input_shape=None):
     text = str(text)
     file, _, factory = text.rpartition(":")
     ending = Path(text).suffix.lower()
-    if batch is not None and (not isinstance(batch, int) or batch < 1):
+    batch = plain(batch)
+    if batch is not None and not is_whole(batch, 1):
         raise ValueError(f"{text}: batch must be a whole number of at least 1, "
-                         f"got {batch!r}")
+                         f"got {shown(batch)}")
     if ending == ".py" or (file.endswith(".py") and not factory):
         file = text.removesuffix(":")
         raise ValueError(f"{file}: say what in the file makes the module, as in "
                          f"{file}:factory")
     if file.endswith(".py"):
-        if input_shape is None:
-            raise ValueError(f"{text}: a torch module needs an input shape, batch "
-                             "first, as in 1,3,224,224")
-        from eyeriss_sim.importers.torch_module import load_module, network_from_module
-        network = network_from_module(load_module(text), input_shape, name=factory)
+        from eyeriss_sim.importers.torch_module import network_from_file
+        network = network_from_file(text, input_shape, proposals)
         return network if batch is None else network.with_batch(batch)
+    if proposals is not None:
+        raise ValueError(f"{text}: proposals are of a torch module (net.py:factory); "
+                         "leave them out")
     if input_shape is not None:
         raise ValueError(f"{text}: has its own input shape; give one for a torch "
                          "module (net.py:factory) only")

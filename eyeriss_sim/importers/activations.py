@@ -6,16 +6,17 @@ nothing keeps them after that.
 """
 
 import functools
-import threading
-from contextlib import ExitStack, contextmanager
 
 import numpy as np
 import torch
-from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.parameter import is_lazy
 
+from eyeriss_sim.importers.constants import META
+from eyeriss_sim.importers.eval_mode import RUNNING, in_eval_mode
+from eyeriss_sim.importers.inputs import Inputs
+from eyeriss_sim.importers.real_run import RealRecorder
 from eyeriss_sim.importers.torch_module import (
-    FACTORY, FREE, META, Recorder, checked_module, reason, written)
+    FACTORY, FREE, checked_module, reason, written)
 
 # Elementwise operators that aten doesn't tag as pointwise.
 ELEMENTWISE = {
@@ -37,10 +38,6 @@ COPIES = {"clone", "_to_copy", "copy_", "copy", "lift_fresh", "lift_fresh_copy",
 # Views that leave the order of the values alone.
 RESHAPES = {"view", "_unsafe_view", "_reshape_alias", "reshape", "squeeze", "squeeze_",
             "unsqueeze", "unsqueeze_", "alias", "detach", "expand"}
-
-# A run wraps forwards, leaves train mode and switches torch's libraries, which every
-# thread sees: one runs at a time.
-RUNNING = threading.RLock()
 
 
 def watch_layers(module, images, on_layer, name=None, made_filters=None,
@@ -102,7 +99,7 @@ def watch_layers(module, images, on_layer, name=None, made_filters=None,
         _check_weights(module, name)
     inputs = _real_inputs(images, module, name)
     with RUNNING, in_eval_mode(module):
-        recorder = _Watcher(module, inputs, on_layer, made_filters)
+        recorder = _Watcher(module, Inputs(inputs, {}), on_layer, made_filters)
         try:
             recorder.run()
         except Exception as problem:
@@ -172,23 +169,6 @@ def _real_inputs(images, module, name):
     return inputs
 
 
-@contextmanager
-def in_eval_mode(module):
-    """Eval mode without gradients, put back afterwards; hold ``RUNNING`` around it."""
-    were = [(child, child.training) for child in module.modules()]
-    learning = [weight for weight in module.parameters() if weight.requires_grad]
-    try:
-        module.eval()
-        for weight in learning:         # torch.matmul looks at it, even without grad
-            weight.requires_grad_(False)
-        yield
-    finally:
-        for child, training in were:
-            child.training = training
-        for weight in learning:
-            weight.requires_grad_(True)
-
-
 class _Pending:
     """A layer that ran, and the tensors that hold its ofmap so far.
 
@@ -205,7 +185,7 @@ class _Pending:
         return any(tensor is holder for holder in self.holders)
 
 
-class _Watcher(Recorder):
+class _Watcher(RealRecorder):
     """Runs on real tensors and shows every layer's once its ofmap is final.
 
     Attributes
@@ -223,31 +203,11 @@ class _Watcher(Recorder):
         self._pending = []      # a few: each keeps its layer's tensors alive
         self._goes_on = None    # pending layer that the running operator continues
         self._depth = {}        # storage: layers behind it
-        self._libraries = (torch.backends.mkldnn.enabled, torch.backends.cudnn.enabled)
 
     def run(self):
         super().run()
         for pending in list(self._pending):
             self._finish(pending)
-
-    @contextmanager
-    def _surroundings(self):
-        """No fused kernels (attention, LSTM) that would hide the layers in them."""
-        fast = torch.backends.mha.get_fastpath_enabled()
-        with ExitStack() as stack:
-            stack.callback(torch.backends.mha.set_fastpath_enabled, fast)
-            torch.backends.mha.set_fastpath_enabled(False)
-            stack.enter_context(sdpa_kernel(SDPBackend.MATH))
-            stack.callback(_use_libraries, self._libraries)
-            _use_libraries((False, False))
-            yield
-
-    def _call(self, func, op, args, kwargs):
-        _use_libraries(self._libraries)         # here they hide nothing
-        try:
-            return func(*args, **kwargs)
-        finally:
-            _use_libraries((False, False))
 
     def _before(self, func, op, args, kwargs, tensors):
         """Show the layers whose ofmap this operator leaves behind."""
@@ -336,13 +296,6 @@ class _Watcher(Recorder):
         except Exception as problem:
             self.refused = problem
             raise
-
-
-def _use_libraries(enabled):
-    """Switch oneDNN and cuDNN, whose fused LSTM torch takes where it can."""
-    mkldnn, cudnn = enabled
-    torch._C._set_mkldnn_enabled(mkldnn)
-    torch._C._set_cudnn_enabled(cudnn)
 
 
 def _kept_shape(func, op, args, tensors):

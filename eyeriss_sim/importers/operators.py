@@ -142,10 +142,10 @@ class OperatorLog:
         known = total is not None and outputs is not None
         self._others[op] = before + calls, total + outputs if known else None
 
-    def network(self, name, source):
+    def network(self, name, source, notes=()):
         """All that was added, as a Network."""
         others = [UncountedOp(op, *counts) for op, counts in self._others.items()]
-        return Network(name, self.layers, others, self.batch, source)
+        return Network(name, self.layers, others, self.batch, source, notes)
 
 
 def flattened_map(before, after):

@@ -10,12 +10,14 @@ operators on real tensors.
 import copy
 import functools
 import importlib.util
+from numbers import Integral
 import re
 import sys
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import torch
+from torch.export import ExportedProgram
 from torch._dispatch.python import enable_python_dispatcher
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.nn.modules.conv import _ConvNd
@@ -28,6 +30,8 @@ from torch.utils.weak import WeakTensorKeyDictionary
 from eyeriss_sim.importers.constants import (
     LIKE, META, MOST_VALUES, Constants, KnownFirst, ShapesBesideConstants, made_like,
     on_device, tensors_in, writes_some)
+from eyeriss_sim.importers.eval_mode import in_eval_mode
+from eyeriss_sim.importers.inputs import read_inputs
 from eyeriss_sim.importers.layouts import ConvOperands, ProductOperands
 from eyeriss_sim.importers.operators import OperatorLog, flattened_map
 from eyeriss_sim.importers.recurrent import (
@@ -51,7 +55,7 @@ FACTORS = {
     "addmm": 1, "baddbmm": 1, "addbmm": 1, "addmv": 1, "_addmm_activation": 1}
 
 
-def network_from_module(module, input_shape, name=None):
+def network_from_module(module, input_shape, name=None, proposals=None):
     """Trace a torch module.
 
     Layers are called after the module whose forward runs, or after the module that
@@ -62,15 +66,25 @@ def network_from_module(module, input_shape, name=None):
     layer that belong to one image are the pixels of the squarest map. Work on weights
     alone (masks, parametrizations) is done once, not per image, and is left out.
 
+    Where values decide how the forward goes on (non-maximum suppression, boolean masks,
+    branches), the module itself runs once on seeded random input instead, and a note of
+    the network names the layers whose rows were decided so.
+
     Parameters
     ----------
-    module : torch.nn.Module
-        Traced as in eval mode, without gradients, on a copy.
-    input_shape : tuple of int, or list of tuples
-        With the batch as first dimension; one per input. A tensor may stand for a
-        shape, where its dtype matters (token numbers).
+    module : torch.nn.Module or torch.export.ExportedProgram
+        Traced as in eval mode, without gradients, on a copy. Of a ``DataParallel``, or
+        of what torch.compile gave, the module in it.
+    input_shape : tuple of int, list or dict
+        With the batch as first dimension. A list has one for each positional input, a
+        dict one for each keyword; a dict or list within a list is one argument.
+        ``((1, 77), torch.int64)`` also says the dtype; a tensor may stand for its shape
+        and dtype, and for its values where the module runs. None: those that an
+        ``ExportedProgram`` was made with.
     name : str, optional
         Of the network; by default the module's class.
+    proposals : int, optional
+        Rows, an image and a decision, that go on wherever values decide.
 
     Returns
     -------
@@ -87,31 +101,83 @@ def network_from_module(module, input_shape, name=None):
     >>> network_from_module(torch.nn.Sequential(conv), (2, 3, 32, 32)).macs
     442368
     """
+    if input_shape is None and isinstance(module, ExportedProgram):
+        args, kwargs = module.example_inputs
+        input_shape = [*args] if not kwargs else None
     module, name = checked_module(module, name)
-    twin = _meta_copy(module, name).eval()
-    inputs = _meta_inputs(input_shape, twin, name)
+    if input_shape is None:
+        raise ValueError(f"{name}: a module needs the shape of its input, batch first, "
+                         "as in (1, 3, 224, 224)")
+    if proposals is not None and (
+            not isinstance(proposals, Integral) or proposals < 1):
+        raise ValueError(f"{name}: proposals must be a whole number of at least 1, got "
+                         f"{proposals!r}")
+    given = read_inputs(input_shape, module, name)
+    return _network_from_inputs(module, given, name, proposals)
+
+
+def _network_from_inputs(module, given, name, proposals):
+    """Trace shapes; run the module where values decide."""
+    twin, inputs = _meta_copy(module, name), given.on_meta()
     recorder = _MetaRecorder(twin, inputs)
     try:
-        recorder.run()
+        with in_eval_mode(twin):
+            recorder.run()
     except (Exception, SystemExit) as problem:
-        numbers = [tensor.long() for tensor in inputs]
-        if "scalar types: Long" in str(problem) and numbers[0].dtype != inputs[0].dtype:
+        numbers = given.changed(torch.Tensor.long)
+        if "scalar types: Long" in str(problem) and (
+                numbers.tensors[0].dtype != given.tensors[0].dtype):
             # The network begins with an embedding.
-            return network_from_module(module, numbers, name)
-        raise ValueError(reason(problem, name, recorder, inputs)) from problem
+            return _network_from_inputs(module, numbers, name, proposals)
+        if values_decide(problem):
+            from eyeriss_sim.importers.real_run import network_by_running
+            return network_by_running(module, given, name, proposals)
+        raise ValueError(reason(problem, name, recorder, inputs.tensors)) from problem
+    if proposals is not None:
+        raise ValueError(f"{name}: no values decide how its forward goes on, so that "
+                         f"proposals={proposals} changes nothing; leave it out")
     return recorder.network(name)
 
 
 def checked_module(module, name):
     """The module to run and the network's name, or a ValueError."""
+    given, module = module, unwrapped(module)
+    name = name or type(given if isinstance(given, ExportedProgram) else
+                        module).__name__
     if not isinstance(module, torch.nn.Module):
         raise ValueError(f"a torch.nn.Module is needed, got a {type(module).__name__}")
-    module = getattr(module, "_orig_mod", module)       # what torch.compile wraps
-    name = name or type(module).__name__
     if any(isinstance(child, torch.jit.ScriptModule) for child in module.modules()):
         raise ValueError(f"{name}: TorchScript cannot be traced; give the nn.Module "
                          "that it was made from, or an ONNX export")
     return module, name
+
+
+def unwrapped(module):
+    """The module in what torch.export, torch.compile or DataParallel made of it."""
+    if isinstance(module, ExportedProgram):
+        return module.module()
+    while isinstance(module, (torch.nn.DataParallel,
+                              torch.nn.parallel.DistributedDataParallel)) or (
+            hasattr(module, "_orig_mod")):
+        module = getattr(module, "_orig_mod", None) or module.module
+    return module
+
+
+def network_from_file(text, input_shape=None, proposals=None):
+    """The network of the module that a Python file makes; see ``load_module``.
+
+    Where values decide, the file makes it once more, with real tensors.
+    """
+    from eyeriss_sim.importers.real_run import NeedsValues
+    module, name = load_module(text), text.rpartition(":")[2]
+    if input_shape is None and not isinstance(module, ExportedProgram):
+        raise ValueError(f"{text}: a torch module needs an input shape, batch first, "
+                         "as in 1,3,224,224")
+    try:
+        return network_from_module(module, input_shape, name, proposals)
+    except NeedsValues:
+        module = load_module(text, meta=False)
+        return network_from_module(module, input_shape, name, proposals)
 
 
 def load_module(text, meta=True):
@@ -132,7 +198,7 @@ def load_module(text, meta=True):
 
     Returns
     -------
-    torch.nn.Module
+    torch.nn.Module or torch.export.ExportedProgram
 
     Raises
     ------
@@ -162,7 +228,7 @@ def load_module(text, meta=True):
             raise ValueError(f"{file}:{attribute} raised {type(problem).__name__}: "
                              f"{_first_line(problem)}{_line_in(path, problem)}; "
                              "it must run without arguments") from problem
-    if not isinstance(made, torch.nn.Module):
+    if not isinstance(made, (torch.nn.Module, ExportedProgram)):
         raise ValueError(f"{file}:{attribute} gives a {type(made).__name__}, "
                          "not a torch.nn.Module")
     return made
@@ -178,14 +244,16 @@ def _run_file(path, attribute, device):
     sys.modules[spec.name] = source             # dataclasses in the file look it up
     sys.path.insert(0, str(path.parent.resolve()))
     try:
-        with device:
+        with torch.random.fork_rng(devices=[]), device:
+            torch.manual_seed(0)                # two runs get the same weights
             spec.loader.exec_module(source)
             if not hasattr(source, attribute):
                 raise _MissingAttribute(
                     f"{path} has no {attribute!r}; it has "
                     + (", ".join(_factories(source)) or "nothing that makes a module"))
             made = getattr(source, attribute)
-            if isinstance(made, torch.nn.Module) or not callable(made):
+            if isinstance(made, (torch.nn.Module, ExportedProgram)) or (
+                    not callable(made)):
                 return made
             return made()
     finally:
@@ -253,47 +321,24 @@ def _meta_copy(module, name):
                          f"{_first_line(problem)}; give a fresh one") from problem
 
 
-def _meta_inputs(input_shape, module, name):
-    several = isinstance(input_shape, list) and not all(
-        isinstance(size, int) for size in input_shape)
-    dtype = next((param.dtype for param in module.parameters()
-                  if param.dtype.is_floating_point), torch.float32)
-    inputs = []
-    for shape in input_shape if several else [input_shape]:
-        if isinstance(shape, torch.Tensor):
-            inputs.append(shape.detach().to("meta"))
-            continue
-        if (not isinstance(shape, (tuple, list)) or not shape
-                or any(not isinstance(size, int) or size < 1 for size in shape)):
-            raise ValueError(
-                f"{name}: an input shape is whole numbers of at least 1, the batch "
-                f"first, as in (1, 3, 224, 224); got {shape!r}")
-        try:
-            inputs.append(torch.empty(tuple(shape), dtype=dtype, device=META))
-        except (RuntimeError, TypeError) as problem:
-            raise ValueError(f"{name}: an input of {'x'.join(map(str, shape))} is more "
-                             "than torch can address; lower a size") from problem
-    if not inputs or not inputs[0].dim():
-        raise ValueError(f"{name}: an input shape is needed, as in (1, 3, 224, 224)")
-    return inputs
-
-
 def _first_line(problem):
     lines = str(problem).strip().splitlines()
     return lines[0].split(". ")[0].rstrip(".") if lines else "no reason given"
 
 
+def values_decide(problem):
+    """Whether a trace ended because it has shapes and no values."""
+    return isinstance(problem, NotImplementedError) or bool(re.search(
+        "meta (tensor|device|backend)|register_meta|data-dependent", str(problem),
+        re.IGNORECASE))
+
+
 def reason(problem, name, recorder, inputs):
     """One line that says where and why a forward failed."""
     where = f"module {recorder.failed}" if recorder.failed else "its forward"
-    reason = _first_line(problem)
-    if re.search("meta (tensor|device)|register_meta|data-dependent", str(problem)):
-        return (f"{name}: {where} asks for the values of a tensor ({reason}), and a "
-                "trace has only shapes; take out .item(), .tolist(), .numpy() and "
-                "branches on values, or export to ONNX")
     return (f"{name}: {where} fails on an input of {sizes(inputs)}: "
-            f"{type(problem).__name__}: {reason}{recorder.failed_operator}; "
-            "is the input shape right?")
+            f"{type(problem).__name__}: {_first_line(problem)}"
+            f"{recorder.failed_operator}; is the input shape right?")
 
 
 def sizes(tensors):
@@ -311,8 +356,7 @@ class Recorder(TorchDispatchMode):
     ----------
     module : torch.nn.Module
         The forward of each of its modules is wrapped while it runs.
-    inputs : list of Tensor
-        A first one of a single dimension has no batch.
+    inputs : Inputs
 
     Attributes
     ----------
@@ -325,7 +369,7 @@ class Recorder(TorchDispatchMode):
 
     def __init__(self, module, inputs):
         super().__init__()
-        self.log = OperatorLog(inputs[0].shape[0] if inputs[0].dim() > 1 else 1)
+        self.log = OperatorLog(inputs.batch)
         self.failed = None
         self.failed_operator = ""
         self._module, self._inputs = module, inputs
@@ -344,19 +388,19 @@ class Recorder(TorchDispatchMode):
             if not is_lazy(value):
                 self._owners.setdefault(self._storage(value), []).append(key)
                 self._given.add(self._storage(value))
-        for tensor in inputs:
+        for tensor in inputs.tensors:
             self._activations.add(self._storage(tensor))
 
     def run(self):
         """Run the forward once."""
         with self._wrapped(), torch.no_grad(), self._surroundings(), self:
-            self._module(*self._inputs)
+            self._module(*self._inputs.args, **self._inputs.kwargs)
 
     def network(self, name):
         """What ran, as a Network."""
         if self.log.odd:
             layer, N, dims = self.log.odd
-            given = self._inputs[0]
+            given = self._inputs.tensors[0]
             # torch takes an image without a batch, whose channels come first.
             if N == 1 and given.dim() == dims + 1:
                 raise ValueError(
@@ -364,7 +408,12 @@ class Recorder(TorchDispatchMode):
                     f"{self.log.batch} images; the batch comes first, as in "
                     f"1x{sizes([given])}")
         return self.log.network(
-            name, f"traced from the torch module {type(self._module).__name__}")
+            name, f"traced from the torch module {type(self._module).__name__}",
+            self.notes())
+
+    def notes(self):
+        """Lines that a reader of the network should know."""
+        return ()
 
     def _surroundings(self):
         """Context in which the forward runs."""
@@ -379,6 +428,12 @@ class Recorder(TorchDispatchMode):
 
     def _call(self, func, op, args, kwargs):
         return func(*args, **kwargs)
+
+    def _asked_for(self, value, tensor):
+        """The forward made a Python number of a tensor's value."""
+
+    def _left_out(self, name):
+        """A layer ran on no row at all."""
 
     def _saw_layer(self, layer, operands, out):
         """A layer ran on these operands with this result."""
@@ -451,7 +506,9 @@ class Recorder(TorchDispatchMode):
         op = func.overloadpacket.__name__
         args, kwargs = self._taken(func, args, kwargs)
         if op == "_local_scalar_dense":
-            return func(*args)      # no work, and the value of a constant is no secret
+            value = func(*args)     # no work
+            self._asked_for(value, args[0])
+            return value
         # In inference mode composite operators arrive here whole.
         if _is_composite(func):
             with self:
@@ -528,6 +585,8 @@ class Recorder(TorchDispatchMode):
         if self._is_of_weights(ifmap) and self._is_of_weights(filt):
             return None
         kind = f"conv{'_transpose' if transposed else ''}{ifmap.dim() - 2}d"
+        if not ifmap.numel():
+            return self._left_out(self._name(filt, kind))
         dims = ifmap.dim() - 2
 
         def each(values):       # aten lets one value stand for all dimensions
@@ -553,6 +612,10 @@ class Recorder(TorchDispatchMode):
                     self._is_of_weights(left) and self._is_of_weights(right)):
                 return None
         ifmap, filt = left, right
+        if not left.numel() or not right.numel():
+            return self._left_out(self._name(
+                right if self._is_activation(left) else left,
+                "matmul" if dynamic else "linear"))
         if left.dim() == 1:
             left = left.unsqueeze(0)
         if right.dim() == 1:
@@ -628,6 +691,9 @@ class _MetaRecorder(Recorder):
                 yield
         finally:
             torch.backends.mha.set_fastpath_enabled(fast)
+
+    def follow(self, source, result):
+        return super().follow(source, self._on_meta(result))
 
     def _taken(self, func, args, kwargs):
         """All operands known, on the CPU, or all on meta."""

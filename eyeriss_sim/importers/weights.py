@@ -4,7 +4,7 @@ import torch
 from torch.nn.modules.conv import _ConvTransposeNd
 from torch.nn.utils.parametrize import is_parametrized
 
-from eyeriss_sim.importers.activations import RUNNING, in_eval_mode
+from eyeriss_sim.importers.eval_mode import RUNNING, in_eval_mode
 
 
 def effective_weight(model, name):

@@ -11,6 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from eyeriss_sim.read_only import read_only
+
 
 class Schedule(NamedTuple):
     """A run of passes that differ in their filters only; int64 ndarrays.
@@ -87,14 +89,14 @@ def schedule(row_of, channels, filters, p, q, in_pass, S, widths):
     psum_orders = [[psum_order(own, p, e, width) for width in widths[1:]]
                    for own in sets]
     targets, target_counts = targets_of(row_of, sets, e)
-    return Schedule(
+    return Schedule(*map(read_only, (
         padded(filter_orders), np.array([len(one) for one in filter_orders]),
         ifmap_order(of_set, len(targets), q, R * t * e), targets, target_counts,
         padded([one[0] for one in psum_orders]),
         padded([one[1] for one in psum_orders]),
         np.array([[len(one) for one in both] for both in psum_orders]),
         np.array([places(own, p, e, max(widths[1:])) for own in sets]),
-        np.repeat(np.array(sets), e, axis=1), np.repeat(np.array(of_set), R))
+        np.repeat(np.array(sets), e, axis=1), np.repeat(np.array(of_set), R))))
 
 
 def filter_order(own, of_set, p, q, R, S, e, width):

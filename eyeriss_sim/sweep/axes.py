@@ -1,10 +1,13 @@
 """What a sweep varies: a field of the hardware or the batch, and its values."""
 
 from dataclasses import dataclass
-from math import floor, isfinite
+from math import floor, inf, isfinite
+
+import numpy as np
 
 from eyeriss_sim.hardware import (
     TABLES, UNIT_FAMILIES, UNUSED_BY, check_value, known_key_and_value)
+from eyeriss_sim.plain import ENDLESS, plain
 from eyeriss_sim.prices import PRICED
 from eyeriss_sim.search import UNSEARCHED
 
@@ -109,11 +112,13 @@ def parse_values(name, given):
     >>> parse_values("rows", "8:16:4,32"), parse_values("rows", [2, "4:16:x2"])
     ((8, 12, 16, 32), (2, 4, 8, 16))
     """
-    pieces = given if isinstance(given, (list, tuple)) else [given]
+    if isinstance(given, np.ndarray):
+        given = given.ravel()
+    pieces = given if isinstance(given, (list, tuple, range, np.ndarray)) else [given]
     values = []
     for piece in pieces:
         if not isinstance(piece, str):
-            values.append(piece)
+            values.append(plain(piece))
             continue
         for part in piece.split(","):
             part = part.strip()
@@ -132,14 +137,18 @@ def parse_values(name, given):
 
 
 def _number(text):
-    """A number, true or false if it reads as one, else the text."""
+    """A number, true or false if it reads as one, else the text.
+
+    A number beyond all range is infinite.
+    """
     if text in ("true", "false"):
         return text == "true"
     for kind in (int, float):
         try:
-            return kind(text)
+            number = kind(text)
         except ValueError:
             continue
+        return number if abs(number) < ENDLESS else inf
     return text
 
 

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from eyeriss_sim.plain import is_whole, plain, shown
+
 METHODS = ("sobol", "random")
 KEYS = ("points", "method", "seed")
 MOST_DRAWS = 64
@@ -30,15 +32,15 @@ def make_sample(given, product):
     check_keys("[sample]", given, KEYS)
     if "points" not in given:
         raise ValueError("[sample] needs points: how many to draw")
-    sample = Sample(**given)
+    sample = Sample(**{key: plain(value) for key, value in given.items()})
     if sample.method not in METHODS:
         raise ValueError(f"[sample] unknown method {sample.method!r}; known: "
                          + ", ".join(METHODS))
     for key, least in (("points", 1), ("seed", 0)):
         value = getattr(sample, key)
-        if type(value) is not int or value < least:
+        if not is_whole(value, least):
             raise ValueError(f"[sample] {key} must be a whole number of at least "
-                             f"{least}, got {value!r}")
+                             f"{least}, got {shown(value)}")
     if sample.points > product:
         raise ValueError(f"[sample] points = {sample.points:,} are more than the "
                          f"{product:,} that there are; leave the sample out")

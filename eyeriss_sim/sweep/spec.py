@@ -4,13 +4,14 @@ import hashlib
 import tomllib
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
-from math import isfinite, prod
+from math import prod
 from pathlib import Path
 
 from eyeriss_sim.area import area_mm2, storage_mm2
 from eyeriss_sim.hardware import Hardware, check_value, load_hardware
 from eyeriss_sim.layer import Network
 from eyeriss_sim.mapping import shape_key
+from eyeriss_sim.plain import ENDLESS, is_whole, plain, shown
 from eyeriss_sim.prices import PRICED, SIZES
 from eyeriss_sim.search import OBJECTIVES
 from eyeriss_sim.simulate import as_network
@@ -231,7 +232,7 @@ def make_spec(networks, axes=None, hardware="eyeriss_chip", *, objective="energy
                          + ", ".join(OBJECTIVES))
     if input_shape is not None and not (
             isinstance(input_shape, (list, tuple)) and input_shape
-            and all(type(size) is int and size > 0 for size in input_shape)):
+            and all(is_whole(plain(size), 1) for size in input_shape)):
         raise ValueError(f"input_shape must be a list of whole numbers above 0, batch "
                          f"first, as in [1, 3, 224, 224], got {input_shape!r}")
     if not isinstance(layers, bool):
@@ -313,9 +314,10 @@ def _is_number(text):
 def _positive(key, value):
     if isinstance(value, str) and _is_number(value):
         value = float(value)
+    value = plain(value)
     if (isinstance(value, bool) or not isinstance(value, (int, float))
-            or not isfinite(value) or value <= 0):
-        raise ValueError(f"{key} must be a positive number, got {value!r}")
+            or not 0 < value < ENDLESS):
+        raise ValueError(f"{key} must be a positive number, got {shown(value)}")
     return float(value)
 
 

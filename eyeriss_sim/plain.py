@@ -1,0 +1,39 @@
+"""What users give for a number: numpy's kinds are numbers too, and some are endless."""
+
+from math import log10
+
+import numpy as np
+
+MOST_BITS = 128         # of a number that messages write out
+ENDLESS = 10**300       # near the largest float; what is above can't be computed with
+
+
+def plain(value):
+    """The value as Python's own number or truth value, where it is one of numpy's.
+
+    Examples
+    --------
+    >>> plain(np.int64(3)), plain(np.bool_(True)), plain("3")
+    (3, True, '3')
+    """
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def is_whole(value, least):
+    """Whether a value is an int, and no truth value, of at least ``least``."""
+    return (isinstance(value, int) and not isinstance(value, bool)
+            and value >= least)
+
+
+def shown(value):
+    """The value as a message quotes it: of endless numbers only their length.
+
+    Examples
+    --------
+    >>> shown(12), shown("a"), shown(10**400)
+    ('12', "'a'", 'a number of some 400 digits')
+    """
+    if isinstance(value, int) and value.bit_length() > MOST_BITS:
+        # Python writes out no more than 4300 digits.
+        return f"a number of some {int(value.bit_length() * log10(2))} digits"
+    return repr(value)

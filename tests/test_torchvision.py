@@ -1,0 +1,72 @@
+"""Networks of torchvision, where it is installed beside a torch that it fits."""
+
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from eyeriss_sim.importers.torch_module import network_from_module
+
+pytestmark = pytest.mark.slow
+torchvision = pytest.importorskip(
+    "torchvision", reason="torchvision is not installed, or does not fit this torch",
+    exc_type=(ImportError, RuntimeError))
+
+DETECTORS = [
+    "fasterrcnn_resnet50_fpn", "fasterrcnn_resnet50_fpn_v2",
+    "fasterrcnn_mobilenet_v3_large_fpn", "fasterrcnn_mobilenet_v3_large_320_fpn",
+    "maskrcnn_resnet50_fpn", "maskrcnn_resnet50_fpn_v2", "keypointrcnn_resnet50_fpn",
+    "retinanet_resnet50_fpn", "retinanet_resnet50_fpn_v2", "fcos_resnet50_fpn",
+    "ssd300_vgg16", "ssdlite320_mobilenet_v3_large"]
+
+
+def detector(name):
+    torch.manual_seed(0)
+    return getattr(torchvision.models.detection, name)(
+        weights=None, weights_backbone=None).eval()
+
+
+def torch_macs(module, images):
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        module(images)
+    return counter.get_total_flops() // 2
+
+
+def macs_as_torch_counts(network, module):
+    """Torch counts a transposed convolution by the pixels that it reads.
+
+    The layer is what the array computes, zeros between the pixels included: all of
+    torchvision's have 4x4 or 2x2 taps and stride 2.
+    """
+    transposed = {name for name, child in module.named_modules()
+                  if isinstance(child, torch.nn.ConvTranspose2d)}
+    macs = 0
+    for layer in network.layers:
+        if layer.name.split("#")[0] in transposed:
+            child = module.get_submodule(layer.name.split("#")[0])
+            pixels = (layer.E - layer.R + 2 * child.padding[0]) // 2 + 1, (
+                layer.F - layer.S + 2 * child.padding[1]) // 2 + 1
+            macs += (layer.N * pixels[0] * pixels[1] * layer.M * layer.C * layer.R
+                     * layer.S)
+        else:
+            macs += layer.macs
+    return macs
+
+
+@pytest.mark.parametrize("name", DETECTORS)
+def test_detector_counts_what_torch_counts(name):
+    module, shape = detector(name), (1, 3, 320, 320)
+    image = torch.rand(shape, generator=torch.Generator().manual_seed(0))
+    network = network_from_module(module, shape)
+    assert macs_as_torch_counts(network, module) == torch_macs(module, image)
+    assert network.notes and network_from_module(module, shape) == network
+
+
+@pytest.mark.parametrize("name", [
+    "fasterrcnn_resnet50_fpn", "maskrcnn_resnet50_fpn", "keypointrcnn_resnet50_fpn"])
+def test_proposals_fix_the_rows_of_every_head(name):
+    network = network_from_module(detector(name), (1, 3, 320, 320), proposals=40)
+    heads = [layer for layer in network.layers if layer.name.startswith("roi_heads.")]
+    assert {layer.N if layer.R > 1 or "mask" in layer.name or "keypoint" in layer.name
+            else layer.N * layer.H * layer.W for layer in heads} == {40}
+    assert any("mask" in layer.name or "keypoint" in layer.name for layer in heads) == (
+        "faster" not in name)
