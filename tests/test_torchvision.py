@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from eyeriss_sim.importers.activations import watch_layers
 from eyeriss_sim.importers.torch_module import network_from_module
 
 pytestmark = pytest.mark.slow
@@ -70,3 +71,33 @@ def test_proposals_fix_the_rows_of_every_head(name):
             else layer.N * layer.H * layer.W for layer in heads} == {40}
     assert any("mask" in layer.name or "keypoint" in layer.name for layer in heads) == (
         "faster" not in name)
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+@pytest.mark.parametrize("masked", [True, False])
+def test_deformable_convolution_is_a_product_of_its_samples(groups, masked):
+    class Deformed(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.offset = torch.nn.Conv2d(4, 2 * 9 + 9, 3, padding=1)
+            self.conv = torchvision.ops.DeformConv2d(4, 6, 3, padding=1, groups=groups)
+
+        def forward(self, x):
+            offset, mask = self.offset(x).split((18, 9), 1)
+            return self.conv(x, offset, mask.sigmoid() if masked else None)
+    module, shape = Deformed().eval(), (2, 4, 7, 5)
+    network = network_from_module(module, shape)
+    layer = network.layer("conv")
+    assert (layer.N, layer.groups, layer.C, layer.M) == (2, groups, 36 // groups, 6)
+    assert layer.E * layer.F == 35
+    assert [op.op for op in network.not_counted if "deform" in op.op] == [
+        "deform_conv2d"]
+    seen = {}
+
+    def keep(layer, ifmap, filt, ofmap):
+        seen[layer.name] = ofmap.copy()
+    image = torch.rand(shape)
+    assert watch_layers(module, image, keep).layers == network.layers
+    result = module(image) - module.conv.bias.view(1, -1, 1, 1)
+    assert torch.allclose(torch.from_numpy(seen["conv"]).reshape(2, 6, 7, 5), result,
+                          atol=1e-5)

@@ -269,6 +269,12 @@ class _Watcher(RealRecorder):
         for result in outputs + written(func, args):
             self._depth[self._storage(result)] = depth
 
+    def _saw_packed(self, layer, ifmap):
+        self.refused = ValueError(
+            f"{layer.name}: its weights are packed, so that their zeros can't be "
+            "counted; give the module before it was quantised")
+        raise self.refused
+
     def _saw_layer(self, layer, operands, out):
         where = self._storage(out)
         self._depth[where] += 1

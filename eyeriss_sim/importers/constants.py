@@ -16,6 +16,7 @@ from torch.nn.parameter import is_lazy
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 from torch.utils._pytree import tree_map
+from torch.utils.weak import WeakTensorKeyDictionary
 
 META = torch.device("meta")
 MOST_VALUES = 1 << 20       # of a constant that keeps them: 8 MB of float64
@@ -28,6 +29,7 @@ class Constants:
     """Which tensors have values, and stand-ins on meta for those that lost them."""
 
     def __init__(self):
+        self._values = WeakTensorKeyDictionary()    # stand-in: what it stands for
         self._stand_ins = {}    # (storage, dtype): a flat tensor on meta
         self._origins = {}      # storage of a stand-in: storage that it stands for
         self._lost = set()      # storages with values that are no longer right
@@ -38,7 +40,14 @@ class Constants:
         if not isinstance(value, torch.Tensor) or value.device == META:
             return value
         with _disable_current_modes():      # a mode would give this a value, too
-            return self._stand_in(value)
+            stand_in = self._stand_in(value)
+        self._values[stand_in] = value
+        return stand_in
+
+    def values_of(self, tensor):
+        """The tensor with values that this one is, or stands for; None: unknown."""
+        tensor = self._values.get(tensor, tensor)
+        return tensor if self.is_known(tensor) else None
 
     def _stand_in(self, value):
         if value.layout != torch.strided or value.is_quantized or is_lazy(value):

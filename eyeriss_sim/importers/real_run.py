@@ -247,9 +247,14 @@ class DecisionRecorder(RealRecorder):
                     self._counts.add(result.shape[0])
 
     def _saw_layer(self, layer, operands, out):
-        if self._decided & {self._storage(operands.ifmap),
-                            self._storage(operands.filt)}:
-            rows = layer.N if layer.R * layer.S > 1 or operands.ifmap.dim() > 3 else (
+        self._note_rows(layer, operands.ifmap, operands.filt)
+
+    def _saw_packed(self, layer, ifmap):
+        self._note_rows(layer, ifmap)
+
+    def _note_rows(self, layer, ifmap, *others):
+        if self._decided & {self._storage(one) for one in (ifmap, *others)}:
+            rows = layer.N if layer.R * layer.S > 1 or ifmap.dim() > 3 else (
                 layer.N * layer.H * layer.W)
             self._rows.append((layer.name, rows * (
                 layer.groups if layer.dynamic_filters else 1) // self.log.batch))

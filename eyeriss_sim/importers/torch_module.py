@@ -34,6 +34,8 @@ from eyeriss_sim.importers.eval_mode import in_eval_mode
 from eyeriss_sim.importers.inputs import read_inputs
 from eyeriss_sim.importers.layouts import ConvOperands, ProductOperands
 from eyeriss_sim.importers.operators import OperatorLog, flattened_map
+from eyeriss_sim.importers.products import (
+    is_linear, is_packed_conv, told, written_out)
 from eyeriss_sim.importers.recurrent import (
     RECURRENT, in_closed_form, is_long, runs_at_each_step)
 
@@ -42,7 +44,8 @@ FEW_WEIGHTS = 64        # of a parameter that keeps its values in a trace
 # Operators that only rename or reserve memory, beyond those that aten marks as views.
 FREE = {
     "_unsafe_view", "lift_fresh", "lift_fresh_copy", "unsafe_split",
-    "unsafe_split_with_sizes", "unsafe_chunk", "resize_", "set_", "t_", "transpose_",
+    "unsafe_split_with_sizes", "unsafe_chunk",
+    "_linalg_check_errors", "resize_", "set_", "t_", "transpose_",
     "squeeze_", "unsqueeze_", "swapaxes_", "as_strided_", "sym_size", "sym_numel"}
 FACTORY = re.compile(r"(empty|zeros|ones|full)_like|new_\w+")
 # aten's names of what users know under another name.
@@ -52,6 +55,7 @@ KNOWN_AS = {
 # Position of the two factors of a matrix product among the arguments.
 FACTORS = {
     "mm": 0, "bmm": 0, "mv": 0, "dot": 0, "vdot": 0, "_int_mm": 0, "_scaled_mm": 0,
+    "_scaled_mm_v2": 0, "matmul": 0,
     "addmm": 1, "baddbmm": 1, "addbmm": 1, "addmv": 1, "_addmm_activation": 1}
 
 
@@ -383,6 +387,8 @@ class Recorder(TorchDispatchMode):
         self._flat = WeakTensorKeyDictionary()      # flattened tensor: its (C, h, w)
         self._standard = {path for path, child in module.named_modules()
                           if isinstance(child, (_ConvNd, torch.nn.Linear))}
+        self._packing = {path for path, child in module.named_modules()
+                         if hasattr(child, "_packed_params")}
         for key, value in [*module.named_parameters(remove_duplicate=False),
                            *module.named_buffers(remove_duplicate=False)]:
             if not is_lazy(value):
@@ -429,11 +435,18 @@ class Recorder(TorchDispatchMode):
     def _call(self, func, op, args, kwargs):
         return func(*args, **kwargs)
 
+    def _values_of(self, tensor):
+        """A tensor with values, or None where only its shape is known."""
+        return None if tensor.device == META else tensor
+
     def _asked_for(self, value, tensor):
         """The forward made a Python number of a tensor's value."""
 
     def _left_out(self, name):
         """A layer ran on no row at all."""
+
+    def _saw_packed(self, layer, ifmap):
+        """A layer ran whose weights are packed."""
 
     def _saw_layer(self, layer, operands, out):
         """A layer ran on these operands with this result."""
@@ -515,6 +528,10 @@ class Recorder(TorchDispatchMode):
                 return func.decompose(*args, **kwargs)
         if op.startswith("_scaled_dot_product") and "backward" not in op:
             return self._unfused(func, args, kwargs)
+        parts = written_out(func, args, kwargs, self._values_of)
+        if parts is not None:
+            with self:
+                return parts()
         tensors = tensors_in((args, kwargs))
         self._before(func, op, args, kwargs, tensors)
         try:
@@ -544,12 +561,20 @@ class Recorder(TorchDispatchMode):
         layer = None
         if op == "convolution":
             layer = self._convolution(*args)
-        elif op in FACTORS:
+        elif op.rstrip("_") in FACTORS:
+            op = op.rstrip("_")
             layer = self._product(op, *args[FACTORS[op]:][:2])
+        elif is_linear(func):
+            layer = self._packed_linear(args[0], tensors, outputs[0])
+        elif is_packed_conv(func):
+            layer = self._packed_convolution(args)
         elif active and not (func.is_view or op in FREE or FACTORY.fullmatch(op)):
-            self.log.other(_usual_name(op), outputs[0].numel() if outputs else None)
+            self.log.other(told(func, _usual_name(op)),
+                           outputs[0].numel() if outputs else None)
         self._follow(func, op, args, tensors, outputs, active)
-        if layer:
+        if layer and layer[1] is None:
+            self._saw_packed(layer[0], args[0])
+        elif layer:
             self._saw_layer(*layer, outputs[0])
 
     def _follow(self, func, op, args, tensors, outputs, active):
@@ -640,6 +665,37 @@ class Recorder(TorchDispatchMode):
             again=runs_at_each_step(name))
         return layer, ProductOperands(left, right, copies, flipped)
 
+    def _packed_linear(self, ifmap, tensors, out):
+        """The layer of a product with packed weights, which only shapes describe."""
+        if not self._is_activation(ifmap):
+            return None
+        inner, filters = ifmap.shape[-1], out.shape[-1]
+        filt = next((one for one in tensors[1:] if one.dim() > 1), None)
+        name = self._name(filt, "linear")
+        if not ifmap.numel():
+            return self._left_out(name)
+        return self.log.product(name, ifmap.numel() // inner, inner, filters,
+                                fmap=self._flat.get(ifmap)), None
+
+    def _packed_convolution(self, args):
+        ifmap, packed = args[0], args[1]
+        filt = packed.unpack()[0]
+        transposed = bool(packed.transpose())
+        dims = filt.dim() - 2
+        stride, padding, dilation, more = (list(each())[-dims:] for each in (
+            packed.stride, packed.padding, packed.dilation, packed.output_padding))
+        if ifmap.dim() == 3:        # one dimension is kept as the last of two
+            ifmap, filt = ifmap.unsqueeze(2), (
+                filt if filt.dim() == 4 else filt.unsqueeze(2))
+            stride, padding, dilation, more = (
+                [fixed, each[-1]] for fixed, each in zip(
+                    (1, 0, 1, 0), (stride, padding, dilation, more)))
+        layer = self.log.convolution(
+            self._name(None, f"conv{dims}d"), tuple(ifmap.shape), tuple(filt.shape),
+            stride=stride, pads=[(pad, pad) for pad in padding], dilation=dilation,
+            groups=packed.groups(), transposed=transposed, output_padding=more)
+        return layer, None
+
     def _name(self, filt, op):
         """Dotted name of the module that owns a weight, or of the one that runs."""
         running = self._stack[-1]
@@ -649,6 +705,8 @@ class Recorder(TorchDispatchMode):
                      for key in self._owners.get(self._storage(filt), [])]
             if running in self._standard:       # however its weight was made
                 names = [running]
+        elif running in self._packing:
+            names = [running]
         names = [name for name in names if name is not None]
         if running in names:
             return running or op
@@ -691,6 +749,9 @@ class _MetaRecorder(Recorder):
                 yield
         finally:
             torch.backends.mha.set_fastpath_enabled(fast)
+
+    def _values_of(self, tensor):
+        return self._constants.values_of(tensor)
 
     def follow(self, source, result):
         return super().follow(source, self._on_meta(result))
