@@ -138,6 +138,8 @@ def add_run(commands):
                      help="a step that ends below it is taken back; without a target: "
                           "prune until then")
     cmd.add_argument("--control", choices=CONTROLS)
+    cmd.add_argument("--empty-layers", action="store_true",
+                     help="let a layer lose its last weight (default: one stays)")
     for which in ("include", "exclude"):
         cmd.add_argument(f"--{which}", action="append", default=[], metavar="PATTERN",
                          help=f"layers to {which}: 'layer1.*'")
@@ -206,12 +208,17 @@ def run_run(args):
         control=args.control, test=None if args.no_test else test, seed=args.seed,
         steps=args.steps, schedule=args.schedule, accuracy_floor=args.accuracy_floor,
         dense_epochs=dense.epochs, include=args.include or ["*"], exclude=args.exclude,
-        device=args.device, progress=True)
+        device=args.device, progress=True,
+        # A result's config names what was asked for beyond what was always so.
+        **({"empty_layers": True} if args.empty_layers else {}))
     from pruning.compare import collect, print_table
     print_table(collect([out]))
     for one in results:
         if one.get("stopped"):
             print(f"{one['rung']} ends before its target: {one['stopped']}")
+        if one.get("kept_alive"):
+            print(f"{one['rung']} would have emptied {one['kept_alive']}, where one "
+                  "weight stays; --empty-layers lets it go")
     print(f"{len(results)} rungs in {out}; accuracies are on {args.data_name}")
 
 

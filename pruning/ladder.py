@@ -3,6 +3,7 @@
 import copy
 import time
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import takewhile
 from pathlib import Path
 
@@ -16,7 +17,6 @@ from pruning.prunable import prunable, uncompiled
 from pruning.report import Baseline
 from pruning.result import (
     begun, finished, load_result, save_metrics, save_result, weights_hash)
-from pruning.selection import refuse
 from pruning.targets import Target
 
 
@@ -148,19 +148,21 @@ def climb(model, method, rungs, folder, *, data, config, recipe, make_fresh,
             if goes_on:             # what comes before the last method is done
                 methods, targets = names[-1:], targets[-1:]
                 own = options_by_method(names, rung.options)[-1]
+            pruned_to = partial(
+                prune, start, "+".join(methods), data=data, oracle=oracle,
+                recipe=training, baseline=baseline, shrinks=shrinks, control=control,
+                make_fresh=make_fresh, fresh_recipe=fresh_recipe, teacher=model,
+                **options, **own)
             if len(methods) == 1:
-                check_reachable(
-                    start, find_method(*methods), [rung, *followers(
-                        rungs[place:], len(names) == 1)], baseline, oracle,
-                    options.get("include", ("*",)), options.get("exclude", ()))
+                # Which refuses it with what can be reached, before anything is trained.
+                for target in out_of_reach(
+                        start, find_method(*methods), [rung, *followers(
+                            rungs[place:], len(names) == 1)], baseline, oracle,
+                        options.get("include", ("*",)), options.get("exclude", ())):
+                    pruned_to(target)
             clock, cpu = time.monotonic(), time.process_time()
             with begun(kept / "training", asked):
-                pruned = prune(
-                    start, "+".join(methods), targets, data=data, oracle=oracle,
-                    recipe=training, baseline=baseline, shrinks=shrinks,
-                    control=control, make_fresh=make_fresh,
-                    fresh_recipe=fresh_recipe, teacher=model,
-                    folder=kept / "training", **options, **own)
+                pruned = pruned_to(targets, folder=kept / "training")
             metrics = {
                 "rung": rung.name, "control": control, "method": method,
                 "target": "+".join(map(str, filter(None, rung.targets))) or None,
@@ -190,11 +192,11 @@ def followers(rungs, one_method):
     return list(takewhile(lambda rung: one_method or rung.follows(rungs[0]), rungs[1:]))
 
 
-def check_reachable(network, method, rungs, baseline, oracle, include, exclude):
-    """Refuse a rung below what is left without any weight, before a rung is trained.
+def out_of_reach(network, method, rungs, baseline, oracle, include, exclude):
+    """Targets of rungs that are below what is left without any weight.
 
     By the zeros of the network's activations as they are now, as ``prune`` judges the
-    last of its steps; a floor of the method's own, above this one, is found later.
+    last of its steps; what else can't be reached shows where its rung is pruned.
 
     Parameters
     ----------
@@ -206,13 +208,13 @@ def check_reachable(network, method, rungs, baseline, oracle, include, exclude):
     oracle : EnergyOracle
     include, exclude : sequence of str
 
-    Raises
-    ------
-    OutOfReach
-        With the target, and the least that can be reached.
+    Returns
+    -------
+    list of Target
     """
     if method.shrinks or method.own_levels:
-        return
+        return []
+    found = []
     for rung in rungs:
         target = rung.targets[-1]
         if isinstance(target, Target):
@@ -220,7 +222,8 @@ def check_reachable(network, method, rungs, baseline, oracle, include, exclude):
                 target, network, prunable(network, include, exclude, strict=False),
                 baseline.reference, oracle, baseline.images)
             if target.share < meter.floor:
-                refuse(str(target), meter.floor, meter.unit)
+                found.append(target)
+    return found
 
 
 def check_control_of(method, rungs, control):

@@ -26,13 +26,14 @@ from pruning.prunable import prunable, uncompiled
 from pruning.report import Baseline, describe
 from pruning.result import begun, weights_hash
 from pruning.schedules import SCHEDULES
-from pruning.selection import OutOfReach, refuse
-from pruning.settling import SettlingMasks, settle
+from pruning.selection import OutOfReach, refuse, rounded_up
+from pruning.settling import SettlingMasks, check_reachable, settle
 from pruning.shrink import shrink
 from pruning.targets import Energy, Target
 from pruning.training import fit
 
 ZERO_IMAGES = 64        # of the calibration images, that measure zeros
+MOST_TRIED = 8          # shares, for the least that can be asked for
 PACE = 0.8      # of what is above the floor, a step, where only an accuracy is asked
 
 
@@ -53,7 +54,8 @@ class Pruned:
         met: share of the target's quantity that the final network takes, with its own
         activation zeros; under a control, that of the pruned network. floor: the least
         share that the method could have reached. accuracy. stopped: where a step was
-        taken back, which and why. And what :func:`pruning.report.describe` says of
+        taken back, which and why. kept_alive: where layers would have been emptied and
+        keep one weight, which. And what :func:`pruning.report.describe` says of
         the network.
     layers : pandas.DataFrame
         Energy by layer and level on each hardware.
@@ -76,7 +78,7 @@ def prune(model, method="energy_aware", target=None, *, data, oracle=None, recip
           steps=1, schedule="geometric", accuracy_floor=None, control=None,
           dense_epochs=None, make_fresh=None, teacher=None, baseline=None, shrinks=(),
           fresh_recipe=None, include=("*",), exclude=(), seed=0, calibration=512,
-          folder=None, device=None, progress=False, **options):
+          empty_layers=False, folder=None, device=None, progress=False, **options):
     """Prune a network to a share of what it costs.
 
     Parameters
@@ -126,6 +128,9 @@ def prune(model, method="energy_aware", target=None, *, data, oracle=None, recip
     seed : int
     calibration : int
         Images that calibrate.
+    empty_layers : bool
+        Whether a layer may lose its last weight. Else the one that would go last stays,
+        and the report says of which layers.
     folder : str or Path, optional
         Where trainings keep their state, to be resumed by the same call alone.
     device : str, optional
@@ -167,6 +172,7 @@ def prune(model, method="energy_aware", target=None, *, data, oracle=None, recip
                   recipe=recipe, steps=steps, schedule=schedule,
                   accuracy_floor=accuracy_floor, include=include, exclude=exclude,
                   seed=seed, calibration=calibration, device=device, progress=progress,
+                  empty_layers=empty_layers,
                   make_fresh=make_fresh, fresh_recipe=fresh_recipe, teacher=teacher)
     if teacher is None and not find_method(names[0]).at_init:
         common["teacher"] = model
@@ -185,6 +191,7 @@ def prune(model, method="energy_aware", target=None, *, data, oracle=None, recip
         "calibration": calibration, "recipe": recipe and recipe.as_dict(),
         "options": {key: str(value) for key, value in options.items()},
         "accuracy_floor": accuracy_floor, "dense_epochs": dense_epochs,
+        "empty_layers": empty_layers,
         "fresh_recipe": fresh_recipe and fresh_recipe.as_dict(),
         "teacher": teacher if teacher is None else weights_hash(teacher),
         **judge(common["oracle"]), "model": weights_hash(model)}
@@ -249,7 +256,7 @@ class _Run:
     def __init__(self, model, method, target, *, data, oracle, recipe, steps, schedule,
                  accuracy_floor, baseline, shrinks, include, exclude, seed, calibration,
                  folder, device, progress, make_fresh, fresh_recipe, teacher, options,
-                 thinned_next):
+                 thinned_next, empty_layers):
         self.given, self.method, self.target = model, find_method(method), target
         if schedule not in SCHEDULES:
             raise ValueError(f"unknown schedule {schedule!r}; known: "
@@ -275,7 +282,8 @@ class _Run:
             model, self.prunables, oracle, self.few)
         self.shrinks, self.make_fresh = tuple(shrinks), make_fresh
         self.fresh_recipe, self.teacher = fresh_recipe, teacher
-        self.thinned_next = thinned_next
+        self.thinned_next, self.empty_layers = thinned_next, empty_layers
+        self.spared = []
         self.history, self.stopped = [], None
         self.epochs = 0     # that the network which is kept was trained
 
@@ -306,6 +314,8 @@ class _Run:
         best = (network, masks, self.shrinks, meter and meter.share(masks), None)
         step = self._shrink if self.method.shrinks else self._mask
         shrinks = self.shrinks
+        if self.steps > 1 and self.target is not None and self.method.takes_steps:
+            self._check_last_step(network, masks, meter)
         for place, target in enumerate(self._targets(meter, masks), 1):
             try:
                 network, masks, shrinks, met = step(
@@ -327,10 +337,46 @@ class _Run:
 
     def _mask(self, before, masks, shrinks, target, name):
         """One step that zeroes weights: choose, train, settle."""
+        try:
+            problem, network, masks, met = self._tried(before, masks, target)
+        except OutOfReach as refused:
+            if self.target is not None and isinstance(target, Energy):
+                self._refuse(before, masks, target, refused)
+            raise
+        if self.method.own_levels:
+            self._train(network, masks, name)
+            return network, masks, shrinks, None
+        if not problem.trains:
+            self.spared = problem.spared
+            return network, masks, shrinks, met
+        midway = SettlingMasks(masks, problem, self.folder and self.folder / name)
+        self._train(network, midway, name, midway=midway if isinstance(
+            target, Energy) else None)
+        masks, met = self._settle(problem, network, midway.masks)
+        self.spared = problem.spared
+        return network, masks, shrinks, met
+
+    def _tried(self, before, within, target, epochs=None):
+        """A step without its training: masks chosen, and their energy measured.
+
+        Returns
+        -------
+        problem : Problem
+        network : torch.nn.Module
+            Under its masks.
+        masks : Masks
+        met : float or None
+            Where there is no training: what is measured at the end.
+
+        Raises
+        ------
+        OutOfReach
+        """
         network = copy.deepcopy(before)
-        problem = self._problem(network, masks, target)
+        problem = self._problem(network, within, target, epochs)
         masks = self._choose(problem)
-        if self.method.at_init and problem.trains and isinstance(target, Energy):
+        by_energy = isinstance(target, Energy)
+        if self.method.at_init and problem.trains and by_energy:
             # Once more, by the zeros that the pruned network will have.
             masks.apply(network)
             problem = self._problem(
@@ -340,17 +386,51 @@ class _Run:
             network = problem.model
         masks.apply(network)
         if self.method.own_levels:
-            self._train(network, masks, name)
-            return network, masks, shrinks, None
-        if not problem.trains:
-            masks, met = self._settle(
-                problem, network, masks, dict(before.named_parameters()))
-            return network, masks, shrinks, met
-        midway = SettlingMasks(masks, problem, self.folder and self.folder / name)
-        self._train(network, midway, name, midway=midway if isinstance(
-            target, Energy) else None)
-        masks, met = self._settle(problem, network, midway.masks)
-        return network, masks, shrinks, met
+            return problem, network, masks, None
+        returned, met = dict(before.named_parameters()), None
+        with telling(self.progress) as problem.tell:
+            if not problem.trains:
+                masks, met = settle(problem, network, masks, returned)
+            elif by_energy:
+                check_reachable(problem, network, masks, returned)
+        problem.tell = silent
+        return problem, network, masks, met
+
+    def _check_last_step(self, network, masks, meter):
+        """Refuse a target that can't be reached before any step is trained for it."""
+        if self.recipe is None and self.target.share >= meter.floor:
+            return
+        try:
+            self._tried(network, masks, self.target)
+        except OutOfReach as refused:
+            if isinstance(self.target, Energy):
+                self._refuse(network, masks, self.target, refused)
+            raise
+
+    def _refuse(self, before, within, target, refused):
+        """Refuse an energy with the least that the same step, tried, would meet.
+
+        With and without normalisations that follow, where there is training: what it
+        makes of the activations nobody knows.
+        """
+        meter = self._meter(before)
+        tried, ask, met = refused.tried, rounded_up(refused.tried), None
+        for _ in range(MOST_TRIED):
+            if not target.share < ask < meter.share(within):
+                break
+            try:
+                for epochs in (0,) if self.recipe is None else (None, 0):
+                    found = self._tried(before, within, Energy(ask), epochs)
+            except OutOfReach as again:
+                if met is not None:
+                    break
+                tried = max(tried, again.tried)
+                ask = max(ask + 1e-3, rounded_up(tried))
+                continue
+            met, tried = ask, found[-1]
+            ask = min(rounded_up(tried), ask - 1e-3)
+        floor = meter.floor if target.share < meter.floor else None
+        refuse(str(target), meter.unit, tried, floor, ask=ask if met is None else met)
 
     def _shrink(self, network, masks, shrinks, target, name):
         """One step that takes channels away; again where training made zeros rarer.
@@ -419,8 +499,6 @@ class _Run:
         start, floor = meter.share(masks), meter.floor
         if self.target is None:
             return _falling(start, floor)
-        if self.steps > 1 and self.target.share < floor:    # before any training
-            refuse(str(self.target), floor, meter.unit)
         shares = SCHEDULES[self.schedule](
             start, self.target.share, self.steps, floor)
         return [type(self.target)(share) for share in shares]
@@ -439,7 +517,7 @@ class _Run:
         return Problem(network, prunables, self.baseline.reference, self.oracle,
                        self.images, target, masks, self.seed, len(self.few),
                        self.recipe is not None and epochs != 0, self.thinned_next,
-                       zeros_of)
+                       zeros_of, empty_layers=self.empty_layers)
 
     def _choose(self, problem):
         with telling(self.progress) as problem.tell:
@@ -481,6 +559,9 @@ class _Run:
                   "floor": self.floor, "accuracy": right, "seed": self.seed, **summary}
         if self.stopped:
             report["stopped"] = self.stopped
+        if self.spared:
+            report["kept_alive"] = ", ".join(
+                self.prunables[name].layer for name in self.spared)
         return Pruned(network, masks, shrinks, report, layers, self.history,
                       self.baseline)
 

@@ -1,6 +1,6 @@
 """What a pruning method is given: the network, what it costs, what it may cost."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import torch
@@ -45,6 +45,10 @@ class Problem:
         Least share that can be reached: the meter's, unless the method says another.
     order : Order, optional
         In which the last ``meet`` removed weights.
+    empty_layers : bool
+        Whether a layer may lose its last weight.
+    spared : list of str
+        Parameters that the last ``meet``, or settling, left one weight for that reason.
     tell : callable
         Hears in one line what a method is at, for whoever waits.
     """
@@ -63,6 +67,8 @@ class Problem:
     zeros_of: torch.nn.Module | None = None
     floor: float | None = None
     order: Order | None = None
+    empty_layers: bool = False
+    spared: list = field(default_factory=list)
     tell: object = silent
 
     @property
@@ -92,10 +98,12 @@ class Problem:
         within : Masks, optional
             Instead of ``problem.within``.
         """
-        self.order = Order(
-            scores, self.shapes, self.within if within is None else within)
-        return self.order.meet(
+        self.order = Order(scores, self.shapes, self.within if within is None
+                           else within, self.empty_layers)
+        masks = self.order.meet(
             self.meter, self.target.share if share is None else share, str(self.target))
+        self.spared = self.order.spared(self.order.removed)
+        return masks
 
     def cost(self, network):
         """Share of the target's quantity that a network takes as it is.

@@ -4,6 +4,8 @@ import torch
 
 from pruning.masks import Masks
 
+WAYS = 2000     # parts of all units, to one of which the least cost is found
+
 
 class Order:
     """Units in the order in which they are removed, lowest score first.
@@ -18,7 +20,10 @@ class Order:
         Of the parameters.
     within : Masks, optional
         What earlier pruning left: units that have nothing in it are removed before
-        all others, and what it does not keep never comes back.
+        others, and what it does not keep never comes back.
+    may_empty : bool
+        Whether a parameter may lose its last unit. Else the unit of its highest score
+        stays, whatever its rank among all others.
 
     Raises
     ------
@@ -26,18 +31,20 @@ class Order:
         A score that is NaN.
     """
 
-    def __init__(self, scores, shapes, within=None):
+    def __init__(self, scores, shapes, within=None, may_empty=False):
         self.shapes = {name: tuple(shapes[name]) for name in scores}
         self.within = within
-        flat = []
+        self.removed = None
+        flat, present = [], {}
         for name, score in scores.items():
             score = score.detach().to("cpu", torch.float64)
             if score.isnan().any():
                 raise ValueError(f"{name}: {int(score.isnan().sum())} scores are NaN; "
                                  "are its weights sound?")
+            present[name] = torch.ones(score.shape, dtype=torch.bool)
             if within is not None:
-                there = _any_by_block(within[name], score.shape)
-                score = score.masked_fill(~there, -torch.inf)
+                present[name] = _any_by_block(within[name], score.shape)
+                score = score.masked_fill(~present[name], -torch.inf)
             flat.append(score.flatten())
         order = torch.cat(flat).argsort(stable=True)
         rank = torch.empty(len(order), dtype=torch.int32)
@@ -47,14 +54,26 @@ class Order:
                 scores.items(), rank.split([one.numel() for one in flat])):
             self._ranks[name] = part.reshape(score.shape)
         self.units = len(order)
+        # Of each parameter that has any unit, the one that goes last.
+        self._last = {} if may_empty else {
+            name: int(rank.masked_fill(~present[name], -1).argmax())
+            for name, rank in self._ranks.items() if present[name].any()}
 
     def masks(self, removed):
-        """Masks once so many units have gone."""
+        """Masks once so many units have gone, last units of a parameter left out."""
         masks = {}
         for name, rank in self._ranks.items():
-            mask = spread(rank >= removed, self.shapes[name])
+            stays = rank >= removed
+            if name in self._last:
+                stays.view(-1)[self._last[name]] = True
+            mask = spread(stays, self.shapes[name])
             masks[name] = mask & self.within[name] if self.within else mask
         return Masks(masks)
+
+    def spared(self, removed):
+        """Parameters that so many units would empty but for their last unit."""
+        return [name for name, place in self._last.items()
+                if int(self._ranks[name].view(-1)[place]) < removed]
 
     def meet(self, meter, share, what="target"):
         """The masks that remove no more units than a target asks for.
@@ -74,27 +93,66 @@ class Order:
 
         Raises
         ------
-        ValueError
-            More is left than that when every unit has gone.
+        OutOfReach
+            More is left than that when every unit has gone that may.
         """
         removed = least(lambda count: meter.share(self.masks(count)) <= share,
                         self.units)
         if removed is None:
-            refuse(what, meter.share(self.masks(self.units)), meter.unit)
+            refuse(what, meter.unit, meter.share(self.masks(self.units)), meter.floor)
+        self.removed = removed
         return self.masks(removed)
 
 
 class OutOfReach(ValueError):
-    """A target below what is left when all that may go has gone."""
+    """A target below what is left when all that may go has gone.
+
+    Parameters
+    ----------
+    message : str
+    tried : float
+        Least share that was tried.
+    """
+
+    def __init__(self, message, tried=1.0):
+        super().__init__(message)
+        self.tried = tried
 
 
-def refuse(what, floor, unit, least_left="all prunable weights at zero"):
-    """Say what is left at least."""
-    raise OutOfReach(f"{what} cannot be reached: with {least_left} {floor:.4f} {unit} "
-                     f"is left; ask for {_rounded_up(floor):.3f} or more")
+def refuse(what, unit, tried, floor=None, *, ask=None,
+           least_left="all prunable weights at zero"):
+    """Say what is left at least, and what may be asked for.
+
+    Parameters
+    ----------
+    what : str
+        The target.
+    unit : str
+        Of the shares.
+    tried : float
+        Least share that was tried.
+    floor : float, optional
+        Share with ``least_left``, where the target lies below it.
+    ask : float, optional
+        Share that was tried and met; ``tried``, a little rounded up, unless given.
+    least_left : str
+
+    Raises
+    ------
+    OutOfReach
+    """
+    said, also = f"{tried:.4f} {unit} is the least of what was tried", ""
+    if floor is not None:
+        said = f"with {least_left} {floor:.4f} {unit} is left"
+        if f"{tried:.4f}" != f"{floor:.4f}":
+            also = f"; {tried:.4f} is the least of what was tried"
+    ask = rounded_up(tried) if ask is None else ask
+    raise OutOfReach(f"{what} cannot be reached: {said}; ask for {ask:.3f} or more"
+                     + also, tried)
 
 
-def _rounded_up(share):
+def rounded_up(share):
+    """The next thousandth: what a message asks for."""
     return -(-share * 1000 // 1) / 1000
 
 
@@ -161,6 +219,47 @@ def least_near(holds, start, low, high):
         middle = (below + above) // 2
         below, above = (below, middle) if holds(middle) else (middle, above)
     return above
+
+
+def bottom(cost, share, tried, low, high):
+    """A count at which a cost is at most ``share``, or else the one where it is least.
+
+    For costs that fall and, near their end, rise again: tries counts nearer and nearer
+    to the end, then halves the ways from the cheapest to its neighbours.
+
+    Parameters
+    ----------
+    cost : callable
+        Of a count.
+    share : float
+    tried : dict of int to float
+        Costs that are known; more are added.
+    low, high : int
+
+    Returns
+    -------
+    int
+
+    Examples
+    --------
+    >>> bottom(lambda count: abs(count - 700) + 5, 0, {}, 0, 1000)
+    700
+    """
+    finest = max(1, (high - low) // WAYS)
+    # The fewer are left, the more each of them matters.
+    left = (0, *(2 ** power for power in range((high - low).bit_length())), high - low)
+    tried |= {high - one: cost(high - one) for one in left if high - one not in tried}
+    while True:
+        best = min(tried, key=lambda count: (tried[count], count))
+        if tried[best] <= share:
+            return best
+        known = sorted(tried)
+        place = known.index(best)
+        new = [(best + other) // 2 for other in known[max(0, place - 1):place + 2]
+               if abs(best - other) > finest]
+        if not new:
+            return best
+        tried |= {count: cost(count) for count in new}
 
 
 def spread(units, shape):

@@ -18,7 +18,7 @@ from pruning.calibration import follow, recalibrated
 from pruning.masks import Masks
 from pruning.meters import meter_of
 from pruning.selection import (
-    OutOfReach, Order, knapsack, least, least_near, refuse)
+    OutOfReach, Order, bottom, knapsack, least, least_near, refuse)
 from pruning.targets import Energy
 
 # Of a training's steps: activations have mostly settled, and time is left to learn in.
@@ -105,33 +105,98 @@ def settle(problem, network, masks, returned=None):
 
     Raises
     ------
-    ValueError
-        The energy is above the target even without weights.
+    OutOfReach
+        The energy is above the target, however many weights go.
     """
     if not isinstance(problem.target, Energy):
         return masks, problem.meter.share(masks)
-    share, trial = problem.target.share, copy.deepcopy(network)
-    order, now = _order(problem, network, masks)
-    was = recalibrated(network, problem.few_images) if problem.trains else None
+    trial = _Trial(problem, network, masks, returned)
+    share, low, high = problem.target.share, trial.low, trial.order.units
 
-    def tried(removed):
-        problem.tell(f"settling: energy without {removed:,} of {order.units:,} weights")
-        chosen = masks if removed == now else order.masks(removed)
-        _put(trial, network, chosen, masks, returned)
-        if was is not None:
-            follow(trial, was, problem.few_images)
-        return chosen, problem.cost(trial)
+    def meets(count):
+        return trial.cost(count) <= share
 
-    low = now if returned is None else 0
-    guess = _guess(problem, order, network, now)
-    removed = least_near(
-        lambda count: tried(count)[1] <= share, max(low, guess), low, order.units)
+    removed = least_near(meets, trial.guess(), low, high)
     if removed is None:
-        refuse(str(problem.target), tried(order.units)[1], problem.meter.unit,
-               "all prunable weights at zero and the activations of then")
-    masks, reached = tried(removed)
-    network.load_state_dict(trial.state_dict())
-    return masks, reached
+        removed = least_near(meets, trial.lowest(), low, high)
+    masks = trial.put(removed)
+    problem.spared = trial.order.spared(removed)
+    network.load_state_dict(trial.network.state_dict())
+    return masks, trial.tried[removed]
+
+
+def check_reachable(problem, network, masks, returned):
+    """Refuse an energy that no number of weights meets, before the network is trained.
+
+    As ``settle``, with the activations that it has now; looks for any number of weights
+    that meets it, and changes nothing.
+
+    Raises
+    ------
+    OutOfReach
+    """
+    trial = _Trial(problem, network, masks, returned)
+    count, step, most = trial.guess(), 1, trial.order.units
+    while trial.cost(count) > problem.target.share:
+        if count == most:
+            trial.lowest()
+            return
+        count, step = min(most, count + step), 2 * step
+
+
+class _Trial:
+    """A network under other masks of an order, its energy measured.
+
+    Parameters
+    ----------
+    problem, network, masks, returned
+        Of ``settle``.
+    """
+
+    def __init__(self, problem, network, masks, returned):
+        self.problem, self.given, self.masks = problem, network, masks
+        self.returned, self.network = returned, copy.deepcopy(network)
+        self.order, self.now = _order(problem, network, masks)
+        self.low = self.now if returned is None else 0
+        self.was = recalibrated(network, problem.few_images) if problem.trains else None
+        self.tried = {}
+
+    def guess(self):
+        """How many weights go if their going changes no activation."""
+        meter = _meter(self.problem, self.given)
+        found = least(lambda count: meter.share(self.order.masks(count))
+                      <= self.problem.target.share, self.order.units)
+        return max(self.low, self.now if found is None else found)
+
+    def put(self, removed):
+        """Take so many weights away; returns the masks that are left."""
+        chosen = self.masks if removed == self.now else self.order.masks(removed)
+        _put(self.network, self.given, chosen, self.masks, self.returned)
+        if self.was is not None:
+            follow(self.network, self.was, self.problem.few_images)
+        return chosen
+
+    def cost(self, removed):
+        """Share of the dense energy that is left then, measured once."""
+        if removed not in self.tried:
+            self.problem.tell(f"settling: energy without {removed:,} of "
+                              f"{self.order.units:,} weights")
+            self.put(removed)
+            self.tried[removed] = self.problem.cost(self.network)
+        return self.tried[removed]
+
+    def lowest(self):
+        """A number that meets the target after all, or OutOfReach with the least.
+
+        With the last weights biases are all that is left, activations become dense,
+        and the energy rises again.
+        """
+        share = self.problem.target.share
+        found = bottom(self.cost, share, self.tried, self.low, self.order.units)
+        if self.tried[found] > share:
+            refuse(str(self.problem.target), self.problem.meter.unit,
+                   self.tried[found])
+        return found
 
 
 def _order(problem, network, masks):
@@ -148,16 +213,8 @@ def _order(problem, network, masks):
             return problem.order, now
     prices = _meter(problem, network).prices
     order = Order(knapsack(scores.energy_of_weights(network, masks), prices),
-                  problem.shapes, masks)
+                  problem.shapes, masks, problem.empty_layers)
     return order, gone(order)
-
-
-def _guess(problem, order, network, now):
-    """How many weights go if their going changes no activation."""
-    meter = _meter(problem, network)
-    found = least(lambda count: meter.share(order.masks(count)) <= problem.target.share,
-                  order.units)
-    return now if found is None else found
 
 
 def _meter(problem, network):

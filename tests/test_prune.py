@@ -136,6 +136,44 @@ def test_channels_go_by_what_goes_with_them_of_the_targets_quantity(target, colu
     assert worth.tolist() == pytest.approx(torch.stack(expected).tolist(), rel=1e-6)
 
 
+def with_a_small_layer():
+    """A network of which one threshold takes the third layer first."""
+    model = make("option A")
+    with torch.no_grad():
+        model.conv1b.weight *= 1e-3
+    return model
+
+
+def test_a_layer_keeps_its_largest_weight_and_is_named_unless_asked_otherwise():
+    kept, empty = (prune(with_a_small_layer(), "magnitude_global", Density(0.5),
+                         data=batches(), **options)
+                   for options in ({}, {"empty_layers": True}))
+    assert kept.report["kept_alive"] == "conv1b" and "kept_alive" not in empty.report
+    size = with_a_small_layer().conv1b.weight.abs()
+    assert torch.equal(kept.masks["conv1b.weight"], size == size.max())
+    assert not empty.masks["conv1b.weight"].any()
+    assert kept.masks.kept == empty.masks.kept      # another weight went instead
+    # A layer that was empty before stays so.
+    again = prune(empty.network, "magnitude_global", Density(0.4), data=batches(),
+                  baseline=empty.baseline)
+    assert not again.masks["conv1b.weight"].any() and "kept_alive" not in again.report
+
+
+@pytest.mark.parametrize("name", BY_TARGET)
+def test_where_no_layer_is_emptied_masks_are_the_same_either_way(name):
+    options = {"iterations": 5} if name == "synflow" else {}
+    one, other = (prune(make("option A"), name, Energy(0.75), data=batches(),
+                        empty_layers=empty, **options) for empty in (False, True))
+    assert one.masks == other.masks and "kept_alive" not in one.report
+
+
+@pytest.mark.parametrize("target", [Density(1e-5), Params(0.01), Macs(1e-5)])
+def test_one_weight_a_layer_is_the_least_of_a_count(target):
+    with pytest.raises(OutOfReach, match="cannot be reached: with all prunable weights "
+                       "at zero .* is left; ask for 0.0.* is the least of what was"):
+        prune(make("option A"), "magnitude_global", target, data=batches())
+
+
 def test_methods_compose_channels_first():
     model = make("option A")
     found = prune(model, "channels+energy_budget", [Energy(0.8), Energy(0.6)],

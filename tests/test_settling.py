@@ -1,6 +1,7 @@
 """Energies hold for the finished network, with the zeros that its training left."""
 
 import copy
+import re
 from dataclasses import replace
 
 import pytest
@@ -16,7 +17,8 @@ from pruning.calibration import follow, recalibrated
 from pruning.meters import Reference
 from pruning.prunable import prunable
 from pruning.problem import Problem
-from pruning.selection import Order, by_layer, least, least_near
+from pruning.selection import (
+    Order, OutOfReach, bottom, by_layer, least, least_near)
 from pruning.settling import SettlingMasks, settle
 
 # Fast enough that activations change while it trains.
@@ -171,13 +173,59 @@ def test_masks_of_no_order_are_trimmed_by_worth_per_joule_and_get_nothing_back()
 
 def test_a_target_below_what_the_activations_cost_is_refused():
     problem, network, masks, before = step(0.2)
-    with pytest.raises(ValueError, match="energy=0.2 cannot be reached: with all prun"
-                       "able weights at zero and the activations of then 0.*is left"):
+    with pytest.raises(OutOfReach, match=r"energy=0.2 cannot be reached: 0.\d+ of the "
+                       "energy on .* is the least of what was tried; ask for 0"):
         settle(problem, network, masks)
     # On the way of a training it may still come within reach.
     midway = SettlingMasks(masks, problem)
     midway.settle(network, 1)
     assert midway.masks is masks
+
+
+@pytest.mark.parametrize("depth, width", [(700, 200), (990, 3), (1, 1), (999, 1)])
+def test_a_valley_before_the_end_is_found(depth, width):
+    asked = []
+
+    def cost(count):
+        asked.append(count)
+        return 2000 - min(count, depth) + max(0, count - depth) / width
+
+    tried = {1000: cost(1000)}
+    found = bottom(cost, 0, tried, 0, 1000)
+    assert found == depth and tried[found] == min(tried.values())
+    assert len(asked) == len(set(asked)) <= 40
+    assert cost(bottom(cost, 1900, {}, 0, 1000)) <= 1900 or depth < 100
+
+
+def with_biases(seed=0):
+    """A network whose activations are all dense once its weights have gone."""
+    model = make("separable", seed)
+    with torch.no_grad():
+        for module in model.modules():
+            if getattr(module, "bias", None) is not None:
+                module.bias.fill_(1.0)
+    return model
+
+
+@pytest.mark.parametrize("method", ["magnitude_global", "energy_budget"])
+def test_the_least_that_is_named_is_met_and_a_little_less_is_not(method):
+    with pytest.raises(OutOfReach, match="with all prunable weights at zero 0.") as no:
+        prune(with_biases(), method, Energy(0.05), data=batches())
+    least_asked = float(re.search(r"ask for (\S+) or more", str(no.value))[1])
+    found = prune(with_biases(), method, Energy(least_asked), data=batches())
+    assert found.report["floor"] < found.report["met"] <= least_asked
+    with pytest.raises(OutOfReach, match=f"ask for {least_asked}0? or more"):
+        prune(with_biases(), method, Energy(least_asked - 2e-3), data=batches())
+
+
+@pytest.mark.parametrize("steps", [1, 3])
+def test_what_can_not_be_reached_is_refused_before_any_training(steps, monkeypatch):
+    monkeypatch.setattr("pruning.pipeline.fit", None)
+    # Above the floor, which is all that was looked at before.
+    with pytest.raises(OutOfReach, match=r"energy=0.485 .*: 0.49\d+ of the energy on .*"
+                       "is the least of what was tried; ask for 0.49"):
+        prune(with_biases(), "magnitude_uniform", Energy(0.485), data=batches(),
+              recipe=ROUGH, steps=steps)
 
 
 def test_a_trained_network_has_normalisations_that_follow_what_goes():

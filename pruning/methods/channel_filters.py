@@ -61,8 +61,8 @@ def channels(problem, *, per_energy=True):
     problem.floor = cost(len(order))
     count = least(lambda count: cost(count) <= share, len(order))
     if count is None:
-        refuse(str(problem.target), problem.floor,
-               f"of the {problem.target.quantity}", "one channel a layer" + (
+        refuse(str(problem.target), f"of the {problem.target.quantity}", problem.floor,
+               problem.floor, least_left="one channel a layer" + (
                    ", and what makes or feeds excluded layers whole,"
                    if protected.any() else ""))
     return masks(count)
