@@ -176,8 +176,9 @@ def network_costs(network, strata, hardware, batches=(1,), cache=None):
         # A file's name says nothing of its content.
         machine = hashlib.sha256(
             f"{VERSION} {EnergyOracle(hardware).hardware}".encode())
+        counts = "-".join(map(str, sorted(set(batches))))
         path = Path(cache) / (f"costs_{key[:24]}_{machine.hexdigest()[:12]}_"
-                              f"{max(batches)}.json")
+                              f"{counts}.json")
         if path.exists():
             return _read(path)
     oracle = EnergyOracle(hardware)

@@ -69,7 +69,9 @@ def dense_level(folder):
 
 
 def ladder_levels(folder, network):
-    """The finished rungs of a ladder, mildest first.
+    """The finished rungs of a ladder, mildest first by their reports on ``eap_tool``.
+
+    :class:`cascade.study.Study` orders them by the hardware that it is of.
 
     Parameters
     ----------

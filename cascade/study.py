@@ -54,7 +54,8 @@ class Study:
     Parameters
     ----------
     levels : sequence of Level
-        The dense network first, then the rungs, mildest first.
+        The dense network first, then the rungs, mildest first. Kept so by what they
+        cost on this hardware at this batch; those that cost the same stay as given.
     parts : dict of str to (images, labels)
         ``selector`` and ``choosing``, normalised as the networks take them, and
         ``test`` where it may be looked at. ``fit``, where it is there, is only
@@ -124,6 +125,16 @@ class Study:
                                  f"{int(labels.max())}; the networks know 0 to "
                                  f"{classes - 1}")
         self._routers, self._router_costs = {}, {}
+        self._sort()
+
+    def _sort(self):
+        """Order the rungs, dearest first: what is cheap differs between machines."""
+        energies = [float(energy.part(batch=self.batch).mean())
+                    for energy, _ in self.costs]
+        places = sorted(range(1, len(energies)), key=lambda place: -energies[place])
+        for name in ("levels", "taps", "outputs", "costs"):
+            held = getattr(self, name)
+            setattr(self, name, [held[0], *(held[place] for place in places)])
 
     @cached_property
     def strata(self):

@@ -277,6 +277,34 @@ def test_costs_are_kept_and_read_as_they_were(study, tmp_path):
     assert first[0].part(batch=2).mean() < first[0].part().mean()
 
 
+def test_costs_of_other_batches_are_kept_apart(study, tmp_path):
+    net = study.levels[1].network
+    for batches in ((1, 4), (1, 2, 4), (4, 2, 1)):
+        for one in network_costs(net, study.strata, "eap_tool", batches, tmp_path):
+            assert set(one.batches) == set(batches)
+    assert len(list(tmp_path.iterdir())) == 2       # the last is the one before it
+
+
+@pytest.mark.parametrize("hardware", ["eap_tool", "eyeriss_chip", "dense"])
+def test_levels_are_in_the_order_of_the_studys_own_hardware(study, hardware):
+    dense, *rungs = study.levels
+    for given in (rungs, rungs[::-1]):
+        try:
+            own = Study([dense, *given], study.parts, hardware, cache=study.cache)
+        except ValueError as problem:   # a nested network as the mild one
+            assert given != rungs and "swap them" in str(problem)
+            continue
+        energies = [energy.part().mean() for energy, _ in own.costs]
+        assert own.levels[0] is dense and energies[1:] == sorted(
+            energies[1:], reverse=True)
+        if hardware == "dense":         # all cost the same
+            assert own.levels == [dense, *given]
+        for level, outputs in zip(own.levels, own.outputs):
+            with torch.no_grad():
+                assert torch.equal(level.network(study.parts["choosing"][0][:4]).argmax(
+                    1), outputs["choosing"].logits[:4].argmax(1))
+
+
 @pytest.mark.parametrize("text", ["null", "[1, 2]", "[]", "{}", "[{}, {}]", "x"])
 def test_kept_costs_that_are_damaged_are_named(study, tmp_path, text):
     network_costs(study.levels[0].network, study.strata, "eap_tool", cache=tmp_path)
