@@ -8,6 +8,7 @@ from safetensors.torch import save
 
 from eyeriss_sim.atomic import replacing
 from eyeriss_sim.importers.tensors import load_weights
+from eyeriss_sim.plain import is_whole, shown
 from pruning.models import make_model
 
 KEY = "eyeriss-prune"      # of the header's metadata
@@ -42,12 +43,19 @@ def read_metadata(path):
     try:
         with safe_open(path, "pt") as file:
             found = json.loads((file.metadata() or {})[KEY])
-        if not isinstance(found["network"], str):
-            raise TypeError
-        return found
-    except (SafetensorError, KeyError, TypeError, ValueError):
+            if not isinstance(found["network"], str):
+                raise TypeError
+            sizes = {size for name in file.keys()
+                     for size in file.get_slice(name).get_shape()}
+    except (SafetensorError, KeyError, TypeError, ValueError, RecursionError):
         raise ValueError(f"{path}: not a checkpoint of eyeriss-prune, or cut "
                          "short") from None
+    classes = found.get("num_classes", 10)
+    # A network of so many would be made before its weights are found not to fit.
+    if not is_whole(classes, 1) or classes not in sizes:
+        raise ValueError(f"{path}: num_classes is {shown(classes)}, but none of its "
+                         "tensors has that many rows; is it another network's?")
+    return found
 
 
 def load_model(path, network=None):

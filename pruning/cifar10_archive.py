@@ -6,6 +6,7 @@ are described at https://www.cs.toronto.edu/~kriz/cifar.html.
 
 import hashlib
 import io
+import lzma
 import pickle
 import tarfile
 import urllib.request
@@ -15,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from eyeriss_sim.atomic import replacing
+from pruning.pickle_check import check_growth
 
 URL = "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz"
 MD5 = "c32a1d4ab5d03f1284b67883e8d87530"    # as that page prints it
@@ -24,6 +26,7 @@ ARCHIVES = ("cifar-10-binary.tar.gz", "cifar-10-python.tar.gz")
 PIXELS = 3 * 32 * 32
 RECORDS = 10_000        # of each file
 CLASSES = 10
+MOST_B = 2**29          # of an archive, unpacked; CIFAR-10 has some 185 million
 
 
 def read_archive(path, records=RECORDS):
@@ -55,9 +58,9 @@ def read_archive(path, records=RECORDS):
         with tarfile.open(path, "r:*") as tar:
             found = read_files(path, records, TarFiles(tar))
             while tar.fileobj.read(1 << 20):    # to its checksum, which is at the end
-                pass
+                check_length(tar.fileobj.tell())
             return found
-    except (tarfile.TarError, EOFError, OSError, zlib.error) as problem:
+    except (tarfile.TarError, EOFError, OSError, zlib.error, lzma.LZMAError) as problem:
         why = (str(problem) or type(problem).__name__).splitlines()[0].rstrip(":")
         raise ValueError(f"{path}: not an archive of CIFAR-10, or damaged, or cut "
                          f"short: {why}") from None
@@ -97,13 +100,22 @@ class FolderFiles:
         return (self.folder / name).read_bytes()
 
 
+def check_length(unpacked_B):
+    """Refuse an archive that is far longer than CIFAR-10, before it is unpacked."""
+    if unpacked_B > MOST_B:
+        raise tarfile.ReadError(f"it unpacks to more than {MOST_B:,} bytes")
+
+
 class TarFiles:
     """Files of a tar archive, by the last part of their name; nothing is unpacked."""
 
     def __init__(self, tar):
         self.tar = tar
-        self.members = {Path(member.name).name: member for member in tar
-                        if member.isfile()}
+        self.members = {}
+        for member in tar:
+            check_length(member.offset_data + member.size)
+            if member.isfile():
+                self.members[Path(member.name).name] = member
 
     def size_B(self, name):
         """Bytes of a file; None if there is none of that name."""
@@ -147,6 +159,7 @@ def read_binary(where, content, records):
 def read_pickle(where, content, records):
     """A dictionary with ``data`` and ``labels``, pickled by Python 2."""
     try:
+        check_growth(content)
         table = PixelUnpickler(io.BytesIO(content), encoding="bytes").load()
         table = {key.decode() if isinstance(key, bytes) else key: value
                  for key, value in table.items()}

@@ -134,4 +134,4 @@ def _finished(folder, config, test):
     if not (folder / "metrics.json").exists():
         return None
     metrics = read_json(folder / "metrics.json")
-    return None if test and metrics["test_accuracy"] is None else metrics
+    return None if test and metrics.get("test_accuracy") is None else metrics

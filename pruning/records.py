@@ -8,6 +8,11 @@ from pathlib import Path
 from eyeriss_sim.atomic import replacing
 
 
+# Of the metrics, those that are text, and how those are called that are numbers.
+TEXTS = ("rung", "method", "control", "target", "network", "data")
+NUMBERS = re.compile("accuracy|_rel(_|$)|^total_uJ|^(seed|epochs)$|minutes$")
+
+
 def read_json(path):
     """What a JSON file of a result says.
 
@@ -46,9 +51,17 @@ def read_metrics(path):
     Raises
     ------
     ValueError
-        See ``read_json``.
+        See ``read_json``; a number where text should be, or text for a number.
     """
-    return {_name_today(key): value for key, value in read_json(path).items()}
+    metrics = {_name_today(key): value for key, value in read_json(path).items()}
+    for key, value in metrics.items():
+        kinds, what = ((str,), "text") if key in TEXTS else ((int, float), "a number")
+        if key not in TEXTS and not NUMBERS.search(key) or value is None:
+            continue
+        if not isinstance(value, kinds) or isinstance(value, bool):
+            raise ValueError(f"{path}: {key} must be {what}, got {value!r:.60}; it is "
+                             "damaged, or another program's")
+    return metrics
 
 
 def _name_today(key):

@@ -3,6 +3,7 @@
 import copy
 import hashlib
 import json
+import math
 import os
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,11 +13,14 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
 from eyeriss_sim.atomic import only_writer, replacing
+from eyeriss_sim.plain import is_whole
 from pruning.masks import Masks
 from pruning.records import (
     difference, read_json, read_metrics, write_json, write_rows)
 from pruning.shrink import shrink
 from pruning.training_state import STATE_FILE
+
+MOST_VALUES = 10**8     # of an image
 
 
 def save_result(folder, pruned, config, metrics):
@@ -170,6 +174,10 @@ def load_result(folder, dense):
     if shape is None:
         raise ValueError(f"{folder}/config.json: no image_shape; is it the folder of a "
                          "pruned network?")
+    if not isinstance(shape, list) or not all(is_whole(size, 1) for size in shape) or (
+            math.prod(shape) > MOST_VALUES):
+        raise ValueError(f"{folder}/config.json: image_shape must be that of an image, "
+                         f"as in [3, 32, 32], got {shape!r:.60}")
     network, shrinks = dense, []
     for place in range(1, 1 + len(list(folder.glob("channels*.safetensors")))):
         shrinks.append(Masks.load(folder / f"channels{place}.safetensors"))

@@ -64,6 +64,12 @@ def test_sweeps_take_numpys_numbers_and_arrays():
     json.dumps(spec.described())
 
 
+@pytest.mark.parametrize("value", [{}, [8], None, 1j])
+def test_what_is_no_value_of_an_axis_is_refused(value):
+    with pytest.raises(ValueError, match="rows: .* is no value"):
+        make_axis("rows", [8, value], CHIP)
+
+
 def test_a_recipe_takes_numpys_numbers():
     recipe = Recipe(lr=np.float64(0.1), epochs=np.int64(2), seed=np.int32(1))
     assert recipe == Recipe(lr=0.1, epochs=2, seed=1)

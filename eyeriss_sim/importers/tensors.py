@@ -1,10 +1,13 @@
 """Files with values: images → arrays, trained weights → a torch module."""
 
+import warnings
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 
 PICTURES = (".png", ".jpg", ".jpeg")
+MOST_PIXELS = 2**24     # of a picture; a few bytes may declare any number
 SHOWN = 3       # names that a message lists before it only counts
 
 
@@ -94,7 +97,13 @@ def _read_pictures(folder):
     images = None
     for i, file in enumerate(files):
         try:
-            with Image.open(file) as picture:
+            with _silent(Image.DecompressionBombWarning):   # refused below, in one line
+                opened = Image.open(file, formats=("PNG", "JPEG"))
+            with opened as picture:
+                if picture.width * picture.height > MOST_PIXELS:
+                    raise ValueError(f"it says that it has {_size(picture.size[::-1])} "
+                                     f"pixels, more than {MOST_PIXELS:,}; scale it "
+                                     "down")
                 if picture.mode.startswith(("I", "F")):
                     raise ValueError(f"{picture.mode} pixels; save it with 8 bits")
                 pixels = np.asarray(picture.convert("RGB"))
@@ -111,6 +120,13 @@ def _read_pictures(folder):
         images[i] = pixels.transpose(2, 0, 1)
     images /= 255
     return images
+
+
+@contextmanager
+def _silent(warning):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", warning)
+        yield
 
 
 def _size(shape):
@@ -194,7 +210,31 @@ def _read_tensors(path):
             isinstance(key, str) and torch.is_tensor(value)
             for key, value in tensors.items()):
         raise ValueError(f"{path}: holds no state dict; save module.state_dict()")
+    for key, tensor in tensors.items():
+        check_dense(f"{path}: {key}", tensor)
     return dict(tensors)
+
+
+def check_dense(where, tensor):
+    """Refuse a tensor that is no block of numbers in memory."""
+    import torch
+
+    kind, cure = None, "save it as a dense tensor"
+    if tensor.is_nested:
+        kind = "a nested tensor"
+    elif tensor.layout != torch.strided:
+        kind, cure = (f"a sparse tensor ({str(tensor.layout).removeprefix('torch.')})",
+                      "save tensor.to_dense()")
+    elif tensor.is_quantized:
+        kind, cure = "a quantised tensor", "save tensor.dequantize()"
+    elif tensor.is_meta:
+        kind, cure = "a tensor on meta, which has no values", "save one that has"
+    elif tensor.is_complex():
+        kind, cure = "a complex tensor", "the model has real weights only"
+    elif tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
+        kind, cure = "one value for several places", "save tensor.contiguous()"
+    if kind:
+        raise ValueError(f"{where} holds {kind}; {cure}")
 
 
 def _check_names(path, wanted, tensors):

@@ -118,6 +118,9 @@ def parse_values(name, given):
     values = []
     for piece in pieces:
         if not isinstance(piece, str):
+            if not isinstance(plain(piece), (int, float)):      # truth values are
+                raise ValueError(f"{name}: {piece!r:.60} is no value; give numbers, "
+                                 f"as in {name}=8,16")
             values.append(plain(piece))
             continue
         for part in piece.split(","):

@@ -25,6 +25,9 @@ SPEC, BASE = "_sweep.json", "_base.parquet"
 # had no other energy of a part in joules.
 OLD_CHIP = "energy_uJ"
 MOST_SHOWN = 60
+# What readers of a description look at, of that kind.
+FORM = {"fields": list, "networks": list, "constraints": dict, "rows for layers": bool,
+        "chunks": int}
 
 
 @contextmanager
@@ -152,9 +155,20 @@ def read_description(folder):
         raise ValueError(f"{folder} holds no results of a sweep; make them with "
                          f"eyeriss-sim sweep")
     try:
-        return json.loads(path.read_text("utf-8"))
-    except ValueError as problem:
+        found = json.loads(path.read_text("utf-8"))
+    except (ValueError, RecursionError) as problem:
         raise ValueError(f"{path}: can't be read: {problem}") from None
+    for key, kind in FORM.items():
+        if not isinstance(found, dict) or not isinstance(found.get(key), kind):
+            raise ValueError(f"{path}: {key!r} is no {kind.__name__} in it, so that it "
+                             "describes no sweep; run the sweep into another folder")
+    for key in ("fields", "networks", "values of batch"):
+        names = found.get(key, [])
+        if not isinstance(names, list) or not all(
+                isinstance(one, (str, int)) for one in names):
+            raise ValueError(f"{path}: {key!r} holds more than names; run the sweep "
+                             "into another folder")
+    return found
 
 
 def read_results(folder, columns=None, where=None):

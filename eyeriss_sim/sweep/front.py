@@ -79,8 +79,8 @@ def read_points(folder, columns, network=None, batch=None):
     """
     described = read_description(folder)
     fields = tuple(field for field in described["fields"] if field != "batch")
-    if any(described["constraints"][key] for key in ("equal_storage_mm2",
-                                                     "equal_area_mm2")):
+    limits = described["constraints"]
+    if any(limits.get(key) for key in ("equal_storage_mm2", "equal_area_mm2")):
         fields += (SOLVED_GLB,)
     for column in columns:
         if column not in FIGURES and column not in fields:
