@@ -8,7 +8,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 import naive
-from draws import CHIP, layers, machines
+from draws import CHIP, layers, legal_triples
 from eyeriss_sim import kernels
 from eyeriss_sim.counts import count
 from eyeriss_sim.kernels import (
@@ -81,15 +81,6 @@ def test_column_strips_cost_what_narrower_layers_cost(layer, column_strips):
     whole = count(layer, CHIP, mapping)
     assert (whole.accesses == sum(part.accesses for part in parts)).all()
     assert whole.passes == sum(part.passes for part in parts)
-
-
-@st.composite
-def legal_triples(draw):
-    """A layer, a machine, and one of all its legal mappings."""
-    layer, hardware = draw(layers()), draw(machines())
-    legal = list(naive.legal_mappings(layer, hardware))
-    assume(legal)
-    return layer, hardware, Mapping(*draw(st.sampled_from(legal)))
 
 
 @pytest.mark.parametrize("compiled", [True, False], ids=["jit", "py"])

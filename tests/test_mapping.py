@@ -1,10 +1,14 @@
 """Limits of a mapping, at the limit and one above it; mapping files."""
 
+from dataclasses import astuple, replace
+
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from draws import CHIP
+import naive
+from draws import CHIP, LIMITS, legal_case, legal_triples
 from eyeriss_sim.hardware import load_hardware
 from eyeriss_sim.layer import ConvLayer
 from eyeriss_sim.mapping import (
@@ -166,3 +170,61 @@ def test_the_isca16_analysis_cuts_no_filter():
     with pytest.raises(ValueError, match="A: row_segments = 2 exceeds the analysis"):
         check_mapping(layer, load_hardware("isca16_256"),
                       Mapping(1, 1, 1, 1, 1, 1, 1, 2))
+
+
+# What to change of a case that is exactly at a limit to be one beyond it, and the
+# beginning of the message.
+BEYOND = {
+    "n": ("n", 1, "n = "), "e": ("e", 1, "e = "), "m": ("m", 1, "m = "),
+    "p": ("p", 1, "p = "), "t": ("t", 1, "(t-1)*p + 1 = "), "q": ("q", 1, "q = "),
+    "r": ("r", 1, "(r-1)*q + 1 = "),
+    "ifmap spad": ("spad_ifmap_words", -1, "q*S = "),
+    "filter spad": ("spad_filter_words", -1, "p*q*S = "),
+    "psum spad": ("spad_psum_words", -1, "p = "), "rows": ("rows", -1, "R*r = "),
+    "columns": ("cols", -1, "e*t = "),
+    "filter buffer": ("glb_filter_B", -2, "filter words of a pass = "),
+    "banks": ("glb_ifmap_psum_B", None, "GLB banks, ")}
+
+
+@pytest.mark.parametrize("limit", LIMITS)
+def test_a_drawn_mapping_at_a_limit_is_taken_and_refused_one_beyond(limit):
+    field, more, message = BEYOND[limit]
+    for seed in range(60):
+        layer, hardware, mapping = legal_case(np.random.default_rng(seed), {limit})
+        check_mapping(layer, hardware, mapping)
+        changed = mapping if hasattr(mapping, field) else hardware
+        step = -hardware.glb_bank_B if more is None else more
+        if getattr(changed, field) + step <= 0:
+            continue
+        changed = replace(changed, **{field: getattr(changed, field) + step})
+        if hasattr(mapping, field):
+            mapping = changed
+        else:
+            hardware = changed
+        if limit == "rows" and mapping.row_segments not in even_cuts(
+                layer.R, hardware.rows):
+            continue
+        if limit == "ifmap spad" and mapping.q == 1 and layer.S > 1:
+            continue        # too small for a whole row, which is cut then
+        if limit == "filter spad" and mapping.p * mapping.q == 1:
+            continue        # too small for any mapping
+        with pytest.raises(ValueError) as caught:
+            check_mapping(layer, hardware, mapping)
+        assert str(caught.value).startswith(f"drawn: {message}"), seed
+
+
+@settings(max_examples=60, deadline=None)
+@given(triple=legal_triples(), letter=st.sampled_from("mnepqrt"),
+       more=st.sampled_from([-1, 1, 1]))
+def test_a_legal_mapping_with_one_letter_changed_is_refused_exactly_beyond_a_limit(
+        triple, letter, more):
+    layer, hardware, mapping = triple
+    mapping = replace(mapping, **{letter: getattr(mapping, letter) + more})
+    try:
+        check_mapping(layer, hardware, mapping)
+        accepted = True
+    except ValueError:
+        accepted = False
+    if mapping.row_segments == even_cuts(layer.R, hardware.rows)[0]:
+        mapping = replace(mapping, row_segments=0)
+    assert accepted == (astuple(mapping) in set(naive.legal_mappings(layer, hardware)))

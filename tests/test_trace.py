@@ -7,8 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from draws import CHIP
-from test_counts import legal_triples
+from draws import CHIP, legal_triples
 from eyeriss_sim.counts import count
 from eyeriss_sim.hardware import load_hardware
 from eyeriss_sim.layer import ConvLayer
