@@ -454,10 +454,10 @@ def pass_cycles(timing, floor, R, S, span, V, F, images, rows_out, rows, above, 
                 full = max((word + skipped) // net_i + 1,
                            (skipped // per_column + span) * q_used)
                 later = full + window - p_used
+                if not timing[WINDOW_FIRST]:
+                    later = max(full, (opens + skipped) // net_i + 1 + window - p_used)
                 if timing[FILTERS_FIRST]:
                     later += load - 1
-                elif not timing[WINDOW_FIRST]:
-                    later = max(full, (opens + skipped) // net_i + 1 + window - p_used)
                 if when == 2:
                     streamed = max(streamed, later + way_out)
                 elif when == 1:
