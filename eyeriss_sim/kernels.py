@@ -338,14 +338,15 @@ def lanes(filters, p, width, floor):
 def port_cycles(timing, floor, filters, rows_out, psum_banks):
     """Cycles in which the psum banks read and write a psum of each filter and row.
 
-    Without ``glb_ports`` none; ``floor`` as for ``lanes``.
+    Without ``glb_ports`` none; ``floor`` as for ``lanes``. Rows of all windows, if
+    words of several share a row of a bank.
     """
     if timing[GLB_PORTS] == 0:
         return 0
     words = timing[GLB_ROW] * timing[GLB_PORTS] * psum_banks
     if floor:
         return filters * (2 * rows_out // words)
-    return 2 * filters * rows_out // words
+    return ceil_div(2 * filters * rows_out, words)
 
 
 @njit(cache=True, error_model="numpy")
@@ -373,7 +374,8 @@ def pass_cycles(timing, floor, R, S, span, V, F, images, rows_out, rows, above, 
     (BUBBLES). Between windows V q words shift in, one a cycle; the last of them is
     used in the cycle in which it comes (WINDOW_FIRST, where MACs wait for all of
     them) or none is (STRIDE_CYCLES). A next image fills a whole window anew. Psum
-    networks: the slower of the two, or the ports of the psum banks if these are fewer.
+    networks: the slower of the two; the ports of the psum banks, of which reads use
+    some before the first window is done, have all of them to move from the start on.
     Ifmap network: a word a cycle and lane. The last image may be the only one that is
     not bound by ifmaps, as its windows are all that is left when its first has come.
 
@@ -417,6 +419,11 @@ def pass_cycles(timing, floor, R, S, span, V, F, images, rows_out, rows, above, 
     group = min(p_used, net_out)
     hop = group + PIPELINE + max(1, timing[HOP_CYCLES] - net_out - PIPELINE)
     to_top, over_sets = (R * r_used - 1) * hop, R * (r_used - 1) * hop
+    # Of the last words, fewer may collect before they climb.
+    last_in = last_out = 1
+    if not floor and (part == 0 or sets == 0):
+        last_in = (p_used - 1) % timing[NET_P_IN] + 1
+        last_out = (p_used - 1) % net_out + 1
     last_lanes = p_used - (ceil_div(p_used, net_f) - 1) * net_f
     if floor:
         load_last, last_lanes = load_lanes, 0
@@ -428,7 +435,7 @@ def pass_cycles(timing, floor, R, S, span, V, F, images, rows_out, rows, above, 
     tail_last = ready + max(p_used - group + out_last,
                             steps - (rows_out - 1) * column_steps)
     if floor:
-        tail_first, tail_last = ready + steps, ready + p_used - group
+        tail_first, tail_last, out_last = ready + steps, ready + p_used - group, 0
     # The last window's first column of the ifmap network, then its channel and row.
     fill = span * per_column
     columns = (F - 1) * V + span
@@ -436,10 +443,13 @@ def pass_cycles(timing, floor, R, S, span, V, F, images, rows_out, rows, above, 
     to_last_window = images * columns * per_column - fill
     # When the last psum of one window would be out: of the first one; of the last
     # image's first one and of the last one if their words came without a gap.
-    begun = image_begun = streamed = 0
+    begun = image_begun = streamed = first_psum = 0
+    # Where MACs run on while filters come, the last MACs make the psums one by one.
+    by_filter = not timing[FILTERS_FIRST] and not timing[BUBBLES]
     for last_column in range(2):
         row = above if last_column else 0
         tail = tail_last if last_column else tail_first
+        last_tail = ready + p_used - group + out_last * (1 if last_column else rows_out)
         for high in range(2):
             higher = R - 1 if high else 0
             word = fill + (row - rows + higher) * deep
@@ -468,8 +478,17 @@ def pass_cycles(timing, floor, R, S, span, V, F, images, rows_out, rows, above, 
                         streamed = max(streamed, later + way_out + to_last_window)
                     if not timing[FILTERS_FIRST]:
                         filled = load - (1 if high else R) * deep * load_last + 1
-                        later = max(later, filled + last_lanes - p_used)
+                        last = max(later, filled + last_lanes - p_used)
+                        if not by_filter:
+                            later = last
+                        else:
+                            # The last group may come long after the first one's.
+                            later = max(later, load - R * deep * load_lanes + 1)
+                            climb = (over_sets if high else to_top) // hop
+                            begun = max(begun, last + last_tail + climb * (
+                                hop - group + last_out))
                     begun = max(begun, later + way_out)
+                    first_psum = max(first_psum, later + way_out - tail)
     # Between windows, and between images.
     if timing[WINDOW_FIRST]:
         shift, anew = V * q_used - 1, span * q_used - 1
@@ -478,26 +497,22 @@ def pass_cycles(timing, floor, R, S, span, V, F, images, rows_out, rows, above, 
     anew += timing[IMAGE_GAP]
     step = window + bubble
     busy = (windows - 1) * step + images * (F - 1) * shift + (images - 1) * anew
-    pace = steps
-    pace = max(pace, port_cycles(timing, floor, filters, rows_out, psum_banks))
+    banks = port_cycles(timing, floor, filters, windows * rows_out, psum_banks)
     # Psums from the GLB run ahead until the FIFOs are full. The last one still has to
     # climb; a network that is no narrower than the other has sent it long before.
     sent = lanes(filters, p, timing[NET_P_IN], floor) * rows_out
     ahead = ceil_div(timing[PSUM_FIFO], p_used) * sent
     late = max(0, begun - to_top - tail_first - ahead)
-    # Of the last words, fewer may collect before they climb.
-    last_in = last_out = 1
-    if not floor and (part == 0 or sets == 0):
-        last_in = (p_used - 1) % timing[NET_P_IN] + 1
-        last_out = (p_used - 1) % net_out + 1
+    if by_filter:
+        late = max(0, min(begun - tail_first, first_psum) - to_top - ahead)
     fed = windows * sent + late + (R * r_used - 1) * (last_out + hop - group) + (
         min(last_in, last_out) + PIPELINE)
     held = span * q_used + timing[IFMAP_FIFO]
     not_held = max(0, images * columns * q_used - held - 1) * rows * deep // net_i
     mac_end = begun + busy
-    psum_end = max(mac_end, begun + (windows - 1) * pace, fed)
+    psum_end = max(mac_end, begun + (windows - 1) * steps, fed, banks)
     end = max(psum_end, begun + not_held, streamed,
-              image_begun + (F - 1) * max(step + shift, pace))
+              image_begun + (F - 1) * max(step + shift, steps))
     return windows * window, mac_end, psum_end, end
 
 
@@ -529,8 +544,8 @@ def following_cycles(timing, floor, R, S, span, V, F, images, rows_out, rows, fi
         (F - 1) * shift + anew + timing[IMAGE_GAP])
     pace = max(lanes(filters, p, timing[NET_P_OUT], floor),
                lanes(filters, p, timing[NET_P_IN], floor)) * rows_out
-    pace = max(pace, port_cycles(timing, floor, filters, rows_out, psum_banks))
-    psum_end = max(mac_end, windows * pace)
+    psum_end = max(mac_end, windows * pace, port_cycles(
+        timing, floor, filters, windows * rows_out, psum_banks))
     return macs, mac_end, psum_end, max(
         psum_end, ceil_div(images * columns, timing[NET_I]))
 
@@ -719,18 +734,24 @@ def start_window(timing, S, span, V, opens, filters_new, filters, p, own_q, of_c
             if timing[FILTERS_FIRST]:
                 start = max(start, got[at, (first + last) & filter_mask])
             else:
-                for word in range(last + 1):
+                # Those of the last MACs hold up each its own psum (``move_psums``).
+                ahead = last + 1 if timing[BUBBLES] else last + 1 - P
+                for word in range(ahead):
                     start = max(start, got[at, (first + word) & filter_mask] - word)
         pe[FREE, at] = start + P * Q * S - (0 if timing[BUBBLES] else P)
 
 
 @njit(cache=True)
-def move_psums(timing, e, filters, p, height, of_column, pe, net, come, used, left):
+def move_psums(timing, S, e, filters, filters_new, p, own_q, of_column, pe, net, come,
+               used, left, got):
     """The psums of a window: in at the bottom of each column, up, and out at the top.
 
     Both psum networks go group by group of filters, in each column by column, set by
     set. A PE adds a psum a cycle, when it has come and the output FIFO has room; a
     group that has passed the pipeline goes up when the PE above has room for it.
+
+    Where the last MACs of a first window make the psums (no BUBBLES) and began before
+    all filters were there, each psum waits for its filter's last word.
 
     Parameters
     ----------
@@ -743,7 +764,9 @@ def move_psums(timing, e, filters, p, height, of_column, pe, net, come, used, le
     in_fifo, out_fifo = timing[PSUM_FIFO], timing[PSUM_OUT_FIFO]
     latency = max(1, timing[HOP_CYCLES] - net_out - PIPELINE)
     most = min(p, filters)
-    columns = of_column.shape[1]
+    columns, height = of_column.shape[1], own_q.shape[0]
+    filter_mask = got.shape[1] - 1
+    by_filter = filters_new and not timing[FILTERS_FIRST] and not timing[BUBBLES]
     for group in range(0, most, net_out):
         for f in range(group, min(group + net_out, most)):
             if f % net_in:
@@ -774,8 +797,12 @@ def move_psums(timing, e, filters, p, height, of_column, pe, net, come, used, le
             for at in range(column * height, (column + 1) * height):
                 number = pe[PSUM_AT, at] + group
                 time = pe[FREE, at] - 1
+                last_tap = pe[FILTER_AT, at] + P * (own_q[at - column * height] * S - 1)
                 for word in range(words):
                     time = max(time + 1, come[at, group + word])
+                    if by_filter:
+                        time = max(time, got[at, (last_tap + group + word)
+                                             & filter_mask])
                     if number + word >= out_fifo:
                         time = max(time, left[at, (number + word - out_fifo) & mask])
                     used[at, (number + word) & mask] = time
@@ -803,9 +830,11 @@ def columns_of(timing, e, full_sets):
     """Columns of PEs that a run looks at: [ofmap row, filter set] of each.
 
     First and last ofmap row, first and last set that is full: the others run between
-    them, unless ifmap FIFOs are so narrow that each column waits for the next.
+    them, unless ifmap FIFOs are so narrow, or an ifmap network so much wider than the
+    word a cycle that a PE takes, that each column waits for the next.
     """
-    rows = e if timing[IFMAP_FIFO] < ROOMY_FIFO else min(e, 2)
+    chained = timing[IFMAP_FIFO] < ROOMY_FIFO or timing[NET_I] > 1
+    rows = e if chained else min(e, 2)
     sets = min(full_sets, 2)
     of_column = np.empty((2, rows * sets), np.int64)
     for column in range(rows * sets):
@@ -957,8 +986,8 @@ def run_of_passes(timing, R, S, span, V, F, U, D, images, rows_out, rows, filter
                             own_q, of_column, order, key, pe, net, taken)
                 start_window(timing, S, span, V, window == 0, window + image == 0, now,
                              p, own_q, of_column, pe, taken, got)
-                move_psums(timing, rows_out, now, p, height, of_column, pe, net, come,
-                           used, left)
+                move_psums(timing, S, rows_out, now, window + image == 0, p, own_q,
+                           of_column, pe, net, come, used, left, got)
                 last = window == F - 1
                 for at in range(pes):
                     pe[PSUM_AT, at] += min(p, now - of_column[1, at // height] * p)

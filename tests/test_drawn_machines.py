@@ -1,0 +1,79 @@
+"""The counting model's cycles on drawn layers and machines, beside the machine's."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from draws import CHIP
+from benchmarks.drawn_machines import draw_case
+from eyeriss_sim import kernels
+from eyeriss_sim.counts import count
+from eyeriss_sim.cycles import count_cycles
+from eyeriss_sim.layer import ConvLayer
+from eyeriss_sim.machine.timing import time_layer
+from eyeriss_sim.mapping import Mapping, cut, timing
+from eyeriss_sim.zeros import NO_ZEROS
+
+SETTINGS = [(0, 0), (0, 1), (1, 0), (1, 1)]
+
+
+def errors_percent(seeds, **fixed):
+    """Model over machine less one, in percent, of one drawn case a seed."""
+    errors = []
+    for seed in seeds:
+        layer, hardware, mapping = draw_case(np.random.default_rng(seed), **fixed)
+        model = count_cycles(layer, hardware, mapping, count(layer, hardware, mapping),
+                             NO_ZEROS)
+        machine = time_layer(layer, hardware, mapping)
+        errors.append(100 * (model.processing / machine.processing_cycles - 1))
+    return np.array(errors)
+
+
+@pytest.mark.parametrize("filters_first, window_first", SETTINGS)
+def test_cycles_are_the_machines_to_the_cycle_where_no_bank_is_in_the_way(
+        filters_first, window_first):
+    errors = errors_percent(range(25), filters_first=filters_first, glb_ports=0,
+                            window_first=window_first, pass_overlap=0)
+    assert not errors.any()
+
+
+@pytest.mark.parametrize("filters_first, window_first", SETTINGS)
+def test_closed_forms_are_never_above_the_followed_cycles_of_a_pass(
+        filters_first, window_first):
+    ends = np.zeros(1, np.int64)
+    for seed in range(60):
+        layer, hardware, mapping = draw_case(
+            np.random.default_rng(seed), filters_first=filters_first, glb_ports=0,
+            window_first=window_first)
+        shape = cut(layer, hardware, mapping.row_segments, mapping.column_strips).shape
+        R, S, span, V, F, U, D = shape[[
+            kernels.R_FULL, kernels.S_FULL, kernels.SPAN_FULL, kernels.V, kernels.F,
+            kernels.U, kernels.D]]
+        e, p, q = mapping.e, mapping.p, mapping.q
+        filters = min(mapping.m, p * mapping.t)
+        channels = min(layer.C, q * mapping.r)
+        rows = kernels.strip_rows(shape, 0, e)
+        above = kernels.rows_above(shape, 0, e)
+        bounds = kernels.pass_cycles(
+            timing(hardware), False, R, S, span, V, F, mapping.n, e, rows, above,
+            filters, p, channels, q, 1)
+        kernels.run_of_passes(
+            timing(hardware), R, S, span, V, F, U, D, mapping.n, e, rows, filters,
+            filters, p, channels, q, ends)
+        assert list(bounds) == sorted(bounds)
+        assert bounds[-1] <= ends[0], (seed, layer, hardware, mapping)
+
+
+def test_macs_begin_with_the_first_word_though_filters_went_first():
+    # One PE, one window of three taps, a filter: its three weights come in cycles 0 to
+    # 2, from when on ifmaps go, a word in each of cycles 2 to 4. They are taken a cycle
+    # later, and each is multiplied in the cycle in which it is taken: 3, 4, 5. Two
+    # stages of the pipeline, and out in cycle 8.
+    layer = ConvLayer(name="row", M=1, C=1, H=1, W=3, R=1, S=3)
+    mapping = Mapping(1, 1, 1, 1, 1, 1, 1)
+    hardware = replace(CHIP, window_first=0, filter_net_words=1)
+    model = count_cycles(layer, hardware, mapping, count(layer, hardware, mapping),
+                         NO_ZEROS)
+    assert model.processing - model.dram_filter == 9
+    assert time_layer(layer, hardware, mapping).phases.array == 9
