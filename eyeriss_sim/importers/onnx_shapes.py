@@ -1,11 +1,14 @@
-"""The shapes of an ONNX graph's values, also where the graph computes them itself.
+"""The shape of what one ONNX node gives, and its values where they are sizes.
 
 Exporters write ``x.chunk(2, 1)`` or ``F.pad`` as arithmetic on the result of a Shape
-node. onnx's own inference carries only some of it through; the rest is evaluated here,
-node by node, and inference runs again with what came out.
+node, so small values that depend on no image are evaluated on the way.
 """
 
 from math import prod
+
+import numpy as np
+from onnx import AttributeProto, helper, numpy_helper, shape_inference
+from onnx.reference import ReferenceEvaluator
 
 # No list of sizes or axes is longer than this.
 SHAPE_WORDS = 4096
@@ -19,104 +22,130 @@ BOUNDED = {
     "Split", "Sqrt", "Squeeze", "Sub", "Transpose", "Unsqueeze", "Where"}
 
 
-def inferred(model):
-    """A model with inferred shapes, and those of all values that are known.
+class Value:
+    """What is known of a value in a graph.
 
     Parameters
     ----------
-    model : onnx.ModelProto
-        Without functions; weights need no values.
+    type : onnx.TypeProto or None
+    array : ndarray, optional
+        Content, of small values that depend on no image.
+    constant : bool
+        Whether it depends on no input of the network.
+    source : str
+        Initializer that a constant came from, or "".
+    maker : callable, optional
+        Gives the content of a constant, whatever its size.
+    fmap : tuple of int, optional
+        (C, h, w) of the map that it is, flattened.
+    why : str
+        Why its shape is unknown.
+    """
+
+    __slots__ = ("type", "array", "constant", "source", "maker", "fmap", "why", "shape")
+
+    def __init__(self, type=None, array=None, constant=False, source="", maker=None,
+                 fmap=None, why=""):
+        self.type, self.array, self.constant = type, array, constant
+        self.source, self.maker, self.fmap, self.why = source, maker, fmap, why
+        self.shape = shape_of(type)
+
+
+def shape_of(kind):
+    """Shape that a TypeProto states in full, or None."""
+    if kind is None or not kind.HasField("tensor_type"):
+        return None
+    if not kind.tensor_type.HasField("shape"):
+        return None
+    dims = kind.tensor_type.shape.dim
+    if not all(dim.HasField("dim_value") and dim.dim_value >= 0 for dim in dims):
+        return None
+    return tuple(dim.dim_value for dim in dims)
+
+
+def tensor_type(shape, like=None):
+    """TypeProto of a shape, with the element type of ``like`` or floating point."""
+    element = like.tensor_type.elem_type if like is not None else 0
+    return helper.make_tensor_type_proto(element or 1, shape)
+
+
+def node_types(node, values, opsets):
+    """Types of a node's results, by name, and what is wrong with its operands.
+
+    Parameters
+    ----------
+    node : onnx.NodeProto
+        Of the standard's operators.
+    values : dict of str to Value
+        Its operands.
+    opsets : sequence of onnx.OperatorSetIdProto
 
     Returns
     -------
-    onnx.ModelProto
-        The nodes of ``model``.
-    dict of str to tuple of int
-        By the name of a value.
+    types : dict of str to onnx.TypeProto
+    problem : str
+        Why inference gave up, or "".
     """
-    from onnx import shape_inference
-    whole = shape_inference.infer_shapes(model, data_prop=True)
-    shapes = shapes_of(whole.graph)
-    folded = type(model)()
-    folded.CopyFrom(whole)
-    while _unknown(whole.graph, shapes) and _fold(folded, shapes):
-        folded = shape_inference.infer_shapes(folded, data_prop=True)
-        shapes.update(shapes_of(folded.graph))
-    return whole, shapes
+    infos, tensors = [], []
+    for name, value in values.items():
+        if value.array is not None:
+            tensors.append(numpy_helper.from_array(value.array, name))
+        if value.type is not None:
+            infos.append(helper.make_value_info(name, value.type))
+    graph = helper.make_graph(
+        [node], "one", infos,
+        [helper.make_empty_tensor_value_info(name) for name in node.output if name],
+        tensors)
+    model = helper.make_model(graph, opset_imports=opsets)
+    complete = all(value.shape is not None for value in values.values())
+    try:
+        found = shape_inference.infer_shapes(model, strict_mode=complete)
+    except Exception as problem:
+        lines = str(problem).strip().splitlines()
+        return {}, lines[-1].rpartition("] ")[2] if lines else ""
+    return {value.name: value.type for value in found.graph.output
+            if value.type.WhichOneof("value")}, ""
 
 
-def shapes_of(graph):
-    """Shapes that stand in a graph, of values all of whose dimensions are known."""
-    shapes = {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
-    for value in [*graph.input, *graph.value_info, *graph.output]:
-        kind = value.type.tensor_type
-        if kind.HasField("shape") and all(
-                dim.HasField("dim_value") for dim in kind.shape.dim):
-            shapes.setdefault(
-                value.name, tuple(dim.dim_value for dim in kind.shape.dim))
-    return shapes
-
-
-def _unknown(graph, shapes):
-    return any(name and name not in shapes for node in graph.node
-               for name in node.output)
-
-
-def _fold(model, shapes):
-    """Replace nodes whose result depends on sizes alone by it; whether any was."""
-    from onnx import TensorProto, numpy_helper
-    graph = model.graph
-    # What stands in other files is not looked for: a path of theirs could name any.
-    known = {tensor.name: tensor for tensor in graph.initializer
-             if prod(tensor.dims) <= SHAPE_WORDS
-             and tensor.data_location != TensorProto.EXTERNAL}
-    left = []
-    for node in graph.node:
-        results = _results(node, known, shapes, model.opset_import)
-        if results is None:
-            left.append(node)
-            continue
-        for name, value in zip(node.output, results):
-            tensor = numpy_helper.from_array(value, name)
-            graph.initializer.append(tensor)
-            known[name] = tensor
-            shapes[name] = tuple(tensor.dims)
-    if len(left) == len(graph.node):
-        return False
-    del graph.node[:]
-    graph.node.extend(left)
-    return True
-
-
-def _results(node, known, shapes, opsets):
+def small_results(node, values, types, opsets):
     """What a node gives, as arrays, or None: it takes more than sizes, or fails."""
-    import numpy as np
-    from onnx import AttributeProto, helper, numpy_helper
-    from onnx.reference import ReferenceEvaluator
-    inputs = [name for name in node.input if name]
-    if node.op_type == "Shape" and inputs and inputs[0] in shapes:
+    if node.op_type == "Shape" and node.input and node.input[0] in values:
         # Only its shape is needed, so it need not be known.
-        start = next((one.i for one in node.attribute if one.name == "start"), 0)
-        end = next((one.i for one in node.attribute if one.name == "end"), None)
-        return [np.array(shapes[inputs[0]], np.int64)[start:end]]
-    sized = all(prod(shapes.get(name, (SHAPE_WORDS + 1,))) <= SHAPE_WORDS
+        shape = values[node.input[0]].shape
+        if shape is not None:
+            start = next((one.i for one in node.attribute if one.name == "start"), 0)
+            end = next((one.i for one in node.attribute if one.name == "end"), None)
+            return [np.array(shape, np.int64)[start:end]]
+    sized = all(_words(shape_of(types.get(name))) <= SHAPE_WORDS
                 for name in node.output if name)
-    if (node.domain not in ("", "ai.onnx") or node.op_type.startswith("Random")
-            or not all(name in known for name in inputs)
+    if (node.op_type.startswith(("Random", "Bernoulli", "Multinomial"))
+            or any(value.array is None for value in values.values())
             or node.op_type not in BOUNDED and not sized
             or any(one.type in (AttributeProto.GRAPH, AttributeProto.GRAPHS)
                    for one in node.attribute)):
         return None
-    graph = helper.make_graph(
-        [node], "one", [helper.make_tensor_value_info(
-            name, known[name].data_type, list(known[name].dims)) for name in inputs],
-        [helper.make_empty_tensor_value_info(name) for name in node.output])
     try:
-        results = ReferenceEvaluator(
-            helper.make_model(graph, opset_imports=opsets)).run(
-                None, {name: numpy_helper.to_array(known[name]) for name in inputs})
+        results = run_node(node, {name: one.array for name, one in values.items()},
+                           opsets)
     except Exception:
         # An odd node, or one that the reference lacks: unknown is what it was.
         return None
+    if not all(isinstance(one, (np.ndarray, np.generic)) for one in results):
+        return None
     results = [np.asarray(value) for value in results]
     return results if all(one.size <= SHAPE_WORDS for one in results) else None
+
+
+def run_node(node, arrays, opsets):
+    """One node, run by onnx's reference; a list of arrays."""
+    graph = helper.make_graph(
+        [node], "one", [helper.make_tensor_value_info(
+            name, helper.np_dtype_to_tensor_dtype(array.dtype), list(array.shape))
+            for name, array in arrays.items()],
+        [helper.make_empty_tensor_value_info(name) for name in node.output])
+    return ReferenceEvaluator(helper.make_model(graph, opset_imports=opsets)).run(
+        None, arrays)
+
+
+def _words(shape):
+    return SHAPE_WORDS + 1 if shape is None else prod(shape)

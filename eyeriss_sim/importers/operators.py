@@ -18,6 +18,7 @@ class OperatorLog:
     def __init__(self, batch):
         self.batch = batch
         self.layers = []
+        self.runs = 1           # how often what is added now runs, one after the other
         self.odd = None         # first convolution whose N is no multiple of the batch
         self._names = set()
         self._places = {}       # name and sizes of a product: its place in ``layers``
@@ -118,6 +119,7 @@ class OperatorLog:
             sizes = {"C": C, "H": h, "W": w, "R": h, "S": w}
         sizes |= {"N": N, "M": groups * filters, "groups": groups,
                   "dynamic_filters": dynamic_filters}
+        steps *= self.runs
         key = name, *sizes.values()
         place = self._places.get(key, 0)
         if again and place:
@@ -133,6 +135,7 @@ class OperatorLog:
             runs += 1
             unique = f"{name}#{runs}"
         self._names.add(unique)
+        sizes.setdefault("steps", self.runs)
         self.layers.append(ConvLayer(name=unique, **sizes))
         return self.layers[-1]
 
@@ -140,7 +143,8 @@ class OperatorLog:
         """Count runs of an operator that is no layer; ``outputs`` None: unknown."""
         before, total = self._others.get(op, (0, 0))
         known = total is not None and outputs is not None
-        self._others[op] = before + calls, total + outputs if known else None
+        self._others[op] = (before + calls * self.runs,
+                            total + outputs * self.runs if known else None)
 
     def network(self, name, source, notes=()):
         """All that was added, as a Network."""
