@@ -76,7 +76,24 @@ def run_simulate(args):
     result = run_simulation(args)
     for path in args.out:
         write_table(result, path)
-    print_report(result, make_console())
+    console = make_console()
+    print_report(result, console)
+    say_zeros(args, result, console)
+
+
+def say_zeros(args, result, console):
+    """One line if zeros were asked to save something, and nothing says what is zero."""
+    if args.zeros in (None, "dense"):
+        return
+    known = [layer.densities for layer in result.by_layer]
+    fmaps = any((one.ifmap, one.ofmap) != (1, 1) for one in known)
+    weights = any(one.filter != 1 for one in known)
+    if fmaps or args.images or args.densities or args.network.endswith(".txt"):
+        return
+    said = ("only the weights' zeros are known; fmaps count as dense" if weights
+            else "nothing says what is zero, so nothing is saved")
+    console.print(f"--zeros {args.zeros}: {said}; give --densities, or --images with a "
+                  "torch module", soft_wrap=True)
 
 
 def check_no_input(path, args, option="--out"):
@@ -122,6 +139,7 @@ def run_explain(args):
                         args.runners_up):
         console.print(part)
         console.print()
+    say_zeros(args, result, console)
 
 
 def add_machine(commands):
@@ -291,7 +309,7 @@ def run_simulation(args):
         raise ValueError("--weights are looked at together with the activations that "
                          "they make; give --images too")
     network, inputs = args.network, network_inputs(args.input)
-    if not network.endswith(".txt"):
+    if ".py:" in network:
         with announced_run(network):
             network = as_network(network, args.batch, inputs, args.proposals)
             inputs = None

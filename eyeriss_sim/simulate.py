@@ -244,7 +244,8 @@ def simulate(network, hardware="eyeriss_chip", batch=None, *, mapping="search",
     zeros : {"dense", "gate_ifmap", "skip_either"}, optional
         What the machine does with zeros; the hardware's own unless given.
     densities : str or dict, optional
-        Path of a CSV file, or Densities by layer name. Layers not named are dense.
+        Path of a CSV file, or Densities by layer name. Layers not named are dense;
+        where zeros of weights save something, those of an ONNX file are counted.
     bits : int, str, Bits or dict, optional
         Widths of the operands, 16 unless given: a number for all,
         ``"ifmap=8,filter=4"`` or a dict of widths by operand; or any of these by layer
@@ -253,7 +254,8 @@ def simulate(network, hardware="eyeriss_chip", batch=None, *, mapping="search",
         Whether a word of a larger memory costs more, see ``Hardware``, whatever the
         hardware says; False leaves it to the hardware.
     input_shape : tuple of int, list or dict, optional
-        Of a module's input, batch first; several as ``network_from_module`` takes them.
+        Of a module's input, or an ONNX file's open ones, batch first; several as
+        ``network_from_module`` takes them.
     proposals : int, optional
         Of a module: rows that go on wherever values decide, as in a detector.
 
@@ -281,18 +283,23 @@ def simulate(network, hardware="eyeriss_chip", batch=None, *, mapping="search",
         densities = own_densities if densities is None else densities
         if bits is None:
             bits = {name: Bits(*widths) for name, widths in own_bits.items()}
-    network = as_network(network, batch, input_shape, proposals)
     hardware = load_hardware(hardware)
     if zeros is not None:
         hardware = hardware.with_zeros(zeros)
     if price_by_size:
         hardware = replace(hardware, price_by_size=price_by_size)
+    of_weights = {}
+    if hardware.zeros == "skip_either" and is_onnx(network):
+        from eyeriss_sim.importers.onnx_file import network_with_weights
+        network, of_weights = network_with_weights(network, batch, input_shape)
+        input_shape = None
+    network = as_network(network, batch, input_shape, proposals)
     mapping, mapping_name = chosen_mappings(mapping, hardware)
     densities_name = "densities"
     if isinstance(densities, (str, PathLike)):
         densities_name = str(densities)
-        densities = read_densities(densities)
-    densities = densities or {}
+        densities = read_densities(densities, of_weights)
+    densities = {**of_weights, **(densities or {})}
     check_names(network, mapping, mapping_name, "mapping")
     check_names(network, densities, densities_name, "density")
     bits = as_bits(bits)
@@ -314,6 +321,12 @@ def simulate(network, hardware="eyeriss_chip", batch=None, *, mapping="search",
             layer, hardware, chosen, source, layer_densities, place == 0, own_bits))
     return SimulationResult(network, hardware, tuple(layers),
                             provenance_of(network, hardware))
+
+
+def is_onnx(network):
+    """Whether it is the path of an ONNX file, whose weights can be looked at."""
+    return isinstance(network, (str, PathLike)) and (
+        str(network).lower().endswith(".onnx"))
 
 
 def provenance_of(network, hardware):

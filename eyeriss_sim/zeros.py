@@ -1,6 +1,6 @@
 """What is zero in a layer, and what that saves on a machine."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -192,9 +192,11 @@ def count_taps(layer, filt):
     return nonzero.astype(np.int64).reshape(-1, layer.R, layer.S)
 
 
-def read_densities(path):
+def read_densities(path, known=None):
     """Densities by layer name, from a CSV file with the columns layer, ifmap, filter,
     ofmap; a column that is left out stands for no zeros.
+
+    ``known`` densities, by layer name, stand where the file says nothing.
 
     Raises
     ------
@@ -203,12 +205,12 @@ def read_densities(path):
     OSError
         A file that can't be read.
     """
-    densities = {}
+    densities = dict(known or {})
     with Path(path).open(encoding="utf-8-sig", newline="") as lines:
         for where, cell_of in read_rows(
                 lines, path, ("layer", "ifmap", "filter", "ofmap"), ("layer",)):
             name = cell_of.pop("layer")
-            densities[name] = Densities(**{
+            densities[name] = replace(densities.get(name, Densities()), **{
                 key: _share(cell, where, key) for key, cell in cell_of.items()})
     return densities
 

@@ -21,7 +21,8 @@ def load_network(text, batch=None, input_shape=None, proposals=None):
     batch : int, optional
         Images; by default what the source says, and 1 where it says nothing.
     input_shape : tuple of int, list or dict, optional
-        Of a torch module only, batch first: ``(1, 3, 224, 224)``; several as
+        Of a torch module or an ONNX file's open inputs, batch first: ``(1, 3, 224,
+        224)``; several as
         :func:`~eyeriss_sim.importers.torch_module.network_from_module` takes them.
     proposals : int, optional
         Rows that go on wherever values decide in a torch module.
@@ -58,9 +59,9 @@ def load_network(text, batch=None, input_shape=None, proposals=None):
     if proposals is not None:
         raise ValueError(f"{text}: proposals are of a torch module (net.py:factory); "
                          "leave them out")
-    if input_shape is not None:
+    if input_shape is not None and ending != ".onnx":
         raise ValueError(f"{text}: has its own input shape; give one for a torch "
-                         "module (net.py:factory) only")
+                         "module (net.py:factory) or an ONNX file only")
     if text.lower() in zoo_names():
         return load_zoo(text, 1 if batch is None else batch)
     if ending == ".csv":
@@ -68,7 +69,7 @@ def load_network(text, batch=None, input_shape=None, proposals=None):
         return network_from_csv(text, batch)
     if ending == ".onnx":
         from eyeriss_sim.importers.onnx_file import network_from_onnx
-        return network_from_onnx(text, batch)
+        return network_from_onnx(text, batch, input_shape)
     near = difflib.get_close_matches(text.lower(), zoo_names(), n=1)
     hint = f"did you mean {near[0]}? " if near else ""
     raise ValueError(

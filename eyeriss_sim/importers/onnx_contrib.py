@@ -84,7 +84,6 @@ def channels_last(node):
         attr.name == "channels_last" and attr.i for attr in node.attribute)
 
 
-
 def _blocks(log, one, decode=None):
     """A product with weights packed to a few bits; K and N stand as attributes."""
     left = one.shape(0)

@@ -42,8 +42,8 @@ def network_from_onnx(path, batch=None, input_shape=None):
     return _read(path, batch, input_shape)[0]
 
 
-def weight_densities(path, batch=None, input_shape=None):
-    """Shares of weights that are not zero, of every layer that has some.
+def network_with_weights(path, batch=None, input_shape=None):
+    """The network of an ONNX file, and how many of its weights are not zero.
 
     Weights in other files are read, too; of a quantised one, what equals its zero
     point is zero.
@@ -55,18 +55,21 @@ def weight_densities(path, batch=None, input_shape=None):
 
     Returns
     -------
-    dict of str to Densities
-        By layer name; of ifmap and ofmap nothing is known, so they count as dense.
+    network : Network
+    densities : dict of str to Densities
+        By the name of every layer with weights; of ifmap and ofmap nothing is known,
+        so they count as dense.
 
     Raises
     ------
     ValueError
         As there, and weights that are not there or hold NaN.
     """
-    log = _read(path, batch, input_shape)[1]
+    network, log = _read(path, batch, input_shape)
     from eyeriss_sim.importers.onnx_weights import nonzero_share
-    return {name: Densities(filter=nonzero_share(weight, f"{path}: {name}"))
-            for name, weight in log.weights.items()}
+    return network, {
+        name: Densities(filter=nonzero_share(weight, f"{path}: {name}"))
+        for name, weight in log.weights.items()}
 
 
 def _read(path, batch, input_shape):

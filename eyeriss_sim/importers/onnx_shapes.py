@@ -21,6 +21,10 @@ BOUNDED = {
     "ReduceSum", "Reshape", "Round", "ScatterND", "Shape", "Sign", "Size", "Slice",
     "Split", "Sqrt", "Squeeze", "Sub", "Transpose", "Unsqueeze", "Where"}
 
+# The reference lacks the older of these, which do the same to what they allow.
+QUANTISING = {"DequantizeLinear", "QuantizeLinear"}
+QUANTISING_OPSET = 21
+
 
 class Value:
     """What is known of a value in a graph.
@@ -138,6 +142,8 @@ def small_results(node, values, types, opsets):
 
 def run_node(node, arrays, opsets):
     """One node, run by onnx's reference; a list of arrays."""
+    if node.op_type in QUANTISING:
+        opsets = [helper.make_opsetid("", QUANTISING_OPSET)]
     graph = helper.make_graph(
         [node], "one", [helper.make_tensor_value_info(
             name, helper.np_dtype_to_tensor_dtype(array.dtype), list(array.shape))

@@ -139,7 +139,7 @@ class Walk:
         if self._loops:
             self._in_loops += 1
             if self._in_loops > MOST_IN_LOOPS:
-                raise Refused(f"its loops run more than {MOST_IN_LOOPS} nodes, each "
+                raise Refused(f"the loops run more than {MOST_IN_LOOPS} nodes, each "
                               "of its own shape; lower their trip counts")
         standard = node.domain in STANDARD_DOMAINS
         if standard and node.op_type in ("If", "Loop", "Scan"):
@@ -424,7 +424,8 @@ class Walk:
 
 def _state(value):
     """A value that a loop hands on: its content may be another next time."""
-    return Value(value.type, constant=value.constant, source=value.source, why=value.why)
+    return Value(value.type, constant=value.constant, source=value.source,
+                 why=value.why)
 
 
 def _alike(before, after):
