@@ -11,10 +11,13 @@ import naive
 from draws import CHIP, layers, legal_triples
 from eyeriss_sim import kernels
 from eyeriss_sim.counts import count
+from eyeriss_sim.hardware import load_hardware
 from eyeriss_sim.kernels import (
     DRAIN, DRAM, FILL, FILTER, GLB, HOP, IFMAP, NOC, PSUM, READ, RF, WRITE)
 from eyeriss_sim.layer import ConvLayer
 from eyeriss_sim.mapping import Mapping, cut, cut_shape, even_cuts, shape_key
+
+ISCA16 = load_hardware("isca16_256")
 
 
 def test_one_window_of_one_pe_by_hand():
@@ -151,3 +154,27 @@ def test_a_hundred_thousand_rows_are_counted_without_laying_them_out():
     strips, left = divmod(layer.E, mapping.e)
     rows = strips * (mapping.e + 2) + left + 2
     assert counts.accesses[DRAM, IFMAP, READ] == 3 * rows * 8
+
+
+def test_counts_of_the_isca16_analysis_by_hand_on_a_layer_with_nothing_square():
+    # E, F = 4, 5; two filters' columns in a strip lie over 5 of the ifmap's.
+    layer = ConvLayer(name="conv", N=2, M=12, C=5, H=9, W=14, R=3, S=2, U=2, V=3,
+                      groups=2)
+    counts = count(layer, ISCA16, Mapping(m=4, n=1, e=2, p=2, q=2, r=1, t=2))
+    ifmap, filters, ofmap = 2 * 2 * 5 * 9 * 14, 12 * 5 * 3 * 2, 2 * 12 * 4 * 5
+    expected = {
+        (DRAM, IFMAP, READ): ifmap * 2 * 5 / 14 * 5 / 2,
+        (GLB, IFMAP, READ): ifmap * 2 * 5 / 14 * 5 / 2,
+        (NOC, IFMAP, READ): ifmap * 3 * 2 * 5 / 14,
+        (RF, IFMAP, READ): layer.macs,
+        (DRAM, FILTER, READ): filters * 2 * 3, (NOC, FILTER, READ): filters * 2 * 5,
+        (RF, FILTER, READ): layer.macs,
+        (DRAM, PSUM, WRITE): ofmap,
+        (GLB, PSUM, READ): ofmap * 2, (GLB, PSUM, WRITE): ofmap * 2,
+        (NOC, PSUM, HOP): ofmap * (3 * 2 - 3),
+        (RF, PSUM, READ): ofmap * (5 * 3 * 2 - 3 * 2),
+        (RF, PSUM, WRITE): ofmap * (5 * 3 * 2 - 3 * 2)}
+    assert {tuple(at): counts.accesses[tuple(at)] for at in np.argwhere(
+        counts.accesses)} == pytest.approx(expected, rel=1e-12)
+    assert counts.passes == 2 * 2 * 3 * 3 * 2
+    assert (counts.macs, counts.active_pes) == (layer.macs, 2 * 2 * 2)

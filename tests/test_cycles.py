@@ -118,3 +118,9 @@ def test_fmap_loads_and_dumps_add_to_the_total_only_and_shrink_with_the_code():
     assert dense.dram_fmap == sum(-(-one * 5 // 6) for one in words)
     assert coded.dram_fmap == sum(-(-one * 5 // 12) for one in words)
     assert coded.processing == dense.processing
+
+
+@pytest.mark.parametrize("bank_B, psums", [(2, 1), (4, 2), (6, 3), (8, 4), (4096, 4)])
+def test_a_row_of_a_glb_bank_is_no_wider_than_the_bank(bank_B, psums):
+    hardware = replace(CHIP, glb_bank_B=bank_B, glb_ifmap_psum_B=40 * 4096)
+    assert timing(hardware)[kernels.GLB_ROW] == psums
