@@ -14,6 +14,9 @@ from torch import fx, nn
 from torch.fx.passes.shape_prop import ShapeProp
 from torch.nn import functional
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.instancenorm import _InstanceNorm
+from torch.nn.modules.padding import (
+    _ConstantPadNd, _ReflectionPadNd, _ReplicationPadNd)
 
 from pruning.calibration import evaluating
 from pruning.masks import Masks
@@ -21,16 +24,26 @@ from pruning.placed import PlacedChannels, trace
 
 CONVS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 KEEPING = (      # modules that work on each channel alone
-    nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.ELU, nn.GELU, nn.SiLU, nn.Mish, nn.Hardswish,
-    nn.Hardtanh, nn.Hardsigmoid, nn.Sigmoid, nn.Tanh, nn.Softplus, nn.Identity,
-    nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.MaxPool1d, nn.MaxPool2d,
-    nn.AvgPool1d, nn.AvgPool2d, nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d,
-    nn.AdaptiveMaxPool2d, nn.Upsample)
+    nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.RReLU, nn.ELU, nn.CELU, nn.SELU, nn.GELU,
+    nn.SiLU, nn.Mish, nn.Hardswish, nn.Hardtanh, nn.Hardsigmoid, nn.Hardshrink,
+    nn.Sigmoid, nn.LogSigmoid, nn.Tanh, nn.Tanhshrink, nn.Softplus, nn.Softsign,
+    nn.Softshrink, nn.Threshold, nn.Identity,
+    nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout,
+    nn.FeatureAlphaDropout, nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d, nn.AvgPool1d,
+    nn.AvgPool2d, nn.AvgPool3d, nn.LPPool1d, nn.LPPool2d, nn.AdaptiveAvgPool1d,
+    nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d, nn.AdaptiveMaxPool1d,
+    nn.AdaptiveMaxPool2d, nn.AdaptiveMaxPool3d, nn.Upsample,
+    _ConstantPadNd, _ReflectionPadNd, _ReplicationPadNd, nn.CircularPad1d,
+    nn.CircularPad2d, nn.CircularPad3d)
 KEEPING_CALLS = {
-    "relu", "relu_", "relu6", "leaky_relu", "elu", "gelu", "silu", "mish", "hardswish",
-    "hardtanh", "hardsigmoid", "sigmoid", "tanh", "dropout", "dropout2d", "max_pool2d",
-    "boolean_dispatch", "avg_pool2d", "adaptive_avg_pool2d", "adaptive_avg_pool1d",
+    "relu", "relu_", "relu6", "leaky_relu", "elu", "celu", "selu", "gelu", "silu",
+    "mish", "hardswish", "hardtanh", "hardsigmoid", "hardshrink", "sigmoid",
+    "logsigmoid", "tanh", "tanhshrink", "softplus", "softsign", "softshrink",
+    "threshold", "dropout", "dropout2d", "max_pool1d", "max_pool2d", "max_pool3d",
+    "boolean_dispatch", "avg_pool1d", "avg_pool2d", "avg_pool3d", "lp_pool1d",
+    "lp_pool2d", "adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_avg_pool3d",
     "interpolate", "contiguous", "clone", "clamp", "float"}
+SPATIAL_CALLS = {"mean", "sum", "amax", "amin", "std", "var"}   # over axes they name
 DROPOUTS = {
     torch.dropout: nn.Dropout, functional.dropout: nn.Dropout,
     functional.dropout1d: nn.Dropout1d, functional.dropout2d: nn.Dropout2d,
@@ -52,10 +65,13 @@ class Channels:
     outputs, inputs : dict of str to int64 Tensor
         Group of each filter, and of each input column, by layer name.
     norms : dict of str to int64 Tensor
-        Group of each channel of a batch norm.
+        Group of each channel of a normalisation, or of a PReLU of one slope a channel.
     depthwise : set of str
+        Convolutions of one group a channel.
     values : dict of torch.fx.Node to int64 Tensor
         Group of each channel of a result.
+    held : dict of str to str
+        Why filters of a layer must stay, by the name of the layer.
     """
 
     graph: fx.GraphModule
@@ -65,6 +81,7 @@ class Channels:
     norms: dict
     depthwise: set
     values: dict
+    held: dict
 
     def masks(self, gone, names):
         """Masks of weights whose filters or inputs are gone.
@@ -138,7 +155,7 @@ class _Ties:
     """Labels that are said to be one."""
 
     def __init__(self):
-        self.parent = [FIXED]
+        self.parent, self.reasons = [FIXED], {}
 
     def fresh(self, count):
         start = len(self.parent)
@@ -154,10 +171,18 @@ class _Ties:
     def tie(self, some, others):
         for one, other in zip(some, others, strict=True):
             low, high = sorted((self.root(one), self.root(other)))
-            self.parent[high] = low         # FIXED is the lowest
+            self.parent[high] = low
+            if high != low and high in self.reasons:
+                self.reasons.setdefault(low, self.reasons.pop(high))
 
-    def fix(self, labels):
-        self.tie(labels, [FIXED] * len(labels))
+    def fix(self, labels, reason):
+        """Say that labels must stay; the first reason for each is kept."""
+        for label in labels:
+            self.reasons.setdefault(self.root(label), reason)
+
+    def reason(self, label):
+        """Why a label must stay, or None."""
+        return self.reasons.get(self.root(label))
 
 
 def find_channels(model, images):
@@ -241,7 +266,7 @@ class _Walk:
         given = [one for one in node.all_input_nodes if one in self.labels]
         if node.op == "output":
             for one in given:
-                self.ties.fix(self.labels[one])
+                self.ties.fix(self.labels[one], "they are the network's output")
             return
         meta = node.meta.get("tensor_meta")
         if not isinstance(getattr(meta, "shape", None), torch.Size) or (
@@ -265,10 +290,18 @@ class _Walk:
             self.labels[node] = result
 
     def _give_up(self, node, given, shape):
+        reason = "they are the network's input"
+        if node.op != "placeholder":
+            what = node.target if node.op == "call_method" else getattr(
+                node.target, "__name__", node.target)
+            if node.op == "call_module":
+                what = f"{node.target}, {type(self.graph.get_submodule(what)).__name__}"
+            reason = f"{what} is not known to keep channels apart"
         for one in given:
-            self.ties.fix(self.labels[one])
+            self.ties.fix(self.labels[one], reason)
         if shape is not None:
-            self.labels[node] = [FIXED] * shape[1]
+            self.labels[node] = self.ties.fresh(shape[1])
+            self.ties.fix(self.labels[node], reason)
 
     def _module(self, name, module, labels, shape, given_shape):
         if id(getattr(module, "weight", None)) in self.shared:
@@ -276,20 +309,63 @@ class _Walk:
         if isinstance(module, CONVS):
             if module.groups == 1:
                 return self._layer(name, labels, shape[1])
-            if module.groups == module.in_channels == module.out_channels:
+            if module.groups == module.in_channels:
                 self.depthwise.add(name)
-                return self._known(self.outputs, name, labels)
-            return None
+                each = module.out_channels // module.groups
+                return self._known(self.outputs, name, _repeated(labels, each))
+            return self._grouped(name, labels, module.groups, shape[1])
         if isinstance(module, nn.Linear) and len(shape) == 2:
             return self._layer(name, labels, shape[1])
-        if isinstance(module, _BatchNorm):
+        if isinstance(module, (_BatchNorm, _InstanceNorm)) or (
+                isinstance(module, nn.PReLU) and module.num_parameters > 1):
             return self._known(self.norms, name, labels)
+        if isinstance(module, nn.GroupNorm):
+            size = module.num_channels // module.num_groups
+            for start in range(0, len(labels), size):   # each as a whole, or not at all
+                self._all_one(labels[start:start + size])
+            return self._known(self.norms, name, labels)
+        if isinstance(module, nn.LayerNorm):
+            return labels if len(module.normalized_shape) <= len(shape) - 2 else None
+        if isinstance(module, nn.ChannelShuffle):
+            return self._shuffled(labels, module.groups)
+        if isinstance(module, nn.PixelShuffle):
+            return self._joined(labels, module.upscale_factor ** 2)
+        if isinstance(module, nn.PixelUnshuffle):
+            return _repeated(labels, module.downscale_factor ** 2)
         if isinstance(module, nn.Flatten) and module.start_dim == 1 and len(shape) == 2:
             return _flat(labels, given_shape)
         if isinstance(module, PlacedChannels):
             return [labels[place] if place < len(labels) else self.ties.fresh(1)[0]
                     for place in module.places.tolist()]
-        return labels if isinstance(module, KEEPING) else None
+        return labels if isinstance(module, (*KEEPING, nn.PReLU)) else None
+
+    def _grouped(self, name, labels, groups, filters):
+        """A convolution in groups: each loses the same of its inputs and filters."""
+        made = self._shared_by_groups(self.ties.fresh(filters), groups)
+        self._known(self.inputs, name, self._shared_by_groups(labels, groups)[
+            :len(labels) // groups])
+        return self._known(self.outputs, name, made)
+
+    def _shared_by_groups(self, labels, groups):
+        """The labels, of which those in one place of every group are tied."""
+        size = len(labels) // groups
+        for place in range(size):
+            self._all_one(labels[place::size])
+        return labels
+
+    def _all_one(self, labels):
+        self.ties.tie(labels[1:], labels[:-1])
+
+    def _shuffled(self, labels, groups):
+        size = len(self._shared_by_groups(labels, groups)) // groups
+        return [labels[group * size + place]
+                for place in range(size) for group in range(groups)]
+
+    def _joined(self, labels, each):
+        """One channel of every so many, which go together."""
+        for start in range(0, len(labels), each):
+            self._all_one(labels[start:start + each])
+        return labels[::each]
 
     def _layer(self, name, labels, filters):
         self._known(self.inputs, name, labels)
@@ -325,7 +401,13 @@ class _Walk:
         if name in ("flatten", "view", "reshape") and len(shape) == 2 and (
                 shape[0] == before[0]):
             return _flat(labels, before)
-        if name == "mean" and len(before) > 2:
+        if name == "channel_shuffle":
+            return self._shuffled(labels, _argument(node, 1, "groups", 1))
+        if name == "pixel_shuffle":
+            return self._joined(labels, _argument(node, 1, "upscale_factor", 1) ** 2)
+        if name == "pixel_unshuffle":
+            return _repeated(labels, _argument(node, 1, "downscale_factor", 1) ** 2)
+        if name in SPATIAL_CALLS and len(before) > 2:
             dims = _argument(node, 1, "dim", None)
             dims = [dims] if isinstance(dims, int) else list(dims or [0])
             if all(dim % len(before) >= 2 for dim in dims):
@@ -338,8 +420,18 @@ class _Walk:
                 return (self.ties.fresh(extra[0]) + labels + self.ties.fresh(extra[1]))
         return None
 
+    def _held(self):
+        """Why filters stay, by layer."""
+        held = {}
+        for name, labels in self.outputs.items():
+            reasons = dict.fromkeys(filter(None, map(self.ties.reason, labels)))
+            if reasons:
+                held[name] = "; ".join(reasons)
+        return held
+
     def result(self):
-        roots = [self.ties.root(label) for label in range(len(self.ties.parent))]
+        roots = [FIXED if self.ties.reason(label) else self.ties.root(label)
+                 for label in range(len(self.ties.parent))]
         numbers = {}
         for labels in (*self.outputs.values(), *self.inputs.values()):
             for label in labels:
@@ -354,13 +446,16 @@ class _Walk:
 
         return Channels(self.graph, len(numbers) - 1, numbered(self.outputs),
                         numbered(self.inputs), numbered(self.norms), self.depthwise,
-                        numbered(self.labels))
+                        numbered(self.labels), self._held())
 
 
 def _flat(labels, before):
     """Each channel once for each of its pixels."""
-    pixels = math.prod(before[2:])
-    return [label for label in labels for _ in range(pixels)]
+    return _repeated(labels, math.prod(before[2:]))
+
+
+def _repeated(labels, times):
+    return [label for label in labels for _ in range(times)]
 
 
 def _argument(node, place, name, default):

@@ -216,6 +216,8 @@ def run_run(args):
     for one in results:
         if one.get("stopped"):
             print(f"{one['rung']} ends before its target: {one['stopped']}")
+        if one.get("held_channels"):
+            print(f"{one['rung']} leaves channels of {one['held_channels']}")
         if one.get("kept_alive"):
             print(f"{one['rung']} would have emptied {one['kept_alive']}, where one "
                   "weight stays; --empty-layers lets it go")

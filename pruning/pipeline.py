@@ -54,9 +54,10 @@ class Pruned:
         met: share of the target's quantity that the final network takes, with its own
         activation zeros; under a control, that of the pruned network. floor: the least
         share that the method could have reached. accuracy. stopped: where a step was
-        taken back, which and why. kept_alive: where layers would have been emptied and
-        keep one weight, which. And what :func:`pruning.report.describe` says of
-        the network.
+        taken back, which and why. held_channels: where channels go, the layers of which
+        some had to stay, and why. kept_alive: where layers would have been emptied and
+        keep one weight, which. And what :func:`pruning.report.describe` says of the
+        network.
     layers : pandas.DataFrame
         Energy by layer and level on each hardware.
     history : list of dict
@@ -283,7 +284,7 @@ class _Run:
         self.shrinks, self.make_fresh = tuple(shrinks), make_fresh
         self.fresh_recipe, self.teacher = fresh_recipe, teacher
         self.thinned_next, self.empty_layers = thinned_next, empty_layers
-        self.spared = []
+        self.spared, self.held = [], {}
         self.history, self.stopped = [], None
         self.epochs = 0     # that the network which is kept was trained
 
@@ -440,6 +441,7 @@ class _Run:
         for ending, epochs in (("", None), ("_again", 1), ("_last", 0)):
             problem = self._problem(copy.deepcopy(network), masks, target, epochs)
             chosen = self._choose(problem)
+            self.held = problem.held
             chosen.apply(problem.model)
             network = shrink(problem.model, self.images, chosen)
             shrinks = (*shrinks, chosen)
@@ -559,6 +561,9 @@ class _Run:
                   "floor": self.floor, "accuracy": right, "seed": self.seed, **summary}
         if self.stopped:
             report["stopped"] = self.stopped
+        if self.held:
+            report["held_channels"] = "; ".join(
+                f"{layer}: {reason}" for layer, reason in self.held.items())
         if self.spared:
             report["kept_alive"] = ", ".join(
                 self.prunables[name].layer for name in self.spared)

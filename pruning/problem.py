@@ -49,6 +49,8 @@ class Problem:
         Whether a layer may lose its last weight.
     spared : list of str
         Parameters that the last ``meet``, or settling, left one weight for that reason.
+    held : dict of str to str
+        Layers whose channels must stay, and why, where whole channels go.
     tell : callable
         Hears in one line what a method is at, for whoever waits.
     """
@@ -69,6 +71,7 @@ class Problem:
     order: Order | None = None
     empty_layers: bool = False
     spared: list = field(default_factory=list)
+    held: dict = field(default_factory=dict)
     tell: object = silent
 
     @property

@@ -61,15 +61,22 @@ def _built(channels, gone, images, kind):
         if isinstance(layer, nn.Linear):
             layer.out_features, layer.in_features = weight.shape
         else:
-            layer.out_channels = weight.shape[0]
             if name in channels.depthwise:
-                layer.groups = weight.shape[0]
+                layer.groups = weight.shape[0] // (layer.out_channels // layer.groups)
+            layer.out_channels = weight.shape[0]
             layer.in_channels = weight.shape[1] * layer.groups
     for name, numbers in channels.norms.items():
         norm = graph.get_submodule(name)
-        norm.num_features = len(left(numbers))
+        count = len(left(numbers))
+        if isinstance(norm, nn.GroupNorm):
+            norm.num_groups = count // (norm.num_channels // norm.num_groups)
+            norm.num_channels = count
+        elif isinstance(norm, nn.PReLU):
+            norm.num_parameters = count
+        else:
+            norm.num_features = count
         for key in ("weight", "bias", "running_mean", "running_var"):
-            held = getattr(norm, key)
+            held = getattr(norm, key, None)
             if held is None:
                 continue
             kept = held[left(numbers).to(held.device)]

@@ -99,6 +99,92 @@ def test_a_layer_whose_filters_all_go_keeps_one():
     assert [small.get_submodule(name).out_channels for name in "04"] == [1, 1]
 
 
+BETWEEN = {
+    "prelu": nn.PReLU(8, 0.3), "one slope": nn.PReLU(1, 0.3), "celu": nn.CELU(),
+    "selu": nn.SELU(), "zero padding": nn.ZeroPad2d(1), "constant": nn.ConstantPad2d(
+        1, 0.5), "reflection": nn.ReflectionPad2d(1), "circular": nn.CircularPad2d(1),
+    "replication": nn.ReplicationPad2d(2), "instance": nn.InstanceNorm2d(8),
+    "affine instance": nn.InstanceNorm2d(8, affine=True, track_running_stats=True),
+    "group norm": nn.GroupNorm(4, 8), "norm of each": nn.GroupNorm(8, 8),
+    "spatial norm": nn.LayerNorm((8, 8)), "lp": nn.LPPool2d(2, 2),
+    "largest": nn.AdaptiveMaxPool2d(4), "groups": nn.Conv2d(8, 12, 3, groups=4),
+    "two for each": nn.Conv2d(8, 16, 3, groups=8), "shuffle": nn.ChannelShuffle(4),
+    "pixel shuffle": nn.PixelShuffle(2), "pixel unshuffle": nn.PixelUnshuffle(2),
+    "grouped and shuffled": nn.Sequential(
+        nn.Conv2d(8, 12, 1, groups=2), nn.ChannelShuffle(2), nn.GroupNorm(3, 12),
+        nn.Conv2d(12, 8, 1, groups=4))}
+
+
+def between(name):
+    """Two convolutions with an operator between them."""
+    torch.manual_seed(0)
+    middle = copy.deepcopy(BETWEEN[name])
+    channels = middle(torch.zeros(1, 8, 8, 8)).shape[1]
+    return nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), middle,
+                         nn.Conv2d(channels, 6, 3, padding=1), nn.ReLU(),
+                         nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 5)).eval()
+
+
+@pytest.mark.parametrize("name", BETWEEN)
+def test_what_keeps_channels_apart_holds_none_of_them(name):
+    model = between(name)
+    channels = find_channels(model, pictures())
+    assert (channels.outputs["0"] >= 0).all() and set(channels.held) == {"6"}
+    assert channels.outputs["0"].unique().numel() > 1       # not all of one fate
+    for share in (0.3, 0.6, 1.0):
+        gone = random_groups(channels, share, seed=3)
+        masks = channels.masks(gone, prunable(model))
+        small, masked = shrink(model, pictures(), masks), copy.deepcopy(model)
+        masks.apply(masked)
+        with torch.no_grad():
+            assert torch.allclose(small(pictures()), masked(pictures()), atol=1e-5)
+        assert len(small.get_submodule("0").weight) < 8
+        again = shrink(small, pictures(), Masks.of(small, prunable(small)))
+        with torch.no_grad():
+            assert torch.allclose(again(pictures()), masked(pictures()), atol=1e-5)
+
+
+@pytest.mark.parametrize("call", [
+    functional.celu, functional.selu, lambda x: x.amax((2, 3)),
+    lambda x: functional.pad(x, (1, 1, 1, 1), mode="reflect"), lambda x: x.sum((2, 3)),
+    lambda x: functional.pixel_shuffle(x, 2), lambda x: functional.lp_pool2d(x, 2, 2),
+    lambda x: functional.channel_shuffle(x, 4), lambda x: functional.max_pool2d(x, 2)])
+def test_functions_that_keep_channels_apart_hold_none(call):
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.one, self.two = nn.Conv2d(3, 8, 3, padding=1), nn.LazyLinear(5)
+
+        def forward(self, x):
+            return self.two(call(self.one(x)).flatten(1))
+
+    torch.manual_seed(0)
+    model = Net().eval()
+    model(pictures())
+    channels = find_channels(model, pictures())
+    assert (channels.outputs["one"] >= 0).all() and set(channels.held) == {"two"}
+    masks = channels.masks(random_groups(channels, 0.5, 1), prunable(model))
+    small, masked = shrink(model, pictures(), masks), copy.deepcopy(model)
+    masks.apply(masked)
+    with torch.no_grad():
+        assert torch.allclose(small(pictures()), masked(pictures()), atol=1e-5)
+
+
+def test_layers_that_hold_their_channels_say_why():
+    model = nn.Sequential(
+        nn.Conv2d(3, 8, 3), nn.LocalResponseNorm(3), nn.Conv2d(8, 6, 3), nn.ReLU(),
+        nn.Conv2d(6, 5, 3), nn.Flatten(), nn.Linear(20, 4))
+    channels = find_channels(model, pictures())
+    assert channels.held == {
+        "0": "1, LocalResponseNorm is not known to keep channels apart",
+        "6": "they are the network's output"}
+    found = prune(model, "channels", Params(0.9), data=batches())
+    assert "0: 1, LocalResponseNorm" in found.report["held_channels"]
+    with pytest.raises(ValueError, match="no channel that can go: 0: 1, LocalResponse"):
+        prune(nn.Sequential(*model[:2], nn.Flatten(), nn.Linear(288, 4)), "channels",
+              Params(0.9), data=batches())
+
+
 def test_what_mixes_channels_is_left_alone():
     class Shuffled(nn.Module):
         def __init__(self):
@@ -110,7 +196,11 @@ def test_what_mixes_channels_is_left_alone():
             return self.three(self.two(self.one(x).transpose(2, 3)))
 
     channels = find_channels(Shuffled(), pictures())
-    assert channels.groups == 0
+    assert (channels.outputs["one"] == -1).all() and set(channels.held) == {
+        "one", "three"}
+    # Filters in one place of both groups go together.
+    assert torch.equal(channels.outputs["two"][:4], channels.outputs["two"][4:])
+    assert channels.groups == 4
 
 
 def test_a_vector_of_as_many_numbers_as_channels_holds_them():

@@ -37,8 +37,10 @@ def channels(problem, *, per_energy=True):
     """
     found = find_channels(problem.model, problem.images)
     if not found.groups:
+        why = "; ".join(f"{layer}: {reason}" for layer, reason in found.held.items())
         raise ValueError(f"{type(problem.model).__name__} has no channel that can go: "
-                         "all are tied to its input or output")
+                         f"{why or 'no layer makes any'}")
+    problem.held = found.held
     worth = _worth(found, problem, per_energy)
     protected = _of_layers_left_alone(found, problem)
     alone = ~found.unread(problem.within) | protected       # what earlier pruning left
