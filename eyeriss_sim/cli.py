@@ -174,6 +174,7 @@ def run_machine(args):
     from eyeriss_sim.machine.micro import check_machine
     from eyeriss_sim.machine.timing import time_layer
     from eyeriss_sim.mapping import check_mapping, chosen_mappings
+    from eyeriss_sim.product_maps import laid
     from eyeriss_sim.simulate import as_network, check_names, clip_to_batch
     from eyeriss_sim.widths import as_bits, at_widths
     from eyeriss_sim.zeros import NO_ZEROS
@@ -199,6 +200,7 @@ def run_machine(args):
         mapping = clip_to_batch(mapping, layer) if mapping else (
             search(layer, hardware).mappings[0])
         check_mapping(layer, hardware, mapping)
+        layer = laid(layer, mapping)
     console = make_console()
     console.print(f"{layer.name} of {network.name} on {hardware.name}, N={layer.N}, "
                   f"mapping {mapping}", highlight=False, markup=False)

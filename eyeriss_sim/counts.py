@@ -40,6 +40,7 @@ from eyeriss_sim import kernels
 from eyeriss_sim.kernels import (
     DRAM, FILTER, GLB, HOP, IFMAP, NOC, PSUM, READ, RF, WRITE, ceil_div)
 from eyeriss_sim.mapping import cut
+from eyeriss_sim.product_maps import laid
 
 LEVELS = ("RF", "NOC", "GLB", "DRAM")
 KINDS = ("ifmap", "filter", "psum")
@@ -57,7 +58,7 @@ class Counts:
         [level, kind, direction]; int64 on ``chip`` hardware, float64 on ``isca16``,
         whose closed forms are not whole.
     macs : int
-        Multiply-accumulates, zeros included.
+        Multiply-accumulates, zeros included, and pixels that pad a product's map.
     passes : int
         Processing passes.
     active_pes : int
@@ -82,7 +83,7 @@ def count(layer, hardware, mapping):
     -------
     Counts
     """
-    layer = layer.one_step
+    layer = laid(layer.one_step, mapping)
     if hardware.accounting == "isca16":
         return _count_isca16(layer, mapping)
     geometry = cut(layer, hardware, mapping.row_segments, mapping.column_strips)

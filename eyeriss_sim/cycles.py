@@ -7,6 +7,7 @@ import numpy as np
 
 from eyeriss_sim import kernels
 from eyeriss_sim.mapping import cut, timing
+from eyeriss_sim.product_maps import laid
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,7 @@ def count_cycles(layer, hardware, mapping, counts, zeros):
     -------
     Cycles
     """
+    layer = laid(layer, mapping)
     if hardware.accounting == "isca16":
         return Cycles(ceil(counts.macs / counts.active_pes), 0, 0, 0, 0, 0)
     geometry = cut(layer, hardware, mapping.row_segments, mapping.column_strips)

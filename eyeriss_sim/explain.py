@@ -12,6 +12,7 @@ from eyeriss_sim.cycles import CAUSES
 from eyeriss_sim.kernels import ceil_div
 from eyeriss_sim.labels import decimals, pick_unit, printable
 from eyeriss_sim.mapping import check_mapping, cut, even_cuts, glb_use
+from eyeriss_sim.product_maps import laid
 from eyeriss_sim.report import COUNTS, joules_by_part
 from eyeriss_sim.search import search
 from eyeriss_sim.widths import at_widths
@@ -55,7 +56,7 @@ def explain(result, layer_result, simulate_mapping, objective="energy", runners_
     -------
     list of rich renderables
     """
-    layer = layer_result.layer
+    layer = laid(layer_result.layer, layer_result.mapping)
     hardware = at_widths(result.hardware, layer_result.bits, layer.name)
     return [
         _headline(result, layer_result),
@@ -70,7 +71,8 @@ def explain(result, layer_result, simulate_mapping, objective="energy", runners_
 
 
 def _headline(result, layer_result):
-    layer, mapping = layer_result.layer, layer_result.mapping
+    own, mapping = layer_result.layer, layer_result.mapping
+    layer = laid(own, mapping)
     shape = " ".join(f"{key}={getattr(layer, key)}" for key in "NMCHWRSEFU")
     if layer.V != layer.U:
         shape += f" V={layer.V}"
@@ -83,8 +85,11 @@ def _headline(result, layer_result):
     text = Text()
     names = layer.name, result.network.name, result.hardware.name
     text.append("{} of {} on {}".format(*map(printable, names)), style="bold")
-    text.append(f"\n{shape}: {layer.macs / 1e6:,.2f} M MACs"
-                f"\nmapping {mapping} ({layer_result.mapping_source}), "
+    padding = (layer.macs - own.macs) / 1e6
+    text.append(f"\n{shape}: {own.macs / 1e6:,.2f} M MACs"
+                + (f" of {own.H * own.W} rows, and {padding:,.2f} M of the padding of "
+                   f"their map" if padding else "")
+                + f"\nmapping {mapping} ({layer_result.mapping_source}), "
                 f"zeros {result.hardware.zeros}")
     return text
 

@@ -14,11 +14,13 @@ from eyeriss_sim.kernels import ceil_div
 from eyeriss_sim.layer import EXACT, ConvLayer
 from eyeriss_sim.layer_csv import read_rows
 from eyeriss_sim.plain import is_whole, plain, shown
+from eyeriss_sim.product_maps import check_map, laid
 from eyeriss_sim.read_only import read_only
 
 CHIP_TABLES = ("published", "published-table3", "inferred-table6")
 # The least that each number of a mapping can be.
-LEAST = {**dict.fromkeys("mnepqrt", 1), "row_segments": 0, "column_strips": 1}
+LEAST = {**dict.fromkeys("mnepqrt", 1), "row_segments": 0, "column_strips": 1,
+         "map_H": 0, "map_W": 0}
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,9 @@ class Mapping:
         Strips of nearly equal width that the ofmap's columns are cut into, run one
         after the other like narrower layers: each loads the ifmap columns under its
         own windows, those that neighbours share once more, and all filters.
+    map_H, map_W : int
+        Height and width of the map that the rows of a matrix product are laid on, where
+        that is not the layer's own (``product_maps.py``); 0 for the layer's own.
     """
 
     m: int
@@ -57,6 +62,8 @@ class Mapping:
     t: int
     row_segments: int = 0
     column_strips: int = 1
+    map_H: int = 0
+    map_W: int = 0
 
     def __post_init__(self):
         for key in LEAST:
@@ -69,9 +76,13 @@ class Mapping:
 
     @property
     def cuts(self):
-        """Pieces that filter rows R and ofmap columns F are cut into, as ``R2 F41``."""
-        return " ".join(f"{what}{pieces}" for what, pieces in (
-            ("R", self.row_segments), ("F", self.column_strips)) if pieces > 1)
+        """Pieces that filter rows R and ofmap columns F are cut into, as ``R2 F41``.
+
+        Before them the map of a matrix product, as ``11x18``.
+        """
+        own_map = [f"{self.map_H}x{self.map_W}"] if self.map_H else []
+        return " ".join(own_map + [f"{what}{pieces}" for what, pieces in (
+            ("R", self.row_segments), ("F", self.column_strips)) if pieces > 1])
 
     def __str__(self):
         text = " ".join(f"{key}={getattr(self, key)}" for key in "mnepqrt")
@@ -79,6 +90,8 @@ class Mapping:
             text += f" row_segments={self.row_segments}"
         if self.column_strips > 1:
             text += f" column_strips={self.column_strips}"
+        if self.map_H:
+            text += f" map_H={self.map_H} map_W={self.map_W}"
         return text
 
 
@@ -239,6 +252,7 @@ def glb_use(layer, hardware, mapping):
         ``ifmap_words``, ``psum_words`` and, each kind rounded up on its own,
         ``ifmap_banks``, ``psum_banks``; ``filter_words`` of one pass.
     """
+    layer = laid(layer, mapping)
     geometry = cut(layer, hardware, mapping.row_segments, mapping.column_strips)
     shape = geometry.shape
     m, n, e, p, q, r, t = mapping.letters
@@ -273,6 +287,8 @@ def check_mapping(layer, hardware, mapping):
         if value > EXACT:
             raise ValueError(f"{layer.name}: {key} = {shown(value)} is more than any "
                              f"array has room for; lower {key}")
+    check_map(layer, mapping)
+    layer = laid(layer, mapping)
     check = _check_chip if hardware.accounting == "chip" else _check_isca16
     for quantity, value, limit, what, cure in check(layer, hardware, mapping):
         if value > limit:
@@ -373,7 +389,7 @@ def read_mappings(text):
     text : str
         ``published`` and ``published-table3`` (AlexNet), ``inferred-table6`` (VGG-16),
         or the path of a CSV file with the columns layer, m, n, e, p, q, r, t and,
-        optionally, row_segments and column_strips.
+        optionally, row_segments, column_strips, map_H and map_W.
 
     Raises
     ------

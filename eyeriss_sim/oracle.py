@@ -16,6 +16,7 @@ from eyeriss_sim.kernels import DRAM, FILTER, PSUM, READ, RF, WRITE
 from eyeriss_sim.mapping import (
     Mapping, check_mapping, chosen_mappings, layer_of, shape_key)
 from eyeriss_sim.plain import is_whole, plain, shown
+from eyeriss_sim.product_maps import laid, values_on_map
 from eyeriss_sim.search import search
 from eyeriss_sim.simulate import (
     SimulationResult, as_network, bits_of, check_names, clip_to_batch, provenance_of,
@@ -68,7 +69,7 @@ class MeasuredLayer:
     images : int
         That were measured, at each step of the layer.
     macs : int
-        Dense MACs of those images.
+        Dense MACs of those images, those of a product's padding included.
     met : int64 ndarray, shape (groups * C, R, S), or None
         Non-zero ifmap values that each tap meets; None where each image has its own
         filters, which then can't be pruned.
@@ -233,8 +234,8 @@ class EnergyOracle:
         """The LayerWork of each layer of a result of this oracle, by layer name."""
         return {
             one.layer.name: LayerWork(
-                shape_key(one.layer), one.mapping, one.zeros, one.bits,
-                round(one.densities.filter * one.layer.filter_words),
+                shape_key(laid(one.layer, one.mapping)), one.mapping, one.zeros,
+                one.bits, round(one.densities.filter * one.layer.filter_words),
                 one.layer.steps)
             for one in result.by_layer}
 
@@ -279,9 +280,10 @@ class EnergyOracle:
             if self.hardware.zeros != "skip_either":
                 prices[name] = np.zeros(one.met.shape)
                 continue
-            macs = one.met * (one.layer.macs / one.macs)
-            prices[name] = (macs * _mac_pJ(works[name], self.hardware)
-                            + _stored_pJ(works[name], self.hardware)) * 1e-6
+            work = works[name]
+            macs = one.met * (work.steps * layer_of(work.key).macs / one.macs)
+            prices[name] = (macs * _mac_pJ(work, self.hardware)
+                            + _stored_pJ(work, self.hardware)) * 1e-6
         return prices
 
     def _mapping_of(self, layer, zeros):
@@ -350,6 +352,10 @@ class EnergyOracle:
         counted = count_zeros(layer, ifmap, filt, ofmap)
         mapping = self._mapping_at_batch(layer, images, counted)
         bits = self._stored_bits(layer)
+        on_chip = laid(layer, mapping)
+        if on_chip is not layer:
+            counted = replace(counted, layer=on_chip)
+            ifmap, ofmap = (values_on_map(fmap, on_chip) for fmap in (ifmap, ofmap))
         one = sums.setdefault(layer.name, _Sums())
         one.add(counted, images)
         one.ifmap_coded += ifmap.size * self._fmap_ratio(

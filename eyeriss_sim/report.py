@@ -212,6 +212,11 @@ def print_report(result, console):
         if len(cuts):
             say(f"{what}: " + ", ".join(
                 f"{name} {pieces}" for name, pieces in cuts.itertuples(index=False)))
+    padded = [f"{one.layer.name} {one.layer.H * one.layer.W} on {one.mapping.map_H}x"
+              f"{one.mapping.map_W}" for one in result.by_layer if one.mapping.map_H]
+    if padded:
+        say(f"rows of products laid on another map: {', '.join(padded)} (padding: "
+            f"{result.table.padding_macs.sum() / 1e6:,.2f} M MACs)")
     percent = {
         what: ", ".join(
             f"{name} {share:.1%}" for name, share in shares.items() if share)

@@ -1,7 +1,7 @@
 """The best legal mapping of a layer for energy, cycles, EDP or joules."""
 
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -15,6 +15,7 @@ from eyeriss_sim.kernels import ceil_div
 from eyeriss_sim.mapping import (
     Mapping, cut, even_cuts, glb_use, layer_of, limits, shape_key, timing)
 from eyeriss_sim.prices import NOMINAL_V, PRICED, resolved_prices
+from eyeriss_sim.product_maps import maps_of, on_map
 from eyeriss_sim.zeros import NO_ZEROS
 
 OBJECTIVES = {"energy": kernels.ENERGY, "cycles": kernels.CYCLES, "edp": kernels.EDP,
@@ -57,7 +58,8 @@ def search(layer, hardware, objective="energy", keep=1, skip="hopeless",
     whole rows, narrower ones let more PEs work and reload less; where the stride
     exceeds the filter, the columns between two strips need not be sent. What is skipped
     and why nothing better is among it stands with ``kernels.search_chip`` and
-    ``kernels.search_strips``.
+    ``kernels.search_strips``. Rows of a matrix product that fill no map near to a
+    square are tried on larger ones as well (``product_maps.py``).
 
     Ties are settled by fewer cycles, by the closed forms alone, which take a hundredth
     of the time (by less energy where cycles are the objective), then by the order of
@@ -96,11 +98,40 @@ def search(layer, hardware, objective="energy", keep=1, skip="hopeless",
             raise ValueError(f"unknown {what} {name!r}; known: " + ", ".join(known))
     if hardware.accounting == "chip":
         cut(layer, hardware)    # names the layer if its filters can't be cut
-    result = search_shape(shape_key(layer), as_searched(hardware, objective),
-                          objective, keep, skip, zeros)
+    result = _on_best_map(layer, as_searched(hardware, objective), objective, keep,
+                          skip, zeros)
     if not result.mappings:
         raise ValueError(_why_nothing_fits(layer, hardware))
     return result
+
+
+def _on_best_map(layer, hardware, objective, keep, skip, zeros):
+    """``search`` on every map that the layer may be laid on; its own wins a tie.
+
+    Zeros have no say in the map, so that exact ones can be counted on it.
+    """
+    own, *others = maps_of(layer, upright=hardware.accounting == "isca16")
+    if others and zeros != NO_ZEROS:
+        dense = _on_best_map(layer, hardware, objective, 1, skip, NO_ZEROS).mappings
+        others = ()
+        if dense:
+            own = dense[0].map_H or layer.H, dense[0].map_W or layer.W
+    results = []
+    for H, W in (own, *others):
+        found = search_shape(shape_key(on_map(layer, H, W)), hardware, objective, keep,
+                             skip, zeros)
+        if (H, W) != (layer.H, layer.W):
+            found = replace(found, mappings=tuple(
+                replace(mapping, map_H=H, map_W=W) for mapping in found.mappings))
+        results.append(found)
+    if not others:
+        return results[0]
+    ranked = sorted(((score, mapping) for found in results
+                     for score, mapping in zip(found.scores, found.mappings)),
+                    key=lambda one: one[0])[:keep]
+    return SearchResult(tuple(mapping for _, mapping in ranked),
+                        tuple(score for score, _ in ranked),
+                        sum(found.evaluated for found in results))
 
 
 # What the best mapping does not depend on: names, the scale of all prices and, but for

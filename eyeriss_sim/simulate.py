@@ -20,6 +20,7 @@ from eyeriss_sim.layer import ConvLayer, Network
 from eyeriss_sim.mapping import (
     Mapping, check_mapping, chosen_mappings, layer_of, row_segments_of, shape_key)
 from eyeriss_sim.prices import NOMINAL_V, PARTS, resolved_prices
+from eyeriss_sim.product_maps import laid
 from eyeriss_sim.read_only import read_only
 from eyeriss_sim.search import search
 from eyeriss_sim.version import VERSION
@@ -34,6 +35,7 @@ class LayerResult:
     Parameters
     ----------
     layer : ConvLayer
+        As the network has it; ``laid(layer, mapping)`` is what runs.
     mapping : Mapping
     mapping_source : str
         ``search:energy`` or the table that the mapping was read from.
@@ -177,11 +179,14 @@ def layer_row(result, hardware, batch):
     total_uJ = chip_uJ + parts["dram"]
     return {
         "layer": layer.name,
-        "steps": layer.steps,
         "macs": layer.macs,
         **{key: getattr(mapping, key) for key in "mnepqrt"},
         "row_segments": row_segments_of(layer, hardware, mapping),
         "column_strips": mapping.column_strips,
+        "map_H": mapping.map_H,
+        "map_W": mapping.map_W,
+        "padding_macs": result.counts.macs - layer.macs,
+        "steps": layer.steps,
         "passes": result.counts.passes,
         "active_pes": result.counts.active_pes,
         "cycles": cycles.total,
@@ -383,7 +388,8 @@ def simulate_layer(layer, hardware, mapping, mapping_source, densities, first_la
     """
     if zeros is None:
         zeros = zeros_of(hardware, densities, first_layer, bits)
-    figures = evaluate_shape(shape_key(layer), hardware, mapping, zeros, bits)
+    key = shape_key(laid(layer, mapping))
+    figures = evaluate_shape(key, hardware, mapping, zeros, bits)
     return LayerResult(
         layer, mapping, mapping_source, densities, zeros, bits,
         *(figures if layer.steps == 1 else times(figures, layer.steps)))

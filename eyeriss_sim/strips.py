@@ -3,6 +3,7 @@
 import numpy as np
 
 from eyeriss_sim.kernels import ceil_div
+from eyeriss_sim.product_maps import laid
 
 
 def column_strips(layer, mapping):
@@ -14,6 +15,7 @@ def column_strips(layer, mapping):
         Of the ofmap, and of the ifmap that the GLB loads for them: those under the
         strip's windows and those up to the next strip's, or to the edge.
     """
+    layer = laid(layer, mapping)
     width = ceil_div(layer.F, mapping.column_strips)
     strips = []
     for left in range(0, layer.F, width):
@@ -33,6 +35,7 @@ def ifmap_strips(layer, hardware, mapping):
         Rows and columns; the whole ifmap on ``isca16`` hardware, which strips its
         columns alone.
     """
+    layer = laid(layer, mapping)
     if hardware.accounting == "isca16":
         return [(np.arange(layer.H), slice(0, layer.W))]
     taps = np.arange(layer.R) * layer.dilation[0]
@@ -43,6 +46,7 @@ def ifmap_strips(layer, hardware, mapping):
 
 def ofmap_strips(layer, hardware, mapping):
     """Strips of each ofmap that the GLB dumps, as ``ifmap_strips``."""
+    layer = laid(layer, mapping)
     if hardware.accounting == "isca16":
         return [(np.arange(layer.E), slice(0, layer.F))]
     return [(rows, columns) for columns, _ in column_strips(layer, mapping)

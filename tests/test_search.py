@@ -18,6 +18,7 @@ from eyeriss_sim.kernels import DRAM
 from eyeriss_sim.layer import ConvLayer, Network
 from eyeriss_sim.mapping import (
     Mapping, check_mapping, cut, even_cuts, shape_key, timing)
+from eyeriss_sim.product_maps import maps_of
 from eyeriss_sim.search import OBJECTIVES, SKIPS, search, search_shape
 from eyeriss_sim.simulate import simulate, simulate_layer
 from eyeriss_sim.zeros import NO_ZEROS, Densities, Zeros
@@ -54,6 +55,7 @@ def objective_of(name, energy, cycles, hardware):
 @given(layer=layers(most_channels=4, most_filters=5, most_images=2, most_windows=5),
        hardware=machines(), coded=st.sampled_from([1.0, 0.3]))
 def test_search_finds_what_trying_everything_finds(layer, hardware, coded):
+    assume(len(maps_of(layer)) == 1)    # tests/test_product_maps.py has the others
     legal = [Mapping(*m) for m in naive.legal_mappings(layer, hardware)]
     assume(0 < len(legal) < 500)
     zeros = Zeros(coded, coded, 1.0, coded)
@@ -107,11 +109,12 @@ def test_joules_are_what_is_reported_with_measured_prices_clock_and_leakage(
        hardware=machines(), objective=st.sampled_from(list(OBJECTIVES)))
 def test_every_mapping_that_a_search_returns_is_legal(
         skip, layer, hardware, objective):
+    assume(len(maps_of(layer)) == 1)    # tests/test_product_maps.py has the others
     legal = set(naive.legal_mappings(layer, hardware))
     assume(legal)
     found = search(layer, hardware, objective, keep=4, skip=skip)
     assert found.mappings
-    assert {astuple(mapping) for mapping in found.mappings} <= legal
+    assert {astuple(mapping)[:9] for mapping in found.mappings} <= legal
     if skip == "nothing":
         assert found.evaluated == len(legal)
 
@@ -130,6 +133,7 @@ def test_a_small_filter_buffer_keeps_no_more_filters_in_a_pe_than_there_are():
        hardware=machines(), coded=st.sampled_from([1.0, 0.3, 0.0]))
 def test_skipping_loses_neither_the_optimum_nor_its_tie_break(
         objective, layer, hardware, coded):
+    assume(len(maps_of(layer)) == 1)    # tests/test_product_maps.py has the others
     legal = [Mapping(*m) for m in naive.legal_mappings(layer, hardware)]
     assume(0 < len(legal) < 2000)
     zeros = Zeros(coded, coded, 1.0, coded)
@@ -170,7 +174,8 @@ def test_a_mapping_is_refused_exactly_when_it_breaks_a_limit(layer, hardware, ma
         accepted = False
     if mapping.row_segments == even_cuts(layer.R, hardware.rows)[0]:
         mapping = replace(mapping, row_segments=0)
-    assert accepted == (astuple(mapping) in set(naive.legal_mappings(layer, hardware)))
+    legal = set(naive.legal_mappings(layer, hardware))
+    assert accepted == (astuple(mapping)[:9] in legal)
 
 
 def test_searched_energy_is_the_reported_energy_to_the_last_unit():

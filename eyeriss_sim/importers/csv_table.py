@@ -4,6 +4,7 @@ import csv
 from pathlib import Path
 
 from eyeriss_sim.layer import ConvLayer, Network
+from eyeriss_sim.product_maps import squarest_map
 
 NEEDED = ("layer", "M", "C", "H", "W", "R", "S", "U")
 OPTIONAL = ("N", "V", "groups", "dilation", "padding", "steps")
@@ -34,7 +35,8 @@ def network_from_csv(path, batch=None):
     - a SCALE-Sim topology: ``Layer name, IFMAP Height, IFMAP Width, Filter Height,
       Filter Width, Channels, Num Filter, Strides``. Its sizes include the padding too.
       Sparsity is passed over: it is no shape.
-    - SCALE-Sim's products: ``Layer, M, N, K``, for M x K by K x N; M is the ifmap's W.
+    - SCALE-Sim's products: ``Layer, M, N, K``, for M x K by K x N; the M rows are the
+      pixels of the squarest map, as those of every other matrix product.
 
     Parameters
     ----------
@@ -59,8 +61,9 @@ def network_from_csv(path, batch=None):
     for line, cells in rows:
         sizes = _sizes(f"{path}:{line}", header, columns, cells)
         if "rows" in sizes:
+            H, W = squarest_map(sizes["rows"])
             sizes = {"name": sizes["name"], "M": sizes["filters"], "C": sizes["inner"],
-                     "H": 1, "W": sizes["rows"], "R": 1, "S": 1}
+                     "H": H, "W": W, "R": 1, "S": 1}
         if batch is not None:
             sizes["N"] = batch
         name = sizes["name"]

@@ -1,9 +1,10 @@
 """Shapes of operators → layers; what the torch and the ONNX importer share."""
 
 from dataclasses import replace
-from math import isqrt, prod
+from math import prod
 
 from eyeriss_sim.layer import ConvLayer, Network, UncountedOp
+from eyeriss_sim.product_maps import squarest_map
 
 
 class OperatorLog:
@@ -99,8 +100,8 @@ class OperatorLog:
                 fmap=None, steps=1, again=False):
         """Add ``groups`` matrix products (rows x inner) @ (inner x filters).
 
-        Rows that belong to one image are the pixels of a :func:`squarest_map`, so that
-        a filter is kept while they pass. If ``fmap`` = (C, h, w) names the map that was
+        Rows that belong to one image are the pixels of a ``squarest_map``, so that a
+        filter is kept while they pass. If ``fmap`` = (C, h, w) names the map that was
         flattened to one row of ``inner`` values, the layer is an FC layer over that
         map. Returns the layer.
 
@@ -167,31 +168,3 @@ def flattened_map(before, after):
             and prod(before) == prod(after)):
         return tuple(before[1:])
     return None
-
-
-def squarest_map(pixels):
-    """Height and width of a map of so many pixels, as near to each other as can be.
-
-    A product with one filter tap is the same in whatever shape its pixels are laid. Of
-    one long row a PE set is a single column: what fills the array then is many filters
-    and channels at once, which costs buffer and accesses, and which a search for energy
-    alone leaves. This is the map that a network flattened, where that was square.
-
-    Parameters
-    ----------
-    pixels : int
-
-    Returns
-    -------
-    (H, W) : tuple of int
-        H <= W; a prime number of pixels is one row.
-
-    Examples
-    --------
-    >>> squarest_map(3136), squarest_map(14), squarest_map(197)
-    ((56, 56), (2, 7), (1, 197))
-    """
-    H = max(1, isqrt(pixels))
-    while pixels % H:
-        H -= 1
-    return H, pixels // H

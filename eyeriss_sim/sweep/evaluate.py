@@ -25,8 +25,9 @@ SUMS = {"macs": pa.int64(), "cycles": pa.int64(), **dict.fromkeys((
     pa.float64())}
 RATIOS = dict.fromkeys(("power_mW", "utilization", "edp_isca16"), pa.float64())
 OF_LAYERS = {
-    **dict.fromkeys(("steps", *"mnepqrt", "row_segments", "column_strips",
-                     "passes", "active_pes"), pa.int64()),
+    **dict.fromkeys((*"mnepqrt", "row_segments", "column_strips",
+                     "map_H", "map_W", "padding_macs", "steps", "passes",
+                     "active_pes"), pa.int64()),
     **dict.fromkeys(("glb_dram_side_MB", "glb_filter_MB", "ifmap_MAC", "filter_MAC",
                      "psum_MAC"), pa.float64()),
     **dict.fromkeys((f"{cause}_cycles" for cause in CAUSES), pa.int64())}
