@@ -10,8 +10,10 @@ from pathlib import Path
 import pandas as pd
 import torch
 
+from eyeriss_sim.codes import WORD_BITS
 from eyeriss_sim.oracle import EnergyOracle
 from eyeriss_sim.plain import plain
+from eyeriss_sim.widths import BITS_16
 from pruning.calibration import recalibrated
 from pruning.controls import (
     FROM_FRESH_WEIGHTS, OF_CHANNELS, check_control, control_epochs, control_masks,
@@ -239,13 +241,17 @@ def judge(oracle):
 
 def _oracle_hash(oracle):
     """Short digest of a machine's figures, which a file of the same name may change."""
-    # Fields at their defaults are left out, so that a new one changes no digest.
+    # Fields at their defaults, and those that change no figure, are left out, so that a
+    # new one changes no digest.
+    hardware, bits = oracle.hardware, oracle.bits
+    idle = set() if hardware.price_by_size else {"priced_sizes"}
+    if bits == BITS_16 and hardware.psum_bits == WORD_BITS:
+        idle.add("pack")
     machine = []
-    for one in fields(oracle.hardware):
-        value = getattr(oracle.hardware, one.name)
-        if value != one.default:
+    for one in fields(hardware):
+        value = getattr(hardware, one.name)
+        if value != one.default and one.name not in idle:
             machine.append((one.name, float(value) if one.type is float else value))
-    bits = oracle.bits
     text = repr((machine, sorted(bits.items()) if isinstance(bits, dict) else bits,
                  oracle.search, sorted(oracle.mappings.items())))
     return hashlib.sha256(text.encode()).hexdigest()[:16]

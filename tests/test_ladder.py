@@ -12,9 +12,10 @@ import torch
 from pruning_nets import batches, make, pictures
 from safetensors.torch import save
 
+from eyeriss_sim.hardware import load_hardware
 from eyeriss_sim.oracle import EnergyOracle
 from eyeriss_sim.widths import Bits
-from pruning import Density, Energy, Loaders, Masks, Recipe, prune
+from pruning import Density, Energy, Loaders, Masks, Recipe, pipeline, prune
 from pruning.checkpoint import KEY, load_model
 from pruning.compare import collect, draw, print_table
 from pruning.ladder import Rung, check_falling, climb
@@ -85,6 +86,21 @@ def test_a_machine_of_the_same_name_with_other_figures_is_refused(tmp_path):
                   EnergyOracle(chip.hardware, bits=Bits(8, 8, 8))):
         with pytest.raises(ValueError, match="with another oracle_hash"):
             ladder(tmp_path, "energy_budget", energies(0.9), oracle=other)
+
+
+def test_what_a_machine_has_no_use_for_changes_no_digest_of_its_figures():
+    def digest(hardware, **options):
+        return pipeline._oracle_hash(EnergyOracle(hardware, **options))
+
+    # Of the folders that were written before machines had widths.
+    assert digest("eyeriss_chip") == "2f0cfca8e995135e"
+    tool = load_hardware("eap_tool")
+    assert digest(tool) == digest(replace(tool, pack=False)) == "f0d44c41ab3bbea6"
+    assert digest(tool, bits=8) != digest(replace(tool, pack=False), bits=8)
+    larger = replace(tool, rf_words=300)
+    assert digest(larger) == digest(replace(larger, priced_sizes=None))
+    assert digest(replace(larger, price_by_size=True)) != digest(
+        replace(larger, priced_sizes=None, price_by_size=True))
 
 
 def test_a_rung_of_an_earlier_version_is_read_under_the_names_of_today(tmp_path):
