@@ -394,6 +394,29 @@ def test_an_alexnet_layer_takes_the_same_cycles_on_machine_and_model_packed():
         assert glb_use(layer, sized, mapping)["ifmap_banks"] > 0
 
 
+@pytest.mark.parametrize("layer, change, bits, mapping", [
+    # Psums of 8 bits, eight to a row of the one bank that has them.
+    (ConvLayer(name="rows of psums", M=16, C=1, H=12, W=40, R=1, S=1),
+     dict(psum_bits=8, glb_bank_B=32768, glb_ifmap_psum_B=65536, psum_in_net_words=8,
+          psum_out_net_words=8), Bits(), Mapping(16, 1, 12, 16, 1, 1, 1)),
+    # Ifmaps of 4 bits fill one bank and leave two for psums.
+    (ConvLayer(name="banks", M=8, C=6, H=12, W=30, R=1, S=1),
+     dict(glb_bank_B=4096, glb_ifmap_psum_B=3 * 4096), Bits(ifmap=4),
+     Mapping(8, 1, 12, 8, 1, 6, 1)),
+    # Sixteen of them a cycle come out of one row of one bank.
+    (ConvLayer(name="rows of ifmaps", M=1, C=72, H=8, W=64, R=1, S=1),
+     dict(glb_bank_B=131072, glb_ifmap_psum_B=262144, ifmap_net_words=4,
+          ifmap_fifo_words=64), Bits(ifmap=4), Mapping(1, 1, 8, 1, 6, 12, 1))],
+    ids=lambda value: getattr(value, "name", ""))
+def test_banks_and_their_rows_hold_as_many_packed_values_as_fit(
+        layer, change, bits, mapping):
+    sized = at_widths(replace(PACKED, dram_link_MHz=6000, **change), bits, layer.name)
+    model = count_cycles(layer, sized, mapping, count(layer, sized, mapping), NO_ZEROS)
+    machine = time_layer(layer, sized, mapping).processing_cycles
+    # Reads and writes of one bank that meet cost the model a cycle now and then.
+    assert model.processing == pytest.approx(machine, rel=0.02)
+
+
 # ------------------------------------------------------------------ oracle and commands
 
 
