@@ -130,3 +130,64 @@ def test_an_interval_over_seeds_holds_what_seeds_differ_by():
     ends = mean_interval(apart[0])
     assert (low_one, high_one) == (pytest.approx(ends[0], abs=1e-3),
                                    pytest.approx(ends[1], abs=1e-3))
+
+
+def test_seeds_are_drawn_again_beside_the_images_of_a_hull():
+    # Every image is the same, so that only which seeds are drawn is left to chance.
+    levels = np.stack([np.ones(30), np.zeros(30)])
+    prices = np.stack([np.ones(30), np.full(30, 0.2)])
+    systems = [(np.ones(30), np.full(30, energy), levels, prices)
+               for energy in (0.4, 0.6)]
+    assert below_hull(systems) == (0.5, 0.4, 0.6)
+    assert below_hull(systems[:1]) == (0.6, 0.6, 0.6)
+    assert mean_over_seeds([np.full(30, 1.0), np.full(30, 3.0)]) == (2.0, 1.0, 3.0)
+
+
+@pytest.mark.parametrize("images, thresholds", [(101, 102), (102, 102), (1000, 102)])
+def test_a_sweep_looks_at_a_hundred_thresholds_spread_over_the_images(
+        images, thresholds):
+    scores = np.random.default_rng(0).permutation(images) / images
+    ones = np.ones(images)
+    found = sweep(scores, ones > 0, ones > 0, Costs(ones, ones, ones))
+    assert len(found.threshold) == thresholds       # none, all, and a hundred between
+    steps = np.diff(found.share[1:-1])
+    assert steps.min() > 0 and steps.max() <= (images // 100 + 1) / images + 1e-12
+    assert found.share[0] == 0 and found.share[-1] == 1
+    assert found.share[1] == 1 / images and found.share[-2] == 1 - 1 / images
+
+
+def test_a_threshold_lies_in_the_middle_of_the_scores_that_it_parts():
+    ones = np.ones(3)
+    found = sweep(np.array([0.5, 0.1, 0.8]), ones > 0, ones > 0,
+                  Costs(ones, ones, ones))
+    assert found.threshold.tolist() == pytest.approx([np.inf, 0.65, 0.3, -np.inf])
+
+
+def test_a_batch_changes_what_an_image_costs_in_a_sweep_as_in_a_routing():
+    random = np.random.default_rng(0)
+    scores, few, many = random.random(50), random.random(50) < 0.6, random.random(
+        50) < 0.8
+    costs = Costs(random.random(50), random.random(50), random.random(50),
+                  lambda share: 1 + share, lambda share: 3 - share)
+    found = sweep(scores, few, many, costs)
+    for threshold, energy in zip(found.threshold, found.energy):
+        assert costs.of(scores > threshold).mean() == pytest.approx(energy, rel=1e-12)
+
+
+def test_intervals_are_of_two_thousand_samples_between_their_percentiles():
+    values = np.random.default_rng(1).random((2, 3, 40))
+    low, high = mean_interval(values)
+    counts = np.random.default_rng(0).poisson(1.0, (2000, 40)).astype(np.float32)
+    means = counts / counts.sum(1, keepdims=True) @ values.reshape(6, 40).T
+    expected = np.percentile(means, (2.5, 97.5), axis=0).reshape(2, 2, 3)
+    assert low.shape == (2, 3)
+    np.testing.assert_allclose([low, high], expected, rtol=1e-5)
+    # Another seed draws other images.
+    assert (mean_interval(values, seed=1)[0] != low).any()
+
+
+def test_what_is_more_accurate_than_all_levels_costs_as_the_most_accurate():
+    accuracies, energies = np.array([0.9, 0.7]), np.array([1.0, 0.5])
+    wanted = np.array([0.95, 0.9, 0.8, 0.7, 0.6])
+    assert hull_energy(accuracies, energies, wanted).tolist() == pytest.approx(
+        [1.0, 1.0, 0.75, 0.5, 0.5])

@@ -99,6 +99,20 @@ def test_and_or_and_nesting_are_those_of_sets():
     assert one & one == one == one | one
 
 
+def test_masks_of_other_names_nest_and_combine_by_the_names_that_both_have():
+    one = Masks({"a": torch.tensor([True, False]), "b": torch.tensor([True])})
+    other = Masks({"a": torch.tensor([False, False]), "c": torch.tensor([False])})
+    alone = Masks({"a": torch.tensor([True, True])})
+    # What is not named is not masked: all of it stays.
+    assert one.nested_in(alone) and not alone.nested_in(one)
+    assert not Masks({"a": torch.tensor([True, False])}).nested_in(one)
+    assert not one.nested_in(other) and not other.nested_in(one)
+    assert (one | other) == Masks({"a": torch.tensor([True, False])})
+    assert (one & other) == Masks({**one, **other, "a": torch.tensor([False, False])})
+    assert (one | other).keys() == {"a"} and (one & other).keys() == {"a", "b", "c"}
+    assert one != other and one != Masks({"a": one["a"]}) and one == Masks(dict(one))
+
+
 def test_masks_of_other_pruning_are_read_from_hooks_and_zeros():
     model = small_net()
     torch_prune.l1_unstructured(model[0], "weight", amount=0.5)

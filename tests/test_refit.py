@@ -217,3 +217,38 @@ def test_layers_that_cannot_be_refitted_are_named():
     model = nn.Sequential(nn.ConvTranspose2d(3, 4, 3))
     with pytest.raises(ValueError, match=r"0: ConvTranspose2d has no refit; leave it"):
         gather(model, ["0"], torch.randn(2, 3, 4, 4))
+
+
+@pytest.mark.parametrize("ridge", [1e-3, 0.5])
+def test_the_ridge_is_a_share_of_the_mean_square_of_the_inputs(ridge):
+    random = torch.Generator().manual_seed(0)
+    inputs = torch.randn(50, 6, generator=random, dtype=torch.float64)
+    inputs *= torch.tensor([1.0, 2, 4, 8, 16, 32])      # the largest is far from it
+    gram, cross = inputs.T @ inputs, inputs.T @ torch.randn(
+        50, 3, generator=random, dtype=torch.float64)
+    support = torch.rand(6, 3, generator=random) < 0.7
+    values, eps = refit(gram, cross, support, ridge)
+    assert eps == pytest.approx(ridge * float(gram.trace()) / 6, rel=1e-12)
+    for place in range(3):
+        kept = support[:, place]
+        expected = torch.linalg.solve(
+            gram[kept][:, kept] + eps * torch.eye(int(kept.sum()), dtype=torch.float64),
+            cross[kept, place])
+        torch.testing.assert_close(values[kept, place], expected, rtol=1e-9, atol=1e-12)
+        assert not values[~kept, place].any()
+
+
+def test_a_weight_that_is_not_allowed_is_chosen_neither_by_value_nor_by_promise():
+    gram = torch.diag(torch.tensor([4.0, 3, 2, 1], dtype=torch.float64))
+    cross = torch.tensor([[8.0], [6], [4], [2]], dtype=torch.float64)
+    barred = torch.tensor([[False], [True], [True], [True]])
+    for filters in (torch.zeros_like(cross),            # least squares has to find them
+                    torch.full_like(cross, 2.0)):       # the values are right
+        support, values = restore(
+            gram, cross, filters, torch.zeros_like(barred), torch.tensor([2]),
+            allowed=barred)
+        assert support.flatten().tolist() == [False, True, True, False]
+        assert torch.equal(values, filters * support)
+        support, _ = restore(gram, cross, filters, torch.zeros_like(barred),
+                             torch.tensor([2]))
+        assert support.flatten().tolist() == [True, True, False, False]
