@@ -167,7 +167,9 @@ WHOLE = {"fields": ["rows"], "networks": ["alexnet"], "constraints": {},
     json.dumps(WHOLE | {"constraints": None}),
     json.dumps(WHOLE | {"rows for layers": "no"}), json.dumps(WHOLE | {"chunks": "1"}),
     json.dumps(WHOLE | {"fields": [["rows"]]}),
-    json.dumps(WHOLE | {"values of batch": 4}),
+    json.dumps(WHOLE | {"values of batch": 4}), json.dumps(WHOLE | {"networks": [1]}),
+    json.dumps(WHOLE | {"networks": []}),
+    json.dumps(WHOLE | {"values of batch": [True]}),
     json.dumps(WHOLE | {"values of batch": [{}]}), "\x00", '{"fields": [}'])
 def test_a_description_of_another_form_is_no_sweep(content, tmp_path):
     (tmp_path / "_sweep.json").write_text(content)

@@ -162,12 +162,12 @@ def read_description(folder):
         if not isinstance(found, dict) or not isinstance(found.get(key), kind):
             raise ValueError(f"{path}: {key!r} is no {kind.__name__} in it, so that it "
                              "describes no sweep; run the sweep into another folder")
-    for key in ("fields", "networks", "values of batch"):
-        names = found.get(key, [])
-        if not isinstance(names, list) or not all(
-                isinstance(one, (str, int)) for one in names):
-            raise ValueError(f"{path}: {key!r} holds more than names; run the sweep "
-                             "into another folder")
+    for key, kind in (("fields", str), ("networks", str), ("values of batch", int)):
+        values = found.get(key, [])
+        if not isinstance(values, list) or (key == "networks" and not values) or not all(
+                type(one) is kind for one in values):
+            raise ValueError(f"{path}: {key!r} is no list of {kind.__name__}s in it; "
+                             "run the sweep into another folder")
     return found
 
 
