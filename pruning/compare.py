@@ -72,7 +72,7 @@ def _together(folders):
 
 def _experiment(file, metrics, config):
     """Where a result belongs: first targets, experiment, settings, folder of rungs."""
-    ladder, rung = file.parent, metrics.get("rung", "")
+    ladder, rung = file.parent, metrics.get("rung") or ""
     if ladder.name == rung:
         ladder = ladder.parent
     target = metrics.get("target") or ""
@@ -94,10 +94,15 @@ def _row(file):
     if not {"method", "choosing_accuracy"} & metrics.keys():
         raise ValueError(f"{file}: the metrics of no training and no pruning; name "
                          "folders that eyeriss-prune wrote")
+    for key in ("network", "data"):
+        if config.get(key) is not None and not isinstance(config[key], str):
+            raise ValueError(
+                f"{file.with_name('config.json')}: {key} must be text, got "
+                f"{config[key]!r:.60}; it is damaged, or another program's")
     test, choosing = metrics.get("test_accuracy"), metrics.get(
         "accuracy", metrics.get("choosing_accuracy"))
-    row = {"network": config.get("network"), "method": metrics.get("method", "dense"),
-           "control": metrics.get("control"), "rung": metrics.get("rung", "dense"),
+    row = {"network": config.get("network"), "method": metrics.get("method") or "dense",
+           "control": metrics.get("control"), "rung": metrics.get("rung") or "dense",
            "seed": metrics.get("seed"), "data": config.get("data"),
            "accuracy": choosing if test is None else test,
            "images": "choosing" if test is None else "test",

@@ -16,7 +16,7 @@ from eyeriss_sim.importers.tensors import load_images, load_weights
 from eyeriss_sim.sweep.front import read_points
 from pruning.checkpoint import KEY, load_model
 from pruning.cifar10_archive import BATCHES, FOLDERS, read_archive
-from pruning.compare import collect
+from pruning.compare import collect, print_table
 from pruning.pickle_check import check_growth
 from pruning.records import read_metrics
 from pruning.result import load_result
@@ -193,6 +193,21 @@ def test_metrics_of_other_types_are_refused(key, value, tmp_path):
     file.write_text(json.dumps(good | {key: value}))
     with pytest.raises(ValueError, match=f"metrics.json: {key} must be"):
         collect([tmp_path])
+
+
+@pytest.mark.parametrize("key, value", [("network", []), ("data", {}), ("data", 3)])
+def test_a_config_of_other_types_is_refused(key, value, tmp_path):
+    (tmp_path / "metrics.json").write_text(json.dumps({"method": "magnitude"}))
+    (tmp_path / "config.json").write_text(json.dumps({key: value}))
+    with pytest.raises(ValueError, match=f"config.json: {key} must be text"):
+        collect([tmp_path])
+
+
+def test_metrics_that_name_no_method_and_no_rung_are_shown(tmp_path):
+    metrics = {"rung": None, "method": None, "accuracy": 0.5}
+    (tmp_path / "metrics.json").write_text(json.dumps(metrics))
+    (tmp_path / "config.json").write_text("{}")
+    print_table(collect([tmp_path]))
 
 
 @pytest.mark.parametrize("shape", [

@@ -169,6 +169,23 @@ def test_words_of_coded_filters_equal_a_code_of_each_pass(drawn, letters):
     assert filter_ratio("rlc", filt, layer, mapping) == min(1.0, words * 4 / filt.size)
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_channels_and_filters_of_a_pass_are_coded_in_the_order_of_the_array(seed):
+    # Long enough for runs that each other order would cut differently.
+    rng = np.random.default_rng(seed)
+    filt = (rng.random((8, 12, 3, 2)) < 0.06).astype(np.int16)
+    p, q, r, t = 2, 3, 2, 2
+    words = 0
+    for first, c in product(range(0, 8, p * t), range(0, 12, q * r)):
+        stream = [filt[first + in_t * p + in_p, c + in_r * q + in_q, row, tap]
+                  for tap, in_q, in_p, row, in_r, in_t in product(
+                      range(2), range(q), range(p), range(3), range(r), range(t))]
+        words += len(rlc_encode(np.array(stream, np.int16)))
+    layer = ConvLayer(name="L", M=8, C=12, H=3, W=2, R=3, S=2)
+    ratio = filter_ratio("rlc", filt, layer, Mapping(8, 1, 1, p, q, r, t))
+    assert ratio == words * 4 / filt.size < 1
+
+
 def test_sizes_of_filter_codes_by_hand():
     layer = ConvLayer(name="conv", M=2, C=2, H=3, W=3, R=3, S=3)
     filt = np.zeros((2, 2, 3, 3))
