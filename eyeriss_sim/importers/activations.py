@@ -16,7 +16,7 @@ from eyeriss_sim.importers.eval_mode import RUNNING, in_eval_mode
 from eyeriss_sim.importers.inputs import Inputs
 from eyeriss_sim.importers.real_run import RealRecorder
 from eyeriss_sim.importers.torch_module import (
-    FACTORY, FREE, checked_module, reason, written)
+    FACTORY, FREE, checked_module, done_once, reason, written)
 
 # Elementwise operators that aten doesn't tag as pointwise.
 ELEMENTWISE = {
@@ -99,7 +99,8 @@ def watch_layers(module, images, on_layer, name=None, made_filters=None,
         _check_weights(module, name)
     inputs = _real_inputs(images, module, name)
     with RUNNING, in_eval_mode(module):
-        recorder = _Watcher(module, Inputs(inputs, {}), on_layer, made_filters)
+        once = done_once(module, Inputs(inputs, {}), name)
+        recorder = _Watcher(module, Inputs(inputs, {}), once, on_layer, made_filters)
         try:
             recorder.run()
         except Exception as problem:
@@ -194,8 +195,8 @@ class _Watcher(RealRecorder):
         What the callback, or a check of a layer's filters, raised.
     """
 
-    def __init__(self, module, inputs, on_layer, made_filters):
-        super().__init__(module, inputs)
+    def __init__(self, module, inputs, once, on_layer, made_filters):
+        super().__init__(module, inputs, once)
         self.refused = None
         self._on_layer = on_layer
         self._made_filters = set() if made_filters is None else made_filters

@@ -63,6 +63,16 @@ class Inputs:
     def on_meta(self):
         return self.changed(lambda tensor: tensor.detach().to(META))
 
+    def of_twice_the_batch(self):
+        """On meta, with every image twice."""
+        if self._is_list_of_images:
+            return Inputs([self._first * 2, *self.args[1:]], self.kwargs) if (
+                self.args) else self
+        batch = self.batch
+        return self.changed(
+            lambda one: torch.cat([one, one]) if one.dim() and (
+                one.shape[0] == batch) else one)
+
     def of_one_image(self):
         """The first image's part; the same where values are given, or no batch."""
         batch, tensors = self.batch, self.tensors

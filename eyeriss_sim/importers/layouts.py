@@ -79,15 +79,16 @@ class ProductOperands:
     ----------
     ifmap : Tensor, shape (copies * groups, rows, inner)
     filt : Tensor, shape (copies * groups, inner, filters)
-    copies : int
-        Times that the same ``groups`` filters are repeated; they run as more rows.
+    order : Unrepeated
+        Of ifmap and filt, whose same ``groups`` filters are repeated ``copies`` times
+        and run as more rows.
     flipped : bool
         The operator's result has the filters before the rows.
     """
 
-    def __init__(self, ifmap, filt, copies, flipped):
+    def __init__(self, ifmap, filt, order, flipped):
         self.ifmap, self.filt = ifmap, filt
-        self._copies, self._flipped = copies, flipped
+        self._order, self._copies, self._flipped = order, order.copies, flipped
 
     def ifmap_of(self, layer):
         """Shape (N, groups * C, H, W)."""
@@ -104,7 +105,7 @@ class ProductOperands:
         rows, filters = self.ifmap.shape[1], self.filt.shape[2]
         if self._flipped:
             out = out.reshape(-1, filters, rows).transpose(1, 2)
-        out = out.reshape(-1, rows, filters)
+        out = self._order.sorted(out.reshape(-1, rows, filters))
         return self._rows_to_pixels(out, layer).reshape(
             layer.N, layer.M, layer.E, layer.F)
 

@@ -26,7 +26,8 @@ class OperatorLog:
         self._others = {}
 
     def convolution(self, name, ifmap, filt, *, stride, pads, dilation, groups=1,
-                    transposed=False, output_padding=None, dynamic_filters=False):
+                    transposed=False, output_padding=None, dynamic_filters=False,
+                    constant=False):
         """Add a convolution over one, two or three dimensions.
 
         A 1-D convolution becomes a layer of one row, or of a squarest map where its
@@ -50,6 +51,8 @@ class OperatorLog:
             Pixels before and after, per dimension.
         groups : int
         transposed, dynamic_filters : bool
+        constant : bool
+            The ifmap depends on no input, so that its N need not be the batch's.
 
         Returns
         -------
@@ -76,7 +79,7 @@ class OperatorLog:
         sizes = [size + before + after
                  for size, (before, after) in zip(pixels, pads)]
         C = channels // groups
-        if N % self.batch and not dynamic_filters:
+        if N % self.batch and not dynamic_filters and not constant:
             self.odd = self.odd or (name, N, dims)
         if dims == 3:
             N *= (sizes[0] - span[0]) // stride[0] + 1

@@ -36,8 +36,8 @@ class NeedsValues(ValueError):
 class RealRecorder(Recorder):
     """Runs a module on tensors with values."""
 
-    def __init__(self, module, inputs):
-        super().__init__(module, inputs)
+    def __init__(self, module, inputs, once=frozenset()):
+        super().__init__(module, inputs, once)
         self._libraries = (torch.backends.mkldnn.enabled, torch.backends.cudnn.enabled)
 
     @contextmanager
@@ -67,7 +67,7 @@ def _use_libraries(enabled):
     torch._C._set_cudnn_enabled(cudnn)
 
 
-def network_by_running(module, inputs, name, proposals=None):
+def network_by_running(module, inputs, name, proposals=None, once=frozenset()):
     """The network of a module whose values decide how it goes on.
 
     Parameters
@@ -79,6 +79,8 @@ def network_by_running(module, inputs, name, proposals=None):
     proposals : int, optional
         Rows, a decision, that go on wherever values decide; fewer where there are
         fewer candidates.
+    once : set of int
+        Products of constants to leave out, as a Recorder takes them.
 
     Returns
     -------
@@ -101,7 +103,7 @@ def network_by_running(module, inputs, name, proposals=None):
     given = inputs.with_values(module, SEED)
     with RUNNING, in_eval_mode(module), torch.random.fork_rng(devices=[]):
         torch.manual_seed(SEED)
-        recorder = DecisionRecorder(module, given, proposals)
+        recorder = DecisionRecorder(module, given, proposals, once)
         try:
             recorder.run()
         except (Exception, SystemExit) as problem:
@@ -116,13 +118,13 @@ class DecisionRecorder(RealRecorder):
 
     Parameters
     ----------
-    module, inputs
+    module, inputs, once
         As for a Recorder.
     proposals : int or None
     """
 
-    def __init__(self, module, inputs, proposals=None):
-        super().__init__(module, inputs)
+    def __init__(self, module, inputs, proposals=None, once=frozenset()):
+        super().__init__(module, inputs, once)
         self._proposals = proposals
         self._deciders = {}         # (module, operator): None, in the order of the run
         self._decided = set()       # storages with a decided number of rows

@@ -15,6 +15,7 @@ import re
 import sys
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from weakref import WeakKeyDictionary
 
 import torch
 from torch.export import ExportedProgram
@@ -36,9 +37,11 @@ from eyeriss_sim.importers.layouts import ConvOperands, ProductOperands
 from eyeriss_sim.importers.operators import OperatorLog, flattened_map
 from eyeriss_sim.importers.products import (
     is_linear, is_packed_conv, told, written_out)
+from eyeriss_sim.importers.repeats import Unrepeated, factors_of, leading_copies
 from eyeriss_sim.importers.recurrent import (
     RECURRENT, in_closed_form, is_long, runs_at_each_step)
 
+_ONCE = WeakKeyDictionary()     # module: its products of constants, by shapes
 FEW_WEIGHTS = 64        # of a parameter that keeps its values in a trace
 
 # Operators that only rename or reserve memory, beyond those that aten marks as views.
@@ -122,12 +125,12 @@ def network_from_module(module, input_shape, name=None, proposals=None):
 
 def _network_from_inputs(module, given, name, proposals):
     """Trace shapes; run the module where values decide."""
-    twin, inputs = _meta_copy(module, name), given.on_meta()
-    recorder = _MetaRecorder(twin, inputs)
-    try:
-        with in_eval_mode(twin):
-            recorder.run()
-    except (Exception, SystemExit) as problem:
+    recorder, problem = _traced(module, given.on_meta(), name)
+    once = _done_once(module, given, name, recorder)
+    if once and problem is None:
+        recorder, problem = _traced(module, given.on_meta(), name, once)
+    if problem is not None:
+        inputs = given.on_meta()
         numbers = given.changed(torch.Tensor.long)
         if "scalar types: Long" in str(problem) and (
                 numbers.tensors[0].dtype != given.tensors[0].dtype):
@@ -135,12 +138,51 @@ def _network_from_inputs(module, given, name, proposals):
             return _network_from_inputs(module, numbers, name, proposals)
         if values_decide(problem):
             from eyeriss_sim.importers.real_run import network_by_running
-            return network_by_running(module, given, name, proposals)
+            return network_by_running(module, given, name, proposals, once)
         raise ValueError(reason(problem, name, recorder, inputs.tensors)) from problem
     if proposals is not None:
         raise ValueError(f"{name}: no values decide how its forward goes on, so that "
                          f"proposals={proposals} changes nothing; leave it out")
     return recorder.network(name)
+
+
+def _traced(module, inputs, name, once=frozenset()):
+    """A recorder of a copy of the module on meta, and what its forward raised."""
+    twin = _meta_copy(module, name)
+    recorder = _MetaRecorder(twin, inputs, once)
+    try:
+        with in_eval_mode(twin):
+            recorder.run()
+    except (Exception, SystemExit) as problem:
+        return recorder, problem
+    return recorder, None
+
+
+def _done_once(module, given, name, recorder):
+    """Which products of constants a batch runs once, by their place among those.
+
+    A table that a forward makes and multiplies is the same for any batch; a state that
+    begins as zeros has a row for each image. A trace of twice the batch tells which.
+    """
+    if not recorder.constant_macs:
+        return frozenset()
+    twice, _ = _traced(module, given.on_meta().of_twice_the_batch(), name)
+    return frozenset(
+        place for place, (macs, double) in enumerate(
+            zip(recorder.constant_macs, twice.constant_macs)) if macs == double)
+
+
+def done_once(module, given, name):
+    """As ``_done_once``, for a module that is run; remembered for the same shapes."""
+    shapes = tuple(tuple(one.shape[1:]) for one in given.tensors)
+    known = _ONCE.setdefault(module, {})
+    if shapes not in known:
+        try:
+            recorder, _ = _traced(module, given.on_meta(), name)
+            known[shapes] = _done_once(module, given, name, recorder)
+        except ValueError:              # it can't be copied
+            known[shapes] = frozenset()
+    return known[shapes]
 
 
 def checked_module(module, name):
@@ -361,18 +403,25 @@ class Recorder(TorchDispatchMode):
     module : torch.nn.Module
         The forward of each of its modules is wrapped while it runs.
     inputs : Inputs
+    once : set of int
+        Places, among the products of constants, of those that are left out, for a batch
+        runs them once.
 
     Attributes
     ----------
     log : OperatorLog
     failed : str or None
         Innermost module that raised.
+    constant_macs : list of int
+        Multiply-accumulates of each product of which no operand depends on an input.
     failed_operator : str
         Operator that raised and the sizes of its operands, ready for a message.
     """
 
-    def __init__(self, module, inputs):
+    def __init__(self, module, inputs, once=frozenset()):
         super().__init__()
+        self.constant_macs = []
+        self._once = once
         self.log = OperatorLog(inputs.batch)
         self.failed = None
         self.failed_operator = ""
@@ -383,7 +432,7 @@ class Recorder(TorchDispatchMode):
         self._activations = set()   # storages
         self._owners = {}           # storage: names of the parameter it came from
         self._given = set()         # storages of parameters and buffers themselves
-        self._copies = WeakTensorKeyDictionary()    # expanded weight: times repeated
+        self._copies = WeakTensorKeyDictionary()    # repeated weight: its factors
         self._flat = WeakTensorKeyDictionary()      # flattened tensor: its (C, h, w)
         self._standard = {path for path, child in module.named_modules()
                           if isinstance(child, (_ConvNd, torch.nn.Linear))}
@@ -593,10 +642,10 @@ class Recorder(TorchDispatchMode):
         if not tensors or len(outputs) != 1:
             return
         source, result = tensors[0], outputs[0]
-        if op == "expand" and not active:
-            self._copies[result] = _leading_copies(source.shape, result.shape)
-        elif source in self._copies and source.numel() == result.numel():
-            self._copies[result] = self._copies[source]
+        if not active:
+            factors = factors_of(op, func, args, tensors, result, self._copies)
+            if factors:
+                self._copies[result] = factors
         fmap = (flattened_map(source.shape, result.shape)
                 if op in ("view", "_unsafe_view") else None)
         if not fmap and source.shape == result.shape:
@@ -604,26 +653,43 @@ class Recorder(TorchDispatchMode):
         if fmap:
             self._flat[result] = fmap
 
+    def _is_done_once(self, macs):
+        """Note a product of constants; whether a batch runs it once."""
+        self.constant_macs.append(macs)
+        return len(self.constant_macs) - 1 in self._once
+
     def _convolution(self, ifmap, filt, bias, stride, padding, dilation, transposed,
                      output_padding, groups):
         """The layer of a convolution, and its operands; None: weights in the making."""
         if self._is_of_weights(ifmap) and self._is_of_weights(filt):
             return None
         kind = f"conv{'_transpose' if transposed else ''}{ifmap.dim() - 2}d"
+        name = self._name(filt, kind)
         if not ifmap.numel():
-            return self._left_out(self._name(filt, kind))
+            return self._left_out(name)
+        constant = not self._is_activation(ifmap) and not self._is_activation(filt)
+        if constant and self._is_done_once(ifmap.numel() * filt.numel()):
+            return None
         dims = ifmap.dim() - 2
 
         def each(values):       # aten lets one value stand for all dimensions
             return list(values) * dims if len(values) == 1 else list(values)
 
+        # Filters repeated for each image that is laid as channels: one set of filters.
+        repeated = None if self._is_activation(filt) else self._copies.get(filt)
+        copies = self.log.batch // ifmap.shape[0]
+        if repeated and copies > 1 and groups % copies == 0 and (
+                leading_copies(repeated[0]) % copies == 0):
+            groups //= copies
+            ifmap = ifmap.unflatten(1, (copies, -1)).flatten(0, 1)
+            filt = filt[:filt.shape[0] // copies]
         stride, padding, dilation, output_padding = map(
             each, (stride, padding, dilation, output_padding))
         layer = self.log.convolution(
-            self._name(filt, kind), tuple(ifmap.shape), tuple(filt.shape),
+            name, tuple(ifmap.shape), tuple(filt.shape),
             stride=stride, pads=[(pad, pad) for pad in padding], dilation=dilation,
             groups=groups, transposed=transposed, output_padding=output_padding,
-            dynamic_filters=self._is_activation(filt))
+            dynamic_filters=self._is_activation(filt), constant=constant)
         return layer, ConvOperands(ifmap, filt, stride, padding, dilation, transposed,
                                    output_padding, groups)
 
@@ -655,15 +721,21 @@ class Recorder(TorchDispatchMode):
         if left.dim() == 2:
             left, right = left.unsqueeze(0), right.unsqueeze(0)
         groups, rows, inner = left.shape
-        copies = self._copies.get(filt, 1) if not dynamic else 1
-        if groups % copies:
-            copies = 1
+        repeated = None if dynamic else self._copies.get(filt)
+        order = Unrepeated(
+            repeated[0] if repeated and len(repeated) == 3 and op != "addbmm" else [])
+        copies = order.copies
+        left, right = order.sorted(left), order.sorted(right)
         name = self._name(filt, "matmul" if dynamic else "linear")
+        constant = not self._is_activation(ifmap) and not self._is_activation(filt)
+        if constant and not runs_at_each_step(name) and self._is_done_once(
+                groups * rows * inner * right.shape[-1]):
+            return None
         layer = self.log.product(
             name, rows * copies, inner, right.shape[-1], groups=groups // copies,
             dynamic_filters=dynamic, fmap=self._flat.get(ifmap),
             again=runs_at_each_step(name))
-        return layer, ProductOperands(left, right, copies, flipped)
+        return layer, ProductOperands(left, right, order, flipped)
 
     def _packed_linear(self, ifmap, tensors, out):
         """The layer of a product with packed weights, which only shapes describe."""
@@ -734,8 +806,8 @@ class _StepsAsWithValues(TorchFunctionMode):
 class _MetaRecorder(Recorder):
     """Runs on shapes alone, but for small constants; see ``constants.py``."""
 
-    def __init__(self, module, inputs):
-        super().__init__(module, inputs)
+    def __init__(self, module, inputs, once=frozenset()):
+        super().__init__(module, inputs, once)
         self._constants = Constants()
 
     @contextmanager
@@ -811,22 +883,6 @@ def written(func, args, kwargs=None):
     kwargs = kwargs or {}
     return tensors_in([args[place] if place < len(args) else kwargs.get(name)
                        for place, name in _arguments_written(func)])
-
-
-def _leading_copies(before, after):
-    """How often a tensor is repeated as a whole by an expansion of its shape.
-
-    Examples
-    --------
-    >>> _leading_copies((3, 5, 6), (2, 3, 5, 6)), _leading_copies((3, 1), (3, 4))
-    (2, 1)
-    """
-    copies = 1
-    for old, new in zip((1,) * (len(after) - len(before)) + tuple(before), after):
-        if old > 1:
-            break
-        copies *= new
-    return copies
 
 
 def _layer_of_parameter(key):
