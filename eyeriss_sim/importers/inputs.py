@@ -41,7 +41,7 @@ class Inputs:
 
         A tensor of a single dimension has no batch.
         """
-        if self._is_list_of_images:
+        if self.is_list_of_images:
             return len(self._first)
         first = self.tensors[0]
         return first.shape[0] if first.dim() > 1 else 1
@@ -51,7 +51,8 @@ class Inputs:
         return next(iter([*self.args, *self.kwargs.values()]))
 
     @property
-    def _is_list_of_images(self):
+    def is_list_of_images(self):
+        """Whether the first argument holds the images one by one."""
         return isinstance(self._first, list)
 
     def changed(self, function):
@@ -65,7 +66,7 @@ class Inputs:
 
     def of_twice_the_batch(self):
         """On meta, with every image twice."""
-        if self._is_list_of_images:
+        if self.is_list_of_images:
             return Inputs([self._first * 2, *self.args[1:]], self.kwargs) if (
                 self.args) else self
         batch = self.batch
@@ -78,7 +79,7 @@ class Inputs:
         batch, tensors = self.batch, self.tensors
         if batch == 1 or any(tensor.device != META for tensor in tensors):
             return self
-        if self._is_list_of_images:
+        if self.is_list_of_images:
             sizes = {tuple(one.shape) for one in self._first
                      if isinstance(one, torch.Tensor)}
             if len(self.args) != 1 or self.kwargs or len(sizes) != 1:

@@ -8,6 +8,8 @@ import numpy as np
 
 PICTURES = (".png", ".jpg", ".jpeg")
 MOST_PIXELS = 2**24     # of a picture; a few bytes may declare any number
+# What DataParallel and torch.compile put before each name of a state dict.
+WRAPPERS = ("module.", "_orig_mod.")
 SHOWN = 3       # names that a message lists before it only counts
 
 
@@ -160,9 +162,10 @@ def load_weights(module, path):
         raise ValueError(f"a torch.nn.Module is needed, got a {type(module).__name__}")
     if not path.is_file():
         raise ValueError(f"{path}: no such file")
-    module = getattr(module, "_orig_mod", module)       # what torch.compile wraps
-    tensors = _read_tensors(path)
+    from eyeriss_sim.importers.torch_module import unwrapped
+    module = unwrapped(module)
     wanted = module.state_dict(keep_vars=True)
+    tensors = _without_wrappers(_read_tensors(path), wanted)
     _check_names(path, wanted, tensors)
     for key, tensor in tensors.items():
         _check_tensor(f"{path}: {key}", tensor, wanted[key])
@@ -235,6 +238,16 @@ def check_dense(where, tensor):
         kind, cure = "one value for several places", "save tensor.contiguous()"
     if kind:
         raise ValueError(f"{where} holds {kind}; {cure}")
+
+
+def _without_wrappers(tensors, wanted):
+    """Names as the module itself has them, without what wraps it when it was saved."""
+    for prefix in WRAPPERS * 2:
+        if tensors and not tensors.keys() & wanted.keys() and all(
+                key.startswith(prefix) for key in tensors):
+            tensors = {key.removeprefix(prefix): value
+                       for key, value in tensors.items()}
+    return tensors
 
 
 def _check_names(path, wanted, tensors):

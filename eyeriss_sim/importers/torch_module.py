@@ -32,7 +32,7 @@ from eyeriss_sim.importers.constants import (
     LIKE, META, MOST_VALUES, Constants, KnownFirst, ShapesBesideConstants, made_like,
     on_device, tensors_in, writes_some)
 from eyeriss_sim.importers.eval_mode import in_eval_mode
-from eyeriss_sim.importers.inputs import read_inputs
+from eyeriss_sim.importers.inputs import Inputs, read_inputs
 from eyeriss_sim.importers.layouts import ConvOperands, ProductOperands
 from eyeriss_sim.importers.operators import OperatorLog, flattened_map
 from eyeriss_sim.importers.products import (
@@ -62,7 +62,7 @@ FACTORS = {
     "addmm": 1, "baddbmm": 1, "addbmm": 1, "addmv": 1, "_addmm_activation": 1}
 
 
-def network_from_module(module, input_shape, name=None, proposals=None):
+def network_from_module(module, input_shape=None, name=None, proposals=None):
     """Trace a torch module.
 
     Layers are called after the module whose forward runs, or after the module that
@@ -108,18 +108,17 @@ def network_from_module(module, input_shape, name=None, proposals=None):
     >>> network_from_module(torch.nn.Sequential(conv), (2, 3, 32, 32)).macs
     442368
     """
-    if input_shape is None and isinstance(module, ExportedProgram):
-        args, kwargs = module.example_inputs
-        input_shape = [*args] if not kwargs else None
+    examples = module.example_inputs if isinstance(module, ExportedProgram) else None
     module, name = checked_module(module, name)
-    if input_shape is None:
+    if input_shape is None and not examples:
         raise ValueError(f"{name}: a module needs the shape of its input, batch first, "
                          "as in (1, 3, 224, 224)")
     if proposals is not None and (
             not isinstance(proposals, Integral) or proposals < 1):
         raise ValueError(f"{name}: proposals must be a whole number of at least 1, got "
                          f"{proposals!r}")
-    given = read_inputs(input_shape, module, name)
+    given = (Inputs([*examples[0]], dict(examples[1])) if input_shape is None
+             else read_inputs(input_shape, module, name))
     return _network_from_inputs(module, given, name, proposals)
 
 
@@ -453,7 +452,7 @@ class Recorder(TorchDispatchMode):
 
     def network(self, name):
         """What ran, as a Network."""
-        if self.log.odd:
+        if self.log.odd and not self._inputs.is_list_of_images:
             layer, N, dims = self.log.odd
             given = self._inputs.tensors[0]
             # torch takes an image without a batch, whose channels come first.

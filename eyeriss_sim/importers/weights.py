@@ -5,6 +5,7 @@ from torch.nn.modules.conv import _ConvTransposeNd
 from torch.nn.utils.parametrize import is_parametrized
 
 from eyeriss_sim.importers.eval_mode import RUNNING, in_eval_mode
+from eyeriss_sim.importers.torch_module import unwrapped
 
 
 def effective_weight(model, name):
@@ -59,6 +60,7 @@ def is_masked_or_parametrized(model, name):
 
 def _owner(model, name):
     """The module that holds a layer's weight, or None, and the weight's attribute."""
+    model = unwrapped(model)
     path = name.split("#")[0]
     parent_path, _, leaf = path.rpartition(".")
     for owner_path, attribute in (
