@@ -506,3 +506,26 @@ def test_weights_that_hold_nan_are_refused(path):
     save(path, "float[1,8,9,9] x", "y = Conv (x, w)", w=weights)
     with pytest.raises(ValueError, match="y: its weights hold NaN"):
         network_with_weights(path)
+
+
+# ------------------------------------------------------- weights repeated over a batch
+
+
+@pytest.mark.parametrize("body, own", [
+    ("s = Shape (x)\nn = Gather <axis: int = 0> (s, zero)\n"
+     "t = Concat <axis: int = 0> (n, eight, five)\nv = Expand (w, t)\n", 1),
+    ("v = Tile (u, twice)\n", 1),
+    ("v = Concat <axis: int = 0> (u, u)\n", 1),
+    ("e = Tile (u, twice)\ni = Transpose <perm: ints = [0, 2, 1]> (e)\n"
+     "v = Transpose <perm: ints = [0, 2, 1]> (i)\n", 1),
+    ("e = Tile (u, twice)\nv = Reshape (e, same)\n", 1),
+    ("v = Concat <axis: int = 0> (u, other)\n", 2),
+    ("e = Concat <axis: int = 0> (u, other)\nv = Identity (e)\n", 2)])
+def test_weight_repeated_over_the_batch_is_one_weight(path, body, own):
+    layer, = read(path, "float[2,7,8] x", body + "y = MatMul (x, v)", w=(8, 5),
+                  u=(1, 8, 5), other=(1, 8, 5), zero=np.int64([0]),
+                  eight=np.int64([8]), five=np.int64([5]), twice=np.int64([2, 1, 1]),
+                  same=np.int64([2, 8, 5])).layers
+    assert layer.macs == 2 * 7 * 8 * 5
+    assert (layer.groups, layer.N * layer.H * layer.W) == (own, 14 // own)
+    assert layer.filter_words == own * 40

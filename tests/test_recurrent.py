@@ -61,6 +61,22 @@ def test_closed_form_is_the_network_that_a_run_of_every_step_gives(
         shape[1] if options.get("batch_first") else shape[0])
 
 
+def test_a_call_with_names_runs_every_step():
+    class Direct(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.lstm = nn.LSTM(8, 6)
+
+        def forward(self, x):
+            state = x.new_zeros(1, x.shape[0], 6)
+            weights = self.lstm._flat_weights
+            return torch.lstm(x, (state, state), weights, True, 1, 0.0, train=False,
+                              bidirectional=False, batch_first=True)[0]
+
+    assert [layer.steps for layer in network_from_module(Direct(), (2, 7, 8)).layers
+            ] == [1, 7]
+
+
 class Cells(nn.Module):
     def __init__(self):
         super().__init__()

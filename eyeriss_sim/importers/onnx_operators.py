@@ -211,7 +211,9 @@ def matrix_product(log, one, a, left, b, right, zeros=(None, None), turned=False
     dynamic = not one.constant(b)
     if not dynamic:
         # A filter that several of the products share passes all of their rows.
-        groups, rows = prod(right_groups), rows * groups // prod(right_groups)
+        own = prod(right_groups)
+        own //= one.value(b).copies if own % one.value(b).copies == 0 else 1
+        groups, rows = own, rows * groups // own
     value = one.value(b)
     layer = log.product(log.name_of(one, value), rows, inner, filters, groups=groups,
                         dynamic_filters=dynamic, fmap=one.value(a).fmap)

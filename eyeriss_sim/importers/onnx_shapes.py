@@ -44,14 +44,18 @@ class Value:
         (C, h, w) of the map that it is, flattened.
     why : str
         Why its shape is unknown.
+    copies : int
+        How often a constant is repeated as a whole, over the batch say.
     """
 
-    __slots__ = ("type", "array", "constant", "source", "maker", "fmap", "why", "shape")
+    __slots__ = ("type", "array", "constant", "source", "maker", "fmap", "why", "shape",
+                 "copies")
 
     def __init__(self, type=None, array=None, constant=False, source="", maker=None,
-                 fmap=None, why=""):
+                 fmap=None, why="", copies=1):
         self.type, self.array, self.constant = type, array, constant
         self.source, self.maker, self.fmap, self.why = source, maker, fmap, why
+        self.copies = copies
         self.shape = shape_of(type)
 
 

@@ -195,8 +195,10 @@ class Walk:
             kind = types.get(name)
             if array is not None and shape_of(kind) is None:
                 kind = tensor_type(array.shape, kind)
-            results.append(Value(kind, array, constant=True, source=source, maker=(
-                lambda place=place: evaluated(node, values, self.opsets)[place])))
+            results.append(Value(
+                kind, array, constant=True, source=source,
+                copies=_copies(node, values, shape_of(kind)), maker=(
+                    lambda place=place: evaluated(node, values, self.opsets)[place])))
         return results
 
     def _count(self, node, one, types):
@@ -478,6 +480,30 @@ def holds_products(graph):
         if named or any(map(holds_products, graphs_of(node))):
             return True
     return False
+
+
+def _copies(node, values, after):
+    """How often the result of a node on constants repeats one of them as a whole."""
+    first = values.get(node.input[0]) if node.input else None
+    if first is None or not first.shape or not after:
+        return 1
+    before = (1,) * (len(after) - len(first.shape)) + first.shape
+    if node.op_type in ("Expand", "Tile"):
+        copies = first.copies
+        for old, new in zip(before, after):
+            copies *= new // old
+            if old > 1:
+                break
+        return copies
+    if node.op_type == "Concat" and len(set(node.input)) == 1 and after[0] == (
+            before[0] * len(node.input)):
+        return first.copies * len(node.input)
+    if node.op_type == "Transpose":
+        order = next((attr.ints for attr in node.attribute if attr.name == "perm"), ())
+        return first.copies if order and order[0] == 0 and (
+            first.copies == before[0]) else 1
+    return first.copies if node.op_type in (
+        "Cast", "Identity", "Reshape", "Squeeze", "Unsqueeze") else 1
 
 
 def _sounding_like_products(op):

@@ -26,9 +26,13 @@ def runs_at_each_step(name):
 
 
 def is_long(func, args):
-    """Whether a call runs more steps of one unpacked tensor than a closed form does."""
-    if getattr(func, "__name__", "") not in RECURRENT or isinstance(
-            args[3], (list, tuple)):        # packed: batch sizes stand before the state
+    """Whether a call runs more steps of one unpacked tensor than a closed form does.
+
+    Only as torch's modules write it: all nine arguments by place. In a call for packed
+    steps batch sizes come second, so that the weights are the fourth.
+    """
+    if (getattr(func, "__name__", "") not in RECURRENT or len(args) < 9
+            or isinstance(args[3], (list, tuple))):
         return False
     return args[0].shape[1 if args[-1] else 0] > FEW[-1]
 
