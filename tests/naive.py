@@ -229,10 +229,11 @@ def pass_ends(layer, hardware, mapping, work, follows):
                 e * steps(wide_out) - column * len(filter_sets))
             if column not in (0, e - 1):
                 continue
-            for k, tap_row in enumerate(work["rows"]):
-                if k not in (0, R - 1):
-                    continue
-                row = i * layer.U + tap_row * layer.dilation[0]
+            first = rows.index(i * layer.U + work["rows"][0] * layer.dilation[0])
+            for k in {0, R - 1}:
+                # Under a dilated filter rows of other windows may come between, and
+                # the k-th after the first comes a little before the one that is met.
+                row = rows[first + k]
                 full = (last_word[row, 0] + gone * column_words) // wide_i + 1
                 some = (first_word[row, 0] + gone * column_words) // wide_i + 1
                 full = max(full, (gone + span) * q)
