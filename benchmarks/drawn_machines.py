@@ -87,8 +87,9 @@ def draw_hardware(rng, layer, mapping, rows_needed, short_fifos, settings):
         ifmap_net_words=one_of(1, 1, 2, 4), filter_net_words=one_of(1, 2, 4),
         psum_in_net_words=one_of(1, 2, 4), psum_out_net_words=one_of(1, 2, 4),
         hop_cycles=one_of(0, 1, 9, 20), glb_ports=one_of(0, 1, 1, 2),
-        pass_overlap=one_of(0, 1), accumulate_bubbles=one_of(0, 1),
-        stride_bubbles=one_of(0, 1), image_gap_cycles=one_of(0, 1, 2, 5),
+        pass_overlap=one_of(0, 1), first_row_on_top=one_of(0, 1),
+        accumulate_bubbles=one_of(0, 1), stride_bubbles=one_of(0, 1),
+        image_gap_cycles=one_of(0, 1, 2, 5),
         filters_first=one_of(0, 1), window_first=one_of(0, 1), zeros="dense",
         dram_link_MHz=one_of(6, 60, 600))
     hardware = replace(hardware, **settings)

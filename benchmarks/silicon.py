@@ -17,8 +17,9 @@ from rich.table import Table
 from eyeriss_sim import Densities, load_hardware, simulate
 from eyeriss_sim.atomic import replacing
 from eyeriss_sim.kernels import DRAM, FILTER, GLB, NOC, READ, RF
+from eyeriss_sim.layer import ConvLayer
 from eyeriss_sim.machine.timing import time_layer
-from eyeriss_sim.mapping import read_mappings
+from eyeriss_sim.mapping import Mapping, read_mappings
 from eyeriss_sim.networks import load_zoo
 from eyeriss_sim.report import totals
 from eyeriss_sim.terminal import waiting
@@ -143,18 +144,23 @@ def compare_chip(source, truth, model, bands):
 
 
 def compare_rtl():
-    """Full passes on the machine with the choices of an open RTL, counted there."""
-    truth = published("rtl_passes")
-    hardware, network = load_hardware("eyeriss_rtl"), load_zoo("alexnet", 4)
-    mappings = read_mappings("published-table3")
-    rows = []
-    for layer in truth.index:
-        # Full passes come first.
-        full = time_layer(network.layer(layer), hardware, mappings[layer], 1).passes[0]
-        for quantity in truth.columns:
-            rows.append(row(OPEN_RTL, layer, f"machine_{quantity}",
-                            truth[quantity][layer], getattr(full, quantity), RTL_BAND))
+    """Passes on the machine with the choices of an open RTL, counted there."""
+    hardware, rows = load_hardware("eyeriss_rtl"), []
+    for one in published("rtl_passes").itertuples():
+        layer, mapping = pass_of_rtl(one)
+        full, = time_layer(layer, hardware, mapping).passes
+        for quantity in ("isolated_cycles", "streaming_cycles"):
+            rows.append(row(OPEN_RTL, layer.name, f"machine_{quantity}",
+                            getattr(one, quantity), getattr(full, quantity), RTL_BAND))
     return rows
+
+
+def pass_of_rtl(one):
+    """A row of ``rtl_passes`` as a layer of one pass, and its mapping."""
+    layer = ConvLayer(
+        name=one.Index, N=one.n, M=one.p * one.t, C=one.q * one.r, R=one.S, S=one.S,
+        H=(one.e - 1) * one.U + one.S, W=(one.F - 1) * one.U + one.S, U=one.U)
+    return layer, Mapping(layer.M, one.n, one.e, one.p, one.q, one.r, one.t)
 
 
 def compare_rlc():

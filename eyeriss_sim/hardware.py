@@ -42,7 +42,7 @@ TABLES = {
         "accumulate_bubbles": "accumulate_bubbles", "stride_bubbles": "stride_bubbles",
         "image_gap_cycles": "image_gap_cycles", "filters_first": "filters_first",
         "window_first": "window_first", "glb_ports": "glb_ports",
-        "pass_overlap": "pass_overlap"},
+        "pass_overlap": "pass_overlap", "first_row_on_top": "first_row_on_top"},
     "dram": {"link_bits": "dram_link_bits", "link_MHz": "dram_link_MHz"},
     "energy_per_word_MAC": {name: f"{name}_MAC" for name in PRICED},
     "energy": {"mac_pJ": "mac_pJ", "clock_pJ_per_PE_cycle": "clock_pJ_per_PE_cycle",
@@ -75,7 +75,7 @@ UNUSED_BY = {
                *TABLES["machine"].values(), *PRICES_OF_PARTS)}
 MAY_BE_ZERO = (
     "hop_cycles", "accumulate_bubbles", "stride_bubbles", "image_gap_cycles",
-    "filters_first", "window_first", "glb_ports", "pass_overlap",
+    "filters_first", "window_first", "glb_ports", "pass_overlap", "first_row_on_top",
     *(f"{name}_{unit}" for name in PRICED for unit in ("MAC", "pJ")),
     "clock_pJ_per_PE_cycle", "static_mW")
 WIDTHS = ("ifmap_bits", "filter_bits", "psum_bits", "ofmap_bits")
@@ -126,6 +126,10 @@ class Hardware:
     pass_overlap : int
         Whether the networks feed on from a pass into the next with other filters for
         the same ifmaps, before its last psum is out.
+    first_row_on_top : int
+        Whether a PE set's first filter row, whose words the networks send first, lies
+        at the top, where psums leave, and the first set of channels above the others;
+        else both lie at the bottom, where psums begin to climb.
     dram_link_bits : int
     dram_link_MHz : float
         Off-chip link, either direction ("chip").
@@ -205,6 +209,7 @@ class Hardware:
     window_first: int = 1
     glb_ports: int = 1
     pass_overlap: int = 0
+    first_row_on_top: int = 0
     dram_link_bits: int = None
     dram_link_MHz: float = None
     alu_MAC: float = None

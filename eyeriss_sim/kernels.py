@@ -36,6 +36,7 @@ NET_I, NET_F, NET_P_IN, NET_P_OUT, HOP_CYCLES = 0, 1, 2, 3, 4
 BUBBLES, STRIDE_CYCLES, IMAGE_GAP, FILTERS_FIRST, WINDOW_FIRST = 5, 6, 7, 8, 9
 IFMAP_FIFO, GLB_PORTS, GLB_ROW, PASS_OVERLAP = 10, 11, 12, 13
 ALL_BANKS, IFMAPS_OF_BANK, FILTER_FIFO, PSUM_FIFO, PSUM_OUT_FIFO = 14, 15, 16, 17, 18
+DOWNWARDS = 19
 
 # Cycles from a psum's last MAC to the PE's output FIFO: two stages of the datapath.
 PIPELINE = 2
@@ -368,7 +369,8 @@ def pass_cycles(timing, floor, R, S, span, V, F, images, rows_out, rows, above, 
     *Climb.* A psum group of up to four collects in a PE, passes its pipeline and goes
     up: ``hop_cycles`` for a full group. The PEs of a column run so many cycles apart.
     The slowest way up begins at the bottom or, where rows come apart farther than a
-    hop, in the highest row of the first PE set.
+    hop, in the highest row of the first PE set. Where the first filter row lies on top
+    (DOWNWARDS), the lowest PEs are those whose words come last.
 
     *Pace.* MACs: windows of p q S cycles, and p more where psums have their own
     (BUBBLES). Between windows V q words shift in, one a cycle; the last of them is
@@ -385,7 +387,7 @@ def pass_cycles(timing, floor, R, S, span, V, F, images, rows_out, rows, above, 
 
     Parameters
     ----------
-    timing : int64 ndarray, shape (19,)
+    timing : int64 ndarray, shape (20,)
     floor : bool
         A bound that no cut of the filters over passes can undercut, filter for filter.
     R, S, span, V, F : int
@@ -419,6 +421,10 @@ def pass_cycles(timing, floor, R, S, span, V, F, images, rows_out, rows, above, 
     group = min(p_used, net_out)
     hop = group + PIPELINE + max(1, timing[HOP_CYCLES] - net_out - PIPELINE)
     to_top, over_sets = (R * r_used - 1) * hop, R * (r_used - 1) * hop
+    # A lowest set of fewer channels begins earlier than those above it.
+    short = timing[DOWNWARDS] and r_used * q > channels and r_used > 1
+    if short:
+        to_top, over_sets = (R - 1) * hop, 0
     # Of the last words, fewer may collect before they climb.
     last_in = last_out = 1
     if not floor and (part == 0 or sets == 0):
@@ -451,7 +457,7 @@ def pass_cycles(timing, floor, R, S, span, V, F, images, rows_out, rows, above, 
         tail = tail_last if last_column else tail_first
         last_tail = ready + p_used - group + out_last * (1 if last_column else rows_out)
         for high in range(2):
-            higher = R - 1 if high else 0
+            higher = R - 1 if high != timing[DOWNWARDS] else 0
             word = fill + (row - rows + higher) * deep
             way_out = bubble + tail + (over_sets if high else to_top)
             opens = (row + higher) * r_used
@@ -477,7 +483,7 @@ def pass_cycles(timing, floor, R, S, span, V, F, images, rows_out, rows, above, 
                         image_begun = max(image_begun, later + way_out + to_last_image)
                         streamed = max(streamed, later + way_out + to_last_window)
                     if not timing[FILTERS_FIRST]:
-                        filled = load - (1 if high else R) * deep * load_last + 1
+                        filled = load - (R - higher) * deep * load_last + 1
                         last = max(later, filled + last_lanes - p_used)
                         if not by_filter:
                             later = last
@@ -505,6 +511,8 @@ def pass_cycles(timing, floor, R, S, span, V, F, images, rows_out, rows, above, 
     late = max(0, begun - to_top - tail_first - ahead)
     if by_filter:
         late = max(0, min(begun - tail_first, first_psum) - to_top - ahead)
+    if short:
+        late = 0
     fed = windows * sent + late + (R * r_used - 1) * (last_out + hop - group) + (
         min(last_in, last_out) + PIPELINE)
     held = span * q_used + timing[IFMAP_FIFO]
@@ -605,14 +613,16 @@ def send_filters(timing, R, S, e, filters, p, own_q, of_column, pe, net, got):
     high = height // R
     ways = 2 if of_column[1, columns - 1] else 1    # first and last set, or one
     for tap in range(S):
-        for c in range(own_q[0]):
-            with_c = high if c < own_q[height - 1] else high - 1
+        for c in range(own_q.max()):
+            with_c = high if c < own_q.min() else high - 1
             for f in range(0, min(p, filters), width):
                 round_sets = filters // p + (filters % p > f)
                 begin = net[FILTER_STEP]
                 for row in range(R * with_c):
                     # Filter rows outside, the sets of other channels inside.
                     k = row % with_c * R + row // with_c
+                    if timing[DOWNWARDS]:
+                        k = height - 1 - k
                     for own in range(ways):
                         P = min(p, filters - of_column[1, own] * p)
                         if P <= f:
@@ -663,8 +673,8 @@ def send_ifmaps(timing, first, last, rows, channels, filters, p, own_q, of_colum
         When an ifmap word left the FIFO.
     """
     width, fifo, mask = timing[NET_I], timing[IFMAP_FIFO], taken.shape[1] - 1
+    most, least = own_q.max(), own_q.min()
     height = own_q.shape[0]
-    most, least = own_q[0], own_q[height - 1]
     high = ceil_div(channels, most)
     for column in range(first, last):
         round_at = column * rows * channels
@@ -845,7 +855,7 @@ def columns_of(timing, e, full_sets):
 
 
 @njit(cache=True)
-def words_in_turn(R, U, D, high, of_column, rows_out):
+def words_in_turn(R, U, D, high, downwards, of_column, rows_out):
     """Where the PEs' words stand in a round of the ifmap network.
 
     Returns
@@ -861,7 +871,10 @@ def words_in_turn(R, U, D, high, of_column, rows_out):
         for k in range(R):
             before = rows_before(R, U, D, rows_out, of_column[0, column] * U + k * D)
             for own in range(high):
-                key[column * height + own * R + k] = before * high + own
+                row = own * R + k
+                if downwards:
+                    row = height - 1 - row
+                key[column * height + row] = before * high + own
     return key, np.argsort(key, kind="mergesort")
 
 
@@ -952,8 +965,10 @@ def run_of_passes(timing, R, S, span, V, F, U, D, images, rows_out, rows, filter
     own_q = np.empty(height, np.int64)
     for k in range(height):
         own_q[k] = min(q, channels - k // R * q)
-    key, order = words_in_turn(R, U, D, high, of_column, rows_out)
-    width, new_words = timing[NET_I], span * own_q[0]
+    if timing[DOWNWARDS]:
+        own_q = own_q[::-1].copy()
+    key, order = words_in_turn(R, U, D, high, timing[DOWNWARDS], of_column, rows_out)
+    width, new_words = timing[NET_I], span * own_q.max()
     pe, net = np.zeros((PE_AXES, pes), np.int64), np.full(NET_AXES, -1)
     net[FILTER_STEP] = 0
     taken = np.zeros((pes, ring(max(timing[IFMAP_FIFO], new_words) + 1) + 1), np.int64)
@@ -961,11 +976,12 @@ def run_of_passes(timing, R, S, span, V, F, U, D, images, rows_out, rows, filter
     used = np.zeros((pes, ring(fifos + most) + 1), np.int64)
     left = np.zeros((pes, ring(fifos + most) + 1), np.int64)
     come = np.zeros((pes, most), np.int64)
-    got = np.zeros((pes, ring(S * own_q[0] * most + timing[FILTER_FIFO]) + 1), np.int64)
+    got = np.zeros((pes, ring(S * own_q.max() * most + timing[FILTER_FIFO]) + 1),
+                   np.int64)
     before = np.zeros((2, pes + 2), np.int64)
     image_before = np.zeros((2, pes + 2), np.int64)
     look_back = 2 + max(ceil_div(fifos, most), ceil_div(
-        timing[IFMAP_FIFO], V * own_q[height - 1]))
+        timing[IFMAP_FIFO], V * own_q.min()))
     for place in range(ends.shape[0]):
         now = min(in_pass, filters - place * in_pass)
         if timing[FILTERS_FIRST] and ends.shape[0] == 1:

@@ -255,14 +255,15 @@ def pass_ends(layer, hardware, mapping, work, follows):
     pace, sent = e * steps(wide_out), e * steps(hardware.psum_in_net_words)
     if follows:
         pace = max(pace, sent)
+    banks = 0
     if hardware.glb_ports:
-        pace = max(pace, 2 * len(work["filters"]) * e // (
+        banks = turns(2 * images * F * len(work["filters"]) * e, (
             min(4, hardware.glb_bank_words) * hardware.glb_ports
             * psum_banks(layer, hardware, mapping)))
     macs = images * F * window
     if follows:
         mac_end = macs + images * (F * bubble + (F - 1) * shift + anew)
-        psum_end = max(mac_end, images * F * pace)
+        psum_end = max(mac_end, images * F * pace, banks)
         return macs, mac_end, psum_end, max(
             psum_end, turns(images * columns * column_words, wide_i))
     step = window + bubble
@@ -280,7 +281,7 @@ def pass_ends(layer, hardware, mapping, work, follows):
             for width in (hardware.psum_in_net_words, wide_out))
     fed += (R * len(channel_sets) - 1) * (hop - group + last_out)
     fed += min(last_in, last_out) + 2
-    psum_end = max(mac_end, begun + (images * F - 1) * pace, fed)
+    psum_end = max(mac_end, begun + (images * F - 1) * pace, fed, banks)
     # The words of a full PE that neither spad nor FIFO can hold; between two of them
     # goes at least a word a row and full set.
     not_held = images * columns * q - span * q - hardware.ifmap_fifo_words - 1

@@ -31,8 +31,8 @@ PIPELINE = 2
 (IFMAP_FIFO, FILTER_FIFO, PSUM_IN_FIFO, PSUM_OUT_FIFO, NET_I, NET_F, NET_P_IN,
  NET_P_OUT, HOP, BUBBLES, STRIDE_CYCLES, IMAGE_GAP, FILTERS_FIRST, WINDOW_FIRST, GATING,
  SHIFT, SATURATE, PATIENCE, GLB_PORTS, ROW_PSUMS, IFMAP_BANKS, PSUM_BANKS,
- ROW_IFMAPS) = range(23)
-MICRO_AXES = 23
+ ROW_IFMAPS, DOWNWARDS) = range(24)
+MICRO_AXES = 24
 
 # Axes of ``events``: words and operations of the passes.
 (IFMAP_SENT, IFMAP_TAKEN, FILTER_SENT, FILTER_TAKEN, PSUM_SENT, PSUM_HOPS, PSUM_OUT,
@@ -211,7 +211,7 @@ def run_pass(ifmap, filt, psums, plan, p, q, in_pass, V, dilation, F, micro, eve
         order.
     V, dilation, F : int
         Horizontal stride and dilation; windows of a row.
-    micro : int64 ndarray, shape (23,)
+    micro : int64 ndarray, shape (24,)
     events : int64 ndarray, shape (14,), written
     spent : int64 ndarray, shape (8,), PE-cycles, written
     ends : int64 ndarray, shape (passes,), cycles, written

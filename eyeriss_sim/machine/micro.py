@@ -40,6 +40,7 @@ def micro_architecture(layer, hardware, mapping, shift=0, saturate=False):
     micro[array.IMAGE_GAP] = hardware.image_gap_cycles
     micro[array.FILTERS_FIRST] = hardware.filters_first
     micro[array.WINDOW_FIRST] = hardware.window_first
+    micro[array.DOWNWARDS] = hardware.first_row_on_top
     micro[array.GATING] = hardware.zeros != "dense"
     micro[array.SHIFT] = shift
     micro[array.SATURATE] = saturate

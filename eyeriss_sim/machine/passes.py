@@ -47,7 +47,7 @@ def step_passes(layer, mapping, ifmap, filt, psums, row_of, micro, in_pass=None,
     psums : int16 ndarray, shape (images, filters, e, F), C order, written
     row_of : int ndarray, shape (R, e)
         Row of ``ifmap`` that the PE of a filter row and an ofmap row works on.
-    micro : int64 ndarray, shape (23,)
+    micro : int64 ndarray, shape (24,)
     in_pass : int, optional
         Filters of a pass, p t if not given; the last has what is left.
     trace : tuple of ndarray, optional
@@ -68,7 +68,8 @@ def step_passes(layer, mapping, ifmap, filt, psums, row_of, micro, in_pass=None,
     plan = schedule(tuple(map(tuple, np.asarray(row_of).tolist())), channels, filters,
                     mapping.p, mapping.q, in_pass, S,
                     tuple(micro[[array.NET_F, array.NET_P_IN,
-                                 array.NET_P_OUT]].tolist()))
+                                 array.NET_P_OUT]].tolist()),
+                    bool(micro[array.DOWNWARDS]))
     passes = -(-filters // in_pass)
     ends = np.zeros(passes, np.int64)
     events = np.zeros(array.EVENT_AXES, np.int64)

@@ -57,7 +57,7 @@ class Schedule(NamedTuple):
 
 
 @lru_cache(maxsize=64)
-def schedule(row_of, channels, filters, p, q, in_pass, S, widths):
+def schedule(row_of, channels, filters, p, q, in_pass, S, widths, downwards=False):
     """The schedule of passes that work through some filters.
 
     Parameters
@@ -72,6 +72,8 @@ def schedule(row_of, channels, filters, p, q, in_pass, S, widths):
         Taps of a filter row.
     widths : tuple of int
         Words that the filter, psum input and psum output networks move in a cycle.
+    downwards : bool
+        Whether filter rows and sets of channels lie from the top row of PEs downwards.
 
     Returns
     -------
@@ -84,34 +86,40 @@ def schedule(row_of, channels, filters, p, q, in_pass, S, widths):
     sets = [[min(p, max(0, count - one * p)) for one in range(t)]
             for count in (min(filters, in_pass), of_last)]
     of_set = [min(q, channels - one * q) for one in range(r)]
-    filter_orders = [filter_order(own, of_set, p, q, R, S, e, widths[0])
+    # Rows of PEs from the bottom up, of each set of channels and filter row.
+    row_at = np.arange(R * r).reshape(r, R)
+    if downwards:
+        row_at = row_at[::-1, ::-1]
+    filter_orders = [filter_order(own, of_set, p, q, S, e, widths[0], row_at.tolist())
                      for own in sets]
     psum_orders = [[psum_order(own, p, e, width) for width in widths[1:]]
                    for own in sets]
-    targets, target_counts = targets_of(row_of, sets, e)
+    targets, target_counts = targets_of(row_of, sets, e, row_at[0] - row_at[0].min())
     return Schedule(*map(read_only, (
         padded(filter_orders), np.array([len(one) for one in filter_orders]),
-        ifmap_order(of_set, len(targets), q, R * t * e), targets, target_counts,
+        ifmap_order(of_set, len(targets), q, row_at.min(axis=1) * t * e), targets,
+        target_counts,
         padded([one[0] for one in psum_orders]),
         padded([one[1] for one in psum_orders]),
         np.array([[len(one) for one in both] for both in psum_orders]),
         np.array([places(own, p, e, max(widths[1:])) for own in sets]),
-        np.repeat(np.array(sets), e, axis=1), np.repeat(np.array(of_set), R))))
+        np.repeat(np.array(sets), e, axis=1),
+        np.repeat(np.array(of_set)[::-1 if downwards else 1], R))))
 
 
-def filter_order(own, of_set, p, q, R, S, e, width):
+def filter_order(own, of_set, p, q, S, e, width, row_at):
     """Steps of the filter network, without those of PEs that hold less."""
     columns = len(own) * e
-    return [((one * R + row) * columns + number * e, min(width, own[number] - first),
+    return [(row_at[one][row] * columns + number * e, min(width, own[number] - first),
              number * p + first, one * q + c, row, tap)
             for tap in range(S) for c in range(q) for first in range(0, p, width)
-            for row in range(R) for one in range(len(of_set)) if c < of_set[one]
-            for number in range(len(own)) if first < own[number]]
+            for row in range(len(row_at[0])) for one in range(len(of_set))
+            if c < of_set[one] for number in range(len(own)) if first < own[number]]
 
 
-def ifmap_order(of_set, rows, q, pes_of_set):
+def ifmap_order(of_set, rows, q, first_pes):
     """Steps of the ifmap network in each column of the ifmap."""
-    return np.array([(one * q + c, row, one * pes_of_set)
+    return np.array([(one * q + c, row, first_pes[one])
                      for c in range(q) for row in range(rows)
                      for one in range(len(of_set)) if c < of_set[one]])
 
@@ -134,7 +142,7 @@ def places(own, p, e, width):
     return place
 
 
-def targets_of(row_of, sets, e):
+def targets_of(row_of, sets, e, row_at):
     """PEs that take each ifmap row, and how many of them each kind of pass has."""
     R, columns = len(row_of), len(sets[0]) * e
     rows = max(max(one) for one in row_of) + 1
@@ -145,7 +153,7 @@ def targets_of(row_of, sets, e):
     for row, pes in enumerate(takers):
         for place, (number, (k, column)) in enumerate(
                 (number, pe) for number in range(len(sets[0])) for pe in pes):
-            targets[row, place] = k * columns + number * e + column
+            targets[row, place] = row_at[k] * columns + number * e + column
     return targets, np.array([[len(pes) * used for pes in takers] for used in busy])
 
 

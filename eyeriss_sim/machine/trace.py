@@ -27,7 +27,7 @@ class PassTrace:
         Axes as ``array.IFMAP_NET`` and ``array.OFFERED`` and their like.
     cycles : int
         Of the whole pass.
-    micro : int64 ndarray, shape (23,)
+    micro : int64 ndarray, shape (24,)
         The machine's choices, FIFO depths and network widths among them.
     """
 
