@@ -12,7 +12,7 @@ from eyeriss_sim import kernels
 from eyeriss_sim.codes import WORD_BITS
 from eyeriss_sim.kernels import ceil_div
 from eyeriss_sim.layer import EXACT, ConvLayer
-from eyeriss_sim.layer_csv import read_rows
+from eyeriss_sim.layer_csv import RESULT, read_rows, whole
 from eyeriss_sim.plain import is_whole, plain, shown
 from eyeriss_sim.product_maps import check_map, laid
 from eyeriss_sim.read_only import read_only
@@ -379,10 +379,10 @@ def chosen_mappings(mapping, hardware):
         raise ValueError(
             f"mapping {source!r} is the chip's, whose e counts ofmap rows; on "
             f"{hardware.name} e counts ofmap columns, so leave it out to search")
-    return read_mappings(source), source
+    return read_mappings(source, hardware.accounting), source
 
 
-def read_mappings(text):
+def read_mappings(text, accounting="chip"):
     """Mappings by layer name, from a CSV file or one of the chip's tables.
 
     Parameters
@@ -390,7 +390,10 @@ def read_mappings(text):
     text : str
         ``published`` and ``published-table3`` (AlexNet), ``inferred-table6`` (VGG-16),
         or the path of a CSV file with the columns layer, m, n, e, p, q, r, t and,
-        optionally, row_segments, column_strips, map_H and map_W.
+        optionally, row_segments, column_strips, map_H and map_W: a
+        result table, too.
+    accounting : {"chip", "isca16"}
+        Of the hardware that they are for, which a result table must share.
 
     Raises
     ------
@@ -405,18 +408,29 @@ def read_mappings(text):
         raise ValueError(f"unknown mapping {text!r}; known: search, "
                          f"{', '.join(CHIP_TABLES)}, or a .csv file")
     with source.open(encoding="utf-8-sig", newline="") as lines:
-        return _parse_mappings(lines, text)
+        return _parse_mappings(lines, text, accounting)
 
 
-def _parse_mappings(lines, text):
+def _parse_mappings(lines, text, accounting):
     needed = ("layer", *"mnepqrt")
     mappings = {}
-    for where, cell_of in read_rows(lines, text, ("layer", *LEAST), needed):
+    for where, cell_of in read_rows(lines, text, ("layer", *LEAST), needed,
+                                    of_result=True):
         layer = cell_of.pop("layer")
-        for key, cell in cell_of.items():
-            least = LEAST[key]
-            if not (cell.isdecimal() and len(cell) < 100) or int(cell) < least:
+        own = cell_of.pop("accounting", accounting)
+        if own != accounting:
+            raise ValueError(
+                f"{where}, column accounting: these mappings are of {own} hardware, "
+                f"where e counts other strips than on {accounting}; search anew")
+        values = {}
+        for key in LEAST:
+            if key not in cell_of:
+                continue
+            values[key], least = whole(cell_of[key]), LEAST[key]
+            if values[key] is None or values[key] < least:
                 raise ValueError(f"{where}, column {key}: must be a whole number of at "
-                                 f"least {least}, got {cell[:100]!r}")
-        mappings[layer] = Mapping(**{key: int(cell) for key, cell in cell_of.items()})
+                                 f"least {least}, got {cell_of[key][:100]!r}")
+        if accounting == "isca16" and RESULT in cell_of:
+            values["row_segments"] = 0      # a result says 1 of whole filters
+        mappings[layer] = Mapping(**values)
     return mappings

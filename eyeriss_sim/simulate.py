@@ -187,6 +187,7 @@ def layer_row(result, hardware, batch):
         "map_W": mapping.map_W,
         "padding_macs": result.counts.macs - layer.macs,
         "steps": layer.steps,
+        **shape_columns(layer),
         "passes": result.counts.passes,
         "active_pes": result.counts.active_pes,
         "cycles": cycles.total,
@@ -219,6 +220,13 @@ def layer_row(result, hardware, batch):
         "psum_bits": hardware.psum_bits,
         "mapping_source": result.mapping_source,
     }
+
+
+def shape_columns(layer):
+    """A layer's shape as tables of layers have it, for the whole batch."""
+    return {**{key: getattr(layer, key) for key in (*"NMCHWRSUV", "groups")},
+            "dilation": "x".join(map(str, layer.dilation)),
+            "padding": "x".join(map(str, layer.padding))}
 
 
 def megabytes(moved):

@@ -1,8 +1,10 @@
 import pytest
 
+from eyeriss_sim import simulate
 from eyeriss_sim.importers.csv_table import network_from_csv
-from eyeriss_sim.layer import ConvLayer
+from eyeriss_sim.layer import ConvLayer, Network
 from eyeriss_sim.networks import load_zoo
+from eyeriss_sim.result_files import write_table
 
 HEADER = "layer,N,M,C,H,W,R,S,U"
 
@@ -89,7 +91,7 @@ def test_scale_sim_product_of_M_K_and_N_does_their_macs(table):
     (HEADER + "\na,1,8,3\n", ":2: column 'H' is empty"),
     (HEADER + "\na,1,8,3,9,9,3,3,1,7\n", ":2: 10 cells, but the header has 9"),
     (HEADER + "\na,1,8,3,2,9,3,3,1\n", ":2: a: filter R=3 covers 3 pixels and exceeds"),
-    (HEADER + "\na,1,8,3,9,9,3,3,1\na,1,8,3,9,9,3,3,1\n", ":3: layer 'a' is on line 2"),
+    (HEADER + "\n" + HEADER + "\n", "has titles but no layers"),
     (HEADER + ",padding\na,1,8,3,9,9,3,3,1,1x2\n",
      ":2: column 'padding' holds '1x2'; write a whole number or top x bottom"),
     ("Layer,M,N,K\na,1,1,\n", ":2: column 'K' is empty"),
@@ -104,6 +106,100 @@ def test_bad_table_is_refused_with_file_line_column_and_value(table, text, words
     with pytest.raises(ValueError, match=words) as caught:
         network_from_csv(path)
     assert str(caught.value).startswith(str(path)) and "\n" not in str(caught.value)
+
+
+EIGHT = ("Layer name, IFMAP Height, IFMAP Width, Filter Height, Filter Width, "
+         "Channels, Num Filter, Strides,")
+ROW = "Conv1, 227, 225, 11, 9, 3, 96, 4,"
+
+
+@pytest.mark.parametrize("text", [
+    f"{EIGHT.replace('Height', 'Width', 1)}\n{ROW}\n",        # a title repeated
+    f"{EIGHT.replace('Channels', '')}\n{ROW}\n",              # a title left out
+    f"{EIGHT},,Eh,Ew\n,,,,,,,,,,,\n{ROW},,110,108\n",        # columns without titles
+    f"{EIGHT}\n\nAlexNet,\n{ROW}\n{EIGHT}\n",                # titles, a header again
+    f"AlexNet,,,,,,,,\n{EIGHT}\n{ROW} 1,\n",
+])
+def test_scale_sim_topology_is_read_by_position(table, text):
+    assert network_from_csv(table(text)).layers == (
+        ConvLayer(name="Conv1", M=96, C=3, H=227, W=225, R=11, S=9, U=4),)
+
+
+def test_scale_sim_titles_of_another_order_are_refused(table):
+    text = EIGHT.replace("Channels", "Num").replace("Num Filter", "Channels")
+    with pytest.raises(ValueError, match="7 is 'Channels', where SCALE-Sim reads"):
+        network_from_csv(table(f"{text}\n{ROW}\n"))
+
+
+def test_scale_sim_row_called_DP_is_depthwise(table):
+    row = "DP1, 114, 114, 3, 3, 32, 2, 1,"
+    layer, = network_from_csv(table(f"{EIGHT}\n{row}\n")).layers
+    assert layer == ConvLayer(name="DP1", M=64, C=1, H=114, W=114, R=3, S=3, groups=32)
+
+
+def test_products_take_their_names_from_the_first_column_whatever_its_title(table):
+    network = network_from_csv(table("L,M,N,K,\nqk,31,96,64,\nqk,31,96,64,\n"))
+    assert [layer.name for layer in network.layers] == ["qk", "qk#2"]
+
+
+def test_what_scale_sim_rounds_up_is_listed_where_it_differs(table):
+    network = network_from_csv(table(f"{EIGHT}\na, 10, 12, 3, 3, 4, 8, 2,\n"
+                                     "b, 11, 11, 3, 3, 4, 8, 2,\n"))
+    layer = network.layer("a")
+    assert (layer.E, layer.F) == (4, 5)
+    listed, = network.not_counted
+    assert "a 5x6, here 4x5" in listed.op and "b" not in listed.op.split("(")[1]
+    assert (listed.calls, listed.outputs) == (1, 8 * (30 - 20))
+
+
+def test_names_that_stand_there_again_are_numbered(table):
+    rows = "a,1,8,3,9,9,3,3,1\n" * 3
+    assert [layer.name for layer in network_from_csv(table(f"{HEADER}\n{rows}")).layers
+            ] == ["a", "a#2", "a#3"]
+
+
+@pytest.mark.parametrize("text", [
+    "layer;M;C;H;W;R;S;U\na;8;3;9;9;3;3;1\n",
+    "sep=;\nlayer;M;C;H;W;R;S;U;;\na;8;3;9;9;3;3;1;;\n",
+    "sep=,\nlayer,M,C,H,W,R,S,U\na,8,3,9,9,3,3,1\n",
+    '"sep=;"\n"layer";"M";"C";"H";"W";"R";"S";"U"\n"a";"8,0";3;9;9;3;3;1\n',
+    "layer\tM\tC\tH\tW\tR\tS\tU\na\t8\t3\t9\t9\t3\t3\t1\n",
+    ",layer,M,C,H,W,R,S,U\n0,a,8.0,3,9,9,3,3,1\n",
+    "Unnamed: 0,layer,M,C,H,W,R,S,U\n0,a,8.0,3.0,9,9,3,3,1.0\n",
+    "\ufefflayer,M,C,H,W,R,S,U\r\na,8,3,9,9,3,3,1\r\n",
+])
+def test_what_spreadsheets_and_pandas_write_is_read(table, text):
+    assert network_from_csv(table(text)).layers == (
+        ConvLayer(name="a", M=8, C=3, H=9, W=9, R=3, S=3),)
+
+
+@pytest.mark.parametrize("cell", ["1.000", "8.5", "1e3", "٣", "+8"])
+def test_number_that_may_be_another_is_refused(table, cell):
+    with pytest.raises(ValueError, match="column 'M' holds"):
+        network_from_csv(table(f"layer;M;C;H;W;R;S;U\na;{cell};3;9;9;3;3;1\n"))
+
+
+@pytest.mark.parametrize("hardware", ["eyeriss_chip", "isca16_256"])
+def test_result_is_a_table_of_its_layers_and_of_its_mappings(tmp_path, hardware):
+    path = tmp_path / "result.csv"
+    layers = (
+        ConvLayer(name="a", N=2, M=8, C=3, H=20, W=24, R=3, S=5, U=1, V=2,
+                  dilation=(2, 1) if hardware == "eyeriss_chip" else 1,
+                  padding=(0, 1, 2, 3)),
+        ConvLayer(name="b", N=2, M=8, C=4, H=20, W=20, R=13, S=3, groups=2))
+    result = simulate(Network("two", layers, batch=2), hardware, objective="cycles")
+    write_table(result, path)
+    assert network_from_csv(path).layers == layers
+    again = simulate(network_from_csv(path), hardware, mapping=str(path))
+    assert again.table["cycles"].tolist() == result.table["cycles"].tolist()
+    assert again.total_uJ == result.total_uJ
+
+
+def test_mappings_of_a_result_are_for_its_own_accounting(tmp_path):
+    path = tmp_path / "result.csv"
+    write_table(simulate("alexnet", "isca16_256"), path)
+    with pytest.raises(ValueError, match="accounting: these mappings are of isca16"):
+        simulate("alexnet", mapping=str(path))
 
 
 def test_missing_file_is_named():

@@ -3,12 +3,13 @@
 import csv
 from pathlib import Path
 
-from eyeriss_sim.layer import ConvLayer, Network
+from eyeriss_sim.layer import ConvLayer, Network, UncountedOp
+from eyeriss_sim.layer_csv import RESULT, table_rows, whole
 from eyeriss_sim.product_maps import squarest_map
 
 NEEDED = ("layer", "M", "C", "H", "W", "R", "S", "U")
 OPTIONAL = ("N", "V", "groups", "dilation", "padding", "steps")
-# How SCALE-Sim heads what we need; None: a column that is passed over.
+# How SCALE-Sim heads what we need, in the order in which it reads it.
 SCALE_CONV = {
     "Layer name": "layer", "IFMAP Height": "H", "IFMAP Width": "W",
     "Filter Height": "R", "Filter Width": "S", "Channels": "C", "Num Filter": "M",
@@ -18,25 +19,31 @@ SCALE_GEMM = {"Layer": "layer", "M": "rows", "N": "filters", "K": "inner"}
 ALSO_CONV = {
     "Layer": "layer", "Channel": "C", "Num Filters": "M", "Stride": "U",
     "Stride Height": "U", "Stride Width": "V", "Batch Size": "N", "Batch": "N"}
-ALSO_GEMM = {"Layer name": "layer"}
-SPARSITY = {"Sparsity": None, "Sparsity Ratio": None, "Sparsity Support": None}
+DEPTHWISE = "DP"        # in the names of layers that SCALE-Sim runs channel by channel
+SHOWN = 3
 
 
 def network_from_csv(path, batch=None):
     """Read a table with one layer per row.
 
-    Blank lines and lines that begin with ``#`` are skipped. The header decides:
+    Blank lines and lines that begin with ``#`` are skipped; a name that stands there
+    again gets a ``#2``. The header decides:
 
-    - ours: ``layer, M, C, H, W, R, S, U`` and, where wanted, ``N, V, groups,
-      dilation, padding, steps``. C counts the channels of one filter; H and W include
-      the padding. A dilation is ``2`` or ``2x1`` (vertical x horizontal), a padding
-      ``1`` or ``0x1x0x1`` (top x bottom x left x right). An empty cell of an optional
-      column is its default.
+    - ours: ``layer, M, C, H, W, R, S, U`` and, where wanted, ``N, V, groups, dilation,
+      padding, steps``. C counts the channels of one filter; H and W include the
+      padding. A dilation is ``2`` or ``2x1`` (vertical x horizontal), a padding ``1``
+      or ``0x1x0x1`` (top x bottom x left x right). An empty cell of an optional column
+      is its default. A result table has these columns among its own.
     - a SCALE-Sim topology: ``Layer name, IFMAP Height, IFMAP Width, Filter Height,
-      Filter Width, Channels, Num Filter, Strides``. Its sizes include the padding too.
-      Sparsity is passed over: it is no shape.
+      Filter Width, Channels, Num Filter, Strides``, by position as SCALE-Sim reads
+      them, whatever their titles say. Its sizes include the padding too. A row of a
+      name alone is a title; one with ``DP`` in its name is depthwise, Num Filter
+      filters for each channel; what else it holds is passed over.
     - SCALE-Sim's products: ``Layer, M, N, K``, for M x K by K x N; the M rows are the
       pixels of the squarest map, as those of every other matrix product.
+
+    Where windows leave trailing pixels, SCALE-Sim rounds the ofmap's size up; what that
+    adds there is listed with what is not counted.
 
     Parameters
     ----------
@@ -56,28 +63,58 @@ def network_from_csv(path, batch=None):
     """
     path = Path(path)
     header, rows = _read(path)
-    layers, seen = [], {}
+    layers, names = [], set()
     columns, kind = _columns(path, header)
     for line, cells in rows:
-        sizes = _sizes(f"{path}:{line}", header, columns, cells)
+        if cells[:len(header)] == header or "SCALE" in kind and not any(cells[1:]):
+            continue                # a header again, or a title
+        where = f"{path}:{line}"
+        sizes = _sizes(where, header, columns, cells, loose="layer table" not in kind)
         if "rows" in sizes:
             H, W = squarest_map(sizes["rows"])
             sizes = {"name": sizes["name"], "M": sizes["filters"], "C": sizes["inner"],
                      "H": H, "W": W, "R": 1, "S": 1}
+        elif kind == "SCALE-Sim topology" and DEPTHWISE in sizes["name"]:
+            sizes |= {"groups": sizes["C"], "C": 1, "M": sizes["M"] * sizes["C"]}
         if batch is not None:
             sizes["N"] = batch
-        name = sizes["name"]
-        if name in seen:
-            raise ValueError(f"{path}:{line}: layer {name!r} is on line {seen[name]} "
-                             "already; rename one")
-        seen[name] = line
+        sizes["name"] = _unique(sizes["name"], names)
         try:
             layers.append(ConvLayer(**sizes))
         except ValueError as problem:
-            raise ValueError(f"{path}:{line}: {problem}") from problem
+            raise ValueError(f"{where}: {problem}") from problem
+    if not layers:
+        raise ValueError(f"{path}: has titles but no layers; write one row per layer")
     batches = {layer.N for layer in layers}
-    return Network(path.stem, layers, batch=batches.pop() if len(batches) == 1 else 1,
+    return Network(path.stem, layers, _rounded_up(layers) if "topology" in kind else (),
+                   batch=batches.pop() if len(batches) == 1 else 1,
                    source=f"{kind} of {path.name}")
+
+
+def _unique(name, names):
+    unique, runs = name, 1
+    while unique in names:
+        runs += 1
+        unique = f"{name}#{runs}"
+    names.add(unique)
+    return unique
+
+
+def _rounded_up(layers):
+    """Ofmap values that SCALE-Sim counts where windows leave trailing pixels."""
+    found, more = [], 0
+    for layer in layers:
+        E, F = (-(-(size - reach + step) // step) for size, reach, step in (
+            (layer.H, layer.R, layer.U), (layer.W, layer.S, layer.V)))
+        if (E, F) != (layer.E, layer.F):
+            found.append(f"{layer.name} {E}x{F}, here {layer.E}x{layer.F}")
+            more += layer.N * layer.M * (E * F - layer.E * layer.F)
+    if not found:
+        return ()
+    rest = len(found) - SHOWN
+    shown = "; ".join(found[:SHOWN]) + (f"; {rest} more" if rest > 0 else "")
+    return (UncountedOp(f"rounding up of ofmaps, as SCALE-Sim does ({shown})",
+                        len(found), more),)
 
 
 def _read(path):
@@ -85,20 +122,16 @@ def _read(path):
     rows = []
     try:
         with open(path, encoding="utf-8-sig", newline="") as file:
-            # SCALE-Sim comes with tables parted by tabs, too.
-            tabs = "\t" in (first := file.readline()) and "," not in first
-            file.seek(0)
-            reader = csv.reader(file, delimiter="\t" if tabs else ",")
-            for cells in reader:
-                cells = [cell.strip() for cell in cells]
+            for line, cells in table_rows(file):
                 if len(cells) > 1 and cells[-1].startswith("#"):
                     cells.pop()         # as SCALE-Sim marks depthwise layers
-                if any(cells) and not cells[0].startswith("#"):
-                    rows.append((reader.line_num, cells))
+                rows.append((line, cells))
     except FileNotFoundError:
         raise ValueError(f"{path}: no such file") from None
     except (UnicodeDecodeError, csv.Error) as problem:
         raise ValueError(f"{path}: is no CSV text: {problem}") from problem
+    while len(rows) > 1 and not any(rows[0][1][1:]):
+        rows.pop(0)                     # a title above the header
     if len(rows) < 2:
         found = "a header but no layers" if rows else "no rows"
         raise ValueError(f"{path}: has {found}; write a header and one row per layer")
@@ -108,25 +141,31 @@ def _read(path):
 def _columns(path, header):
     """What each column holds (None: nothing of use), and the kind of table."""
     while header and not header[-1]:        # SCALE-Sim ends its lines with a comma
-        header = header[:-1]
+        header.pop()
     plain = [_plain(cell) for cell in header]
-    if {"m", "n", "k"} <= set(plain):
-        kind, needed, also = "SCALE-Sim GEMM table", SCALE_GEMM, ALSO_GEMM | SPARSITY
+    if RESULT in header:
+        known = dict.fromkeys(NEEDED + OPTIONAL)
+        kind, needed = "layer table among results", dict(zip(NEEDED, NEEDED))
+        columns = [cell if cell in known else None for cell in header]
+    elif {"m", "n", "k"} <= set(plain):
+        kind, needed = "SCALE-Sim GEMM table", SCALE_GEMM
+        columns = ["layer", *({"m": "rows", "n": "filters", "k": "inner"}.get(cell)
+                              for cell in plain[1:])]
     elif any(cell.startswith("ifmap") for cell in plain):
-        kind, needed, also = "SCALE-Sim topology", SCALE_CONV, ALSO_CONV | SPARSITY
+        kind, needed = "SCALE-Sim topology", SCALE_CONV
+        columns = _by_position(path, header, plain)
     else:
-        kind = "layer table"
-        needed, also = dict(zip(NEEDED, NEEDED)), dict(zip(OPTIONAL, OPTIONAL))
-    known = {_plain(key): field for key, field in (needed | also).items()}
-    columns = []
-    for cell, key in zip(header, plain):
-        if key not in known:
-            raise ValueError(f"{path}: unknown column {cell!r}; the columns of a "
-                             f"{kind} are " + ", ".join(needed | also))
-        if known[key] is not None and known[key] in columns:
+        kind, needed = "layer table", dict(zip(NEEDED, NEEDED))
+        known = {_plain(key): key for key in NEEDED + OPTIONAL}
+        for cell, key in zip(header, plain):
+            if key not in known:
+                raise ValueError(f"{path}: unknown column {cell!r}; the columns of a "
+                                 f"{kind} are " + ", ".join(NEEDED + OPTIONAL))
+        columns = [known[key] for key in plain]
+    for cell, column in zip(header, columns):
+        if column is not None and columns.count(column) > 1:
             raise ValueError(f"{path}: column {cell!r} repeats another; drop or rename "
                              "one")
-        columns.append(known[key])
     for title, field in needed.items():
         if field not in columns:
             raise ValueError(f"{path}: column {title!r} is missing; a {kind} needs "
@@ -134,14 +173,30 @@ def _columns(path, header):
     return columns, kind
 
 
+def _by_position(path, header, plain):
+    """Columns of a SCALE-Sim topology; those after the eight by their titles."""
+    titles, fields = list(SCALE_CONV), list(SCALE_CONV.values())
+    known = {_plain(key): field for key, field in (SCALE_CONV | ALSO_CONV).items()}
+    for place, (cell, key) in enumerate(zip(header, plain[:len(fields)])):
+        found = known.get(key)
+        if found not in (None, fields[place]) and plain.count(key) == 1 and (
+                found in fields):
+            raise ValueError(f"{path}: column {place + 1} is {cell!r}, where SCALE-Sim "
+                             f"reads {titles[place]!r}; bring them into its order, "
+                             + ", ".join(titles))
+    later = [known.get(key) for key in plain[len(fields):]]
+    return [*fields[:len(plain)], *(column if column in ("V", "N") else None
+                                    for column in later)]
+
+
 def _plain(title):
     """A column's title without case, spaces and underscores."""
     return "".join(filter(str.isalnum, title.lower()))
 
 
-def _sizes(where, titles, columns, cells):
-    """Arguments of ConvLayer in one row."""
-    if any(cells[len(columns):]):
+def _sizes(where, titles, columns, cells, loose):
+    """Arguments of ConvLayer in one row; ``loose``: cells may follow the header's."""
+    if any(cells[len(columns):]) and not loose:
         raise ValueError(f"{where}: {len(cells)} cells, but the header has "
                          f"{len(columns)}; is a comma wrong?")
     cells = cells + [""] * (len(columns) - len(cells))
@@ -157,14 +212,12 @@ def _sizes(where, titles, columns, cells):
             sizes["name"] = cell
             continue
         count = {"dilation": 2, "padding": 4}.get(column, 1)
-        parts = cell.lower().split("x")
-        if len(parts) not in (1, count) or not all(
-                part.strip().isdecimal() and len(part) < 100 for part in parts):
+        values = tuple(whole(part.strip()) for part in cell.lower().split("x"))
+        if len(values) not in (1, count) or None in values:
             form = {2: "a whole number or two as in 2x1",
                     4: "a whole number or top x bottom x left x right as in 0x1x0x1",
                     1: "a whole number"}[count]
             shown = cell if len(cell) < 100 else f"{cell[:20]}..."
             raise ValueError(f"{where}: column {title!r} holds {shown!r}; write {form}")
-        values = tuple(map(int, parts))
         sizes[column] = values if len(values) > 1 else values[0]
     return sizes
