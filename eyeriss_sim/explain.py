@@ -15,7 +15,7 @@ from eyeriss_sim.mapping import check_mapping, cut, even_cuts, glb_use
 from eyeriss_sim.product_maps import laid
 from eyeriss_sim.report import COUNTS, joules_by_part
 from eyeriss_sim.search import search
-from eyeriss_sim.widths import at_widths
+from eyeriss_sim.widths import BITS_16, at_widths
 from eyeriss_sim.zeros import Densities
 
 CAUSE_MEANINGS = {
@@ -91,6 +91,10 @@ def _headline(result, layer_result):
                    f"their map" if padding else "")
                 + f"\nmapping {mapping} ({layer_result.mapping_source}), "
                 f"zeros {result.hardware.zeros}")
+    if layer_result.bits != BITS_16:
+        said = ", ".join(f"{kind} {bits}" for kind, bits in
+                         vars(layer_result.bits).items())
+        text.append(f"\nwidths {said}, psum {result.hardware.psum_bits} bits")
     return text
 
 

@@ -86,7 +86,7 @@ def values_of(hardware):
     Raises
     ------
     ValueError
-        A network, FIFO or bank that has no room for one value; named with the cure.
+        A spad, network, FIFO or bank without room for one value; named with the cure.
     """
     bits = {kind: hardware.stored_bits(kind) for kind in ("ifmap", "filter", "psum")}
 
@@ -111,6 +111,10 @@ def values_of(hardware):
         values("psum", hardware.psum_in_fifo_words),
         values("psum", hardware.psum_out_fifo_words))
     for part, kind, where in (
+            ("ifmap_spad", "ifmap", "[spad_words] ifmap"),
+            ("filter_spad", "filter", "[spad_words] filter"),
+            ("psum_spad", "psum", "[spad_words] psum"),
+            ("filter_buffer", "filter", "[glb] filter_B"),
             ("ifmap_net", "ifmap", "[network_words_per_cycle] ifmap"),
             ("filter_net", "filter", "[network_words_per_cycle] filter"),
             ("psum_in_net", "psum", "[network_words_per_cycle] psum_in"),

@@ -47,7 +47,8 @@ def one(hardware, bits, mapping, densities=Densities()):
 @pytest.mark.parametrize("given, expected", [
     (None, BITS_16), (8, Bits(8, 8, 8)), ("8", Bits(8, 8, 8)),
     ("ifmap=8, filter=4,ofmap=2", Bits(8, 4, 2)), ("filter=4", Bits(16, 4, 16)),
-    ({"ofmap": 8}, Bits(16, 16, 8)), (Bits(1, 2, 3), Bits(1, 2, 3)),
+    (np.int64(8), Bits(8, 8, 8)), ({"ofmap": 8}, Bits(16, 16, 8)),
+    (Bits(1, 2, 3), Bits(1, 2, 3)),
     ({"CONV1": 4, "CONV2": "ifmap=2"},
      {"CONV1": Bits(4, 4, 4), "CONV2": Bits(2, 16, 16)})])
 def test_widths_may_be_said_as_a_number_as_text_by_operand_or_by_layer(given, expected):
@@ -55,8 +56,8 @@ def test_widths_may_be_said_as_a_number_as_text_by_operand_or_by_layer(given, ex
 
 
 @pytest.mark.parametrize("given", [
-    0, 65, -1, 2.5, True, "0", "65", "", "many", "ifmap", "ifmap=", "weight=8", "8.5",
-    "ifmap=8,ifmap=4", "9" * 400, {"ifmap": 0}, Bits(16, 0, 16)])
+    0, 65, -1, 10**400, 2.5, True, "0", "65", "", "many", "ifmap", "ifmap=", "weight=8",
+    "8.5", "ifmap=8,ifmap=4", "9" * 400, {"ifmap": 0}, Bits(16, 0, 16)])
 def test_what_is_no_width_is_refused_in_one_line(given):
     with pytest.raises(ValueError, match="bits") as caught:
         as_bits(given)
@@ -109,6 +110,7 @@ def test_wider_values_than_a_word_take_several():
     (PACKED, "ifmap=17", "[network_words_per_cycle] ifmap of packed has no room for a "
                          "value of 17 bits"),
     (replace(PACKED, filter_net_words=1), "filter=24", "filter of packed has no room"),
+    (replace(PACKED, spad_filter_words=1), "filter=24", "[spad_words] filter of pack"),
     (replace(PACKED, ifmap_net_words=4, ifmap_fifo_words=1), "ifmap=24",
      "[machine] ifmap_fifo_words of packed has no room"),
 ])
@@ -127,6 +129,7 @@ def test_psums_wider_than_what_carries_them_are_refused_when_hardware_is_read(
             ("[word]\npack = 1", "[word] pack must be true or false, got 1"),
             ("[word]\npsum_bits = 32\n[network_words_per_cycle]\npsum_in = 1",
              "psum_in of wide has no room for a value of 32 bits, as its psums have"),
+            ("[word]\npsum_bits = 32\n[spad_words]\npsum = 1", "[spad_words] psum of"),
             ("[word]\npsum_bits = 32\n[glb]\nbank_B = 2", "[glb] bank_B of wide has")):
         path.write_text(f'extends = "eyeriss_chip"\n{text}\n')
         with pytest.raises(ValueError) as caught:
@@ -339,13 +342,15 @@ def test_a_filter_takes_its_bits_of_time_on_the_dram_link():
 @st.composite
 def packed_runs(draw):
     """A layer, a packed machine at drawn widths, and a mapping legal on it."""
-    layer = draw(layers(most_windows=5))
-    hardware = replace(draw(machines()), pack=True, glb_bank_B=128,
-                       psum_bits=draw(st.sampled_from([8, 12, 16, 24, 32])),
-                       psum_in_net_words=2, psum_out_net_words=draw(
-                           st.sampled_from([2, 4])))
-    sized = at_widths(hardware, draw(widths), "drawn")
+    layer, bits = draw(layers(most_windows=5)), draw(widths)
+    # A spad of two words holds any psum, as the networks carry it.
+    hardware = replace(
+        draw(machines()), pack=True, glb_bank_B=128, psum_in_net_words=2,
+        psum_out_net_words=draw(st.sampled_from([2, 4])),
+        spad_psum_words=draw(st.integers(2, 6)))
+    hardware = replace(hardware, psum_bits=draw(st.sampled_from([8, 12, 16, 24, 32])))
     objective = draw(st.sampled_from(["energy", "cycles"]))
+    sized = at_widths(hardware, bits, "drawn")
     found = None
     try:
         found = search(layer, sized, objective, keep=4, skip="dominated")
@@ -443,6 +448,8 @@ def test_commands_take_widths_and_refuse_what_is_none(command, capsys, tmp_path)
         said = ("share words" if hardware != "eyeriss_chip" else
                 "take whole words of 16 bits")
         assert (said in narrow) == (command[0] == "simulate")
+        assert ("widths ifmap 8, filter 4, ofmap 8, psum 16 bits" in narrow) == (
+            command[0] == "explain")
         main([*command, "--hardware", hardware])
         assert capsys.readouterr().out != narrow or command[0] == "machine"
     with pytest.raises(SystemExit, match="2"):
