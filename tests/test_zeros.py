@@ -10,12 +10,13 @@ from hypothesis import strategies as st
 from draws import layers
 from eyeriss_sim.codes import (
     FILTER_CODES, expected_ratio, filter_ratio, fmap_strips_ratio, fmap_strips_words,
-    period, rlc_decode, rlc_encode)
+    pairs_per_value, period, rlc_decode, rlc_encode)
 from eyeriss_sim.hardware import load_hardware
 from eyeriss_sim.layer import ConvLayer
 from eyeriss_sim.mapping import Mapping
 from eyeriss_sim.widths import Bits
-from eyeriss_sim.zeros import Densities, count_zeros, zeros_of
+from eyeriss_sim.zeros import (
+    NO_ZEROS, Densities, Zeros, count_zeros, read_densities, zeros_of)
 
 
 def naive_pairs(stream):
@@ -248,3 +249,75 @@ def test_significance_map_of_dense_data_costs_a_bit_a_value():
 def test_a_code_that_needs_positions_says_so_when_it_has_only_a_density():
     with pytest.raises(ValueError, match="'csr' needs the filters themselves"):
         expected_ratio("csr", 0.5)
+
+
+@pytest.mark.parametrize("density", [0.5, 0.9, 1.0])
+def test_run_length_code_never_lengthens_and_takes_wide_values_word_by_word(density):
+    ratio = expected_ratio("rlc", density)
+    assert ratio == pytest.approx(min(1.0, pairs_per_value(density) * 64 / 3 / 16))
+    assert ratio <= 1
+    # A 32-bit value is two words; an 8-bit one still takes a whole pair.
+    assert expected_ratio("rlc", density, 32) == ratio
+    assert expected_ratio("rlc", density / 8, 8) == min(
+        1.0, 2 * expected_ratio("rlc", density / 8))
+
+
+def test_real_streams_of_other_widths_are_weighed_as_expected_ones():
+    rng = np.random.default_rng(0)
+    fmap = (rng.random((1, 2, 16, 16)) < 0.2).astype(np.int16)
+    strips = [(np.arange(16), slice(0, 16))]
+    ratio = fmap_strips_ratio(fmap, strips)
+    assert fmap_strips_ratio(fmap, strips, 32) == ratio < 1
+    assert fmap_strips_ratio(fmap, strips, 8) == min(1.0, 2 * ratio)
+    assert fmap_strips_ratio(fmap + 1, strips) == 1.0
+    layer = ConvLayer(name="L", M=8, C=8, H=3, W=3, R=3, S=3)
+    mapping = Mapping(8, 1, 1, 2, 2, 2, 2)
+    filt = (rng.random((8, 8, 3, 3)) < 0.2).astype(np.int16)
+    ratio = filter_ratio("rlc", filt, layer, mapping)
+    assert filter_ratio("rlc", filt, layer, mapping, 32) == ratio < 1
+    assert filter_ratio("rlc", filt, layer, mapping, 8) == min(1.0, 2 * ratio)
+    assert filter_ratio("rlc", filt + 1, layer, mapping) == 1.0
+
+
+def test_each_stream_of_a_layer_is_coded_at_its_own_density_and_width():
+    chip, eap = load_hardware("eyeriss_chip"), load_hardware("eap_tool")
+    shares = Densities(0.25, 0.5, 0.125)
+    inner, first = (zeros_of(chip, shares, place) for place in (False, True))
+    assert inner == Zeros(0.25, expected_ratio("rlc", 0.25), 1.0,
+                          expected_ratio("rlc", 0.125))
+    # The network's input is not run-length coded; filters of the chip never are.
+    assert first == Zeros(0.25, 1.0, 1.0, expected_ratio("rlc", 0.125))
+    # Narrow values take whole words on the chip, and their own bits where packed.
+    assert zeros_of(chip, shares, False, Bits(8, 4, 8)) == inner
+    assert zeros_of(eap, shares, True, Bits(8, 4, 2)) == Zeros(
+        0.125, 0.25 + 1 / 8, 0.5 + 1 / 4, 0.125 + 1 / 2)
+    assert zeros_of(chip.with_zeros("dense"), shares, False) == NO_ZEROS
+
+
+def test_shares_are_of_each_tensor_by_itself():
+    layer = ConvLayer(name="L", N=2, M=3, C=2, H=5, W=4, R=2, S=3, U=2, V=1)
+    ifmap, filt = np.zeros((2, 2, 5, 4)), np.ones((3, 2, 2, 3))
+    ofmap = np.zeros((2, 3, 2, 2))
+    # The last row is under no window.
+    ifmap[:, :, 4], filt[0], ofmap[0, 0] = 1, 0, 1
+    zeros = count_zeros(layer, ifmap, filt, ofmap)
+    assert zeros.densities == Densities(1 / 5, 2 / 3, 1 / 6)
+    assert zeros.macs_of_nonzero_ifmaps == 0
+
+
+def test_densities_of_a_file_replace_only_what_they_say(tmp_path):
+    file = tmp_path / "densities.csv"
+    file.write_text("layer,ofmap\nA,0.5\n")
+    known = {"A": Densities(0.25, 0.75, 1.0), "B": Densities(0.1)}
+    assert read_densities(file, known) == {
+        "A": Densities(0.25, 0.75, 0.5), "B": Densities(0.1)}
+
+
+@pytest.mark.parametrize("odd", [np.inf, -np.inf, np.nan])
+def test_odd_values_are_refused_in_either_operand(odd):
+    layer = ConvLayer(name="L", M=1, C=1, H=2, W=2, R=2, S=2)
+    whole, broken = np.ones((1, 1, 2, 2)), np.full((1, 1, 2, 2), odd)
+    out = np.ones((1, 1, 1, 1))
+    for tensors, which in (((broken, whole), "ifmap"), ((whole, broken), "filter")):
+        with pytest.raises(ValueError, match=f"L: the {which} holds NaN or infinite"):
+            count_zeros(layer, *tensors, out)
