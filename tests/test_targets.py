@@ -15,7 +15,7 @@ from pruning.masks import Masks
 from pruning.meters import Reference, meter_of
 from pruning.prunable import prunable
 from pruning.selection import (
-    Order, by_layer, by_pattern, knapsack, pooled, spread)
+    Order, OutOfReach, by_layer, by_pattern, knapsack, pooled, refuse, spread)
 from pruning.targets import Density, Energy, Macs, Params, parse_target
 
 
@@ -178,3 +178,39 @@ def test_a_share_may_be_any_real_number():
     for share in ("0.5", True, np.float32("nan"), np.float32(0), None):
         with pytest.raises(ValueError, match="energy target must be a share of the de"):
             Energy(share)
+
+
+def test_an_order_keeps_the_unit_of_each_parameter_that_would_go_last():
+    scores = {"a": torch.tensor([1.0, 2.0]), "b": torch.tensor([5.0, 3.0, 6.0])}
+    shapes = {"a": (2,), "b": (3,)}
+    order = Order(scores, shapes)
+    kept = [(order.masks(count)["a"].tolist(), order.masks(count)["b"].tolist(),
+             order.spared(count)) for count in range(6)]
+    assert kept == [
+        ([True, True], [True, True, True], []), ([False, True], [True, True, True], []),
+        ([False, True], [True, True, True], ["a"]),
+        ([False, True], [True, False, True], ["a"]),
+        ([False, True], [False, False, True], ["a"]),
+        ([False, True], [False, False, True], ["a", "b"])]
+    free = Order(scores, shapes, may_empty=True)
+    assert free.masks(2)["a"].tolist() == [False, False] and free.spared(5) == []
+    assert free.masks(5).kept == 0 and order.units == free.units == 5
+    # What went before never comes back, not even as the last.
+    within = Masks({"a": torch.tensor([True, False]), "b": torch.zeros(3).bool()})
+    rest = Order(scores, shapes, within)
+    assert rest.masks(5)["a"].tolist() == [True, False]
+    assert rest.masks(5).kept == 1 and rest.spared(5) == ["a"]
+
+
+@pytest.mark.parametrize("least, floor, said", [
+    (0.32191, None, "0.3219 of it is the least of what was tried; ask for 0.322 or "
+     "more"),
+    (0.36, 0.3219, "with all prunable weights at zero 0.3219 of it is left; ask for "
+     "0.360 or more; 0.3600 is the least of what was tried"),
+    (1.0, 1.0, "with all prunable weights at zero 1.0000 of it is left; ask for 1.000 "
+     "or more")])
+def test_a_refusal_names_the_least_that_may_be_asked_for(least, floor, said):
+    with pytest.raises(OutOfReach) as refused:
+        refuse("energy=0.1", "of it", least, floor)
+    assert str(refused.value) == f"energy=0.1 cannot be reached: {said}"
+    assert refused.value.tried == least
