@@ -101,3 +101,30 @@ def test_deformable_convolution_is_a_product_of_its_samples(groups, masked):
     result = module(image) - module.conv.bias.view(1, -1, 1, 1)
     assert torch.allclose(torch.from_numpy(seen["conv"]).reshape(2, 6, 7, 5), result,
                           atol=1e-5)
+
+
+# Models that torch runs on shapes alone, of each kind that torchvision has.
+OTHERS = {
+    "alexnet": (3, 224, 224), "vgg11": (3, 64, 64), "resnet18": (3, 64, 64),
+    "googlenet": (3, 64, 64), "inception_v3": (3, 299, 299), "densenet121": (3, 64, 64),
+    "efficientnet_b0": (3, 64, 64), "mobilenet_v3_small": (3, 64, 64),
+    "shufflenet_v2_x0_5": (3, 64, 64), "squeezenet1_1": (3, 64, 64),
+    "regnet_x_400mf": (3, 64, 64), "convnext_tiny": (3, 64, 64),
+    "vit_b_16": (3, 224, 224), "swin_t": (3, 64, 64), "maxvit_t": (3, 224, 224),
+    "r3d_18": (3, 8, 32, 32), "mvit_v1_b": (3, 16, 224, 224),
+    "swin3d_t": (3, 8, 64, 64), "deeplabv3_resnet50": (3, 64, 64),
+    "lraspp_mobilenet_v3_large": (3, 64, 64)}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_network_counts_what_torch_counts_at_any_batch(name):
+    options = {"weights": None}
+    if name.startswith(("deeplab", "lraspp")):
+        options["weights_backbone"] = None
+    with torch.device("meta"):
+        module = torchvision.models.get_model(name, **options).eval()
+    one, three = (network_from_module(module, (k, *OTHERS[name])) for k in (1, 3))
+    assert one.with_batch(3).layers == three.layers
+    with torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH):
+        assert one.macs == torch_macs(
+            module, torch.empty((1, *OTHERS[name]), device="meta"))
