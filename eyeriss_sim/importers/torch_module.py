@@ -9,17 +9,14 @@ operators on real tensors.
 
 import copy
 import functools
-import importlib.util
-from numbers import Integral
 import re
-import sys
 from contextlib import contextmanager, nullcontext
-from pathlib import Path
+from numbers import Integral
 from weakref import WeakKeyDictionary
 
 import torch
-from torch.export import ExportedProgram
 from torch._dispatch.python import enable_python_dispatcher
+from torch.export import ExportedProgram
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.nn.modules.conv import _ConvNd
 from torch.nn.parameter import is_lazy
@@ -29,19 +26,19 @@ from torch.utils._pytree import tree_map
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from eyeriss_sim.importers.constants import (
-    LIKE, META, MOST_VALUES, Constants, KnownFirst, ShapesBesideConstants, made_like,
-    on_device, tensors_in, writes_some)
+    LIKE, META, MOST_VALUES, Constants, KnownFirst, made_like, on_device,
+    tensors_in, writes_some)
 from eyeriss_sim.importers.eval_mode import in_eval_mode
 from eyeriss_sim.importers.inputs import Inputs, read_inputs
 from eyeriss_sim.importers.layouts import ConvOperands, ProductOperands
+from eyeriss_sim.importers.module_files import first_line, load_module
 from eyeriss_sim.importers.operators import OperatorLog, flattened_map
 from eyeriss_sim.importers.products import (
     is_linear, is_packed_conv, told, written_out)
-from eyeriss_sim.importers.repeats import Unrepeated, factors_of, leading_copies
 from eyeriss_sim.importers.recurrent import (
     RECURRENT, in_closed_form, is_long, runs_at_each_step)
+from eyeriss_sim.importers.repeats import Unrepeated, factors_of, leading_copies
 
-_ONCE = WeakKeyDictionary()     # module: its products of constants, by shapes
 FEW_WEIGHTS = 64        # of a parameter that keeps its values in a trace
 
 # Operators that only rename or reserve memory, beyond those that aten marks as views.
@@ -60,6 +57,8 @@ FACTORS = {
     "mm": 0, "bmm": 0, "mv": 0, "dot": 0, "vdot": 0, "_int_mm": 0, "_scaled_mm": 0,
     "_scaled_mm_v2": 0, "matmul": 0,
     "addmm": 1, "baddbmm": 1, "addbmm": 1, "addmv": 1, "_addmm_activation": 1}
+
+_ONCE = WeakKeyDictionary()     # module: its products of constants, by shapes
 
 
 def network_from_module(module, input_shape=None, name=None, proposals=None):
@@ -225,108 +224,6 @@ def network_from_file(text, input_shape=None, proposals=None):
         return network_from_module(module, input_shape, name, proposals)
 
 
-def load_module(text, meta=True):
-    """The module that a Python file makes.
-
-    Parameters and large tensors that the file makes are on torch's "meta" device, so
-    that a large network costs no memory, small constants have values; if that fails it
-    runs again with real tensors. Weights need memory: a
-    module that is to be run takes ``meta=False``.
-
-    Parameters
-    ----------
-    text : str
-        ``"path/to/file.py:factory"``; the factory is a module, or makes one when
-        called without arguments.
-    meta : bool
-        False: always real tensors, on torch's default device.
-
-    Returns
-    -------
-    torch.nn.Module or torch.export.ExportedProgram
-
-    Raises
-    ------
-    ValueError
-        No such file or factory, no module, or the file's code raises.
-    """
-    file, _, attribute = text.rpartition(":")
-    path = Path(file)
-    if not file.endswith(".py") or not attribute:
-        raise ValueError(f"{text!r} names no module; write path/to/file.py:factory")
-    if not path.is_file():
-        raise ValueError(f"{file}: no such file")
-    made = None
-    if meta:
-        try:
-            made = _run_file(path, attribute, ShapesBesideConstants())
-        except _MissingAttribute:
-            raise
-        except (Exception, SystemExit):
-            meta = False
-    if not meta:
-        try:
-            made = _run_file(path, attribute, nullcontext())
-        except _MissingAttribute:
-            raise
-        except (Exception, SystemExit) as problem:
-            raise ValueError(f"{file}:{attribute} raised {type(problem).__name__}: "
-                             f"{_first_line(problem)}{_line_in(path, problem)}; "
-                             "it must run without arguments") from problem
-    if not isinstance(made, (torch.nn.Module, ExportedProgram)):
-        raise ValueError(f"{file}:{attribute} gives a {type(made).__name__}, "
-                         "not a torch.nn.Module")
-    return made
-
-
-class _MissingAttribute(ValueError):
-    """The file ran, but has no such factory."""
-
-
-def _run_file(path, attribute, device):
-    spec = importlib.util.spec_from_file_location(f"_eyeriss_sim_{path.stem}", path)
-    source = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = source             # dataclasses in the file look it up
-    sys.path.insert(0, str(path.parent.resolve()))
-    try:
-        with torch.random.fork_rng(devices=[]), device:
-            torch.manual_seed(0)                # two runs get the same weights
-            spec.loader.exec_module(source)
-            if not hasattr(source, attribute):
-                raise _MissingAttribute(
-                    f"{path} has no {attribute!r}; it has "
-                    + (", ".join(_factories(source)) or "nothing that makes a module"))
-            made = getattr(source, attribute)
-            if isinstance(made, (torch.nn.Module, ExportedProgram)) or (
-                    not callable(made)):
-                return made
-            return made()
-    finally:
-        sys.path.remove(str(path.parent.resolve()))
-
-
-def _factories(source):
-    """Names in a file that may be, or make, a module."""
-    def fits(value):
-        if isinstance(value, type):
-            return (issubclass(value, torch.nn.Module)
-                    and value.__module__ == source.__name__)
-        return isinstance(value, torch.nn.Module) or (
-            callable(value) and getattr(value, "__module__", "") == source.__name__)
-    return sorted(key for key, value in vars(source).items()
-                  if not key.startswith("_") and fits(value))
-
-
-def _line_in(path, problem):
-    """Where in the file an exception came from, as " (line 7)"."""
-    line, step = "", problem.__traceback__
-    while step:
-        if Path(step.tb_frame.f_code.co_filename) == path:
-            line = f" (line {step.tb_lineno})"
-        step = step.tb_next
-    return line
-
-
 class _CopyToMeta(TorchFunctionMode):
     """Makes ``copy.deepcopy`` of any tensor but a small one a meta tensor."""
 
@@ -363,12 +260,7 @@ def _meta_copy(module, name):
             return copy.deepcopy(module, memo)
     except Exception as problem:
         raise ValueError(f"{name}: the module cannot be copied for a trace: "
-                         f"{_first_line(problem)}; give a fresh one") from problem
-
-
-def _first_line(problem):
-    lines = str(problem).strip().splitlines()
-    return lines[0].split(". ")[0].rstrip(".") if lines else "no reason given"
+                         f"{first_line(problem)}; give a fresh one") from problem
 
 
 def values_decide(problem):
@@ -382,7 +274,7 @@ def reason(problem, name, recorder, inputs):
     """One line that says where and why a forward failed."""
     where = f"module {recorder.failed}" if recorder.failed else "its forward"
     return (f"{name}: {where} fails on an input of {sizes(inputs)}: "
-            f"{type(problem).__name__}: {_first_line(problem)}"
+            f"{type(problem).__name__}: {first_line(problem)}"
             f"{recorder.failed_operator}; is the input shape right?")
 
 
