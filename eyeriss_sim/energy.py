@@ -84,7 +84,7 @@ def level_energy(counts, zeros, cost, widths=(1.0, 1.0)):
     return by_level, macs * cost("alu", "ifmap")
 
 
-def edp_isca16(energy_MAC, macs, active_pes, pes, batch):
+def edp_isca16(energy_MAC, macs, active_pes, pes, batch, padding_macs=0):
     """Product of energy and delay as the papers have it (ISCA 2016, Fig. 13).
 
     Energy a MAC, times what an image takes: MACs over the share of the PEs that are
@@ -99,6 +99,8 @@ def edp_isca16(energy_MAC, macs, active_pes, pes, batch):
     pes : int
         Of the machine.
     batch : int
+    padding_macs : array_like, shape (layers,)
+        Of pixels that pad the map of a product: they take time, and are no work.
 
     Returns
     -------
@@ -111,7 +113,7 @@ def edp_isca16(energy_MAC, macs, active_pes, pes, batch):
     1500.0
     """
     macs = np.asarray(macs, np.float64)
-    work = float((macs * pes / np.asarray(active_pes)).sum())
+    work = float(((macs + padding_macs) * pes / np.asarray(active_pes)).sum())
     return float(np.sum(energy_MAC)) / float(macs.sum()) * work / batch
 
 

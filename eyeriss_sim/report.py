@@ -71,7 +71,7 @@ def totals(result):
     sums["utilization"] = sums["macs"] / (sums["cycles"] * result.hardware.pes)
     sums["edp_isca16"] = edp_isca16(
         table["energy_MAC"], table["macs"], table["active_pes"], result.hardware.pes,
-        result.network.batch)
+        result.network.batch, table["padding_macs"])
     return sums
 
 

@@ -129,6 +129,8 @@ def test_padding_is_charged_and_listed_but_is_no_product(capsys, tmp_path):
     assert (row.map_H, row.map_W, row.padding_macs) == (13, 20, 3 * 64 * 96)
     assert padded.counts.macs == row.macs + row.padding_macs
     assert padded.alu_MAC == padded.counts.macs
+    assert row.edp_isca16 == pytest.approx(
+        row.energy_MAC / row.macs * padded.counts.macs * 256 / row.active_pes)
     assert (even.mapping.map_H, result.table.padding_macs[1]) == (0, 0)
     options = ["--hardware", "isca16_256", "--mapping", str(maps)]
     main(["simulate", str(path), *options])

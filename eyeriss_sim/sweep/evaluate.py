@@ -231,7 +231,8 @@ def network_rows(spec, hardware, network, own, base_name):
         row["edp_isca16"] = edp_isca16(
             *([by_key[key][column] for key in keys]
               for column in ("energy_MAC", "macs", "active_pes")),
-            hardware.pes, network.batch)
+            hardware.pes, network.batch,
+            [by_key[key]["padding_macs"] for key in keys])
         limit = spec.constraints.max_power_mW
         if limit is not None and row["power_mW"] > limit:
             row["reason"] = f"power of {row['power_mW']:.4g} mW exceeds {limit:g} mW"
