@@ -1,11 +1,14 @@
 """The counting model beside the stepped machine, layer by layer, at batch 1.
 
     python -m benchmarks.machine_vs_model [--hardware H] [--out DIR]
+    python -m benchmarks.machine_vs_model --drawn K [--out DIR]
 
 Every layer of AlexNet, VGG-16, ResNet-18 and MobileNetV1 under the mapping that the
 search finds for energy. The machine steps each kind of pass once; cycles are processing
 cycles, fmap loads and dumps left out. Access counts must be equal, word for word. The
-files are machine_vs_model_H.csv and .png, H the name of the hardware.
+files are machine_vs_model_H.csv and .png, H the name of the hardware. With ``--drawn``,
+K random layers, mappings and machines of ``drawn_machines`` instead, by the settings of
+filters_first and window_first; machine_vs_model_drawn.csv.
 """
 
 from pathlib import Path
@@ -16,6 +19,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from benchmarks.drawn_machines import draw_case
 from benchmarks.silicon import PALETTE
 from eyeriss_sim import load_hardware
 from eyeriss_sim.atomic import replacing
@@ -157,11 +161,53 @@ def draw(table, hardware):
     return figure
 
 
+def compare_drawn(seeds):
+    """Drawn layers on drawn machines, a seed each.
+
+    Returns
+    -------
+    pandas.DataFrame
+        seed, filters_first, window_first, glb_ports, machine_cycles, model_cycles,
+        error_percent.
+    """
+    rows = []
+    for seed in seeds:
+        layer, hardware, mapping = draw_case(np.random.default_rng(seed))
+        model = count_cycles(layer, hardware, mapping, count(layer, hardware, mapping),
+                             NO_ZEROS).processing
+        machine = time_layer(layer, hardware, mapping).processing_cycles
+        rows.append({"seed": seed, "filters_first": hardware.filters_first,
+                     "window_first": hardware.window_first,
+                     "glb_ports": hardware.glb_ports, "machine_cycles": machine,
+                     "model_cycles": model,
+                     "error_percent": 100 * (model / machine - 1)})
+    return pd.DataFrame(rows)
+
+
+def drawn_table(table):
+    """One line a setting, without and with ports of GLB banks in the way."""
+    out = Table(title="Drawn layers and machines: cycles of the model and machine",
+                title_justify="left", box=None, pad_edge=False)
+    for heading in ("filters_first", "window_first", "banks contend", "cases", "differ",
+                    "above 1 %", "lowest %", "highest %"):
+        out.add_column(heading, justify="right")
+    groups = table.groupby(["filters_first", "window_first", table.glb_ports > 0])
+    for (filters, window, banked), rows in groups:
+        error = rows.error_percent
+        out.add_row(str(filters), str(window), "yes" if banked else "no",
+                    f"{len(rows)}", f"{(error != 0).sum()}",
+                    f"{(error.abs() > 1).sum()}", f"{error.min():+.2f}",
+                    f"{error.max():+.2f}")
+    return out
+
+
 def main():
     """Print the tables, write csv and figure."""
     parser = OneLineParser(prog="machine_vs_model",
                            description=__doc__.splitlines()[0])
     parser.add_argument("--hardware", default="eyeriss_chip", metavar="H")
+    parser.add_argument("--drawn", type=int, metavar="K",
+                        help="K drawn layers and machines instead")
     parser.add_argument("--out", default="out", metavar="DIR")
     parser.set_defaults(action=run)
     run_command(parser, None)
@@ -174,8 +220,20 @@ def run(args):
     folder = Path(args.out)
     folder.mkdir(parents=True, exist_ok=True)
     console = make_console()
-    table = compare(hardware, progress=lambda layers: track(
-        layers, "layers", console=Console(stderr=True), transient=True))
+
+    def progress(items):
+        return track(items, "layers", console=Console(stderr=True), transient=True)
+
+    if args.drawn is not None:
+        if args.drawn < 1:
+            raise ValueError(f"--drawn must be at least 1, got {args.drawn}")
+        table = compare_drawn(progress(range(args.drawn)))
+        console.print(drawn_table(table))
+        with replacing(folder / "machine_vs_model_drawn.csv") as path:
+            table.to_csv(path, index=False)
+        console.print(f"written: {folder}/machine_vs_model_drawn.csv")
+        return
+    table = compare(hardware, progress)
     for name, layers in table.groupby("network", sort=False):
         console.print(layer_table(name, layers))
         console.print()

@@ -39,6 +39,16 @@ def test_each_hardware_has_files_of_its_own(table, tmp_path, monkeypatch):
         for suffix in ("csv", "png")}
 
 
+def test_drawn_machines_have_a_line_for_each_setting(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["", "--drawn", "12", "--out", str(tmp_path)])
+    benchmark.main()
+    table = pd.read_csv(tmp_path / "machine_vs_model_drawn.csv")
+    assert len(table) == 12 and (table.error_percent.abs() < 1).all()
+    settings = {tuple(one) for one in table[["filters_first", "window_first"]].values}
+    lines = capsys.readouterr().out.splitlines()
+    assert settings == {(0, 0), (0, 1), (1, 0), (1, 1)} and len(lines) >= 2 + 4
+
+
 def test_summary_takes_the_size_of_errors_whatever_their_sign():
     table = pd.DataFrame({
         "network": ["a", "a", "b"], "layer": ["x", "y", "z"],
