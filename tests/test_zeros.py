@@ -321,3 +321,22 @@ def test_odd_values_are_refused_in_either_operand(odd):
     for tensors, which in (((broken, whole), "ifmap"), ((whole, broken), "filter")):
         with pytest.raises(ValueError, match=f"L: the {which} holds NaN or infinite"):
             count_zeros(layer, *tensors, out)
+
+
+def test_supports_of_the_longest_period_are_found_and_stored_once():
+    # One kept weight a kernel, its place told by m: 64 supports, in turn.
+    filt = np.zeros((128, 1, 8, 8))
+    for m in range(128):
+        filt[m, 0, m % 64 // 8, m % 8] = 1
+    layer = ConvLayer(name="L", M=128, C=1, H=8, W=8, R=8, S=8)
+    mapping = Mapping(1, 1, 1, 1, 1, 1, 1)
+    assert period(filt, "L") == 64
+    assert filter_ratio("periodic", filt, layer, mapping) == (
+        16 * 128 + 64 * 64) / (16 * filt.size)
+
+
+def test_an_index_into_a_single_column_takes_a_bit():
+    layer = ConvLayer(name="L", M=1, C=1, H=2, W=2, R=2, S=2)
+    filt = np.ones((1, 1, 2, 2))
+    ratio = filter_ratio("csc", filt, layer, Mapping(1, 1, 1, 1, 1, 1, 1))
+    assert ratio == (4 * (16 + 1) + 5 * 32) / (4 * 16)
