@@ -228,3 +228,20 @@ def test_a_legal_mapping_with_one_letter_changed_is_refused_exactly_beyond_a_lim
     if mapping.row_segments == even_cuts(layer.R, hardware.rows)[0]:
         mapping = replace(mapping, row_segments=0)
     assert accepted == (astuple(mapping) in set(naive.legal_mappings(layer, hardware)))
+
+
+def test_a_strip_of_the_isca16_analysis_lies_over_the_columns_that_its_windows_meet():
+    # Three windows of three columns, three apart: nine columns of three rows, 3 psums.
+    layer = ConvLayer(name="A", M=1, C=1, H=3, W=12, R=3, S=3, V=3)
+    mapping = Mapping(m=1, n=1, e=3, p=1, q=1, r=1, t=1)
+    base = load_hardware("isca16_256")
+    check_mapping(layer, replace(base, glb_ifmap_psum_B=60), mapping)
+    with pytest.raises(ValueError, match="GLB words = 30 exceeds the GLB words of 29"):
+        check_mapping(layer, replace(base, glb_ifmap_psum_B=58), mapping)
+
+
+def test_a_mapping_names_only_what_it_cuts():
+    ones = [1] * 7
+    assert Mapping(*ones, row_segments=1).cuts == ""
+    assert Mapping(*ones, row_segments=2).cuts == "R2"
+    assert Mapping(*ones, row_segments=2, column_strips=3).cuts == "R2 F3"
