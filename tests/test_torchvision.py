@@ -5,6 +5,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from eyeriss_sim.importers.activations import watch_layers
+from eyeriss_sim.importers.constants import ShapesBesideConstants
 from eyeriss_sim.importers.torch_module import network_from_module
 
 pytestmark = pytest.mark.slow
@@ -121,10 +122,10 @@ def test_network_counts_what_torch_counts_at_any_batch(name):
     options = {"weights": None}
     if name.startswith(("deeplab", "lraspp")):
         options["weights_backbone"] = None
-    with torch.device("meta"):
+    with ShapesBesideConstants():       # RegNet's widths are tensors
         module = torchvision.models.get_model(name, **options).eval()
     one, three = (network_from_module(module, (k, *OTHERS[name])) for k in (1, 3))
     assert one.with_batch(3).layers == three.layers
     with torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH):
         assert one.macs == torch_macs(
-            module, torch.empty((1, *OTHERS[name]), device="meta"))
+            module.to("meta"), torch.empty((1, *OTHERS[name]), device="meta"))
