@@ -13,6 +13,8 @@ from onnx_files import MICROSOFT, save  # noqa: E402
 from eyeriss_sim.importers.onnx_file import (  # noqa: E402
     network_from_onnx, network_with_weights)
 
+from eyeriss_sim.sweep.spec import make_spec  # noqa: E402
+
 
 @pytest.fixture
 def path(tmp_path):
@@ -529,3 +531,17 @@ def test_weight_repeated_over_the_batch_is_one_weight(path, body, own):
     assert layer.macs == 2 * 7 * 8 * 5
     assert (layer.groups, layer.N * layer.H * layer.W) == (own, 14 // own)
     assert layer.filter_words == own * 40
+
+
+def test_damaged_name_is_refused_in_one_line(path):
+    save(path, "float[1,8,9,9] x", "y = Conv (x, w)", w=(4, 8, 3, 3))
+    path.write_bytes(path.read_bytes().replace(b"Conv", b"Co\xb9v"))
+    with pytest.raises(ValueError, match="it holds a name that is no text"):
+        network_from_onnx(path)
+
+
+def test_sweep_binds_the_open_sizes_of_an_onnx_file(path):
+    save(path, *DETECTOR, **DETECTOR_WEIGHTS)
+    spec = make_spec([str(path)], {"rows": [12]}, input_shape=[1, 3, 6, 10])
+    network, = spec.networks.values()
+    assert network.macs == 15 * 8 * 27 + 135 * 32

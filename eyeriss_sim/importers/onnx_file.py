@@ -92,6 +92,8 @@ def _read(path, batch, input_shape):
     except Exception as problem:
         raise ValueError(f"{path}: is no ONNX model, or only the start of one "
                          f"({first_line(problem)})") from problem
+    if _holds_bytes(model.graph):
+        raise ValueError(f"{path}: is no ONNX model: it holds a name that is no text")
     if not model.graph.node:
         raise ValueError(f"{path}: is no ONNX model, or one without nodes")
     images = bind_inputs(path, model.graph, 1 if batch is None else batch, input_shape)
@@ -104,3 +106,16 @@ def _read(path, batch, input_shape):
     log = Walk(path, model, images).run()
     network = log.network(path.stem, f"ONNX file {path.name}")
     return network if batch is None else network.with_batch(batch), log
+
+
+def _holds_bytes(graph):
+    """Whether a name in a graph, or in those in it, is no text, as in damaged files."""
+    values = [*graph.input, *graph.output, *graph.value_info]
+    names = [one.name for one in [*values, *graph.initializer]]
+    names += [dim.dim_param for one in values for dim in one.type.tensor_type.shape.dim]
+    for node in graph.node:
+        names += [node.op_type, node.domain, node.name, *node.input, *node.output]
+        names += [attr.name for attr in node.attribute]
+    return any(isinstance(name, bytes) for name in names) or any(
+        _holds_bytes(inner) for node in graph.node for attr in node.attribute
+        for inner in [attr.g, *attr.graphs] if inner.node)

@@ -124,7 +124,7 @@ class Walk:
 
     def _named(self, node, problem):
         """The problem with the file and the node that it comes from."""
-        said = str(problem)
+        said = " ".join(str(problem).split())
         if said.startswith(f"{self.path}: "):
             return problem
         name = node.name or "".join(node.output[:1])

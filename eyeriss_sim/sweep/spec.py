@@ -333,7 +333,8 @@ def _load(networks, batches, input_shape):
         if not isinstance(given, (str, Network)):
             raise ValueError(f"networks are names, got {given!r}")
         shape = None
-        if isinstance(given, str) and ".py:" in given and input_shape is not None:
+        if input_shape is not None and isinstance(given, str) and (
+                ".py:" in given or given.lower().endswith(".onnx")):
             shape = tuple(input_shape)
         network = as_network(given, None, shape)
         if any(name == network.name for name, _ in loaded):
