@@ -158,16 +158,16 @@ def test_a_hundred_thousand_rows_are_counted_without_laying_them_out():
 
 def test_counts_of_the_isca16_analysis_by_hand_on_a_layer_with_nothing_square():
     # E, F = 4, 5; three ofmap columns of a strip lie over 8 of the ifmap's.
-    layer = ConvLayer(name="conv", N=2, M=12, C=5, H=9, W=14, R=3, S=2, U=2, V=3,
+    layer = ConvLayer(name="conv", N=3, M=12, C=5, H=9, W=14, R=3, S=2, U=2, V=3,
                       groups=2)
     counts = count(layer, ISCA16, Mapping(m=6, n=1, e=3, p=3, q=2, r=1, t=2))
-    ifmap, filters, ofmap = 2 * 2 * 5 * 9 * 14, 12 * 5 * 3 * 2, 2 * 12 * 4 * 5
+    ifmap, filters, ofmap = 3 * 2 * 5 * 9 * 14, 12 * 5 * 3 * 2, 3 * 12 * 4 * 5
     expected = {
         (DRAM, IFMAP, READ): ifmap * 1 * 5 / 14 * 8 / 3,
         (GLB, IFMAP, READ): ifmap * 1 * 5 / 14 * 8 / 3,
         (NOC, IFMAP, READ): ifmap * 2 * 2 * 5 / 14,
         (RF, IFMAP, READ): layer.macs,
-        (DRAM, FILTER, READ): filters * 2 * 2, (NOC, FILTER, READ): filters * 2 * 5,
+        (DRAM, FILTER, READ): filters * 3 * 2, (NOC, FILTER, READ): filters * 3 * 5,
         (RF, FILTER, READ): layer.macs,
         (DRAM, PSUM, WRITE): ofmap,
         (GLB, PSUM, READ): ofmap * 2, (GLB, PSUM, WRITE): ofmap * 2,
@@ -176,5 +176,5 @@ def test_counts_of_the_isca16_analysis_by_hand_on_a_layer_with_nothing_square():
         (RF, PSUM, WRITE): ofmap * (5 * 3 * 2 - 3 * 2)}
     assert {tuple(at): counts.accesses[tuple(at)] for at in np.argwhere(
         counts.accesses)} == pytest.approx(expected, rel=1e-12)
-    assert counts.passes == 2 * 2 * 2 * 3 * 1
+    assert counts.passes == 2 * 3 * 2 * 3 * 1
     assert (counts.macs, counts.active_pes) == (layer.macs, 2 * 3 * 2)
