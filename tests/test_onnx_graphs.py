@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from eyeriss_sim import simulate
+from eyeriss_sim.cli import main
 from eyeriss_sim.layer import ConvLayer
 
 onnx = pytest.importorskip("onnx")
@@ -545,3 +546,13 @@ def test_sweep_binds_the_open_sizes_of_an_onnx_file(path):
     spec = make_spec([str(path)], {"rows": [12]}, input_shape=[1, 3, 6, 10])
     network, = spec.networks.values()
     assert network.macs == 15 * 8 * 27 + 135 * 32
+
+
+def test_zeros_of_which_nothing_is_known_are_said_in_one_line(path, capsys):
+    save(path, "float[1,8,9,9] x", "y = Conv (x, w)", w=half(4, 8, 3, 3))
+    for zeros, said in (("gate_ifmap", "nothing says what is zero"),
+                        ("skip_either", "only the weights' zeros are known")):
+        main(["simulate", str(path), "--zeros", zeros])
+        assert f"--zeros {zeros}: {said}" in capsys.readouterr().out
+    main(["simulate", str(path)])
+    assert "--zeros" not in capsys.readouterr().out
