@@ -74,13 +74,15 @@ def run_build(args):
     from cascade.cifar10_study import PARTS
     from cascade.choose import check_wish
     from cascade.folder import check_folder
+    from eyeriss_sim.atomic import only_writer_of
     check_wish(args.accuracy_loss, args.energy)
     out = args.out or f"runs/{args.network.lower()}_{args.method}_s{args.seed}_cascade"
     check_folder(out)
-    study = study_of(args, PARTS[:2] if args.no_test else PARTS)
-    with progress("pairs") as show:
-        told = build(study, out, args.network, accuracy_loss=args.accuracy_loss,
-                     energy=args.energy, data=args.data_name, progress=show)
+    with only_writer_of(out):
+        study = study_of(args, PARTS[:2] if args.no_test else PARTS)
+        with progress("pairs") as show:
+            told = build(study, out, args.network, accuracy_loss=args.accuracy_loss,
+                         energy=args.energy, data=args.data_name, progress=show)
     choice = told["choice"]
     print(f"{study.levels[choice.mild].name} > {study.levels[choice.aggressive].name}, "
           f"router {choice.router}, threshold {choice.threshold:.4g}")
@@ -194,14 +196,21 @@ def add_bench(commands):
 
 
 def run_bench(args):
+    from eyeriss_sim.atomic import only_writer_of
+    from eyeriss_sim.result_files import check_output_path
+    out = check_output_path(args.out, (".png",))
+    with only_writer_of(out):
+        write_bench(args, out)
+
+
+def write_bench(args, out):
+    """All that ``bench`` works out, writes and prints."""
     from cascade.bench import (
         curves, enter, learned_against_free, network_table, verdicts)
     from cascade.figures import draw
     from cascade.report import print_learned_against_free, print_verdicts
     from eyeriss_sim.atomic import replacing
-    from eyeriss_sim.result_files import check_output_path
     from pruning.progress import telling
-    out = check_output_path(args.out, (".png",))
     with progress("pairs") as show:
         study = study_of(args)
         entrant = enter(study, args.network, args.method, args.seed, show)

@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from eyeriss_sim.atomic import replacing
+from eyeriss_sim.atomic import only_writer, replacing
 
 WHOLE = "cascade"       # the program that decides for itself
 
@@ -119,21 +119,26 @@ def save_programs(cascade, image, folder):
     -------
     list of Path
         The files.
+
+    Raises
+    ------
+    ValueError
+        A folder that holds a cascade, or into which another run is writing.
     """
     folder = Path(folder)
     if (folder / "cascade.json").exists():
         raise ValueError(f"{folder} holds a cascade, which takes no other files; name "
                          "another folder for the programs")
-    programs = {WHOLE: export_whole(cascade, image), **export_parts(cascade, image)}
-    folder.mkdir(parents=True, exist_ok=True)
-    paths = []
-    for name, program in programs.items():
-        paths.append(folder / f"{name}.pt2")
-        with replacing(paths[-1]) as fresh, fresh.open("wb") as file:
-            torch.export.save(program, file)
-    # Parts of an earlier cascade there would be taken for this one's.
-    if "back" not in programs:
-        (folder / "back.pt2").unlink(missing_ok=True)
+    with only_writer(folder):
+        programs = {WHOLE: export_whole(cascade, image), **export_parts(cascade, image)}
+        paths = []
+        for name, program in programs.items():
+            paths.append(folder / f"{name}.pt2")
+            with replacing(paths[-1]) as fresh, fresh.open("wb") as file:
+                torch.export.save(program, file)
+        # Parts of an earlier cascade there would be taken for this one's.
+        if "back" not in programs:
+            (folder / "back.pt2").unlink(missing_ok=True)
     return paths
 
 

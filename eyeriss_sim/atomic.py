@@ -69,7 +69,7 @@ def first_line(problem):
 
 
 @contextmanager
-def only_writer(folder, lock=LOCK):
+def only_writer(folder, lock=LOCK, place=None):
     """Be the only one that writes results into a folder, which is made if need be.
 
     Parameters
@@ -77,6 +77,8 @@ def only_writer(folder, lock=LOCK):
     folder : str or Path
     lock : str
         Name of the file in it that is locked; whose names differ do not meet.
+    place : str or Path, optional
+        What is written, as the refusal calls it; the folder unless given.
 
     Raises
     ------
@@ -84,13 +86,14 @@ def only_writer(folder, lock=LOCK):
         Another run is writing there.
     """
     folder = Path(folder)
+    made = [one for one in (folder, *folder.parents) if not one.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     held = FileLock(folder / lock)
     try:
         held.acquire(timeout=0)
     except Timeout:
-        raise ValueError(f"{folder}: another run is writing there; wait for it, or "
-                         "name another folder") from None
+        raise ValueError(f"{place or folder}: another run is writing there; wait for "
+                         "it, or write elsewhere") from None
     try:
         yield
     finally:
@@ -99,3 +102,24 @@ def only_writer(folder, lock=LOCK):
         with suppress(OSError):
             (folder / lock).unlink()
         held.release()
+        with suppress(OSError):     # where nothing was written, no folder is left
+            for one in made:
+                one.rmdir()
+
+
+def only_writer_of(path):
+    """Be the only one that writes a file, or a folder that is replaced as a whole.
+
+    The lock lies beside it, since it may not be there yet.
+
+    Parameters
+    ----------
+    path : str or Path
+
+    Raises
+    ------
+    ValueError
+        As :func:`only_writer`.
+    """
+    real = Path(os.path.realpath(path))
+    return only_writer(real.parent, f".{real.name}.lock", path)

@@ -292,10 +292,13 @@ def add_validate(commands):
 
 def run_validate(args):
     from benchmarks.silicon import validate
-    with announced_compilation():
-        warm_up()
-        warm_up_machine(traced=False)
-    if validate(args.out, make_console()):
+    from eyeriss_sim.atomic import only_writer
+    with only_writer(args.out, "_validate.lock"):
+        with announced_compilation():
+            warm_up()
+            warm_up_machine(traced=False)
+        differs = validate(args.out, make_console())
+    if differs:
         sys.exit(1)
 
 

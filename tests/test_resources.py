@@ -8,9 +8,12 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 import eyeriss_sim
-from eyeriss_sim.atomic import only_writer, replacing
+from cascade.cli import main as eyeriss_cascade
+from cascade.export import save_programs
+from eyeriss_sim.atomic import only_writer, only_writer_of, replacing
 from eyeriss_sim.cli import OneLineParser, main, run_command
 from pruning.result import begun
 
@@ -159,8 +162,11 @@ def test_the_second_of_two_runs_into_one_folder_is_refused(tmp_path):
             with only_writer(folder):
                 pass
     with only_writer(folder):
+        (folder / "result").write_text("1")
+    assert [one.name for one in folder.iterdir()] == ["result"]
+    with only_writer(tmp_path / "unused" / "runs"):
         pass
-    assert not list(folder.iterdir())
+    assert [one.name for one in tmp_path.iterdir()] == ["new"]
 
 
 def test_the_second_of_two_prunings_into_one_folder_is_refused(tmp_path):
@@ -173,3 +179,34 @@ def test_the_second_of_two_prunings_into_one_folder_is_refused(tmp_path):
             pass                        # what the first one itself asks for
         assert (folder / "config.json").exists()
     assert not folder.exists()
+
+
+@pytest.mark.parametrize("words, out", [
+    (["build", "--accuracy-loss", "1"], "built"), (["bench"], "curves.png")])
+def test_the_second_of_two_runs_of_a_cascade_is_refused_before_any_work(
+        tmp_path, capsys, words, out):
+    # There is no ladder and no data: whoever began to work would name those.
+    out = tmp_path / "new" / out
+    with only_writer_of(out):
+        with pytest.raises(SystemExit) as end:
+            eyeriss_cascade([*words, "--network", "resnet20", "--data", "none",
+                             "--ladder", "none", "--out", str(out)])
+    said = capsys.readouterr().err
+    assert end.value.code == 2 and said.count("\n") == 1
+    assert f"{out}: another run is writing there; wait for it" in said
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_second_of_two_exports_into_one_folder_is_refused(tmp_path):
+    with only_writer(tmp_path):
+        with pytest.raises(ValueError, match="another run is writing there"):
+            save_programs(None, torch.zeros(1, 3, 8, 8), tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_second_of_two_validations_into_one_folder_is_refused(tmp_path, capsys):
+    with only_writer(tmp_path, "_validate.lock"):
+        with pytest.raises(SystemExit) as end:
+            main(["validate", "--out", str(tmp_path)])
+    assert end.value.code == 2
+    assert "another run is writing there" in capsys.readouterr().err
