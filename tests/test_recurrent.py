@@ -189,3 +189,50 @@ def test_accesses_of_steps_are_counted_and_their_number_checked():
     for steps in (0, True, 2.0, 10**15):
         with pytest.raises(ValueError, match="again: (steps|.*MACs may take)"):
             replace(once, steps=steps)
+
+
+class Packed(nn.Module):
+    """Sequences of different lengths, packed without their ends."""
+
+    def __init__(self, steps, lengths=None):
+        super().__init__()
+        self.steps, self.lengths = steps, lengths
+
+    def forward(self, x, lengths=None):
+        lengths = self.lengths if lengths is None else lengths
+        if lengths is None:
+            lengths = (x.abs().sum(2) > 0).sum(1)
+        packed = nn.utils.rnn.pack_padded_sequence(
+            x, lengths, batch_first=True, enforce_sorted=False)
+        return nn.utils.rnn.pad_packed_sequence(
+            self.steps(packed)[0], batch_first=True)[0]
+
+
+@pytest.mark.parametrize("kind, gates", [(nn.LSTM, 4), (nn.GRU, 3), (nn.RNN, 1)])
+@pytest.mark.parametrize("lengths", [[4, 4, 4], [2, 5, 3]])
+def test_packed_sequences_run_only_the_steps_that_they_have(kind, gates, lengths):
+    def make():
+        return kind(6, 5, batch_first=True, bidirectional=True)
+    network = network_from_module(Packed(make(), lengths), (3, 5, 6))
+    assert network.macs == 2 * sum(lengths) * gates * 5 * (6 + 5)
+    assert not network.notes
+    # The lengths in an input: the same layers, by a run on these values.
+    run = network_from_module(Packed(make()), [(3, 5, 6), torch.tensor(lengths)])
+    assert run.layers == network.layers
+    assert run.notes[0].startswith("values decide in the network (pack_padded_sequence")
+
+
+def test_packed_sequences_of_one_length_are_the_layer_unpacked():
+    gru = nn.GRU(6, 5, batch_first=True)
+    whole = network_from_module(gru, (3, 7, 6))
+    packed = network_from_module(Packed(gru, torch.tensor([7] * 3)), (3, 7, 6))
+    assert packed.layers == tuple(
+        replace(layer, name=f"steps.{layer.name}") for layer in whole.layers)
+
+
+def test_lengths_that_an_image_decides_are_those_of_a_run():
+    network = network_from_module(Packed(nn.RNN(6, 5, batch_first=True)), (2, 7, 6))
+    assert network.macs == 2 * 7 * 5 * (6 + 5)
+    note, = network.notes
+    assert "(pack_padded_sequence)" in note and "weight_ih_l0 7" in note
+    assert "--proposals" not in note

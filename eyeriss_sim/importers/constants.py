@@ -18,10 +18,14 @@ from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_mod
 from torch.utils._pytree import tree_map
 from torch.utils.weak import WeakTensorKeyDictionary
 
+from eyeriss_sim.importers.recurrent import is_packed
+
 META = torch.device("meta")
 MOST_VALUES = 1 << 20       # of a constant that keeps them: 8 MB of float64
 FEW_VALUES = 1 << 10        # whose operators need no look at the size of their results
 LIKE = re.compile(r"(empty|zeros|ones|full)_like|new_(empty|zeros|ones|full)\w*")
+# Their second operand says how long sequences are; torch reads it, on meta as well.
+READS_LENGTHS = {"_pack_padded_sequence", "_pad_packed_sequence"}
 MADE_OF_DATA = (torch.tensor, torch.as_tensor, torch.asarray)
 
 
@@ -127,7 +131,8 @@ class KnownFirst(TorchFunctionMode):
         if any(tensor.device != META for tensor in tensors) and not all(
                 map(self._constants.is_known, tensors)):
             # Many functions refuse operands of two devices before an operator runs.
-            args, kwargs = tree_map(self._on_meta, (args, kwargs))
+            args, kwargs = all_but_lengths(
+                self._on_meta, getattr(func, "__name__", ""), args, kwargs)
         return func(*args, **kwargs)
 
 
@@ -164,6 +169,16 @@ class ShapesBesideConstants(TorchDispatchMode):
             raise ValueError("a constant is written that has a part without values")
         args, kwargs = tree_map(self._constants.on_meta, (args, kwargs))
         return func(*args, **on_device(func, kwargs, META))
+
+
+def all_but_lengths(on_meta, name, args, kwargs):
+    """Arguments on meta, but for how long sequences are, where a function reads that.
+
+    Packed steps of a recurrent layer come with their batch sizes as second operand.
+    """
+    kept = args[1:2] if name in READS_LENGTHS or is_packed(name, args) else ()
+    args, kwargs = tree_map(on_meta, (args, kwargs))
+    return (args[0], *kept, *args[2:]) if kept else args, kwargs
 
 
 def on_device(func, kwargs, device):

@@ -19,7 +19,8 @@ SEED = 0
 # Operators whose result has as many rows as values say.
 DECIDING = {"nonzero", "nonzero_numpy", "masked_select", "nms", "unique_consecutive",
             "unique_dim", "_unique2", "_unique", "unique_dim_consecutive",
-            "repeat_interleave", "bincount", "batched_nms", "nms_rotated"}
+            "repeat_interleave", "bincount", "batched_nms", "nms_rotated",
+            "_pack_padded_sequence"}
 INDEXING = {"index", "index_put", "index_put_", "_index_put_impl_", "_unsafe_index"}
 # Their results have the shape of what they write into, or fewer dimensions.
 FIXED_SHAPE = {"index_put", "index_put_", "_index_put_impl_", "scatter", "scatter_",
@@ -148,7 +149,8 @@ class DecisionRecorder(RealRecorder):
                f"one run on seeded random input, {self._proposals} rows fixed at each "
                "decision")
         reached = ", ".join(_runs_of_layers(self._rows)) or "no later product"
-        cure = ("" if self._proposals is not None or not self._rows
+        by_length = any("pack_padded_sequence" in ops for ops in places.values())
+        cure = ("" if self._proposals is not None or not self._rows or by_length
                 else "; --proposals K fixes them")
         return (f"values decide in {where}: {how}; rows an image that reached later "
                 f"products: {reached}{cure}",)
@@ -258,8 +260,9 @@ class DecisionRecorder(RealRecorder):
         if self._decided & {self._storage(one) for one in (ifmap, *others)}:
             rows = layer.N if layer.R * layer.S > 1 or ifmap.dim() > 3 else (
                 layer.N * layer.H * layer.W)
-            self._rows.append((layer.name, rows * (
-                layer.groups if layer.dynamic_filters else 1) // self.log.batch))
+            # Of a late step only some of the images may have a row.
+            self._rows.append((layer.name, max(1, rows * (
+                layer.groups if layer.dynamic_filters else 1) // self.log.batch)))
 
     def _left_out(self, name):
         self._rows.append((name, 0))

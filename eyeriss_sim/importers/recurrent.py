@@ -25,14 +25,21 @@ def runs_at_each_step(name):
     return name.rpartition(".")[2].startswith(STEP_WEIGHTS)
 
 
+def is_packed(name, args):
+    """Whether a call runs packed steps: their batch sizes come second.
+
+    The weights are then the fourth argument.
+    """
+    return name in RECURRENT and len(args) > 3 and isinstance(args[3], (list, tuple))
+
+
 def is_long(func, args):
     """Whether a call runs more steps of one unpacked tensor than a closed form does.
 
-    Only as torch's modules write it: all nine arguments by place. In a call for packed
-    steps batch sizes come second, so that the weights are the fourth.
+    Only as torch's modules write it: all nine arguments by place.
     """
-    if (getattr(func, "__name__", "") not in RECURRENT or len(args) < 9
-            or isinstance(args[3], (list, tuple))):
+    name = getattr(func, "__name__", "")
+    if name not in RECURRENT or len(args) < 9 or is_packed(name, args):
         return False
     return args[0].shape[1 if args[-1] else 0] > FEW[-1]
 
@@ -69,15 +76,43 @@ def in_closed_form(recorder, func, args):
     return recorder.follow(out, out.new_empty(shape)), *states
 
 
+def packed_steps(recorder, func, args):
+    """Log a call that :func:`is_packed`; the inputs of all its steps are one product.
+
+    Torch on meta multiplies them step by step, unlike on tensors with values.
+    Parameters and result are as those of :func:`in_closed_form`.
+    """
+    log, recorder.log = recorder.log, _Calls()
+    try:
+        results, calls = func(*args), recorder.log
+    finally:
+        recorder.log = log
+    logged = set()
+    for name, sizes, options in calls.order:
+        of_inputs = name.replace("weight_hh", "weight_ih")
+        if of_inputs in calls.products and of_inputs not in logged:
+            logged.add(of_inputs)
+            (_, *others), how = calls.products[of_inputs][0]
+            log.product(of_inputs, sum(
+                rows for (rows, *_), _ in calls.products[of_inputs]), *others, **how)
+        if name not in logged:
+            log.product(name, *sizes, **options)
+    for op, count in calls.calls.items():
+        log.other(op, calls.outputs[op], count)
+    return results
+
+
 class _Calls:
     """Takes an OperatorLog's place and only keeps what it is told."""
 
     def __init__(self):
         self.products = {}          # name: [(arguments, options), ...]
+        self.order = []             # (name, arguments, options)
         self.calls, self.outputs = Counter(), Counter()
 
     def product(self, name, *sizes, **options):
         self.products.setdefault(name, []).append((sizes, options))
+        self.order.append((name, sizes, options))
 
     def other(self, op, outputs):
         self.calls[op] += 1

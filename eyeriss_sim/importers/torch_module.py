@@ -22,12 +22,11 @@ from torch.nn.modules.conv import _ConvNd
 from torch.nn.parameter import is_lazy
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_map
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from eyeriss_sim.importers.constants import (
-    LIKE, META, MOST_VALUES, Constants, KnownFirst, made_like, on_device,
-    tensors_in, writes_some)
+    LIKE, META, MOST_VALUES, Constants, KnownFirst, all_but_lengths, made_like,
+    on_device, tensors_in, writes_some)
 from eyeriss_sim.importers.eval_mode import in_eval_mode
 from eyeriss_sim.importers.inputs import Inputs, read_inputs
 from eyeriss_sim.importers.layouts import ConvOperands, ProductOperands
@@ -36,7 +35,7 @@ from eyeriss_sim.importers.operators import OperatorLog, flattened_map
 from eyeriss_sim.importers.products import (
     is_linear, is_packed_conv, told, written_out)
 from eyeriss_sim.importers.recurrent import (
-    RECURRENT, in_closed_form, is_long, runs_at_each_step)
+    RECURRENT, in_closed_form, is_long, is_packed, packed_steps, runs_at_each_step)
 from eyeriss_sim.importers.repeats import Unrepeated, factors_of, leading_copies
 
 FEW_WEIGHTS = 64        # of a parameter that keeps its values in a trace
@@ -266,8 +265,8 @@ def _meta_copy(module, name):
 def values_decide(problem):
     """Whether a trace ended because it has shapes and no values."""
     return isinstance(problem, NotImplementedError) or bool(re.search(
-        "meta (tensor|device|backend)|register_meta|data-dependent", str(problem),
-        re.IGNORECASE))
+        "meta (tensor|device|backend)|register_meta|data-dependent|got 1D meta",
+        str(problem), re.IGNORECASE))
 
 
 def reason(problem, name, recorder, inputs):
@@ -686,8 +685,11 @@ class _StepsAsWithValues(TorchFunctionMode):
         self._recorder = recorder
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
-        if getattr(func, "__name__", "") not in RECURRENT:
+        name = getattr(func, "__name__", "")
+        if name not in RECURRENT:
             return func(*args, **(kwargs or {}))
+        if is_packed(name, args):
+            return packed_steps(self._recorder, func, args)
         with enable_python_dispatcher():
             if is_long(func, args):
                 return in_closed_form(self._recorder, func, args)
@@ -730,7 +732,8 @@ class _MetaRecorder(Recorder):
             return args, on_device(func, kwargs, "cpu")
         if writes:
             self._constants.lose(written(func, args, kwargs))
-        args, kwargs = tree_map(self._on_meta, (args, kwargs))
+        args, kwargs = all_but_lengths(
+            self._on_meta, func.overloadpacket.__name__, args, kwargs)
         return args, on_device(func, kwargs, META)
 
     def _call(self, func, op, args, kwargs):
