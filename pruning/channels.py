@@ -6,6 +6,7 @@ other. Where an operator is not known to keep channels apart, they stay.
 """
 
 import math
+import operator
 from collections import Counter
 from dataclasses import dataclass
 
@@ -20,7 +21,7 @@ from torch.nn.modules.padding import (
 
 from pruning.calibration import evaluating
 from pruning.masks import Masks
-from pruning.placed import PlacedChannels, trace
+from pruning.placed import PlacedChannels, place_moved_channels, trace
 
 CONVS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 KEEPING = (      # modules that work on each channel alone
@@ -49,6 +50,8 @@ DROPOUTS = {
     functional.dropout1d: nn.Dropout1d, functional.dropout2d: nn.Dropout2d,
     functional.dropout3d: nn.Dropout3d}
 TYING_CALLS = {"add", "iadd", "add_", "sub", "mul", "imul", "mul_"}
+# Of one number a channel, perhaps: their weights, biases, statistics.
+VECTOR_CALLS = {"prelu", "instance_norm", "group_norm"}
 FIXED = 0               # the label of channels that must stay
 
 
@@ -66,6 +69,8 @@ class Channels:
         Group of each filter, and of each input column, by layer name.
     norms : dict of str to int64 Tensor
         Group of each channel of a normalisation, or of a PReLU of one slope a channel.
+    vectors : dict of str to int64 Tensor
+        The same of a parameter or buffer that a function takes, as ``prelu``.
     depthwise : set of str
         Convolutions of one group a channel.
     values : dict of torch.fx.Node to int64 Tensor
@@ -79,6 +84,7 @@ class Channels:
     outputs: dict
     inputs: dict
     norms: dict
+    vectors: dict
     depthwise: set
     values: dict
     held: dict
@@ -115,7 +121,8 @@ class Channels:
     def unread(self, masks):
         """Groups of which no layer reads a channel, as bool, shape (groups,).
 
-        Where a whole layer would go, its first channel stays.
+        Where a whole layer would go, or all that an operator reads, the first
+        channel of it stays.
         """
         read = torch.zeros(self.groups, dtype=torch.bool)
         for layer, columns in self.inputs.items():
@@ -125,7 +132,7 @@ class Channels:
             used = used.transpose(0, 1).flatten(1).any(1) & (columns >= 0)
             read[columns[used]] = True
         gone = ~read
-        for rows in self.outputs.values():
+        for rows in (*self.outputs.values(), *self.values.values()):
             if is_gone(gone, rows).all():
                 gone[rows[0]] = False
         return gone
@@ -219,6 +226,7 @@ def find_channels(model, images):
             raise ValueError(f"{kind} does not take images of shape "
                              f"{tuple(images.shape)}: {str(problem).splitlines()[0]}"
                              ) from problem
+    place_moved_channels(graph)
     own = set(model.modules())
     for module in graph.modules():      # what the trace added follows the model's mode
         if module not in own:
@@ -259,7 +267,7 @@ class _Walk:
             getattr(module, "weight", None), nn.Parameter))
         self.shared = {one for one, times in held.items() if times > 1}
         self.labels = {}
-        self.outputs, self.inputs, self.norms = {}, {}, {}
+        self.outputs, self.inputs, self.norms, self.vectors = {}, {}, {}, {}
         self.depthwise = set()
 
     def visit(self, node):
@@ -321,8 +329,7 @@ class _Walk:
             return self._known(self.norms, name, labels)
         if isinstance(module, nn.GroupNorm):
             size = module.num_channels // module.num_groups
-            for start in range(0, len(labels), size):   # each as a whole, or not at all
-                self._all_one(labels[start:start + size])
+            self._joined(labels, size)      # each as a whole, or not at all
             return self._known(self.norms, name, labels)
         if isinstance(module, nn.LayerNorm):
             return labels if len(module.normalized_shape) <= len(shape) - 2 else None
@@ -401,6 +408,10 @@ class _Walk:
         if name in ("flatten", "view", "reshape") and len(shape) == 2 and (
                 shape[0] == before[0]):
             return _flat(labels, before)
+        if name == "layer_norm":
+            return labels if _normalised_axes(node) <= len(shape) - 2 else None
+        if name in VECTOR_CALLS:
+            return self._with_vectors(name, node, labels)
         if name == "channel_shuffle":
             return self._shuffled(labels, _argument(node, 1, "groups", 1))
         if name == "pixel_shuffle":
@@ -419,6 +430,39 @@ class _Walk:
             if extra is not None:
                 return (self.ties.fresh(extra[0]) + labels + self.ties.fresh(extra[1]))
         return None
+
+    def _with_vectors(self, name, node, labels):
+        """A function that takes one number a channel, or one for all."""
+        if name == "group_norm":
+            groups = _argument(node, 1, "num_groups", None)
+            if not isinstance(groups, int):
+                return None
+            self._joined(labels, len(labels) // groups)
+        vectors = node.all_input_nodes[1:]
+        if not all(map(self._is_own_vector, vectors)):
+            return None
+        for one in vectors:
+            if one.meta["tensor_meta"].shape[0] == len(labels):
+                self._known(self.vectors, one.target, labels)
+            elif name != "prelu":
+                return None
+        return labels
+
+    def _is_own_vector(self, node):
+        """Whether it is a parameter or buffer that nothing but these functions take."""
+        if node.op != "get_attr" or len(node.meta["tensor_meta"].shape) != 1:
+            return False
+        owner = node.target.rpartition(".")[0]
+        vector = getattr(self.graph.get_submodule(owner), node.target.split(".")[-1])
+        for one in self.graph.graph.nodes:
+            if one.op == "call_module" and any(vector is other for other in (
+                    self.graph.get_submodule(one.target).parameters())):
+                return False
+            if one.op == "get_attr" and one.target == node.target and any(
+                    getattr(user.target, "__name__", user.target) not in VECTOR_CALLS
+                    for user in one.users):
+                return False
+        return True
 
     def _held(self):
         """Why filters stay, by layer."""
@@ -445,8 +489,9 @@ class _Walk:
                     for key, labels in table.items()}
 
         return Channels(self.graph, len(numbers) - 1, numbered(self.outputs),
-                        numbered(self.inputs), numbered(self.norms), self.depthwise,
-                        numbered(self.labels), self._held())
+                        numbered(self.inputs), numbered(self.norms),
+                        numbered(self.vectors), self.depthwise, numbered(self.labels),
+                        self._held())
 
 
 def _flat(labels, before):
@@ -456,6 +501,21 @@ def _flat(labels, before):
 
 def _repeated(labels, times):
     return [label for label in labels for _ in range(times)]
+
+
+def _normalised_axes(node):
+    """How many of the last axes a ``layer_norm`` is over; all, if it can't be told."""
+    shape = _argument(node, 1, "normalized_shape", ())
+    if isinstance(shape, (tuple, list)):
+        return len(shape)
+    every = range(len(node.meta["tensor_meta"].shape))
+    if getattr(shape, "target", None) is operator.getitem and isinstance(
+            shape.args[1], slice):      # of x.shape or x.size(), which are of no tensor
+        start, stop = shape.args[1].start, shape.args[1].stop
+        if "tensor_meta" not in shape.args[0].meta and isinstance(start, int) and (
+                stop is None):
+            return len(every[start:])
+    return len(every)
 
 
 def _argument(node, place, name, default):

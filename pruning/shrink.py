@@ -82,6 +82,14 @@ def _built(channels, gone, images, kind):
             kept = held[left(numbers).to(held.device)]
             learns = isinstance(held, nn.Parameter)
             setattr(norm, key, _parameter(kept, held) if learns else kept.clone())
+    for name, numbers in channels.vectors.items():
+        owner, _, key = name.rpartition(".")
+        owner = graph.get_submodule(owner)
+        held = getattr(owner, key)
+        kept = held[left(numbers).to(held.device)]
+        learns = isinstance(held, nn.Parameter)
+        setattr(owner, key, _parameter(kept, held) if learns else kept)
+    _regroup(channels, left)
     _place_padding(channels, left)
     graph.recompile()
     try:
@@ -97,6 +105,22 @@ def _built(channels, gone, images, kind):
 def _parameter(kept, whole):
     """What is left of a parameter; frozen where the whole was."""
     return nn.Parameter(kept.clone(), requires_grad=whole.requires_grad)
+
+
+def _regroup(channels, left):
+    """Calls of ``group_norm`` keep the size of their groups, not the number."""
+    for node in channels.graph.graph.nodes:
+        if node.op == "call_function" and node in channels.values and getattr(
+                node.target, "__name__", "") == "group_norm":
+            numbers = channels.values[node]
+            groups = node.args[1] if len(node.args) > 1 else node.kwargs["num_groups"]
+            if isinstance(groups, int):
+                size = len(numbers) // groups
+                given = {"num_groups": len(left(numbers)) // size}
+                node.args, node.kwargs = node.args[:1], {
+                    **dict(zip(("weight", "bias", "eps", "cudnn_enabled"),
+                               node.args[2:])),
+                    **node.kwargs, **given}
 
 
 def _place_padding(channels, left):

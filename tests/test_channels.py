@@ -170,6 +170,132 @@ def test_functions_that_keep_channels_apart_hold_none(call):
         assert torch.allclose(small(pictures()), masked(pictures()), atol=1e-5)
 
 
+class ByFunction(nn.Module):
+    """Two convolutions with functions of one number a channel between them."""
+
+    def __init__(self, call):
+        super().__init__()
+        self.one, self.two = nn.Conv2d(3, 8, 3, padding=1), nn.Conv2d(8, 6, 3)
+        self.a, self.b = nn.Parameter(torch.rand(8)), nn.Parameter(torch.rand(8))
+        self.slope = nn.Parameter(torch.full((1,), 0.2))
+        self.spatial = nn.Parameter(torch.rand(8, 8))
+        self.register_buffer("mean", torch.rand(8))
+        self.register_buffer("variance", torch.rand(8) + 0.5)
+        self.fc, self.call = nn.Linear(6, 5), call
+
+    def forward(self, x):
+        y = self.two(self.call(self, self.one(x)))
+        return self.fc(y.relu().mean((2, 3)))
+
+
+BY_FUNCTION = {
+    "prelu": lambda net, x: functional.prelu(x, net.a),
+    "prelu as a method, of one slope": lambda net, x: x.prelu(net.slope),
+    "vectors twice": lambda net, x: functional.prelu(
+        functional.instance_norm(x, weight=net.a, bias=net.b), net.a),
+    "spatial norm": lambda net, x: functional.layer_norm(x, (8, 8), net.spatial),
+    "spatial norm by shape": lambda net, x: functional.layer_norm(x, x.shape[2:]),
+    "last axis by size": lambda net, x: functional.layer_norm(x, x.size()[-1:]),
+    "group norm": lambda net, x: functional.group_norm(x, 4, net.a, net.b, 1e-3),
+    "group norm by name": lambda net, x: functional.group_norm(
+        x, num_groups=2, bias=net.b),
+    "norm of each": lambda net, x: torch.group_norm(x, 8, net.a, net.b, 1e-5, False),
+    "instance norm": lambda net, x: functional.instance_norm(x),
+    "instance norm with statistics": lambda net, x: functional.instance_norm(
+        x, net.mean, net.variance, net.a, net.b, use_input_stats=False)}
+
+
+def same_as_masked(model, share, seed=1):
+    """The smaller network, after its outputs were compared with the masked one's."""
+    channels = find_channels(model, pictures())
+    masks = channels.masks(random_groups(channels, share, seed), prunable(model))
+    small, masked = shrink(model, pictures(), masks), copy.deepcopy(model)
+    masks.apply(masked)
+    again = shrink(small, pictures(), Masks.of(small, prunable(small)))
+    with torch.no_grad():
+        for one in (small, again):
+            assert torch.allclose(one(pictures()), masked(pictures()), atol=1e-5)
+    return small
+
+
+@pytest.mark.parametrize("name", BY_FUNCTION)
+def test_functions_of_one_number_a_channel_hold_none(name):
+    torch.manual_seed(0)
+    model = ByFunction(BY_FUNCTION[name]).eval()
+    channels = find_channels(model, pictures())
+    assert set(channels.held) == {"fc"}
+    assert channels.outputs["one"].unique().numel() > 1
+    for share in (0.3, 0.6, 1.0):
+        assert len(same_as_masked(model, share).one.weight) < 8
+
+
+@pytest.mark.parametrize("call", [
+    lambda net, x: functional.layer_norm(x, x.shape[1:]),
+    lambda net, x: functional.layer_norm(x, (8, 8, 8)),
+    lambda net, x: functional.prelu(x, net.a.abs()),
+    lambda net, x: functional.prelu(x, net.a) * net.a.sum(),
+    lambda net, x: functional.group_norm(x, x.shape[1] // 2)])
+def test_functions_whose_numbers_of_channels_cannot_be_told_hold_them(call):
+    torch.manual_seed(0)
+    model = ByFunction(call).eval()
+    assert set(find_channels(model, pictures()).held) == {"one", "fc"}
+    assert len(same_as_masked(model, 0.5).one.weight) == 8
+
+
+class OwnShuffle(nn.Module):
+    """ShuffleNet's unit: half of the channels go round, all are shuffled by views."""
+
+    def __init__(self, counted, groups=2):
+        super().__init__()
+        self.stem, self.fc = nn.Conv2d(3, 12, 3, padding=1), nn.Linear(12, 5)
+        self.first, self.depth = nn.Conv2d(6, 6, 1), nn.Conv2d(
+            6, 6, 3, padding=1, groups=6)
+        self.second = nn.Conv2d(12, 12, 1)
+        self.counted, self.groups = counted, groups
+
+    def shuffle(self, x):
+        if self.counted:
+            x = x.reshape(-1, self.groups, 12 // self.groups, 64).permute(0, 2, 1, 3)
+            return x.reshape(-1, 12, 8, 8)
+        n, channels, height, width = x.size()
+        x = x.view(n, self.groups, channels // self.groups, height, width)
+        return torch.transpose(x, 1, 2).contiguous().view(n, channels, height, width)
+
+    def forward(self, x):
+        x = self.stem(x)
+        if self.counted:
+            first, second = x[:, :6], x[:, 6:]
+        else:
+            first, second = x.chunk(2, dim=1)
+        x = self.shuffle(torch.cat((first, self.depth(self.first(second)).relu()), 1))
+        return self.fc(self.second(x).relu().mean((2, 3)))
+
+
+@pytest.mark.parametrize("groups", [2, 3])
+@pytest.mark.parametrize("counted", [False, True])
+def test_shuffles_by_views_and_halves_hold_no_channels(counted, groups):
+    torch.manual_seed(0)
+    model = OwnShuffle(counted, groups).eval()
+    channels = find_channels(model, pictures())
+    assert set(channels.held) == {"fc"}
+    assert channels.outputs["stem"].unique().numel() == 12
+    for share in (0.3, 0.6, 1.0):
+        assert len(same_as_masked(model, share).stem.weight) < 12
+
+
+def test_a_view_that_only_looks_like_a_shuffle_holds_its_channels():
+    class Turned(OwnShuffle):
+        def shuffle(self, x):
+            n, channels, height, width = x.size()
+            return x.view(n, 3, 4, height, width).transpose(2, 3).reshape(
+                n, channels, height, width)
+
+    torch.manual_seed(0)
+    model = Turned(False).eval()
+    assert {"stem", "depth"} <= set(find_channels(model, pictures()).held)
+    same_as_masked(model, 0.5)
+
+
 def test_layers_that_hold_their_channels_say_why():
     model = nn.Sequential(
         nn.Conv2d(3, 8, 3), nn.LocalResponseNorm(3), nn.Conv2d(8, 6, 3), nn.ReLU(),
