@@ -534,6 +534,39 @@ def test_weight_repeated_over_the_batch_is_one_weight(path, body, own):
     assert layer.filter_words == own * 40
 
 
+@pytest.mark.parametrize("body, own", [
+    ("v = Mul (e, scale)\n", 1), ("v = Mul (scale, e)\n", 1),
+    ("f = Sub (e, row)\nv = Cast <to: int = 1> (f)\n", 1),
+    ("f = Neg (e)\nv = Div (f, e)\n", 1),
+    # Nothing says that a weight's own values are the same.
+    ("v = Mul (u, ones)\n", 2), ("v = Mul (e, own)\n", 2)])
+@pytest.mark.parametrize("product", [
+    "y = MatMul (x, v)", 'y = Einsum <equation: string = "bij,bjk->bik"> (x, v)',
+    'y = Einsum <equation: string = "bjk,bij->bki"> (v, x)',
+    'y = Einsum <equation: string = "...ij,...jk"> (x, v)'])
+def test_arithmetic_on_a_repeated_weight_keeps_it_one_weight(path, body, own, product):
+    layer, = read(path, "float[2,7,8] x", f"e = Tile (u, twice)\n{body}{product}",
+                  u=(1, 8, 5), scale=np.float32(0.5), row=(5,), own=(2, 1, 1),
+                  ones=(2, 8, 5), twice=np.int64([2, 1, 1])).layers
+    assert layer.macs == 2 * 7 * 8 * 5
+    assert layer.filter_words == own * 40
+    assert not layer.dynamic_filters
+
+
+@pytest.mark.parametrize("equation, own", [
+    ("bhij,bhjk->bhik", 3), ("bhij,bhjk->bhki", 3), ("hbij,bhjk->bhik", 3),
+    ("bhij,bhjk->hik", 3)])
+def test_einsum_of_heads_takes_a_weight_for_all_images_for_one(path, equation, own):
+    given = "3,2,7,8" if equation.startswith("hb") else "2,3,7,8"
+    layer, = read(path, f"float[{given}] x", "v = Expand (w, s)\ny = Einsum "
+                  f'<equation: string = "{equation}"> (x, v)', w=(3, 8, 5),
+                  s=np.int64([2, 3, 8, 5])).layers
+    # A sum over the images, too, takes as many values of the weight as it has rows.
+    summed = "b" not in equation.partition("->")[2]
+    assert (layer.groups, layer.filter_words) == (own, own * 40 * (1 + summed))
+    assert layer.macs == 2 * 3 * 7 * 8 * 5
+
+
 def test_damaged_name_is_refused_in_one_line(path):
     save(path, "float[1,8,9,9] x", "y = Conv (x, w)", w=(4, 8, 3, 3))
     path.write_bytes(path.read_bytes().replace(b"Conv", b"Co\xb9v"))

@@ -241,6 +241,9 @@ def einsum(log, one):
     # A dimension of one that is broadcast is as good as none.
     held = [{letter for letter, size in zip(term, one.shape(place))
              if size == sizes[letter]} for place, term in enumerate(terms)]
+    for place, term in enumerate(terms):
+        others = set().union(*held[:place], *held[place + 1:])
+        held[place] -= _copied(one.value(place), term, sizes) & others & set(result)
     left, value, constant = held[0], one.value(0), one.constant(0)
     elementwise = 0
     for place in range(1, len(terms)):
@@ -260,6 +263,17 @@ def einsum(log, one):
     if elementwise or len(terms) == 1:
         log.other("Einsum", elementwise or prod(sizes[x] for x in result))
     return [tuple(sizes[letter] for letter in result)]
+
+
+def _copied(value, term, sizes):
+    """Letters along which a constant is repeated as a whole, one for all images say."""
+    letters, copies = set(), value.copies
+    for letter, size in zip(term, value.shape):
+        if size != sizes[letter] or copies % size or term.count(letter) > 1:
+            break
+        letters.add(letter)
+        copies //= size
+    return letters
 
 
 def _contract(log, one, operands, gone, later, sizes):

@@ -8,7 +8,7 @@ import ast
 from collections import ChainMap
 from contextlib import contextmanager
 from dataclasses import replace
-from math import prod
+from math import gcd, prod
 
 import numpy as np
 from onnx import AttributeProto, defs, numpy_helper
@@ -24,6 +24,9 @@ from eyeriss_sim.importers.operators import OperatorLog, flattened_map
 FREE = {
     "Constant", "ConstantOfShape", "Dropout", "Expand", "Flatten", "Identity", "Range",
     "Reshape", "Shape", "Size", "Slice", "Split", "Squeeze", "Transpose", "Unsqueeze"}
+# Each value of the result comes of one value of each operand.
+ELEMENTWISE = {"Abs", "Add", "Cast", "Clip", "Div", "Exp", "Mul", "Neg", "Pow", "Relu",
+               "Round", "Sigmoid", "Sign", "Sqrt", "Sub", "Tanh", "Where"}
 # Results whose values describe shapes, not images.
 SHAPES = {"Shape", "Size"}
 # Nodes that loops may come to, each with its own shapes.
@@ -483,27 +486,41 @@ def holds_products(graph):
 
 
 def _copies(node, values, after):
-    """How often the result of a node on constants repeats one of them as a whole."""
-    first = values.get(node.input[0]) if node.input else None
+    """How often the result of a node on constants repeats what it has, as a whole."""
+    operands = [values.get(name) for name in node.input if name]
+    if node.op_type in ELEMENTWISE:
+        if not after or any(one is None or one.shape is None for one in operands):
+            return 1
+        return gcd(*(_copies_in(one, after) for one in operands))
+    first = operands[0] if operands else None
     if first is None or not first.shape or not after:
         return 1
-    before = (1,) * (len(after) - len(first.shape)) + first.shape
     if node.op_type in ("Expand", "Tile"):
-        copies = first.copies
-        for old, new in zip(before, after):
-            copies *= new // old
-            if old > 1:
-                break
-        return copies
+        return _copies_in(first, after)
     if node.op_type == "Concat" and len(set(node.input)) == 1 and after[0] == (
-            before[0] * len(node.input)):
+            first.shape[0] * len(node.input)):
         return first.copies * len(node.input)
     if node.op_type == "Transpose":
         order = next((attr.ints for attr in node.attribute if attr.name == "perm"), ())
         return first.copies if order and order[0] == 0 and (
-            first.copies == before[0]) else 1
+            first.copies == first.shape[0]) else 1
+    if node.op_type in ("DequantizeLinear", "QuantizeLinear"):
+        of_all = all(one.shape is not None and prod(one.shape) == 1
+                     for one in operands[1:])
+        return first.copies if of_all else 1
     return first.copies if node.op_type in (
-        "Cast", "Identity", "Reshape", "Squeeze", "Unsqueeze") else 1
+        "Identity", "Reshape", "Squeeze", "Unsqueeze") else 1
+
+
+def _copies_in(value, after):
+    """How often a value is repeated as a whole where it is expanded to a shape."""
+    copies = value.copies
+    before = (1,) * (len(after) - len(value.shape)) + value.shape
+    for old, new in zip(before, after):
+        copies *= new // old
+        if old > 1:
+            break
+    return copies
 
 
 def _sounding_like_products(op):
