@@ -30,6 +30,14 @@ REPEATED = {
                               (1, 8, 5)),
     "expanded, then copied and cut": (
         lambda m, x: x @ m.w.expand(len(x), -1, -1).clone()[:, :, 1:3], (1, 8, 5)),
+    "indexed": (lambda m, x: x @ m.w[torch.zeros(len(x), dtype=torch.long)], (1, 8, 5)),
+    "indexed by a list": (lambda m, x: x @ m.w[[0] * len(x)], (1, 8, 5)),
+    "one of three, indexed": (
+        lambda m, x: x @ m.w[torch.full((len(x),), 2)], (3, 8, 5)),
+    "selected": (lambda m, x: x @ m.w.index_select(
+        0, torch.zeros(len(x), dtype=torch.long)), (1, 8, 5)),
+    "looked up": (lambda m, x: x @ F.embedding(
+        torch.ones(len(x), 1, dtype=torch.long), m.w).reshape(-1, 8, 5), (3, 40)),
     "on the left": (lambda m, x: m.w.expand(len(x), -1, -1) @ x, (1, 5, 7)),
     "queries": (lambda m, x: m.w.expand(len(x), -1, -1) @ x.mT, (1, 4, 8)),
     "by name": (lambda m, x: torch.einsum(
@@ -44,6 +52,13 @@ HEADS = {
             -1, len(x), -1, -1).flatten(0, 1)), (2, 8, 5)),
     "heads before images, interleaved": (lambda m, x: torch.bmm(
         x.transpose(0, 1).flatten(0, 1), m.w.repeat_interleave(len(x), 0)), (2, 8, 5)),
+    "heads, indexed": (lambda m, x: torch.bmm(x.flatten(0, 1), m.w[
+        torch.arange(2).repeat(len(x))]), (2, 8, 5)),
+    "heads before images, indexed": (lambda m, x: torch.bmm(
+        x.transpose(0, 1).flatten(0, 1), m.w[
+            torch.tensor([1, 0]).repeat_interleave(len(x))]), (2, 8, 5)),
+    "heads, indexed by image and head": (lambda m, x: x @ m.w[
+        torch.tensor([[1, 0]]).repeat(len(x), 1)], (2, 8, 5)),
 }
 FILTERS = {
     "filters, repeated": (
@@ -66,6 +81,14 @@ def test_weight_repeated_for_each_image_is_one_weight(case, image):
     assert one.with_batch(3).layers == three.layers
     assert three.with_batch(1).layers == one.layers
     check_arithmetic(module.double(), torch.randn(3, *image, dtype=torch.double))
+
+
+@pytest.mark.parametrize("which", [[0, 1], [1, 0, 0], [0, 1, 1, 0]])
+def test_weights_of_different_places_stay_apart(which):
+    module = Call(lambda m, x: x @ m.w[torch.tensor(which)], w=(2, 8, 5))
+    layer, = network_from_module(module, (len(which), 7, 8)).layers
+    assert layer.filter_words == len(which) * 40
+    check_arithmetic(module.double(), torch.randn(len(which), 7, 8).double())
 
 
 def test_a_blur_of_each_channel_by_one_kernel_stays_a_filter_a_channel():

@@ -11,6 +11,8 @@ import torch
 
 SAME = {"clone", "_to_copy", "alias", "detach", "lift_fresh", "contiguous", "copy"}
 
+INDEXED = {"index", "index_select", "embedding"}
+
 
 def plain(shape):
     """Factors of a tensor of which nothing is known."""
@@ -44,7 +46,7 @@ def leading_copies(dimension):
     return copies
 
 
-def factors_of(op, func, args, tensors, result, known):
+def factors_of(op, func, args, tensors, result, known, values_of):
     """Factors of an operator's result, or None where none of its values is a copy.
 
     Parameters
@@ -57,6 +59,8 @@ def factors_of(op, func, args, tensors, result, known):
     result : Tensor
     known : mapping
         Factors of the tensors that have some.
+    values_of : callable
+        Gives a tensor with its values, or None where a trace has none.
     """
     source = tensors[0]
     before = known.get(source)
@@ -74,6 +78,8 @@ def factors_of(op, func, args, tensors, result, known):
             factors.insert(dim, [copy])
         else:
             factors[dim] = [copy, *factors[dim]]
+    elif op in INDEXED:
+        factors = _indexed(op, args, before or plain(source.shape), values_of)
     elif torch.Tag.pointwise in func.tags and len(tensors) > 1:
         factors = _combined(tensors, shape, known)
     elif before is None:
@@ -106,6 +112,46 @@ def _repeated(factors, before, times):
     return [([(count, True)] if count > 1 else [])
             + ([] if place < new else factors[place - new])
             for place, count in enumerate(times)]
+
+
+def _indexed(op, args, factors, values_of):
+    """Factors where one dimension is taken by a tensor of whole numbers."""
+    if op == "index_select":
+        dim, index = args[1] % len(factors), args[2]
+    elif op == "embedding":
+        dim, index = 0, args[1]
+    else:
+        given = [dim for dim, index in enumerate(args[1]) if index is not None]
+        dim, index = given[0], args[1][given[0]]
+        if len(given) > 1 or index.dtype in (torch.bool, torch.uint8):
+            return None
+    if all(is_copy for _, is_copy in factors[dim]):     # there is but one value
+        taken = [[(size, True)] if size > 1 else [] for size in index.shape]
+    else:
+        values = values_of(index)
+        taken = None if values is None or not values.numel() else _regrouped(
+            _repeats_in(values.flatten().tolist()), index.shape)
+    return None if taken is None else factors[:dim] + taken + factors[dim + 1:]
+
+
+def _repeats_in(values):
+    """Factors of a list in which runs of one value, or the whole, are repeated.
+
+    Examples
+    --------
+    >>> _repeats_in([1, 1, 0, 0, 1, 1, 0, 0])
+    [(2, True), (2, False), (2, True)]
+    """
+    size = len(values)
+    sizes = [one for one in range(size, 0, -1) if size % one == 0]
+    run = next(one for one in sizes if all(
+        values[place] == values[place - place % one] for place in range(size)))
+    values = values[::run]
+    period = next(one for one in reversed(sizes) if len(values) % one == 0 and (
+        values[one % len(values)] == values[0]
+        and values == values[:one] * (len(values) // one)))
+    factors = (len(values) // period, True), (period, False), (run, True)
+    return [factor for factor in factors if factor[0] > 1]
 
 
 def _combined(tensors, shape, known):

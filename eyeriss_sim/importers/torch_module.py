@@ -533,7 +533,8 @@ class Recorder(TorchDispatchMode):
             return
         source, result = tensors[0], outputs[0]
         if not active:
-            factors = factors_of(op, func, args, tensors, result, self._copies)
+            factors = factors_of(op, func, args, tensors, result, self._copies,
+                                 self._values_of)
             if factors:
                 self._copies[result] = factors
         fmap = (flattened_map(source.shape, result.shape)
