@@ -225,6 +225,14 @@ def test_heads_of_queries_share_the_keys_that_they_look_at(path):
     assert (first.groups, first.M, first.E * first.F) == (2, 2 * 5, 3 * 7)
 
 
+def test_attention_over_a_map_is_refused_by_its_shape(path):
+    with pytest.raises(ValueError, match="Attention a: 'x' is 2x4x7x10, where "
+                                         "Attention takes 3 dimensions; give those"):
+        read(path, "float[2,4,7,10] x",
+             "a = com.microsoft.Attention <num_heads: int = 3> (x, w, b) "
+             "y = MatMul (a, v)", MICROSOFT, w=(10, 72), b=(72,), v=(24, 5))
+
+
 def test_attention_of_onnx_runtime_projects_first(path):
     body = ("a = com.microsoft.Attention <num_heads: int = 3> (x, w, b) "
             "y = MatMul (a, v)")

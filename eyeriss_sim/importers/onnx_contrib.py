@@ -137,7 +137,7 @@ def _unpacked(packed, bits):
 
 def _attention(log, one, past=4):
     """Attention of one projection for queries, keys and values, and its product."""
-    batch, rows, inner = one.shape(0)
+    batch, rows, inner = one.shape(0, (3,))
     columns = one.shape(1)[-1]
     heads = one.attributes["num_heads"]
     sizes = one.attributes.get("qkv_hidden_sizes") or [columns // 3] * 3
@@ -151,7 +151,7 @@ def _attention(log, one, past=4):
 
 def _multi_head(log, one):
     """MultiHeadAttention: queries, keys, values apart or packed behind each other."""
-    q = one.shape(0)
+    q = one.shape(0, (3, 5))
     heads = one.attributes["num_heads"]
     if len(q) == 5:             # batch, rows, heads, 3, head
         batch, rows, head = q[0], q[1], q[4]
@@ -175,7 +175,7 @@ def _multi_head(log, one):
 def _grouped_query(log, one):
     """GroupQueryAttention: heads of queries share heads of keys and values."""
     heads, key_heads = (one.attributes[key] for key in ("num_heads", "kv_num_heads"))
-    batch, rows, width = one.shape(0)
+    batch, rows, width = one.shape(0, (3,))
     packed = one.value(1) is None
     head = width // (heads + 2 * key_heads if packed else heads)
     keys = rows

@@ -38,8 +38,8 @@ class Operands:
         """The operand of that place, None where it is left out."""
         return self.values[place] if place < len(self.values) else None
 
-    def shape(self, place):
-        """Its shape; refused if it is unknown."""
+    def shape(self, place, dims=None):
+        """Its shape; refused if it is unknown, or has none of these numbers of dims."""
         value = self.values[place]
         if value is None:
             raise IndexError(f"operand {place} is left out")
@@ -49,6 +49,11 @@ class Operands:
                 f"the shape of {self.node.input[place]!r} does not follow from the "
                 f"inputs' sizes{why}; export the model with fixed ones, in the file "
                 "itself and without branches")
+        if dims and len(value.shape) not in dims:
+            sizes = "x".join(map(str, value.shape))
+            raise Refused(
+                f"{self.node.input[place]!r} is {sizes}, where {self.op} takes "
+                f"{' or '.join(map(str, dims))} dimensions; give those")
         return value.shape
 
     def constant(self, place):
@@ -371,7 +376,7 @@ def attention(log, one, batch, heads, key_heads, rows, keys, head_size, value_si
 
 def standard_attention(log, one):
     """``Attention`` of opset 23: Q, K, V with heads apart, or side by side."""
-    q, k, v = (one.shape(place) for place in range(3))
+    q, k, v = (one.shape(place, (3, 4)) for place in range(3))
     past = one.value(4)
     before = one.shape(4)[2] if past is not None else 0
     if len(q) == 3:
