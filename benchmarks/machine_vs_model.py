@@ -33,7 +33,7 @@ from eyeriss_sim.mapping import shape_key
 from eyeriss_sim.networks import load_zoo
 from eyeriss_sim.search import search
 from eyeriss_sim.terminal import make_console
-from eyeriss_sim.zeros import NO_ZEROS
+from eyeriss_sim.zeros import NO_SAVINGS
 
 NETWORKS = ("alexnet", "vgg16", "resnet18", "mobilenet_v1")
 
@@ -49,7 +49,7 @@ def compare_layer(layer, hardware):
     """
     mapping = search(layer, hardware).mappings[0]
     counts = count(layer, hardware, mapping)
-    model = count_cycles(layer, hardware, mapping, counts, NO_ZEROS).processing
+    model = count_cycles(layer, hardware, mapping, counts, NO_SAVINGS).processing
     timing = time_layer(layer, hardware, mapping)
     machine = timing.processing_cycles
     return {
@@ -174,7 +174,7 @@ def compare_drawn(seeds):
     for seed in seeds:
         layer, hardware, mapping = draw_case(np.random.default_rng(seed))
         model = count_cycles(layer, hardware, mapping, count(layer, hardware, mapping),
-                             NO_ZEROS).processing
+                             NO_SAVINGS).processing
         machine = time_layer(layer, hardware, mapping).processing_cycles
         rows.append({"seed": seed, "filters_first": hardware.filters_first,
                      "window_first": hardware.window_first,

@@ -132,7 +132,7 @@ def run_explain(args):
     def simulate_mapping(mapping):
         return simulate_layer(
             chosen.layer, result.hardware, mapping, "search", chosen.densities,
-            first_layer=place == 0, bits=chosen.bits, zeros=chosen.zeros)
+            first_layer=place == 0, bits=chosen.bits, savings=chosen.savings)
 
     console = make_console()
     for part in explain(result, chosen, simulate_mapping, args.objective,
@@ -177,7 +177,7 @@ def run_machine(args):
     from eyeriss_sim.product_maps import laid
     from eyeriss_sim.simulate import as_network, check_names, clip_to_batch
     from eyeriss_sim.widths import as_bits, at_widths
-    from eyeriss_sim.zeros import NO_ZEROS
+    from eyeriss_sim.zeros import NO_SAVINGS
     hardware = load_hardware(args.hardware)
     check_machine(hardware)
     check_zeros(hardware)
@@ -208,7 +208,7 @@ def run_machine(args):
         console.print(f"one of its {whole.steps} steps, which are alike",
                       highlight=False)
     counts = count(layer, hardware, mapping)
-    cycles = count_cycles(layer, hardware, mapping, counts, NO_ZEROS)
+    cycles = count_cycles(layer, hardware, mapping, counts, NO_SAVINGS)
     with progress("kinds of pass") as show:
         timing = time_layer(layer, hardware, mapping, args.passes, progress=show)
     console.print(report.pass_table(timing))

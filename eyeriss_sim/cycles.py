@@ -56,7 +56,7 @@ class Cycles:
 CAUSES = tuple(Cycles.__dataclass_fields__)
 
 
-def count_cycles(layer, hardware, mapping, counts, zeros):
+def count_cycles(layer, hardware, mapping, counts, savings):
     """Cycles of one step of a layer under a mapping.
 
     The chip does not process while ifmaps load and ofmaps dump (JSSC 2017),
@@ -69,7 +69,7 @@ def count_cycles(layer, hardware, mapping, counts, zeros):
         A legal mapping; the hardware at the layer's widths.
     counts : Counts
         Of one step.
-    zeros : Zeros
+    savings : Savings
         Shrink the fmaps that cross the DRAM link; nothing else.
 
     Returns
@@ -86,8 +86,8 @@ def count_cycles(layer, hardware, mapping, counts, zeros):
         hardware.cycles_per_dram_value("filter"), layer.M_group,
         *mapping.letters, kernels.EXACT, causes)
     dram = counts.accesses[kernels.DRAM]
-    ifmaps = dram[kernels.IFMAP, kernels.READ] * zeros.ifmap_ratio
-    ofmaps = dram[kernels.PSUM, kernels.WRITE] * zeros.ofmap_ratio
+    ifmaps = dram[kernels.IFMAP, kernels.READ] * savings.ifmap_ratio
+    ofmaps = dram[kernels.PSUM, kernels.WRITE] * savings.ofmap_ratio
     by_cause = [ceil(cause) for cause in causes.tolist()]
     return Cycles(
         mac=by_cause[kernels.MAC], ramp=by_cause[kernels.RAMP],

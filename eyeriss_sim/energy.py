@@ -12,7 +12,7 @@ PRICED_LEVELS = tuple(level.lower() for level in LEVELS)
 JOULE_PARTS = ("alu", *PRICED_LEVELS, "clock", "leakage")
 
 
-def effective_accesses(counts, zeros):
+def effective_accesses(counts, savings):
     """Accesses that are left after zeros, float64, [level, kind, direction].
 
     Gating spares the three spads of a MAC (JSSC 2017; that psum accesses
@@ -20,11 +20,11 @@ def effective_accesses(counts, zeros):
     link coded; the GLB and the networks move every word.
     """
     left = counts.accesses.astype(np.float64)
-    left[RF, :, READ] *= zeros.macs_left
-    left[RF, PSUM, WRITE] *= zeros.macs_left
-    left[DRAM, IFMAP, READ] *= zeros.ifmap_ratio
-    left[DRAM, FILTER, READ] *= zeros.filter_ratio
-    left[DRAM, PSUM, WRITE] *= zeros.ofmap_ratio
+    left[RF, :, READ] *= savings.macs_left
+    left[RF, PSUM, WRITE] *= savings.macs_left
+    left[DRAM, IFMAP, READ] *= savings.ifmap_ratio
+    left[DRAM, FILTER, READ] *= savings.filter_ratio
+    left[DRAM, PSUM, WRITE] *= savings.ofmap_ratio
     return left
 
 
@@ -55,13 +55,13 @@ def width_factors(hardware):
     return hardware.width_factors
 
 
-def level_energy(counts, zeros, cost, widths=(1.0, 1.0)):
+def level_energy(counts, savings, cost, widths=(1.0, 1.0)):
     """Energy by level and kind.
 
     Parameters
     ----------
     counts : Counts
-    zeros : Zeros
+    savings : Savings
     cost : callable
         Level ("rf", "noc", "glb", "dram", "alu") and kind ("ifmap", "filter", "psum")
         to the energy of one 16-bit access or MAC: ``Hardware.cost_MAC``, say.
@@ -76,11 +76,11 @@ def level_energy(counts, zeros, cost, widths=(1.0, 1.0)):
         Energy of the MACs.
     """
     of_access, of_mac = widths
-    accesses = (effective_accesses(counts, zeros) * access_weights()).sum(axis=2)
+    accesses = (effective_accesses(counts, savings) * access_weights()).sum(axis=2)
     priced = accesses * of_access
     by_level = priced * np.array([[cost(level, kind) for kind in KINDS]
                                   for level in PRICED_LEVELS])
-    macs = counts.macs * zeros.macs_left * of_mac
+    macs = counts.macs * savings.macs_left * of_mac
     return by_level, macs * cost("alu", "ifmap")
 
 
@@ -117,7 +117,7 @@ def edp_isca16(energy_MAC, macs, active_pes, pes, batch, padding_macs=0):
     return float(np.sum(energy_MAC)) / float(macs.sum()) * work / batch
 
 
-def search_coefficients(shape, hardware, zeros):
+def search_coefficients(shape, hardware, savings):
     """Coefficients of ``kernels.chip_energy``, float64, shape (8,), MAC energies.
 
     Each is what one more load of a word of every channel, filter pass and so on costs,
@@ -131,19 +131,19 @@ def search_coefficients(shape, hardware, zeros):
     R = (row_segments - 1) * int(shape[kernels.R_FULL]) + int(shape[kernels.R_LAST])
     S = (col_segments - 1) * int(shape[kernels.S_FULL]) + int(shape[kernels.S_LAST])
     channels, filters, ofmap = N * G * C, G * M * C * R * S, N * G * M * E * F
-    macs = ofmap * C * R * S * zeros.macs_left
+    macs = ofmap * C * R * S * savings.macs_left
     k = np.zeros(kernels.COEFFICIENTS)
-    k[kernels.PER_LOAD] = channels * (dram[IFMAP] * zeros.ifmap_ratio + glb[IFMAP])
+    k[kernels.PER_LOAD] = channels * (dram[IFMAP] * savings.ifmap_ratio + glb[IFMAP])
     k[kernels.PER_FILTER_PASS] = channels * glb[IFMAP]
     k[kernels.PER_SET] = channels * R * E * (noc[IFMAP] + rf[IFMAP])
     k[kernels.PER_FILTER_LOAD] = filters * (
-        dram[FILTER] * zeros.filter_ratio + 2 * glb[FILTER])
+        dram[FILTER] * savings.filter_ratio + 2 * glb[FILTER])
     k[kernels.PER_COLUMN_STAY] = filters * E * (noc[FILTER] + rf[FILTER])
     k[kernels.PER_CHANNEL_PASS] = (
         ofmap * row_segments * col_segments * (2 * glb[PSUM] + 2 * noc[PSUM])
         - noc[PSUM] * ofmap * col_segments * row_segments)
     k[kernels.PER_CHANNEL_SET] = noc[PSUM] * ofmap * col_segments * R
     k[kernels.FIXED] = (
-        ofmap * (glb[PSUM] + dram[PSUM] * zeros.ofmap_ratio)
+        ofmap * (glb[PSUM] + dram[PSUM] * savings.ofmap_ratio)
         + macs * (rf[IFMAP] + rf[FILTER] + 2 * rf[PSUM] + alu))
     return k

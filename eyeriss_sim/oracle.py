@@ -24,7 +24,7 @@ from eyeriss_sim.simulate import (
 from eyeriss_sim.strips import ifmap_strips, ofmap_strips
 from eyeriss_sim.widths import BITS_16, Bits, as_bits, at_widths, stored_operands
 from eyeriss_sim.zeros import (
-    NO_ZEROS, Densities, Zeros, count_taps, count_zeros, zeros_of)
+    NO_SAVINGS, Densities, Savings, count_taps, count_zeros, savings_of)
 
 SEARCHES = ("dense", "sparse")
 # Images that run through a module at once while its zeros are measured: a few first,
@@ -41,7 +41,7 @@ class LayerWork:
     key : tuple
         The layer's shape.
     mapping : Mapping
-    zeros : Zeros
+    savings : Savings
         What its zeros leave.
     bits : Bits
     weights : int
@@ -52,7 +52,7 @@ class LayerWork:
 
     key: tuple
     mapping: Mapping
-    zeros: Zeros
+    savings: Savings
     bits: Bits
     weights: int
     steps: int = 1
@@ -226,15 +226,16 @@ class EnergyOracle:
         for place, layer in enumerate(network.layers):
             own = densities.get(layer.name, Densities())
             own.check(layer.name)
-            zeros = zeros_of(self.hardware, own, place == 0, bits_of(layer, self.bits))
-            shares[layer.name] = own, zeros, round(own.filter * layer.filter_words)
+            savings = savings_of(
+                self.hardware, own, place == 0, bits_of(layer, self.bits))
+            shares[layer.name] = own, savings, round(own.filter * layer.filter_words)
         return self._report(network, shares)
 
     def works(self, result):
         """The LayerWork of each layer of a result of this oracle, by layer name."""
         return {
             one.layer.name: LayerWork(
-                shape_key(laid(one.layer, one.mapping)), one.mapping, one.zeros,
+                shape_key(laid(one.layer, one.mapping)), one.mapping, one.savings,
                 one.bits, round(one.densities.filter * one.layer.filter_words),
                 one.layer.steps)
             for one in result.by_layer}
@@ -286,15 +287,15 @@ class EnergyOracle:
                             + _stored_pJ(work, self.hardware)) * 1e-6
         return prices
 
-    def _mapping_of(self, layer, zeros):
+    def _mapping_of(self, layer, savings):
         """The mapping of a layer and where it comes from."""
         sized = at_widths(self.hardware, bits_of(layer, self.bits), layer.name)
         if layer.name in self.mappings:
             mapping = clip_to_batch(self.mappings[layer.name], layer)
             check_mapping(layer, sized, mapping)
             return mapping, self.mapping_name
-        seen = zeros if self.search == "sparse" else NO_ZEROS
-        found = search(layer, sized, self.objective, zeros=seen)
+        seen = savings if self.search == "sparse" else NO_SAVINGS
+        found = search(layer, sized, self.objective, savings=seen)
         return found.mappings[0], f"search:{self.objective}:{self.search}"
 
     def _report(self, network, shares):
@@ -303,11 +304,11 @@ class EnergyOracle:
             check_names(network, self.bits, "bits", "bits")
         layers = []
         for place, layer in enumerate(network.layers):
-            densities, zeros, _ = shares[layer.name]
-            mapping, source = self._mapping_of(layer, zeros)
+            densities, savings, _ = shares[layer.name]
+            mapping, source = self._mapping_of(layer, savings)
             layers.append(simulate_layer(
                 layer, self.hardware, mapping, source, densities, place == 0,
-                bits_of(layer, self.bits), zeros))
+                bits_of(layer, self.bits), savings))
         return SimulationResult(network, self.hardware, tuple(layers),
                                 provenance_of(network, self.hardware))
 
@@ -398,18 +399,18 @@ class EnergyOracle:
         shares = counted.densities
         # With a sparse search the streams are coded in the order of a mapping that sees
         # these shares, which may differ from the one that the exact zeros then choose.
-        guess = Zeros(shares.ifmap * shares.filter, min(1.0, shares.ifmap),
-                      min(1.0, shares.filter), min(1.0, shares.ofmap))
+        guess = Savings(shares.ifmap * shares.filter, min(1.0, shares.ifmap),
+                        min(1.0, shares.filter), min(1.0, shares.ofmap))
         return self._mapping_of(replace(layer, **sizes), guess)[0]
 
     def _zeros_of(self, measured):
         handling = self.hardware.zeros
         if handling == "dense":
-            return NO_ZEROS
+            return NO_SAVINGS
         left = measured.gated_macs if handling == "gate_ifmap" else measured.paired_macs
         coded = measured.filter_ratio if handling == "skip_either" else 1.0
-        return Zeros(left / measured.macs, measured.ifmap_ratio, coded,
-                     measured.ofmap_ratio)
+        return Savings(left / measured.macs, measured.ifmap_ratio, coded,
+                       measured.ofmap_ratio)
 
     def _recount(self, model, measured):
         """Measurements with the weights as they are now; nothing is run."""
@@ -548,7 +549,7 @@ def _can_follow(model, layer, filt, made_filters):
 def _marginal(work, hardware):
     if hardware.zeros != "skip_either" or work.weights == 0:
         return 0.0
-    macs = (work.steps * layer_of(work.key).macs * work.zeros.macs_left
+    macs = (work.steps * layer_of(work.key).macs * work.savings.macs_left
             / work.weights)
     return (macs * _mac_pJ(work, hardware) + _stored_pJ(work, hardware)) * 1e-6
 

@@ -16,7 +16,7 @@ from eyeriss_sim.mapping import (
     Mapping, cut, even_cuts, glb_use, layer_of, limits, shape_key, timing)
 from eyeriss_sim.prices import NOMINAL_V, PRICED, resolved_prices
 from eyeriss_sim.product_maps import maps_of, on_map
-from eyeriss_sim.zeros import NO_ZEROS
+from eyeriss_sim.zeros import NO_SAVINGS
 
 OBJECTIVES = {"energy": kernels.ENERGY, "cycles": kernels.CYCLES, "edp": kernels.EDP,
               "joules": kernels.JOULES}
@@ -48,7 +48,7 @@ class SearchResult:
 
 
 def search(layer, hardware, objective="energy", keep=1, skip="hopeless",
-           zeros=NO_ZEROS):
+           savings=NO_SAVINGS):
     """Exhaustive search over the legal mappings of a layer, and ways to cut it.
 
     A filter that fits the array is tried cut into row segments as well: two 4-row
@@ -80,7 +80,7 @@ def search(layer, hardware, objective="energy", keep=1, skip="hopeless",
         Mappings that are not evaluated, each provably no better than another: those
         that differ from an evaluated one only in being no better (an m that saves no
         load, say); hopeless also leaves out what a bound shows to be behind the best.
-    zeros : Zeros
+    savings : Savings
         Zeros that the search takes into account; none unless given.
 
     Returns
@@ -99,27 +99,27 @@ def search(layer, hardware, objective="energy", keep=1, skip="hopeless",
     if hardware.accounting == "chip":
         cut(layer, hardware)    # names the layer if its filters can't be cut
     result = _on_best_map(layer, as_searched(hardware, objective), objective, keep,
-                          skip, zeros)
+                          skip, savings)
     if not result.mappings:
         raise ValueError(_why_nothing_fits(layer, hardware))
     return result
 
 
-def _on_best_map(layer, hardware, objective, keep, skip, zeros):
+def _on_best_map(layer, hardware, objective, keep, skip, savings):
     """``search`` on every map that the layer may be laid on; its own wins a tie.
 
     Zeros have no say in the map, so that exact ones can be counted on it.
     """
     own, *others = maps_of(layer, upright=hardware.accounting == "isca16")
-    if others and zeros != NO_ZEROS:
-        dense = _on_best_map(layer, hardware, objective, 1, skip, NO_ZEROS).mappings
+    if others and savings != NO_SAVINGS:
+        dense = _on_best_map(layer, hardware, objective, 1, skip, NO_SAVINGS).mappings
         others = ()
         if dense:
             own = dense[0].map_H or layer.H, dense[0].map_W or layer.W
     results = []
     for H, W in (own, *others):
         found = search_shape(shape_key(on_map(layer, H, W)), hardware, objective, keep,
-                             skip, zeros)
+                             skip, savings)
         if (H, W) != (layer.H, layer.W):
             found = replace(found, mappings=tuple(
                 replace(mapping, map_H=H, map_W=W) for mapping in found.mappings))
@@ -174,14 +174,14 @@ def as_searched(hardware, objective):
 
 
 @lru_cache(maxsize=65536)
-def search_shape(key, hardware, objective, keep, skip, zeros):
+def search_shape(key, hardware, objective, keep, skip, savings):
     """``search`` for a ``shape_key``, remembered; an empty result if nothing fits."""
     layer = layer_of(key)
     clock = hardware.pes * hardware.clock_pJ_per_PE_cycle
     best = np.full((keep, 2), np.inf)
     mappings = np.zeros((keep, 9), np.int64)
     if hardware.accounting == "chip":
-        evaluated = _search_chip(layer, hardware, objective, skip, zeros, clock, best,
+        evaluated = _search_chip(layer, hardware, objective, skip, savings, clock, best,
                                  mappings)
     else:
         sizes = np.array([
@@ -194,8 +194,8 @@ def search_shape(key, hardware, objective, keep, skip, zeros):
         cost = isca16_costs(hardware)
         hop_weight = 1.0 if objective == "joules" else ISCA16_HOP_WEIGHT
         evaluated = kernels.search_isca16(
-            sizes, words, cost, hop_weight, zeros.ifmap_ratio,
-            zeros.filter_ratio, zeros.ofmap_ratio, zeros.macs_left,
+            sizes, words, cost, hop_weight, savings.ifmap_ratio,
+            savings.filter_ratio, savings.ofmap_ratio, savings.macs_left,
             OBJECTIVES[objective], clock, SKIPS[skip], best, mappings)
     found = [place for place in range(keep) if mappings[place].any()]
     return SearchResult(
@@ -209,7 +209,7 @@ def isca16_costs(hardware):
     return np.array([alu, *rf, *noc, glb[kernels.IFMAP], glb[kernels.PSUM], *dram])
 
 
-def _search_chip(layer, hardware, objective, skip, zeros, clock, best, mappings):
+def _search_chip(layer, hardware, objective, skip, savings, clock, best, mappings):
     """``search_shape`` on chip hardware, into ``best`` and ``mappings``.
 
     Exact cycles take a thousand times as long as the closed forms, so a first look by
@@ -225,9 +225,9 @@ def _search_chip(layer, hardware, objective, skip, zeros, clock, best, mappings)
         geometry = cut(layer, hardware, row_segments, column_strips)
         return geometry.shape, (
             timing(hardware), hardware.cycles_per_dram_value("filter"),
-            search_coefficients(geometry.shape, hardware, zeros),
-            zeros.ifmap_ratio * (hardware.stored_bits("ifmap") / filter_bits),
-            zeros.ofmap_ratio * (hardware.stored_bits("ofmap") / filter_bits),
+            search_coefficients(geometry.shape, hardware, savings),
+            savings.ifmap_ratio * (hardware.stored_bits("ifmap") / filter_bits),
+            savings.ofmap_ratio * (hardware.stored_bits("ofmap") / filter_bits),
             OBJECTIVES[objective], clock)
 
     def visit(skipped, scores, found):

@@ -25,7 +25,7 @@ from eyeriss_sim.read_only import read_only
 from eyeriss_sim.search import search
 from eyeriss_sim.version import VERSION
 from eyeriss_sim.widths import BITS_16, Bits, as_bits, at_widths
-from eyeriss_sim.zeros import Densities, Zeros, read_densities, zeros_of
+from eyeriss_sim.zeros import Densities, Savings, read_densities, savings_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +40,7 @@ class LayerResult:
     mapping_source : str
         ``search:energy`` or the table that the mapping was read from.
     densities : Densities
-    zeros : Zeros
+    savings : Savings
         What the machine makes of them.
     bits : Bits
         Widths of the operands.
@@ -61,7 +61,7 @@ class LayerResult:
     mapping: Mapping
     mapping_source: str
     densities: Densities
-    zeros: Zeros
+    savings: Savings
     bits: Bits
     counts: Counts
     accesses: np.ndarray
@@ -389,18 +389,18 @@ def as_network(network, batch=None, input_shape=None, proposals=None):
 
 
 def simulate_layer(layer, hardware, mapping, mapping_source, densities, first_layer,
-                   bits=BITS_16, zeros=None):
+                   bits=BITS_16, savings=None):
     """One layer under a legal mapping; returns its LayerResult.
 
-    ``zeros`` are what exact tensors gave, the mean of a layer's steps; without them the
-    densities' expectation.
+    ``savings`` are what exact tensors gave, the mean of a layer's steps; without them
+    the densities' expectation.
     """
-    if zeros is None:
-        zeros = zeros_of(hardware, densities, first_layer, bits)
+    if savings is None:
+        savings = savings_of(hardware, densities, first_layer, bits)
     key = shape_key(laid(layer, mapping))
-    figures = evaluate_shape(key, hardware, mapping, zeros, bits)
+    figures = evaluate_shape(key, hardware, mapping, savings, bits)
     return LayerResult(
-        layer, mapping, mapping_source, densities, zeros, bits,
+        layer, mapping, mapping_source, densities, savings, bits,
         *(figures if layer.steps == 1 else times(figures, layer.steps)))
 
 
@@ -412,18 +412,18 @@ def times(figures, steps):
 
 
 @lru_cache(maxsize=16384)
-def evaluate_shape(key, hardware, mapping, zeros, bits):
+def evaluate_shape(key, hardware, mapping, savings, bits):
     """One step of a layer, whatever its name: layers of one shape share it."""
     layer = layer_of(key)
     hardware = at_widths(hardware, bits, layer.name)
     widths = width_factors(hardware)
     counts = count(layer, hardware, mapping)
-    cycles = count_cycles(layer, hardware, mapping, counts, zeros)
+    cycles = count_cycles(layer, hardware, mapping, counts, savings)
     seconds = cycles.total / (hardware.clock_MHz * 1e6)
-    energy_MAC, alu_MAC = level_energy(counts, zeros, hardware.cost_MAC, widths)
-    energy_pJ, alu_pJ = level_energy(counts, zeros, hardware.cost_pJ, widths)
+    energy_MAC, alu_MAC = level_energy(counts, savings, hardware.cost_MAC, widths)
+    energy_pJ, alu_pJ = level_energy(counts, savings, hardware.cost_pJ, widths)
     read_only(counts.accesses)
-    return (counts, read_only(effective_accesses(counts, zeros)), cycles,
+    return (counts, read_only(effective_accesses(counts, savings)), cycles,
             read_only(energy_MAC), alu_MAC, read_only(energy_pJ), alu_pJ,
             cycles.total * hardware.pes * hardware.clock_pJ,
             hardware.static_mW * 1e9 * seconds)

@@ -30,7 +30,7 @@ class Densities:
 
 
 @dataclass(frozen=True)
-class Zeros:
+class Savings:
     """What the zeros of one layer save on one machine.
 
     Parameters
@@ -47,10 +47,10 @@ class Zeros:
     ofmap_ratio: float
 
 
-NO_ZEROS = Zeros(1.0, 1.0, 1.0, 1.0)
+NO_SAVINGS = Savings(1.0, 1.0, 1.0, 1.0)
 
 
-def zeros_of(hardware, densities, first_layer, bits=BITS_16):
+def savings_of(hardware, densities, first_layer, bits=BITS_16):
     """What densities save on a machine, expected.
 
     Parameters
@@ -65,10 +65,10 @@ def zeros_of(hardware, densities, first_layer, bits=BITS_16):
 
     Returns
     -------
-    Zeros
+    Savings
     """
     if hardware.zeros == "dense":
-        return NO_ZEROS
+        return NO_SAVINGS
     bits = stored_operands(bits, hardware.pack)
     if first_layer and hardware.fmap_code == "rlc":
         ifmap_ratio = 1.0
@@ -76,10 +76,10 @@ def zeros_of(hardware, densities, first_layer, bits=BITS_16):
         ifmap_ratio = expected_ratio(hardware.fmap_code, densities.ifmap, bits.ifmap)
     ofmap_ratio = expected_ratio(hardware.fmap_code, densities.ofmap, bits.ofmap)
     if hardware.zeros == "gate_ifmap":
-        return Zeros(densities.ifmap, ifmap_ratio, 1.0, ofmap_ratio)
-    return Zeros(densities.ifmap * densities.filter, ifmap_ratio,
-                 expected_ratio(hardware.filter_code, densities.filter, bits.filter),
-                 ofmap_ratio)
+        return Savings(densities.ifmap, ifmap_ratio, 1.0, ofmap_ratio)
+    return Savings(densities.ifmap * densities.filter, ifmap_ratio,
+                   expected_ratio(hardware.filter_code, densities.filter, bits.filter),
+                   ofmap_ratio)
 
 
 @dataclass(frozen=True, eq=False)

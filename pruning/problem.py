@@ -123,6 +123,6 @@ class Problem:
         if kind is Density:
             return sum(int(mask.sum()) for name, mask in masks.items()
                        if name in self.prunables) / reference.weights
-        zeros = sum(mask.numel() for mask in masks.values()) - masks.kept
-        return (sum(weight.numel() for weight in network.parameters()) - zeros
+        masked = sum(mask.numel() for mask in masks.values()) - masks.kept
+        return (sum(weight.numel() for weight in network.parameters()) - masked
                 ) / reference.params

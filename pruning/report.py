@@ -97,8 +97,8 @@ def describe(network, baseline, filter_code=None):
     weights = prunable(network)
     masks = Masks.of(network, weights)
     left = macs_left(network, baseline.images)
-    zeros = sum(mask.numel() for mask in masks.values()) - masks.kept
-    params = sum(weight.numel() for weight in network.parameters()) - zeros
+    masked = sum(mask.numel() for mask in masks.values()) - masks.kept
+    params = sum(weight.numel() for weight in network.parameters()) - masked
     summary = {
         "weights": masks.kept, "weights_rel": masks.kept / baseline.weights,
         "params": params, "params_rel": params / reference.params,

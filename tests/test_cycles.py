@@ -13,14 +13,14 @@ from eyeriss_sim.counts import count
 from eyeriss_sim.cycles import count_cycles
 from eyeriss_sim.layer import ConvLayer
 from eyeriss_sim.mapping import Mapping, cut, timing
-from eyeriss_sim.zeros import Zeros
+from eyeriss_sim.zeros import Savings
 
-DENSE = Zeros(1.0, 1.0, 1.0, 1.0)
+DENSE = Savings(1.0, 1.0, 1.0, 1.0)
 
 
-def cycles_of(layer, hardware, mapping, zeros=DENSE):
+def cycles_of(layer, hardware, mapping, savings=DENSE):
     counts = count(layer, hardware, mapping)
-    return count_cycles(layer, hardware, mapping, counts, zeros)
+    return count_cycles(layer, hardware, mapping, counts, savings)
 
 
 @pytest.mark.parametrize("compiled", [True, False], ids=["jit", "py"])
@@ -112,7 +112,7 @@ def test_fmap_loads_and_dumps_add_to_the_total_only_and_shrink_with_the_code():
     layer = ConvLayer(name="conv", M=4, C=2, H=8, W=8, R=3, S=3)
     mapping = Mapping(4, 1, 6, 4, 2, 1, 1)
     dense = cycles_of(layer, CHIP, mapping)
-    coded = cycles_of(layer, CHIP, mapping, Zeros(1.0, 0.5, 1.0, 0.5))
+    coded = cycles_of(layer, CHIP, mapping, Savings(1.0, 0.5, 1.0, 0.5))
     # Ifmaps and ofmaps, each to the end of a core cycle.
     words = 2 * 8 * 8, 4 * 6 * 6
     assert dense.dram_fmap == sum(-(-one * 5 // 6) for one in words)

@@ -13,7 +13,7 @@ from eyeriss_sim.cycles import count_cycles
 from eyeriss_sim.layer import ConvLayer
 from eyeriss_sim.machine.timing import time_layer
 from eyeriss_sim.mapping import Mapping, cut, timing
-from eyeriss_sim.zeros import NO_ZEROS
+from eyeriss_sim.zeros import NO_SAVINGS
 
 SETTINGS = [(0, 0), (0, 1), (1, 0), (1, 1)]
 
@@ -24,7 +24,7 @@ def errors_percent(seeds, **fixed):
     for seed in seeds:
         layer, hardware, mapping = draw_case(np.random.default_rng(seed), **fixed)
         model = count_cycles(layer, hardware, mapping, count(layer, hardware, mapping),
-                             NO_ZEROS)
+                             NO_SAVINGS)
         machine = time_layer(layer, hardware, mapping)
         errors.append(100 * (model.processing / machine.processing_cycles - 1))
     return np.array(errors)
@@ -74,6 +74,6 @@ def test_macs_begin_with_the_first_word_though_filters_went_first():
     mapping = Mapping(1, 1, 1, 1, 1, 1, 1)
     hardware = replace(CHIP, window_first=0, filter_net_words=1)
     model = count_cycles(layer, hardware, mapping, count(layer, hardware, mapping),
-                         NO_ZEROS)
+                         NO_SAVINGS)
     assert model.processing - model.dram_filter == 9
     assert time_layer(layer, hardware, mapping).phases.array == 9

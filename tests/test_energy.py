@@ -20,7 +20,7 @@ from eyeriss_sim.networks import zoo_names
 from eyeriss_sim.report import joules, totals
 from eyeriss_sim.simulate import simulate_layer
 from eyeriss_sim.codes import expected_ratio
-from eyeriss_sim.zeros import NO_ZEROS, count_zeros
+from eyeriss_sim.zeros import NO_SAVINGS, count_zeros
 
 shares = st.floats(0, 1)
 
@@ -35,7 +35,7 @@ def one_layer(densities, zeros, first_layer=False, layer=None, mapping=None):
 def test_dense_energy_of_one_window_by_hand():
     layer = ConvLayer(name="dot", M=1, C=1, H=1, W=3, R=1, S=3)
     counts = count(layer, CHIP, Mapping(1, 1, 1, 1, 1, 1, 1))
-    by_level, alu = level_energy(counts, NO_ZEROS,
+    by_level, alu = level_energy(counts, NO_SAVINGS,
                                  CHIP.cost_MAC)
     assert by_level[RF].tolist() == [3 + 3, 3 + 3, 3 + 3]
     assert by_level[NOC].tolist() == [2 * 3, 2 * 3, 2 * 2]
@@ -167,7 +167,7 @@ def test_each_spad_and_the_filter_buffer_may_have_a_price_of_its_own():
     hardware = replace(CHIP, rf_ifmap_MAC=2.0, rf_filter_MAC=3.0, rf_psum_pJ=5 * 1.44,
                        glb_filter_MAC=7.0)
     by_level, alu = level_energy(count(layer, hardware, Mapping(1, 1, 1, 1, 1, 1, 1)),
-                                 NO_ZEROS, hardware.cost_MAC)
+                                 NO_SAVINGS, hardware.cost_MAC)
     assert by_level[RF].tolist() == pytest.approx([2 * 6, 3 * 6, 5 * 6])
     assert by_level[GLB].tolist() == [6 * 6, 7 * 6, 6 * 3]
     assert alu == 3

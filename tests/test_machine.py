@@ -24,7 +24,7 @@ from eyeriss_sim.machine.timing import pass_order, time_layer
 from eyeriss_sim.mapping import Mapping, read_mappings
 from eyeriss_sim.networks import load_zoo
 from eyeriss_sim.strips import ifmap_strips, ofmap_strips
-from eyeriss_sim.zeros import NO_ZEROS, count_zeros
+from eyeriss_sim.zeros import NO_SAVINGS, count_zeros
 
 
 def convolve(layer, ifmap, filt, bias):
@@ -111,7 +111,7 @@ def test_a_pass_of_the_rtl_is_within_one_percent_isolated_and_streaming(name):
     assert 0 <= counted.streaming_cycles - cycles[3] <= 10
     assert cycles[0] == pass_cycles(layer, hardware, mapping, 1)[0]
     model = count_cycles(layer, hardware, mapping, count(layer, hardware, mapping),
-                         NO_ZEROS)
+                         NO_SAVINGS)
     assert model.processing - model.dram_filter == cycles[0]
 
 
@@ -230,7 +230,7 @@ def test_counting_model_is_near_the_machine_on_alexnet():
     for name, mapping in read_mappings("published").items():
         layer = network.layer(name)
         counts = count(layer, chip, mapping)
-        model = count_cycles(layer, chip, mapping, counts, NO_ZEROS)
+        model = count_cycles(layer, chip, mapping, counts, NO_SAVINGS)
         timing = time_layer(layer, chip, mapping)
         assert model.processing == pytest.approx(timing.processing_cycles, rel=0.01)
 
@@ -276,7 +276,7 @@ def first_pass(layer, hardware, mapping):
         np.zeros((alone.N, alone.M, alone.E, alone.F), np.int16),
         row_of.reshape(needed.shape), micro_architecture(alone, hardware, mapping))
     cycles = count_cycles(alone, hardware, mapping, count(alone, hardware, mapping),
-                          NO_ZEROS)
+                          NO_SAVINGS)
     return alone, hardware, mapping, stepped, cycles.processing - cycles.dram_filter
 
 
@@ -310,7 +310,7 @@ def test_cycles_of_drawn_layers_are_the_machines_within_two_percent_and_five(pre
             hardware = with_choices_of(hardware, load_hardware(preset))
         timing = time_layer(layer, hardware, mapping)
         model = count_cycles(layer, hardware, mapping,
-                             count(layer, hardware, mapping), NO_ZEROS)
+                             count(layer, hardware, mapping), NO_SAVINGS)
         errors.append(abs(model.processing / timing.processing_cycles - 1))
         assert errors[-1] <= 0.05
 
@@ -418,7 +418,7 @@ def test_reads_and_writes_of_one_bank_halve_the_psum_networks_and_two_banks_do_n
     assert two == ideal
     assert one >= 2 * 14 * 14
     model = count_cycles(layer, replace(CHIP, glb_ifmap_psum_B=4096, glb_bank_B=2048),
-                         mapping, count(layer, CHIP, mapping), NO_ZEROS)
+                         mapping, count(layer, CHIP, mapping), NO_SAVINGS)
     assert model.processing == pytest.approx(one, rel=0.05)
 
 

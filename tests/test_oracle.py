@@ -228,8 +228,8 @@ def test_the_run_length_code_gains_less_on_narrow_values(images):
         shares = oracle.energy(seen.network, {
             one.layer.name: one.densities for one in seen.by_layer})
         for real, expected in zip(seen.by_layer, shares.by_layer):
-            assert real.zeros.ofmap_ratio == pytest.approx(
-                expected.zeros.ofmap_ratio, abs=0.06)
+            assert real.savings.ofmap_ratio == pytest.approx(
+                expected.savings.ofmap_ratio, abs=0.06)
 
 
 def test_a_module_has_an_energy_by_the_shape_of_its_input():
@@ -341,7 +341,7 @@ def test_weights_of_every_kind_of_layer_are_followed_tap_by_tap(build, shape):
             weight.data *= torch.rand(weight.shape) < 0.5
     recounted = oracle(model).by_layer[0]
     assert recounted.densities.filter < 0.8
-    assert recounted.zeros == oracle(model, inputs).by_layer[0].zeros
+    assert recounted.savings == oracle(model, inputs).by_layer[0].savings
 
 
 def test_asking_for_a_parametrized_weight_leaves_the_module_as_it_was(images):
@@ -386,8 +386,8 @@ def test_filters_that_each_image_brings_are_coded_over_all_chunks(images, monkey
     whole = EnergyOracle("eap_tool")(SelfProduct(), images)
     monkeypatch.setattr("eyeriss_sim.oracle.FIRST_IMAGES", 1)
     pieces = EnergyOracle("eap_tool")(SelfProduct(), images)
-    assert whole.by_layer[0].zeros.filter_ratio == pytest.approx(2 / 3 + 1 / 16)
-    assert pieces.by_layer[0].zeros.filter_ratio == pytest.approx(2 / 3 + 1 / 16)
+    assert whole.by_layer[0].savings.filter_ratio == pytest.approx(2 / 3 + 1 / 16)
+    assert pieces.by_layer[0].savings.filter_ratio == pytest.approx(2 / 3 + 1 / 16)
 
 
 class Branches(nn.Module):
@@ -404,7 +404,7 @@ class Branches(nn.Module):
 def test_the_first_layer_to_run_reads_the_plain_input(images):
     result = EnergyOracle("eyeriss_chip")(Branches(), images.relu() * (images > 1))
     left, right = result.by_layer
-    assert left.zeros.ifmap_ratio == 1.0 > right.zeros.ifmap_ratio
+    assert left.savings.ifmap_ratio == 1.0 > right.savings.ifmap_ratio
 
 
 def test_zero_weights_change_nothing_on_the_chip_but_zero_activations_do(images):

@@ -21,7 +21,7 @@ from eyeriss_sim.machine.timing import time_layer
 from eyeriss_sim.mapping import Mapping, check_mapping
 from eyeriss_sim.product_maps import laid, maps_of, squarest_map, values_on_map
 from eyeriss_sim.search import OBJECTIVES, search
-from eyeriss_sim.zeros import NO_ZEROS, Zeros
+from eyeriss_sim.zeros import NO_SAVINGS, Savings
 
 MACHINES = ("eyeriss_chip", "isca16_256")
 
@@ -177,7 +177,7 @@ def test_the_machine_steps_a_padded_map_as_it_is_counted():
     timing = time_layer(laid(layer, mapping), CHIP, mapping)
     assert np.array_equal(timing.accesses, counts.accesses)
     assert counts.macs == 18 * 5 * 6
-    cycles = count_cycles(layer, CHIP, mapping, counts, NO_ZEROS)
+    cycles = count_cycles(layer, CHIP, mapping, counts, NO_SAVINGS)
     assert timing.processing_cycles == cycles.processing
 
 
@@ -209,7 +209,7 @@ def test_products_of_exact_zeros_are_met_on_a_padded_map(zeros):
     assert one.densities.ifmap * one.counts.macs == pytest.approx(
         16 * alive.sum().item(), rel=1e-12)
     again, = oracle(module).by_layer            # without a run
-    assert again.zeros == one.zeros
+    assert again.savings == one.savings
     work, prices = oracle.works(oracle(module))["0"], (
         oracle.weight_prices(module)["0"][:, 0, 0])
     of_weights = (weights.sum(0).numpy() * prices).sum() / weights.sum().item()
@@ -225,8 +225,8 @@ def test_values_lie_in_order_on_a_map_with_zeros_behind():
 def test_zeros_that_a_search_sees_do_not_move_the_map():
     layer, isca16 = product(257, 96, 64), load_hardware("isca16_256")
     for objective in OBJECTIVES:
-        dense, sparse = (search(layer, isca16, objective, zeros=zeros).mappings[0]
-                         for zeros in (NO_ZEROS, Zeros(0.2, 0.3, 0.1, 0.4)))
+        dense, sparse = (search(layer, isca16, objective, savings=savings).mappings[0]
+                         for savings in (NO_SAVINGS, Savings(0.2, 0.3, 0.1, 0.4)))
         assert (dense.map_H, dense.map_W) == (sparse.map_H, sparse.map_W)
 
 

@@ -21,24 +21,24 @@ from eyeriss_sim.mapping import (
 from eyeriss_sim.product_maps import maps_of
 from eyeriss_sim.search import OBJECTIVES, SKIPS, search, search_shape
 from eyeriss_sim.simulate import simulate, simulate_layer
-from eyeriss_sim.zeros import NO_ZEROS, Densities, Zeros
+from eyeriss_sim.zeros import NO_SAVINGS, Densities, Savings
 
 ISCA16 = load_hardware("isca16_256")
 
 
-def scores(layer, hardware, mapping, zeros=NO_ZEROS):
+def scores(layer, hardware, mapping, savings=NO_SAVINGS):
     """Normalised energy and total cycles by the model that reports use."""
     counts = count(layer, hardware, mapping)
-    by_level, alu = level_energy(counts, zeros, hardware.cost_MAC)
-    cycles = count_cycles(layer, hardware, mapping, counts, zeros)
+    by_level, alu = level_energy(counts, savings, hardware.cost_MAC)
+    cycles = count_cycles(layer, hardware, mapping, counts, savings)
     return by_level.sum() + alu, cycles.total
 
 
-def closed_cycles(layer, hardware, mapping, zeros):
+def closed_cycles(layer, hardware, mapping, savings):
     """Total cycles, those of processing by the closed forms alone."""
     geometry = cut(layer, hardware, mapping.row_segments, mapping.column_strips)
     fmaps = count_cycles(layer, hardware, mapping, count(layer, hardware, mapping),
-                         zeros).dram_fmap
+                         savings).dram_fmap
     return fmaps + kernels.chip_cycles(
         geometry.shape, timing(hardware),
         hardware.cycles_per_dram_word, layer.M_group, *mapping.letters, kernels.CLOSED,
@@ -58,18 +58,18 @@ def test_search_finds_what_trying_everything_finds(layer, hardware, coded):
     assume(len(maps_of(layer)) == 1)    # tests/test_product_maps.py has the others
     legal = [Mapping(*m) for m in naive.legal_mappings(layer, hardware)]
     assume(0 < len(legal) < 500)
-    zeros = Zeros(coded, coded, 1.0, coded)
-    every = [scores(layer, hardware, mapping, zeros) for mapping in legal]
+    savings = Savings(coded, coded, 1.0, coded)
+    every = [scores(layer, hardware, mapping, savings) for mapping in legal]
     for name in OBJECTIVES:
-        found = search(layer, hardware, name, zeros=zeros)
+        found = search(layer, hardware, name, savings=savings)
         best = min(objective_of(name, *pair, hardware) for pair in every)
-        own = objective_of(name, *scores(layer, hardware, found.mappings[0], zeros),
+        own = objective_of(name, *scores(layer, hardware, found.mappings[0], savings),
                            hardware)
         assert own == pytest.approx(best, rel=3e-9)
         if name != "energy":
             assert found.scores[0] == pytest.approx(own, rel=1e-12)
         for skip in ("dominated", "nothing"):
-            assert search(layer, hardware, name, skip=skip, zeros=zeros).scores == (
+            assert search(layer, hardware, name, skip=skip, savings=savings).scores == (
                 pytest.approx(found.scores, rel=3e-9))
 
 
@@ -136,13 +136,14 @@ def test_skipping_loses_neither_the_optimum_nor_its_tie_break(
     assume(len(maps_of(layer)) == 1)    # tests/test_product_maps.py has the others
     legal = [Mapping(*m) for m in naive.legal_mappings(layer, hardware)]
     assume(0 < len(legal) < 2000)
-    zeros = Zeros(coded, coded, 1.0, coded)
-    searched = [search(layer, hardware, objective, skip=skip, zeros=zeros).mappings[0]
+    savings = Savings(coded, coded, 1.0, coded)
+    searched = [search(layer, hardware, objective, skip=skip,
+                       savings=savings).mappings[0]
                 for skip in SKIPS]
-    full, *others = (scores(layer, hardware, mapping, zeros) for mapping in searched)
+    full, *others = (scores(layer, hardware, mapping, savings) for mapping in searched)
     if objective == "energy":
         # Ties of energy are settled by the closed forms' cycles.
-        full, *others = ((energy, closed_cycles(layer, hardware, mapping, zeros))
+        full, *others = ((energy, closed_cycles(layer, hardware, mapping, savings))
                          for (energy, _), mapping in zip((full, *others), searched))
     for other in others:
         assert other == pytest.approx(full, rel=3e-9)
@@ -350,5 +351,5 @@ def test_a_search_for_the_shared_machine_finds_what_one_for_the_machine_itself_f
     except ValueError:
         return
     own = search_shape.__wrapped__(
-        shape_key(layer), machine, objective, 1, "hopeless", NO_ZEROS)
+        shape_key(layer), machine, objective, 1, "hopeless", NO_SAVINGS)
     assert found == own

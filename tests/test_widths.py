@@ -28,7 +28,7 @@ from eyeriss_sim.simulate import simulate_layer
 from eyeriss_sim.sweep.evaluate import evaluate_base, evaluate_chunk
 from eyeriss_sim.sweep.spec import make_spec
 from eyeriss_sim.widths import BITS_16, Bits, as_bits, at_widths
-from eyeriss_sim.zeros import NO_ZEROS
+from eyeriss_sim.zeros import NO_SAVINGS
 
 PACKED = replace(CHIP, name="packed", pack=True)
 CONV = ConvLayer(name="conv", N=2, M=24, C=10, H=15, W=15, R=3, S=3)
@@ -181,8 +181,8 @@ def test_eight_bits_packed_are_mapped_as_words_on_a_machine_twice_as_wide(
     wide = doubled(hardware)
     counts = count(layer, wide, mapping)
     assert (count(layer, sized, mapping).accesses == counts.accesses).all()
-    assert count_cycles(layer, sized, mapping, counts, NO_ZEROS) == count_cycles(
-        layer, wide, mapping, counts, NO_ZEROS)
+    assert count_cycles(layer, sized, mapping, counts, NO_SAVINGS) == count_cycles(
+        layer, wide, mapping, counts, NO_SAVINGS)
     check_mapping(layer, sized, mapping)
     if objective == "cycles":
         assert search(layer, sized, objective) == found
@@ -233,9 +233,9 @@ def test_search_and_limits_are_those_of_trying_everything_in_bits(
         for mapping in every:
             mapping = Mapping(*mapping)
             counts = count(layer, sized, mapping)
-            by_level, alu = level_energy(counts, NO_ZEROS, sized.cost_MAC, of_access)
+            by_level, alu = level_energy(counts, NO_SAVINGS, sized.cost_MAC, of_access)
             scores.append(by_level.sum() + alu if name == "energy" else count_cycles(
-                layer, sized, mapping, counts, NO_ZEROS).total)
+                layer, sized, mapping, counts, NO_SAVINGS).total)
         found = search(layer, sized, name)
         assert keeps_bits(layer, hardware, bits, (
             *found.mappings[0].letters, found.mappings[0].row_segments,
@@ -271,7 +271,7 @@ def test_isca16_storage_counts_bits_as_well(psum_bits, layer, bits):
             continue
         check_mapping(layer, sized, mapping)
         counts = count(layer, sized, mapping)
-        by_level, alu = level_energy(counts, NO_ZEROS, sized.cost_MAC,
+        by_level, alu = level_energy(counts, NO_SAVINGS, sized.cost_MAC,
                                      width_factors(sized))
         hops = counts.accesses[NOC, PSUM].sum() * 2 * psum_bits / 16    # weighed twice
         legal[mapping] = by_level.sum() + alu + hops
@@ -326,14 +326,14 @@ def test_a_filter_takes_its_bits_of_time_on_the_dram_link():
     for bits in (16, 8, 5):
         sized = at_widths(slow, Bits(16, bits, 16), "fc")
         model = count_cycles(layer, sized, mapping, count(layer, sized, mapping),
-                             NO_ZEROS)
+                             NO_SAVINGS)
         assert model.processing == 5 * bits * words
         assert time_layer(layer, sized, mapping).phases.processing == model.processing
         # Fmaps keep their own widths.
         assert model.dram_fmap == 5 * 16 * (8 * 9 + 16)
     whole = at_widths(replace(slow, pack=False), Bits(16, 5, 16), "fc")
     assert count_cycles(layer, whole, mapping, count(layer, whole, mapping),
-                        NO_ZEROS).processing == 5 * 16 * words
+                        NO_SAVINGS).processing == 5 * 16 * words
 
 
 # ------------------------------------------------------------------- machine and model
@@ -382,7 +382,7 @@ def test_machine_and_model_take_the_same_cycles_with_packed_values(run):
     timing = time_layer(layer, sized, mapping)
     counts = count(layer, sized, mapping)
     assert (timing.accesses == counts.accesses).all()
-    model = count_cycles(layer, sized, mapping, counts, NO_ZEROS)
+    model = count_cycles(layer, sized, mapping, counts, NO_SAVINGS)
     assert model.processing == pytest.approx(timing.processing_cycles, rel=0.02)
 
 
@@ -394,7 +394,7 @@ def test_an_alexnet_layer_takes_the_same_cycles_on_machine_and_model_packed():
         timing = time_layer(layer, sized, mapping)
         counts = count(layer, sized, mapping)
         assert (timing.accesses == counts.accesses).all()
-        model = count_cycles(layer, sized, mapping, counts, NO_ZEROS)
+        model = count_cycles(layer, sized, mapping, counts, NO_SAVINGS)
         assert model.processing == timing.processing_cycles
         assert glb_use(layer, sized, mapping)["ifmap_banks"] > 0
 
@@ -416,7 +416,8 @@ def test_an_alexnet_layer_takes_the_same_cycles_on_machine_and_model_packed():
 def test_banks_and_their_rows_hold_as_many_packed_values_as_fit(
         layer, change, bits, mapping):
     sized = at_widths(replace(PACKED, dram_link_MHz=6000, **change), bits, layer.name)
-    model = count_cycles(layer, sized, mapping, count(layer, sized, mapping), NO_ZEROS)
+    model = count_cycles(
+        layer, sized, mapping, count(layer, sized, mapping), NO_SAVINGS)
     machine = time_layer(layer, sized, mapping).processing_cycles
     # Reads and writes of one bank that meet cost the model a cycle now and then.
     assert model.processing == pytest.approx(machine, rel=0.02)

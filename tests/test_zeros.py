@@ -16,7 +16,7 @@ from eyeriss_sim.layer import ConvLayer
 from eyeriss_sim.mapping import Mapping
 from eyeriss_sim.widths import Bits
 from eyeriss_sim.zeros import (
-    NO_ZEROS, Densities, Zeros, count_zeros, read_densities, zeros_of)
+    NO_SAVINGS, Densities, Savings, count_zeros, read_densities, savings_of)
 
 
 def naive_pairs(stream):
@@ -240,9 +240,9 @@ def test_significance_map_of_dense_data_costs_a_bit_a_value():
     assert expected_ratio("significance_map", 1.0) == 17 / 16
     assert expected_ratio("significance_map", 0.25, bits=8) == 0.25 + 1 / 8
     eap = load_hardware("eap_tool")
-    zeros = zeros_of(eap, Densities(0.5, 0.25, 1.0), True, Bits(16, 8, 16))
-    assert zeros.macs_left == 0.125
-    assert (zeros.ifmap_ratio, zeros.filter_ratio, zeros.ofmap_ratio) == (
+    savings = savings_of(eap, Densities(0.5, 0.25, 1.0), True, Bits(16, 8, 16))
+    assert savings.macs_left == 0.125
+    assert (savings.ifmap_ratio, savings.filter_ratio, savings.ofmap_ratio) == (
         0.5625, 0.375, 1.0625)
 
 
@@ -282,16 +282,16 @@ def test_real_streams_of_other_widths_are_weighed_as_expected_ones():
 def test_each_stream_of_a_layer_is_coded_at_its_own_density_and_width():
     chip, eap = load_hardware("eyeriss_chip"), load_hardware("eap_tool")
     shares = Densities(0.25, 0.5, 0.125)
-    inner, first = (zeros_of(chip, shares, place) for place in (False, True))
-    assert inner == Zeros(0.25, expected_ratio("rlc", 0.25), 1.0,
-                          expected_ratio("rlc", 0.125))
+    inner, first = (savings_of(chip, shares, place) for place in (False, True))
+    assert inner == Savings(0.25, expected_ratio("rlc", 0.25), 1.0,
+                            expected_ratio("rlc", 0.125))
     # The network's input is not run-length coded; filters of the chip never are.
-    assert first == Zeros(0.25, 1.0, 1.0, expected_ratio("rlc", 0.125))
+    assert first == Savings(0.25, 1.0, 1.0, expected_ratio("rlc", 0.125))
     # Narrow values take whole words on the chip, and their own bits where packed.
-    assert zeros_of(chip, shares, False, Bits(8, 4, 8)) == inner
-    assert zeros_of(eap, shares, True, Bits(8, 4, 2)) == Zeros(
+    assert savings_of(chip, shares, False, Bits(8, 4, 8)) == inner
+    assert savings_of(eap, shares, True, Bits(8, 4, 2)) == Savings(
         0.125, 0.25 + 1 / 8, 0.5 + 1 / 4, 0.125 + 1 / 2)
-    assert zeros_of(chip.with_zeros("dense"), shares, False) == NO_ZEROS
+    assert savings_of(chip.with_zeros("dense"), shares, False) == NO_SAVINGS
 
 
 def test_shares_are_of_each_tensor_by_itself():

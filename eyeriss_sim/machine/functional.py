@@ -11,7 +11,7 @@ from eyeriss_sim.kernels import DRAM, IFMAP, PSUM, READ, RF, WRITE
 from eyeriss_sim.machine.dram import words_on_link
 from eyeriss_sim.machine.layer_run import LayerRun, run_layer
 from eyeriss_sim.strips import ifmap_strips, ofmap_strips
-from eyeriss_sim.zeros import Zeros, count_zeros
+from eyeriss_sim.zeros import Savings, count_zeros
 
 # Share of the ifmap's words that are not zero, about what ReLUs leave.
 IFMAP_DENSITY = 0.5
@@ -90,13 +90,13 @@ def model_of_run(layer, hardware, mapping, ifmap, filt, run: LayerRun, first_lay
              ifmap_strips(layer, hardware, mapping), coded and not first_layer),
             (accesses[DRAM, PSUM, WRITE], "ofmap", run.ofmap,
              ofmap_strips(layer, hardware, mapping), coded)))
-    zeros = Zeros(
+    savings = Savings(
         left / layer.macs,
         ifmap_words / words_on_link(int(accesses[DRAM, IFMAP, READ]),
                                     hardware.stored_bits("ifmap")), 1.0,
         ofmap_words / words_on_link(int(accesses[DRAM, PSUM, WRITE]),
                                     hardware.stored_bits("ofmap")))
-    return ModelOfRun(accesses, count_cycles(layer, hardware, mapping, counts, zeros),
+    return ModelOfRun(accesses, count_cycles(layer, hardware, mapping, counts, savings),
                       ifmap_words, ofmap_words)
 
 
