@@ -231,5 +231,130 @@ class TwoStage(nn.Module):
         return logits, self.mask(self.crop(fmap, detected))
 
 
+def anchors_of(maps, size, boxes):
+    """Boxes of each pixel of each map, (places * boxes, 4) by corners."""
+    found = []
+    for level, fmap in enumerate(maps):
+        h, w = fmap.shape[-2:]
+        rows, columns = torch.meshgrid(torch.arange(h), torch.arange(w), indexing="ij")
+        centre = (torch.stack([columns, rows], -1).view(-1, 1, 2) + 0.5) * size / w
+        sides = torch.tensor(boxes) * 2 ** level
+        centre, sides = torch.broadcast_tensors(centre, sides[None])
+        found.append(torch.cat([centre - sides / 2, centre + sides / 2], -1))
+    return torch.cat([one.view(-1, 4) for one in found])
+
+
+def moved(boxes, change):
+    """Boxes by corners, their centres and sides changed as a head says."""
+    sides = boxes[..., 2:] - boxes[..., :2]
+    centre = boxes[..., :2] + sides / 2 + change[..., :2] * sides
+    sides = sides * change[..., 2:].clamp(max=4).exp()
+    return torch.cat([centre - sides / 2, centre + sides / 2], -1)
+
+
+class SSD(nn.Module):
+    """Boxes of fixed shapes on each map; softmax over labels, background the first."""
+
+    def __init__(self):
+        super().__init__()
+        self.stages = backbone()
+        self.scale = nn.Parameter(torch.ones(8) * 20)
+        self.label = nn.ModuleList(nn.Conv2d(c, 2 * 3, 3, padding=1) for c in (8, 16))
+        self.box = nn.ModuleList(nn.Conv2d(c, 2 * 4, 3, padding=1) for c in (8, 16))
+
+    def forward(self, x):
+        maps = maps_of(self.stages, x)
+        maps[0] = self.scale.view(1, -1, 1, 1) * F.normalize(maps[0])
+        labels, changes = (torch.cat([
+            head(fmap).permute(0, 2, 3, 1).reshape(len(x), -1, values)
+            for head, fmap in zip(heads, maps)], 1)
+            for heads, values in ((self.label, 3), (self.box, 4)))
+        boxes = anchors_of(maps, x.shape[-1], [(8.0, 8.0), (12.0, 6.0)])
+        results = []
+        for scores, change in zip(labels.softmax(-1), changes):
+            found = moved(boxes, change).clamp(0, x.shape[-1])
+            for label in range(1, scores.shape[1]):
+                sure = scores[:, label] > 0.2
+                best, places = scores[sure, label].topk(min(6, int(sure.sum())))
+                kept = found[sure][places]
+                results.append(kept[suppress(kept, best)])
+        return results
+
+
+class RetinaNet(nn.Module):
+    """A pyramid of maps that share two towers; the best of each level by topk."""
+
+    def __init__(self):
+        super().__init__()
+        self.stages = backbone()
+        self.sides = nn.ModuleList(nn.Conv2d(c, 8, 1) for c in (8, 16))
+        self.coarser = nn.Conv2d(8, 8, 3, 2, 1)
+        self.label = nn.Sequential(nn.Conv2d(8, 8, 3, padding=1), nn.ReLU(),
+                                   nn.Conv2d(8, 3 * 2, 3, padding=1))
+        self.box = nn.Sequential(nn.Conv2d(8, 8, 3, padding=1), nn.ReLU(),
+                                 nn.Conv2d(8, 4 * 2, 3, padding=1))
+
+    def pyramid(self, x):
+        fine, coarse = (side(fmap) for side, fmap in zip(
+            self.sides, maps_of(self.stages, x)))
+        fine = fine + F.interpolate(coarse, size=fine.shape[-2:], mode="nearest")
+        return [fine, coarse, self.coarser(coarse)]
+
+    def forward(self, x):
+        maps = self.pyramid(x)
+        results = []
+        for image in range(len(x)):
+            kept = []
+            for level, fmap in enumerate(maps):
+                scores, change = (
+                    head(fmap[image:image + 1]).permute(0, 2, 3, 1).reshape(-1, size)
+                    for head, size in ((self.label, 3), (self.box, 4)))
+                scores = scores.sigmoid().flatten()
+                sure = torch.where(scores > 0.3)[0]
+                best, order = scores[sure].topk(min(10, len(sure)))
+                places = torch.div(sure[order], 3, rounding_mode="floor")
+                boxes = anchors_of([fmap], x.shape[-1], [(8.0, 8.0), (12.0, 6.0)])
+                kept.append(torch.cat([moved(boxes[places], change[places]),
+                                       best[:, None]], 1))
+            kept = torch.cat(kept)
+            results.append(kept[suppress(kept[:, :4], kept[:, 4])])
+        return results
+
+
+class FCOS(RetinaNet):
+    """No anchors: distances to four sides, and how central a pixel is."""
+
+    def __init__(self):
+        super().__init__()
+        self.label[2] = nn.Conv2d(8, 3, 3, padding=1)
+        self.box = nn.Sequential(nn.Conv2d(8, 8, 3, padding=1, bias=False),
+                                 nn.GroupNorm(2, 8), nn.ReLU())
+        self.distance = nn.Conv2d(8, 4, 3, padding=1)
+        self.central = nn.Conv2d(8, 1, 3, padding=1)
+        self.scales = nn.ParameterList(torch.ones(1) for _ in range(3))
+
+    def forward(self, x):
+        found = []
+        maps = self.pyramid(x)
+        for fmap, scale in zip(maps, self.scales):
+            tower = self.box(fmap)
+            distance = (self.distance(tower) * scale).relu() * x.shape[-1] / (
+                fmap.shape[-1])
+            found.append(torch.cat([distance, self.central(tower), self.label(fmap)],
+                                   1).flatten(2).transpose(1, 2))
+        places = anchors_of(maps, x.shape[-1], [(0.0, 0.0)])
+        results = []
+        for image in torch.cat(found, 1):
+            scores = (image[:, 5:].sigmoid() * image[:, 4:5].sigmoid()).sqrt()
+            best, labels = scores.max(1)
+            sure = best > 0.52
+            away = image[sure, :4] * image.new_tensor([-1, -1, 1, 1])
+            boxes = places[sure] + away
+            kept = suppress(boxes + labels[sure][:, None] * 4096, best[sure])
+            results.append((boxes[kept], labels[sure][kept]))
+        return results
+
+
 HEADS = {"v3": YoloV3, "v5": YoloV5, "v8": YoloV8, "v8 suppressed": YoloV8Suppressed,
-         "v10": YoloV10, "two stages": TwoStage}
+         "v10": YoloV10, "two stages": TwoStage,
+         "SSD": SSD, "RetinaNet": RetinaNet, "FCOS": FCOS}

@@ -11,7 +11,7 @@ from eyeriss_sim.importers.constants import ShapesBesideConstants
 from eyeriss_sim.importers.torch_module import network_from_module
 
 SHAPE = (2, 3, 64, 64)
-VALUES_DECIDE = {"v3", "v8 suppressed", "two stages"}
+VALUES_DECIDE = {"v3", "v8 suppressed", "two stages", "SSD", "RetinaNet", "FCOS"}
 
 
 def seeded(factory):
