@@ -314,14 +314,16 @@ def run_simulation(args):
         raise ValueError("--weights are looked at together with the activations that "
                          "they make; give --images too")
     network, inputs = args.network, network_inputs(args.input)
+    proposals = args.proposals
     if ".py:" in network:
         with announced_run(network):
-            network = as_network(network, args.batch, inputs, args.proposals)
-            inputs = None
+            network = as_network(network, args.batch, inputs, proposals)
+            inputs = proposals = None
     return simulate(
         network, args.hardware, args.batch, mapping=args.mapping,
         objective=args.objective, zeros=args.zeros, densities=args.densities,
-        bits=args.bits, price_by_size=args.price_by_size, input_shape=inputs)
+        bits=args.bits, price_by_size=args.price_by_size, input_shape=inputs,
+        proposals=proposals)
 
 
 def run_on_images(args):
