@@ -519,6 +519,61 @@ def test_weights_that_hold_nan_are_refused(path):
         network_with_weights(path)
 
 
+# -------------------------------------------------------------------- steps come first
+
+STEPS = "y, h = RNN <hidden_size: int = 5> "
+STEP_WEIGHTS = dict(w=(1, 5, 6), r=(1, 5, 5))
+
+
+@pytest.mark.parametrize("sizes, given", [
+    ("7,2,6", None), ("7,batch,6", None), ("steps,2,6", (7, 2, 6)),
+    ("steps,batch,6", (7, 2, 6))])
+@pytest.mark.parametrize("batch", [None, 2, 3])
+def test_batch_of_a_recurrent_file_with_the_steps_first_is_its_second_dimension(
+        path, sizes, given, batch):
+    save(path, f"float[{sizes}] x", STEPS + "(x, w, r)", **STEP_WEIGHTS)
+    network = network_from_onnx(path, batch, given)
+    images = batch or (1 if sizes.startswith("7,b") else 2)
+    assert network.batch == images
+    assert [(one.N, one.H * one.W, one.steps) for one in network.layers] == [
+        (images, 7, 1), (images, 1, 7)]
+    assert network.macs == images * 7 * 5 * (6 + 5)
+
+
+@pytest.mark.parametrize("inputs, body", [
+    ("float[7,batch,6] x", "a = Relu (x)\n b = MatMul (a, m)\n" + STEPS + "(b, w, r)"),
+    ("int64[7,batch] x", "a = Gather (m, x)\n" + STEPS + "(a, w, r)"),
+    ("float[7,batch,6] x, float[1,images,5] s", STEPS + "(x, w, r, , , s)"),
+    ("float[7,batch,6] x", STEPS + "(x, w, r)\nz = Squeeze (y, one)\nl = "
+     "GRU <hidden_size: int = 5> (z, u, v)")])
+def test_steps_stay_first_behind_what_leaves_them_there(path, inputs, body):
+    save(path, inputs, body, **STEP_WEIGHTS, m=(6, 6), one=np.int64([1]),
+         u=(1, 15, 5), v=(1, 15, 5))
+    for batch in (1, 4):
+        network = network_from_onnx(path, batch)
+        assert {layer.N for layer in network.layers} == {batch}
+        assert {layer.steps for layer in network.layers} == {1, 7}
+
+
+def test_batch_stays_first_where_a_recurrent_layer_gets_it_moved(path):
+    save(path, "float[batch,7,6] x", "t = Transpose <perm: ints = [1, 0, 2]> (x)\n"
+         + STEPS + "(t, w, r)", **STEP_WEIGHTS)
+    network = network_from_onnx(path, 3)
+    assert [(one.N, one.steps) for one in network.layers] == [(3, 1), (3, 7)]
+
+
+def test_product_that_makes_other_steps_does_not_tell_the_batch(path):
+    save(path, "float[batch,6,4] x", "t = MatMul (m, x)\n" + STEPS + "(t, w, r)",
+         m=(7, 6), w=(1, 5, 4), r=(1, 5, 5))
+    assert network_from_onnx(path, 3).batch == 3
+
+
+def test_open_steps_are_asked_for_by_name(path):
+    save(path, "float[steps,batch,6] x", STEPS + "(x, w, r)", **STEP_WEIGHTS)
+    with pytest.raises(ValueError, match=r"open dimension 0 \(steps\); give its sizes"):
+        network_from_onnx(path, 3)
+
+
 # ------------------------------------------------------- weights repeated over a batch
 
 

@@ -24,7 +24,8 @@ def network_from_onnx(path, batch=None, input_shape=None):
     path : str or Path
     batch : int, optional
         A symbolic first dimension of the inputs becomes this, or 1; a network exported
-        for a fixed batch is rescaled.
+        for a fixed batch is rescaled. It is the second dimension where a recurrent
+        layer takes the input's first as its steps.
     input_shape : tuple of int, list of tuples or dict, optional
         Sizes of open dimensions, as whole shapes: of the first input, of the first
         ones in order, or by name.
