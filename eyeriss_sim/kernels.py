@@ -830,6 +830,7 @@ def move_psums(timing, S, e, filters, filters_new, p, own_q, of_column, pe, net,
                     step = of_column[0, column] * round_sets + of_column[1, column]
                     time = max(time, net[OUT_TIME] + step - before)
                     net[OUT_TIME], before = time, step
+                    pe[MOVED, at] = time
                 for word in range(words):
                     left[at, (number + word) & mask] = time
         net[OUT_TIME] += e * round_sets - 1 - before

@@ -77,3 +77,18 @@ def test_macs_begin_with_the_first_word_though_filters_went_first():
                          NO_SAVINGS)
     assert model.processing - model.dram_filter == 9
     assert time_layer(layer, hardware, mapping).phases.array == 9
+
+
+@pytest.mark.parametrize("hop, fifo, R, channels, stride", [
+    (100, 8, 3, 2, 2), (50, 8, 3, 2, 1), (60, 4, 2, 2, 1), (20, 4, 3, 1, 1)])
+def test_windows_are_skipped_only_once_full_fifos_have_had_their_say(
+        hop, fifo, R, channels, stride):
+    """Psums that climb slowly fill FIFOs in a few windows, which then set the pace."""
+    hardware = replace(CHIP, glb_ports=0, hop_cycles=hop, ifmap_fifo_words=4,
+                       psum_in_fifo_words=fifo, psum_out_fifo_words=fifo)
+    layer = ConvLayer(name="L", M=1, C=channels, H=R, W=127 * stride, R=R, S=1,
+                      U=1, V=stride)
+    mapping = Mapping(1, 1, 1, 1, 1, channels, 1)
+    model = count_cycles(layer, hardware, mapping, count(layer, hardware, mapping),
+                         NO_SAVINGS)
+    assert model.processing == time_layer(layer, hardware, mapping).processing_cycles
