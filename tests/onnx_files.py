@@ -10,7 +10,7 @@ MICROSOFT = '"" : 18, "com.microsoft" : 1, "elsewhere" : 1'
 def save(path, inputs, body, opsets='"" : 18', outputs="float[] y", **weights):
     """Write a graph; ``weights`` are arrays, or shapes of float32 ones.
 
-    >>> save(path, "float[1,3,H,W] x", "y = Conv (x, w)", w=(8, 3, 3, 3))
+    A call is ``save(path, "float[1,3,H,W] x", "y = Conv (x, w)", w=(8, 3, 3, 3))``.
     """
     model = onnx.parser.parse_model(
         f"<ir_version: 9, opset_import: [{opsets}]> "

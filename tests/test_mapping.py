@@ -227,7 +227,8 @@ def test_a_legal_mapping_with_one_letter_changed_is_refused_exactly_beyond_a_lim
         accepted = False
     if mapping.row_segments == even_cuts(layer.R, hardware.rows)[0]:
         mapping = replace(mapping, row_segments=0)
-    assert accepted == (astuple(mapping) in set(naive.legal_mappings(layer, hardware)))
+    assert accepted == (
+        astuple(mapping)[:9] in set(naive.legal_mappings(layer, hardware)))
 
 
 def test_a_strip_of_the_isca16_analysis_lies_over_the_columns_that_its_windows_meet():

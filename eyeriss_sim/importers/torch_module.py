@@ -769,8 +769,9 @@ def _is_composite(func):
 
 @functools.cache
 def _arguments_written(func):
-    return [(place, arg.name) for place, arg in enumerate(func._schema.arguments)
-            if arg.alias_info is not None and arg.alias_info.is_write]
+    return tuple(
+        (place, arg.name) for place, arg in enumerate(func._schema.arguments)
+        if arg.alias_info is not None and arg.alias_info.is_write)
 
 
 def written(func, args, kwargs=None):
