@@ -68,7 +68,7 @@ def count_cycles(layer, hardware, mapping, counts, savings):
     layer, hardware, mapping
         A legal mapping; the hardware at the layer's widths.
     counts : Counts
-        Of one step.
+        The accesses of one step.
     savings : Savings
         Shrink the fmaps that cross the DRAM link; nothing else.
 

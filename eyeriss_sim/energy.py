@@ -94,13 +94,13 @@ def edp_isca16(energy_MAC, macs, active_pes, pes, batch, padding_macs=0):
     ----------
     energy_MAC : array_like, shape (layers,), MAC energies
     macs : array_like, shape (layers,)
-        Of the batch, as the energies.
+        MACs of the whole batch, as the energies are the batch's.
     active_pes : array_like, shape (layers,)
     pes : int
-        Of the machine.
+        The PEs of the machine.
     batch : int
     padding_macs : array_like, shape (layers,)
-        Of pixels that pad the map of a product: they take time, and are no work.
+        MACs on pixels that pad the map of a product; they take time, and are no work.
 
     Returns
     -------

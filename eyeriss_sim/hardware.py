@@ -168,7 +168,7 @@ class Hardware:
         fmaps are coded in DRAM. ``skip_either``: so does a zero weight, and filters are
         coded too. Neither saves a cycle.
     ifmap_bits, filter_bits, ofmap_bits : int
-        Of the values that the machine holds, set by ``widths.at_widths``.
+        Widths of the values that the machine holds, set by ``widths.at_widths``.
     fmap_code, filter_code : str
         How what is coded is coded: ``none``, ``rlc``, ``significance_map``; filters
         also ``csr``, ``csc``, ``periodic``.
