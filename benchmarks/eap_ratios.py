@@ -15,7 +15,7 @@ import pandas as pd
 from rich.table import Table
 from scipy.optimize import brentq
 
-from benchmarks.silicon import PUBLISHED, published
+from eyeriss_sim.validation.tables import PUBLISHED, published
 from eyeriss_sim import Densities
 from eyeriss_sim.atomic import replacing
 from eyeriss_sim.cli import OneLineParser, run_command

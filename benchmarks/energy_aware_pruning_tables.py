@@ -14,7 +14,8 @@ from pathlib import Path
 import pandas as pd
 from rich.table import Table
 
-from benchmarks.silicon import PALETTE, published
+from eyeriss_sim.figure_style import SERIES
+from eyeriss_sim.validation.tables import published
 from eyeriss_sim import Densities
 from eyeriss_sim.atomic import replacing
 from eyeriss_sim.cli import OneLineParser, run_command
@@ -167,7 +168,7 @@ def draw(table):
         for place, term in enumerate(TERMS):
             values = dense[dense.term == term][side].tolist()
             panel.bar([at + shift for at in range(len(layers))], values, 0.38, bottom,
-                      color=PALETTE[place], alpha=alpha,
+                      color=SERIES[place], alpha=alpha,
                       label=term if side == "model" else None)
             bottom = [low + value for low, value in zip(bottom, values)]
     panel.set_xticks(range(len(layers)), layers)

@@ -10,7 +10,8 @@ over the five CONV layers: two parameters, five figures.
 
 import numpy as np
 
-from benchmarks.silicon import published, simulate_chip
+from eyeriss_sim.validation.silicon import simulate_chip
+from eyeriss_sim.validation.tables import published
 from eyeriss_sim.kernels import DRAM
 
 

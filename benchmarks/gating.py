@@ -9,7 +9,8 @@ spads, MACs and the clock of the PEs; the densities are those that the chip meas
 import pandas as pd
 from rich.table import Table
 
-from benchmarks.silicon import chip_densities, simulate_chip
+from eyeriss_sim.validation.silicon import simulate_chip
+from eyeriss_sim.validation.tables import chip_densities
 from eyeriss_sim.kernels import RF
 from eyeriss_sim.terminal import make_console
 

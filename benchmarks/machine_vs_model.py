@@ -20,7 +20,7 @@ from rich.progress import track
 from rich.table import Table
 
 from benchmarks.drawn_machines import draw_case
-from benchmarks.silicon import PALETTE
+from eyeriss_sim.figure_style import SERIES
 from eyeriss_sim import load_hardware
 from eyeriss_sim.atomic import replacing
 from eyeriss_sim.cli import OneLineParser, run_command
@@ -146,7 +146,7 @@ def draw(table, hardware):
     figure = Figure(figsize=(9, 4.5), layout="constrained")
     panel = figure.subplots()
     for (name, rows), colour, mark in zip(
-            table.groupby("network", sort=False), PALETTE, "os^D"):
+            table.groupby("network", sort=False), SERIES, "os^D"):
         panel.scatter(rows.machine_cycles / rows.passes, rows.error_percent, 28,
                       color=colour, marker=mark, label=name, alpha=0.85)
     panel.axhline(0, color="black", linewidth=0.8)

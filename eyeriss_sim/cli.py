@@ -291,8 +291,8 @@ def add_validate(commands):
 
 
 def run_validate(args):
-    from benchmarks.silicon import validate
     from eyeriss_sim.atomic import only_writer
+    from eyeriss_sim.validation.report import validate
     with only_writer(args.out, "_validate.lock"):
         with announced_compilation():
             warm_up()

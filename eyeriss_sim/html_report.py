@@ -5,6 +5,7 @@ from html import escape
 from string import Template
 
 from eyeriss_sim import plots
+from eyeriss_sim.figure_style import INK
 from eyeriss_sim.labels import decimals, pick_unit, printable
 from eyeriss_sim.report import (
     COUNTS, ENERGY, MEMORY, TIMES, cycle_shares, energy_shares, joules_text,
@@ -204,7 +205,7 @@ def _figure(title, figure):
             value = element.attrib.pop(key)
             if key != "id" or element.tag in ("clipPath", "path"):
                 element.set(key.rpartition("}")[2],
-                            value.replace(plots.INK, "currentColor"))
+                            value.replace(INK, "currentColor"))
     for key in ("width", "height", "version"):
         svg.attrib.pop(key, None)
     least = 0.78 * width

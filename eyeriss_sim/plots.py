@@ -16,15 +16,13 @@ from eyeriss_sim import report
 from eyeriss_sim.atomic import replacing
 from eyeriss_sim.cycles import CAUSES
 from eyeriss_sim.energy import PRICED_LEVELS
+from eyeriss_sim.figure_style import (
+    BLUE, GREEN, GREY, GRID, ORANGE, PINK, RED, SKY, STYLE, YELLOW)
 from eyeriss_sim.kernels import ceil_div
 from eyeriss_sim.labels import (
     CAUSE_NAMES, CLOCK_AND_LEAKAGE, KIND_NAMES, LEVEL_NAMES, clip_middle, pick_unit,
     printable, shorten)
 
-# Okabe and Ito's colours, which differ for colour-blind readers too (2008). What is
-# drawn next to each other differs in lightness as well, for print in grey.
-GREY, BLUE, SKY, GREEN = "#8c8c8c", "#0072b2", "#56b4e9", "#009e73"
-YELLOW, ORANGE, RED, PINK = "#f0e442", "#e69f00", "#d55e00", "#cc79a7"
 LEVEL_COLOURS = {"alu": GREY, "rf": SKY, "noc": GREEN, "glb": ORANGE, "dram": RED}
 PART_COLOURS = {**{LEVEL_NAMES[level]: colour
                    for level, colour in LEVEL_COLOURS.items()},
@@ -32,21 +30,8 @@ PART_COLOURS = {**{LEVEL_NAMES[level]: colour
 KIND_COLOURS = {"alu": GREY, "ifmap": BLUE, "filter": ORANGE, "psum": PINK}
 CAUSE_COLOURS = {"mac": BLUE, "ramp": SKY, "psum_net": PINK, "glb": ORANGE,
                  "dram_filter": RED, "dram_fmap": YELLOW}
-INK, GRID = "#1f2328", "#808080"
 
 FORMATS = (".png", ".svg", ".pdf")
-STYLE = {
-    "font.size": 9,
-    "font.family": "sans-serif",
-    "text.color": INK,
-    "axes.labelcolor": INK,
-    "axes.edgecolor": GRID,
-    "xtick.color": INK,
-    "ytick.color": INK,
-    # Letters stay letters: an SVG can be searched, and takes the font of its page.
-    "svg.fonttype": "none",
-    "svg.hashsalt": "eyeriss-sim",
-}
 
 UPRIGHT_LABELS = 10     # more than these turn
 LABELS = 80             # more than these are thinned

@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks.silicon import pass_of_rtl, published
 from draws import CHIP, legal_triples
 from eyeriss_sim.codes import fmap_strips_words
 from eyeriss_sim.counts import count
@@ -24,6 +23,8 @@ from eyeriss_sim.machine.timing import pass_order, time_layer
 from eyeriss_sim.mapping import Mapping, read_mappings
 from eyeriss_sim.networks import load_zoo
 from eyeriss_sim.strips import ifmap_strips, ofmap_strips
+from eyeriss_sim.validation.silicon import pass_of_rtl
+from eyeriss_sim.validation.tables import published
 from eyeriss_sim.zeros import NO_SAVINGS, count_zeros
 
 

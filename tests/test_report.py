@@ -13,6 +13,7 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from eyeriss_sim import ConvLayer, Network, plots, report, result_files, simulate
+from eyeriss_sim.figure_style import INK
 from eyeriss_sim.html_report import headline
 from eyeriss_sim.labels import shorten
 from eyeriss_sim.layer import UncountedOp
@@ -390,7 +391,7 @@ def test_headline_numbers_are_plain_whatever_their_size(alexnet, hostile):
 
 def test_figures_in_the_page_take_the_colour_of_its_text(pages):
     assert "currentColor" in pages["alexnet"]
-    assert plots.INK not in pages["alexnet"].partition("</style>")[2]
+    assert INK not in pages["alexnet"].partition("</style>")[2]
 
 
 def test_a_folder_that_takes_no_file_is_told_by_the_name_that_was_asked_for(

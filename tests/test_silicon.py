@@ -1,6 +1,6 @@
 """The published tables: the chip's (JSSC 2017) and the paper's (ISCA 2016).
 
-The figures and the reason of each band stand in ``benchmarks/silicon.py``.
+The figures and the reason of each band stand in ``eyeriss_sim/validation/``.
 """
 
 from pathlib import Path
@@ -9,16 +9,18 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from benchmarks import silicon
 from benchmarks.fit_power import fit
 from eyeriss_sim import load_hardware, simulate
+from eyeriss_sim.validation import papers, silicon
+from eyeriss_sim.validation.report import compare, validate
+from eyeriss_sim.validation.tables import published as published_table
 
 pytestmark = pytest.mark.paper
 
 
 @pytest.fixture(scope="module")
 def comparison():
-    return silicon.compare()
+    return compare()
 
 
 def test_every_published_figure_is_within_its_band(comparison):
@@ -34,7 +36,7 @@ def test_the_readme_shows_what_validate_prints(comparison, source, published):
     cells = comparison[comparison.source == source].set_index(["layer", "quantity"])
     columns = {"active_pes": 0, "glb_MB": 1, "dram_MB": 1, "processing_ms": 1,
                "total_ms": 1, "power_mW": 0}
-    for layer in silicon.published(published).index:
+    for layer in published_table(published).index:
         row = [f"{one.published:.{digits}f} / {one.model:.{digits}f}"
                for one, digits in ((cells.loc[layer, quantity], digits)
                                    for quantity, digits in columns.items())]
@@ -55,7 +57,7 @@ def test_stepped_latencies_stand_beside_the_models(comparison):
 
 
 def test_the_papers_edp_is_met_at_every_size_and_batch(comparison):
-    cells = comparison[comparison.source == silicon.FIG_13]
+    cells = comparison[comparison.source == papers.FIG_13]
     assert len(cells) == 6 and (cells.error.abs() <= 3).all()
 
 
@@ -66,7 +68,7 @@ def test_active_pes_are_exact(comparison):
 
 
 def test_table_6_is_written_down_as_it_was_printed():
-    rows = silicon.published("jssc_table6")
+    rows = published_table("jssc_table6")
     printed = {"total_ms": 4309.5, "processing_ms": 3755.2, "glb_MB": 11035.8,
                "dram_MB": 321.1}
     for quantity, total in printed.items():     # each row is rounded to 0.1
@@ -128,12 +130,12 @@ def test_voltages_and_clocks_stand_beside_the_chips_and_nothing_is_fitted(compar
 
 def test_validate_prints_and_writes_all_cells(tmp_path):
     with open(tmp_path / "text", "w") as file:
-        missed = silicon.validate(tmp_path / "out", Console(file=file, width=100))
+        missed = validate(tmp_path / "out", Console(file=file, width=100))
     assert missed == 0
     text = (tmp_path / "text").read_text()
     assert "148 of 148 figures within their band" in text
     assert max(map(len, text.splitlines())) <= 100
     for unit, columns in (("ms", 3), ("MB", 2), ("mW", 1)):
         assert text.split("CONV1")[0].split().count(unit) == columns
-    assert len(pd.read_csv(tmp_path / "out" / "validate.csv")) == len(silicon.compare())
+    assert len(pd.read_csv(tmp_path / "out" / "validate.csv")) == len(compare())
     assert (tmp_path / "out" / "validate.png").stat().st_size > 10_000

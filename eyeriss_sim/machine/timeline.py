@@ -8,14 +8,13 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, MultipleLocator
 
+from eyeriss_sim.figure_style import (
+    BLUE, GREEN, INK, ORANGE, PALE, PINK, RED, SKY, STYLE, YELLOW)
 from eyeriss_sim.kernels import ceil_div
 from eyeriss_sim.labels import printable
 from eyeriss_sim.machine import array
 from eyeriss_sim.machine.timing import CAUSES
-from eyeriss_sim.plots import (
-    BLUE, GREEN, INK, ORANGE, PINK, RED, SKY, STYLE, YELLOW)
 
-PALE = "#d9d9d9"
 # What a PE does, in the order in which a band stacks it.
 DOES = {
     "mac": ("MAC", BLUE), "accumulate": ("adds up psums", SKY),

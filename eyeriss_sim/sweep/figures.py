@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 
 from eyeriss_sim.labels import field_text, pick_unit, printable
-from eyeriss_sim.plots import BLUE, GREY, GRID, INK, RED, STYLE
+from eyeriss_sim.figure_style import BLUE, GREY, GRID, INK, RED, STYLE
 from eyeriss_sim.report import ENERGY, MEMORY, SCALED, TIMES
 
 NAMES = {

@@ -1,0 +1,1 @@
+"""The model beside published figures, which it knows nothing of."""
