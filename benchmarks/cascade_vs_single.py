@@ -25,8 +25,7 @@ from cascade.figures import draw
 from cascade.levels import dense_level
 from cascade.report import print_learned_against_free, print_verdicts
 from eyeriss_sim.atomic import replacing
-from eyeriss_sim.cli import OneLineParser, run_command, whole_number
-from eyeriss_sim.terminal import make_console
+from eyeriss_sim.terminal import OneLineParser, make_console, run_command, whole_number
 from pruning.cifar10 import load_cifar10
 from pruning.progress import telling
 

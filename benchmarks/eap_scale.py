@@ -18,8 +18,8 @@ from collections import OrderedDict
 import torch
 from torch import nn
 
-from eyeriss_sim.cli import OneLineParser, run_command, whole_number
 from eyeriss_sim.oracle import EnergyOracle
+from eyeriss_sim.terminal import OneLineParser, run_command, whole_number
 from pruning import Energy, prune
 
 ASKED_MINUTES, ASKED_GB = 10, 4

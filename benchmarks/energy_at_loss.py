@@ -16,8 +16,7 @@ from pathlib import Path
 import pandas as pd
 from rich.table import Table
 
-from eyeriss_sim.cli import OneLineParser, run_command, whole_number
-from eyeriss_sim.terminal import make_console
+from eyeriss_sim.terminal import OneLineParser, make_console, run_command, whole_number
 
 TABLE = Path(__file__).parent / "results" / "pruning_leaderboard.csv"
 ENERGY = "energy_rel_eap_tool"

@@ -23,7 +23,6 @@ from benchmarks.drawn_machines import draw_case
 from eyeriss_sim.figure_style import SERIES
 from eyeriss_sim import load_hardware
 from eyeriss_sim.atomic import replacing
-from eyeriss_sim.cli import OneLineParser, run_command
 from eyeriss_sim.counts import count
 from eyeriss_sim.cycles import count_cycles
 from eyeriss_sim.labels import clip_middle
@@ -32,7 +31,7 @@ from eyeriss_sim.machine.timing import time_layer
 from eyeriss_sim.mapping import shape_key
 from eyeriss_sim.networks import load_zoo
 from eyeriss_sim.search import search
-from eyeriss_sim.terminal import make_console
+from eyeriss_sim.terminal import OneLineParser, make_console, run_command
 from eyeriss_sim.zeros import NO_SAVINGS
 
 NETWORKS = ("alexnet", "vgg16", "resnet18", "mobilenet_v1")

@@ -26,18 +26,18 @@ import torch
 
 from benchmarks.energy_at_loss import print_verdicts, verdicts
 from eyeriss_sim.atomic import replacing
-from eyeriss_sim.cli import OneLineParser, run_command, whole_number
 from eyeriss_sim.oracle import EnergyOracle
+from eyeriss_sim.terminal import OneLineParser, run_command, whole_number
 from pruning.checkpoint import load_model
 from pruning.cifar10 import load_cifar10
 from pruning.cli import main as eyeriss_prune
 from pruning.compare import collect, draw, print_periodic
-from pruning.methods import find_method
 from pruning.meters import Reference, meter_of
+from pruning.methods import find_method
 from pruning.pipeline import ZERO_IMAGES
 from pruning.prunable import prunable
-from pruning.report import BATCHES
 from pruning.records import read_metrics
+from pruning.report import BATCHES
 from pruning.targets import Energy
 
 RUNGS = {"resnet20": (0.7, 0.55, 0.45, 0.4), "vgg16": (0.3, 0.2, 0.15)}

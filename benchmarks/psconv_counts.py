@@ -21,10 +21,9 @@ from rich.table import Table
 from torch import nn
 
 from eyeriss_sim.atomic import replacing
-from eyeriss_sim.cli import OneLineParser, run_command
 from eyeriss_sim.layer import ConvLayer
 from eyeriss_sim.networks import load_zoo
-from eyeriss_sim.terminal import make_console, waiting
+from eyeriss_sim.terminal import OneLineParser, make_console, run_command, waiting
 from pruning.masks import Masks
 from pruning.meters import macs_by_layer
 from pruning.methods import find_method

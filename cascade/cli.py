@@ -6,7 +6,7 @@ import textwrap
 from pathlib import Path
 
 from cascade.deadline_command import add_deadline
-from eyeriss_sim.cli import OneLineParser, progress, run_command, whole_number
+from eyeriss_sim.terminal import OneLineParser, progress, run_command, whole_number
 from pruning.cli import add_data_options, load_data, percent
 
 # Where a ladder is not there yet: rungs of the pruning, mildest first.

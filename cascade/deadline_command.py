@@ -3,8 +3,7 @@
 import math
 import os
 
-from eyeriss_sim.cli import whole_number
-from eyeriss_sim.terminal import make_console
+from eyeriss_sim.terminal import make_console, whole_number
 
 MEGABYTE = 1_000_000
 

@@ -1,7 +1,5 @@
 """Command line: with ``sweep/commands.py`` all that parses, prints or exits."""
 
-import argparse
-import errno
 import os
 import sys
 from dataclasses import replace
@@ -12,8 +10,8 @@ from eyeriss_sim.networks import zoo_names
 from eyeriss_sim.search import OBJECTIVES, search
 from eyeriss_sim.sweep.commands import add_heatmap, add_pareto, add_sweep
 from eyeriss_sim.terminal import (
-    announced_compilation, announced_run, make_console, network_input, network_inputs,
-    progress, whole_number)
+    OneLineParser, announced_compilation, announced_run, make_console, network_input,
+    network_inputs, progress, run_command, whole_number)
 
 MOST_RUNNERS_UP = 1000
 
@@ -377,14 +375,6 @@ def warm_up_machine(traced):
         record_passes(layer, hardware, mapping, 1)
 
 
-class OneLineParser(argparse.ArgumentParser):
-    """A parser whose errors are one line, as all others here."""
-
-    def error(self, message):
-        # A command's parser is called "eyeriss-sim simulate".
-        self.exit(2, f"{self.prog.split()[0]}: {message}\n")
-
-
 def main(argv=None):
     """Run one command; returns nothing, exits with 2 on wrong input."""
     parser = OneLineParser(
@@ -395,62 +385,6 @@ def main(argv=None):
                 add_pareto, add_heatmap):
         add(commands)
     run_command(parser, argv)
-
-
-def run_command(parser, argv):
-    """Parse, run the command's action, tell what is wrong with the input in one line.
-
-    Parameters
-    ----------
-    parser : OneLineParser
-        Each of its commands sets ``action``, a function of the arguments.
-    argv : list of str or None
-        None: those of the process.
-    """
-    if hasattr(sys.stdout, "reconfigure"):
-        # A layer's name must not end a command on a terminal that lacks its letters.
-        sys.stdout.reconfigure(errors="backslashreplace")
-    try:
-        try:
-            args = parser.parse_args(argv)
-            args.action(args)
-        finally:
-            flush_stdout()
-    except BrokenPipeError:
-        # The reader of a pipe has seen enough.
-        discard_stdout()
-    except OSError as problem:
-        where = problem.filename
-        if where is None and problem.errno == errno.ENOSPC:
-            where = "standard output"       # files are named, see ``replacing``
-        parser.error(f"{f'{where}: ' if where else ''}{problem.strerror or problem}")
-    except (ValueError, ArithmeticError, EOFError, ImportError) as problem:
-        parser.error(" ".join(str(problem).split()) or type(problem).__name__)
-    except RecursionError:
-        parser.error("the input is nested more deeply than can be followed; flatten it")
-    except (MemoryError, RuntimeError) as problem:
-        # torch has no other name for it.
-        if isinstance(problem, RuntimeError) and "allocate" not in str(problem):
-            raise
-        parser.error("not enough memory; lower the sizes or the batch")
-    except KeyboardInterrupt:
-        parser.exit(130, f"{parser.prog}: interrupted\n")
-
-
-def flush_stdout():
-    """Write what standard output still holds; what stops that is told only once."""
-    try:
-        sys.stdout.flush()
-    except OSError:
-        discard_stdout()
-        raise
-
-
-def discard_stdout():
-    """Let nothing more come out, not even when Python ends."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, sys.stdout.fileno())
-    os.close(nowhere)
 
 
 if __name__ == "__main__":

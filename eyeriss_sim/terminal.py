@@ -1,10 +1,14 @@
-"""What commands share: types of options, and what is shown while one waits."""
+"""What commands share: parsing, running, one-line errors, and what a user waits by."""
 
 import argparse
+import errno
+import os
 import sys
 import threading
 import time
 from contextlib import contextmanager
+
+from eyeriss_sim.registry import import_plugin
 
 WIDTH = 100
 MOST = 2**53           # that an option counts; no size of a layer is larger
@@ -143,3 +147,85 @@ def network_inputs(options):
         return dict(options)
     shapes = [given for _, given in options]
     return shapes[0] if len(shapes) == 1 else shapes
+
+
+class OneLineParser(argparse.ArgumentParser):
+    """A parser whose errors are one line, as all others here."""
+
+    def error(self, message):
+        # A command's parser is called "eyeriss-sim simulate".
+        self.exit(2, f"{self.prog.split()[0]}: {message}\n")
+
+
+def add_plugin_option(cmd):
+    """``--plugin FILE.py``: a command also knows what the files of a user register.
+
+    :func:`run_command` runs the files before the command itself.
+
+    Parameters
+    ----------
+    cmd : argparse.ArgumentParser
+    """
+    cmd.add_argument("--plugin", action="append", default=[], metavar="FILE.py",
+                     help="run this file first, which registers what it defines; "
+                          "again for another")
+
+
+def run_command(parser, argv):
+    """Parse, run the command's action, tell what is wrong with the input in one line.
+
+    Files that ``--plugin`` names are run before.
+
+    Parameters
+    ----------
+    parser : OneLineParser
+        Each of its commands sets ``action``, a function of the arguments.
+    argv : list of str or None
+        None: those of the process.
+    """
+    if hasattr(sys.stdout, "reconfigure"):
+        # A layer's name must not end a command on a terminal that lacks its letters.
+        sys.stdout.reconfigure(errors="backslashreplace")
+    try:
+        try:
+            args = parser.parse_args(argv)
+            for file in getattr(args, "plugin", ()):
+                import_plugin(file)
+            args.action(args)
+        finally:
+            flush_stdout()
+    except BrokenPipeError:
+        # The reader of a pipe has seen enough.
+        discard_stdout()
+    except OSError as problem:
+        where = problem.filename
+        if where is None and problem.errno == errno.ENOSPC:
+            where = "standard output"       # files are named, see ``replacing``
+        parser.error(f"{f'{where}: ' if where else ''}{problem.strerror or problem}")
+    except (ValueError, ArithmeticError, EOFError, ImportError) as problem:
+        parser.error(" ".join(str(problem).split()) or type(problem).__name__)
+    except RecursionError:
+        parser.error("the input is nested more deeply than can be followed; flatten it")
+    except (MemoryError, RuntimeError) as problem:
+        # torch has no other name for it.
+        if isinstance(problem, RuntimeError) and "allocate" not in str(problem):
+            raise
+        parser.error("not enough memory; lower the sizes or the batch")
+    except KeyboardInterrupt:
+        parser.exit(130, f"{parser.prog}: interrupted\n")
+
+
+def flush_stdout():
+    """Write what standard output still holds; what stops that is told only once."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        discard_stdout()
+        raise
+
+
+def discard_stdout():
+    """Let nothing more come out, not even when Python ends."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)

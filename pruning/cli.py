@@ -2,7 +2,7 @@
 
 import math
 
-from eyeriss_sim.cli import OneLineParser, progress, run_command, whole_number
+from eyeriss_sim.terminal import OneLineParser, progress, run_command, whole_number
 
 MOST_THREADS = 1024
 

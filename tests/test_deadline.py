@@ -14,7 +14,7 @@ from cascade.deadline import serve, undominated
 from cascade.deadline_command import add_deadline
 from cascade.deadline_distribution import (
     DrawnDeadlines, SampledDeadlines, parse_deadlines)
-from eyeriss_sim.cli import OneLineParser, run_command
+from eyeriss_sim.terminal import OneLineParser, run_command
 
 # Few values, so that networks tie in one quantity and differ in others.
 NETWORKS = st.lists(st.tuples(

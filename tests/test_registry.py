@@ -6,6 +6,7 @@ import pytest
 
 from eyeriss_sim import registry
 from eyeriss_sim.registry import Registry, import_plugin
+from eyeriss_sim.terminal import OneLineParser, add_plugin_option, run_command
 
 
 def test_a_name_is_taken_once():
@@ -74,3 +75,22 @@ def test_a_plugin_is_a_python_file(tmp_path):
         import_plugin(tmp_path / "own.txt")
     with pytest.raises(OSError):
         import_plugin(tmp_path / "missing.py")
+
+
+def test_a_command_runs_the_plugins_that_it_is_given_before_itself(tmp_path, capsys):
+    seen = []
+    for name in ("one", "two"):
+        (tmp_path / f"{name}.py").write_text(
+            "import sys\n"
+            f"sys.plugins_run = [*getattr(sys, 'plugins_run', ()), {name!r}]\n")
+    parser = OneLineParser(prog="eyeriss-sim")
+    add_plugin_option(parser)
+    parser.set_defaults(action=lambda args: seen.extend(sys.plugins_run))
+    run_command(parser, ["--plugin", str(tmp_path / "one.py"),
+                         "--plugin", str(tmp_path / "two.py")])
+    del sys.plugins_run
+    assert seen == ["one", "two"]
+    with pytest.raises(SystemExit) as stopped:
+        run_command(parser, ["--plugin", str(tmp_path / "three.py")])
+    error = capsys.readouterr().err
+    assert stopped.value.code == 2 and "three.py: No such file" in error

@@ -14,7 +14,8 @@ import eyeriss_sim
 from cascade.cli import main as eyeriss_cascade
 from cascade.export import save_programs
 from eyeriss_sim.atomic import only_writer, only_writer_of, replacing
-from eyeriss_sim.cli import OneLineParser, main, run_command
+from eyeriss_sim.cli import main
+from eyeriss_sim.terminal import OneLineParser, run_command
 from pruning.result import begun
 
 PACKAGE = Path(eyeriss_sim.__file__).parent
