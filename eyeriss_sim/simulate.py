@@ -13,19 +13,20 @@ from eyeriss_sim.energy import (
     JOULE_PARTS, PRICED_LEVELS, edp_isca16, effective_accesses, level_energy,
     width_factors)
 from eyeriss_sim.hardware import WORD_B, Hardware, load_hardware
-from eyeriss_sim.importers import load_network
+from eyeriss_sim.importers import load_network, load_with_weights, tells_of_weights
 from eyeriss_sim.kernels import (
     DRAIN, DRAM, FILL, FILTER, GLB, IFMAP, PSUM, READ, WRITE)
 from eyeriss_sim.layer import ConvLayer, Network
 from eyeriss_sim.mapping import (
     Mapping, check_mapping, chosen_mappings, layer_of, row_segments_of, shape_key)
+from eyeriss_sim.plain import shown
 from eyeriss_sim.prices import NOMINAL_V, PARTS, resolved_prices
 from eyeriss_sim.product_maps import laid
 from eyeriss_sim.read_only import read_only
 from eyeriss_sim.search import search
 from eyeriss_sim.version import VERSION
 from eyeriss_sim.widths import BITS_16, Bits, as_bits, at_widths
-from eyeriss_sim.zeros import Densities, Savings, read_densities, savings_of
+from eyeriss_sim.zeros import Densities, Savings, read_shares, savings_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -302,18 +303,14 @@ def simulate(network, hardware="eyeriss_chip", batch=None, *, mapping="search",
         hardware = hardware.with_zeros(zeros)
     if price_by_size:
         hardware = replace(hardware, price_by_size=price_by_size)
-    of_weights = {}
-    if hardware.zeros == "skip_either" and is_onnx(network):
-        from eyeriss_sim.importers.onnx_file import network_with_weights
-        network, of_weights = network_with_weights(network, batch, input_shape)
-        input_shape = None
-    network = as_network(network, batch, input_shape, proposals)
+    shares, densities_name = shares_of(densities)
+    network, of_weights = network_and_weights(
+        network, batch, input_shape, proposals, hardware.zeros == "skip_either",
+        [name for name, said in shares.items() if "filter" in said])
     mapping, mapping_name = chosen_mappings(mapping, hardware)
-    densities_name = "densities"
-    if isinstance(densities, (str, PathLike)):
-        densities_name = str(densities)
-        densities = read_densities(densities, of_weights)
-    densities = {**of_weights, **(densities or {})}
+    densities = {
+        name: replace(of_weights.get(name, Densities()), **shares.get(name, {}))
+        for name in {**of_weights, **shares}}
     check_names(network, mapping, mapping_name, "mapping")
     check_names(network, densities, densities_name, "density")
     bits = as_bits(bits)
@@ -337,10 +334,39 @@ def simulate(network, hardware="eyeriss_chip", batch=None, *, mapping="search",
                             provenance_of(network, hardware))
 
 
-def is_onnx(network):
-    """Whether it is the path of an ONNX file, whose weights can be looked at."""
-    return isinstance(network, (str, PathLike)) and (
-        str(network).lower().endswith(".onnx"))
+def shares_of(densities):
+    """Shares by layer and operand of ``simulate``'s densities, and their source."""
+    if isinstance(densities, (str, PathLike)):
+        return read_shares(densities), str(densities)
+    for name, one in (densities or {}).items():
+        if not isinstance(one, Densities):
+            raise ValueError(f"densities of {name} must be Densities, got "
+                             f"{shown(one)}")
+    return {name: vars(one) for name, one in (densities or {}).items()}, "densities"
+
+
+def network_and_weights(network, batch, input_shape, proposals, weights_count,
+                        told=()):
+    """A Network, and by layer the Densities of the weights that its file holds.
+
+    Parameters
+    ----------
+    network, batch, input_shape, proposals
+        As ``simulate`` takes them.
+    weights_count : bool
+        Whether zeros of weights save anything; else they are not looked at.
+    told : collection of str
+        Layers that are not looked at anyway.
+
+    Returns
+    -------
+    network : Network
+    densities : dict of str to Densities
+    """
+    if (weights_count and proposals is None and isinstance(network, (str, PathLike))
+            and tells_of_weights(network)):
+        return load_with_weights(network, batch, input_shape, told)
+    return as_network(network, batch, input_shape, proposals), {}
 
 
 def provenance_of(network, hardware):

@@ -1,6 +1,6 @@
 """What is zero in a layer, and what that saves on a machine."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -192,11 +192,18 @@ def count_taps(layer, filt):
     return nonzero.astype(np.int64).reshape(-1, layer.R, layer.S)
 
 
-def read_densities(path, known=None):
-    """Densities by layer name, from a CSV file with the columns layer, ifmap, filter,
-    ofmap; a column that is left out stands for no zeros.
+def read_shares(path):
+    """Shares of values that are not zero, from a CSV file with the columns layer,
+    ifmap, filter, ofmap; what a file leaves out is not in them.
 
-    ``known`` densities, by layer name, stand where the file says nothing.
+    Parameters
+    ----------
+    path : str or Path
+
+    Returns
+    -------
+    dict of str to dict of str to float
+        ``{"CONV1": {"ifmap": 0.6}}`` where there is no column but ``ifmap``.
 
     Raises
     ------
@@ -205,14 +212,14 @@ def read_densities(path, known=None):
     OSError
         A file that can't be read.
     """
-    densities = dict(known or {})
+    shares = {}
     with Path(path).open(encoding="utf-8-sig", newline="") as lines:
         for where, cell_of in read_rows(
                 lines, path, ("layer", "ifmap", "filter", "ofmap"), ("layer",)):
             name = cell_of.pop("layer")
-            densities[name] = replace(densities.get(name, Densities()), **{
-                key: _share(cell, where, key) for key, cell in cell_of.items()})
-    return densities
+            shares[name] = {
+                key: _share(cell, where, key) for key, cell in cell_of.items()}
+    return shares
 
 
 def _share(cell, where, key):

@@ -1,7 +1,7 @@
 import pytest
 
 from eyeriss_sim import simulate
-from eyeriss_sim.importers.csv_table import network_from_csv
+from eyeriss_sim.importers.csv_table import network_from_csv, sparsity_of_csv
 from eyeriss_sim.layer import ConvLayer, Network
 from eyeriss_sim.networks import load_zoo
 from eyeriss_sim.result_files import write_table
@@ -85,7 +85,8 @@ def test_scale_sim_product_of_M_K_and_N_does_their_macs(table):
      "column 'Filter Width' is missing"),
     (HEADER + "\n\na,1,8,3,nine,9,3,3,1\n", ":3: column 'H' holds 'nine'; write"),
     (HEADER + "\na,1,8,3,9.5,9,3,3,1\n", ":2: column 'H' holds '9.5'"),
-    (HEADER + "\na,1,8,3,9,9,-3,3,1\n", ":2: column 'R' holds '-3'"),
+    (HEADER + "\na,1,8,3,9,9,-3,3,1\n",
+     ":2: column 'R' holds '-3'; write a positive whole"),
     (HEADER + "\na,1,8,3,9,9,3x3,3,1\n", ":2: column 'R' holds '3x3'"),
     (HEADER + "\na,1,8,,9,9,3,3,1\n", ":2: column 'C' is empty"),
     (HEADER + "\na,1,8,3\n", ":2: column 'H' is empty"),
@@ -123,6 +124,28 @@ ROW = "Conv1, 227, 225, 11, 9, 3, 96, 4,"
 def test_scale_sim_topology_is_read_by_position(table, text):
     assert network_from_csv(table(text)).layers == (
         ConvLayer(name="Conv1", M=96, C=3, H=227, W=225, R=11, S=9, U=4),)
+
+
+@pytest.mark.parametrize("text, names", [
+    (f"{EIGHT} Sparsity,\n{ROW} 1:4,\n{ROW} ,\n{ROW}\n"
+     "DP, 9, 9, 3, 3, 4, 1, 1, 1:2,\n",
+     ["Conv1", "Conv1#2", "Conv1#3", "DP"]),
+    ("Layer Name, M, N, K, Sparsity,\na, 3, 5, 16, 1:4,\nb,3,5,16,,\nc,3,5,16,\n"
+     "d, 1, 5, 16, 4:8,\n", ["a", "b", "c", "d"])])
+def test_sparsity_of_scale_sim_is_the_density_of_weights(table, text, names):
+    path = table(text)
+    shares = [.25, 1, 1, .5]
+    assert {name: one.filter for name, one in sparsity_of_csv(path).items()} == dict(
+        zip(names, shares))
+    assert simulate(str(path), "eap_tool").table.filter_density.tolist() == shares
+    assert simulate(str(path)).table.filter_density.tolist() == [1] * 4
+
+
+@pytest.mark.parametrize("cell", ["0.5", "5:4", "0:4", "2:", "2:4:8", "50%"])
+def test_sparsity_that_is_no_N_of_M_is_refused(table, cell):
+    path = table(f"Layer,M,N,K,Sparsity,\na,3,5,16,{cell},\n")
+    with pytest.raises(ValueError, match=f":2: column 'Sparsity' holds '{cell}'; wri"):
+        network_from_csv(path)
 
 
 def test_scale_sim_titles_of_another_order_are_refused(table):

@@ -16,7 +16,7 @@ from eyeriss_sim.layer import ConvLayer
 from eyeriss_sim.mapping import Mapping
 from eyeriss_sim.widths import Bits
 from eyeriss_sim.zeros import (
-    NO_SAVINGS, Densities, Savings, count_zeros, read_densities, savings_of)
+    NO_SAVINGS, Densities, Savings, count_zeros, read_shares, savings_of)
 
 
 def naive_pairs(stream):
@@ -305,12 +305,10 @@ def test_shares_are_of_each_tensor_by_itself():
     assert zeros.macs_of_nonzero_ifmaps == 0
 
 
-def test_densities_of_a_file_replace_only_what_they_say(tmp_path):
+def test_shares_of_a_file_are_only_what_it_says(tmp_path):
     file = tmp_path / "densities.csv"
-    file.write_text("layer,ofmap\nA,0.5\n")
-    known = {"A": Densities(0.25, 0.75, 1.0), "B": Densities(0.1)}
-    assert read_densities(file, known) == {
-        "A": Densities(0.25, 0.75, 0.5), "B": Densities(0.1)}
+    file.write_text("layer,ofmap\nA,0.5\nB,1\n")
+    assert read_shares(file) == {"A": {"ofmap": 0.5}, "B": {"ofmap": 1.0}}
 
 
 @pytest.mark.parametrize("odd", [np.inf, -np.inf, np.nan])

@@ -77,3 +77,40 @@ def load_network(text, batch=None, input_shape=None, proposals=None):
         + ", or a file: net.csv, net.onnx, net.py:factory"
         + ("; simulate and explain also take the pruning tool's .txt"
            if ending == ".txt" else ""))
+
+
+def tells_of_weights(text):
+    """Whether a text names a file that may say which of its weights are zero."""
+    return Path(str(text)).suffix.lower() in (".onnx", ".csv")
+
+
+def load_with_weights(text, batch=None, input_shape=None, told=()):
+    """The network of a text, and how many of its weights are not zero.
+
+    Parameters
+    ----------
+    text, batch, input_shape
+        As ``load_network`` takes them.
+    told : collection of str
+        Layers whose weights need no look: something else says their density.
+
+    Returns
+    -------
+    network : Network
+    densities : dict of str to Densities
+        By layer; of fmaps nothing is known, so they count as dense. Empty where the
+        file says nothing.
+
+    Raises
+    ------
+    ValueError
+        As ``load_network``; or weights that can't be read.
+    """
+    if Path(str(text)).suffix.lower() == ".onnx":
+        from eyeriss_sim.importers.onnx_file import network_with_weights
+        return network_with_weights(text, batch, input_shape, told)
+    network = load_network(text, batch, input_shape)
+    if not tells_of_weights(text):
+        return network, {}
+    from eyeriss_sim.importers.csv_table import sparsity_of_csv
+    return network, sparsity_of_csv(text)

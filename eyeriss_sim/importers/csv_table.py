@@ -6,6 +6,7 @@ from pathlib import Path
 from eyeriss_sim.layer import ConvLayer, Network, UncountedOp
 from eyeriss_sim.layer_csv import RESULT, table_rows, whole
 from eyeriss_sim.product_maps import squarest_map
+from eyeriss_sim.zeros import Densities
 
 NEEDED = ("layer", "M", "C", "H", "W", "R", "S", "U")
 OPTIONAL = ("N", "V", "groups", "dilation", "padding", "steps")
@@ -18,7 +19,9 @@ SCALE_GEMM = {"Layer": "layer", "M": "rows", "N": "filters", "K": "inner"}
 # Its releases differ in case, spaces and plurals, and add columns.
 ALSO_CONV = {
     "Layer": "layer", "Channel": "C", "Num Filters": "M", "Stride": "U",
-    "Stride Height": "U", "Stride Width": "V", "Batch Size": "N", "Batch": "N"}
+    "Stride Height": "U", "Stride Width": "V", "Batch Size": "N", "Batch": "N",
+    "Sparsity": "sparsity"}
+BEHIND = ("V", "N", "sparsity")     # of use after the eight columns
 DEPTHWISE = "DP"        # in the names of layers that SCALE-Sim runs channel by channel
 SHOWN = 3
 
@@ -42,6 +45,8 @@ def network_from_csv(path, batch=None):
     - SCALE-Sim's products: ``Layer, M, N, K``, for M x K by K x N; the M rows are the
       pixels of the squarest map, as those of every other matrix product.
 
+    A column ``Sparsity`` of SCALE-Sim is for ``sparsity_of_csv``.
+
     Where windows leave trailing pixels, SCALE-Sim rounds the ofmap's size up; what that
     adds there is listed with what is not counted.
 
@@ -61,15 +66,42 @@ def network_from_csv(path, batch=None):
     ValueError
         An unknown or missing column, a bad cell, an empty file, no text.
     """
-    path = Path(path)
+    return _read_table(Path(path), batch)[0]
+
+
+def sparsity_of_csv(path):
+    """Densities of weights that a SCALE-Sim table states in its column ``Sparsity``.
+
+    Its cells are N:M, for N of every M weights that are not zero; an empty one is 1:1.
+
+    Parameters
+    ----------
+    path : str or Path
+
+    Returns
+    -------
+    dict of str to Densities
+        By layer of ``network_from_csv``; empty for a table without that column.
+
+    Raises
+    ------
+    ValueError
+        As there.
+    """
+    return _read_table(Path(path), None)[1]
+
+
+def _read_table(path, batch):
+    """Network and densities of a table."""
     header, rows = _read(path)
-    layers, names = [], set()
+    layers, names, densities = [], set(), {}
     columns, kind = _columns(path, header)
     for line, cells in rows:
         if cells[:len(header)] == header or "SCALE" in kind and not any(cells[1:]):
             continue                # a header again, or a title
         where = f"{path}:{line}"
         sizes = _sizes(where, header, columns, cells, loose="layer table" not in kind)
+        density = sizes.pop("sparsity", 1.0 if "sparsity" in columns else None)
         if "rows" in sizes:
             H, W = squarest_map(sizes["rows"])
             sizes = {"name": sizes["name"], "M": sizes["filters"], "C": sizes["inner"],
@@ -79,6 +111,8 @@ def network_from_csv(path, batch=None):
         if batch is not None:
             sizes["N"] = batch
         sizes["name"] = _unique(sizes["name"], names)
+        if density is not None:
+            densities[sizes["name"]] = Densities(filter=density)
         try:
             layers.append(ConvLayer(**sizes))
         except ValueError as problem:
@@ -86,9 +120,11 @@ def network_from_csv(path, batch=None):
     if not layers:
         raise ValueError(f"{path}: has titles but no layers; write one row per layer")
     batches = {layer.N for layer in layers}
-    return Network(path.stem, layers, _rounded_up(layers) if "topology" in kind else (),
-                   batch=batches.pop() if len(batches) == 1 else 1,
-                   source=f"{kind} of {path.name}")
+    network = Network(
+        path.stem, layers, _rounded_up(layers) if "topology" in kind else (),
+        batch=batches.pop() if len(batches) == 1 else 1,
+        source=f"{kind} of {path.name}")
+    return network, densities
 
 
 def _unique(name, names):
@@ -149,8 +185,8 @@ def _columns(path, header):
         columns = [cell if cell in known else None for cell in header]
     elif {"m", "n", "k"} <= set(plain):
         kind, needed = "SCALE-Sim GEMM table", SCALE_GEMM
-        columns = ["layer", *({"m": "rows", "n": "filters", "k": "inner"}.get(cell)
-                              for cell in plain[1:])]
+        known = {"m": "rows", "n": "filters", "k": "inner", "sparsity": "sparsity"}
+        columns = ["layer", *(known.get(cell) for cell in plain[1:])]
     elif any(cell.startswith("ifmap") for cell in plain):
         kind, needed = "SCALE-Sim topology", SCALE_CONV
         columns = _by_position(path, header, plain)
@@ -185,7 +221,7 @@ def _by_position(path, header, plain):
                              f"reads {titles[place]!r}; bring them into its order, "
                              + ", ".join(titles))
     later = [known.get(key) for key in plain[len(fields):]]
-    return [*fields[:len(plain)], *(column if column in ("V", "N") else None
+    return [*fields[:len(plain)], *(column if column in BEHIND else None
                                     for column in later)]
 
 
@@ -205,19 +241,33 @@ def _sizes(where, titles, columns, cells, loose):
         if column is None:
             continue
         if not cell:
-            if column in OPTIONAL:
+            if column in OPTIONAL or column == "sparsity":
                 continue
             raise ValueError(f"{where}: column {title!r} is empty; give a value")
         if column == "layer":
             sizes["name"] = cell
+            continue
+        if column == "sparsity":
+            sizes[column] = _share(where, title, cell)
             continue
         count = {"dilation": 2, "padding": 4}.get(column, 1)
         values = tuple(whole(part.strip()) for part in cell.lower().split("x"))
         if len(values) not in (1, count) or None in values:
             form = {2: "a whole number or two as in 2x1",
                     4: "a whole number or top x bottom x left x right as in 0x1x0x1",
-                    1: "a whole number"}[count]
+                    1: "a positive whole number"}[count]
             shown = cell if len(cell) < 100 else f"{cell[:20]}..."
             raise ValueError(f"{where}: column {title!r} holds {shown!r}; write {form}")
         sizes[column] = values if len(values) > 1 else values[0]
     return sizes
+
+
+def _share(where, title, cell):
+    """The share of weights that are not zero in an N:M of SCALE-Sim."""
+    kept, _, block = cell.partition(":")
+    kept, block = whole(kept.strip()), whole(block.strip())
+    if kept is None or block is None or not 1 <= kept <= block:
+        shown = cell if len(cell) < 100 else f"{cell[:20]}..."
+        raise ValueError(f"{where}: column {title!r} holds {shown!r}; write N:M as in "
+                         "2:4, for N of every M weights that are not zero")
+    return kept / block

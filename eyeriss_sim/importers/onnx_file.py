@@ -43,7 +43,7 @@ def network_from_onnx(path, batch=None, input_shape=None):
     return _read(path, batch, input_shape)[0]
 
 
-def network_with_weights(path, batch=None, input_shape=None):
+def network_with_weights(path, batch=None, input_shape=None, told=()):
     """The network of an ONNX file, and how many of its weights are not zero.
 
     Weights in other files are read, too; of a quantised one, what equals its zero
@@ -53,24 +53,26 @@ def network_with_weights(path, batch=None, input_shape=None):
     ----------
     path, batch, input_shape
         As ``network_from_onnx`` takes them.
+    told : collection of str
+        Layers whose weights are left alone.
 
     Returns
     -------
     network : Network
     densities : dict of str to Densities
-        By the name of every layer with weights; of ifmap and ofmap nothing is known,
-        so they count as dense.
+        By the name of every other layer with weights; of ifmap and ofmap nothing is
+        known, so they count as dense.
 
     Raises
     ------
     ValueError
-        As there, and weights that are not there or hold NaN.
+        As there, and weights that are not there, can't be told or hold NaN.
     """
     network, log = _read(path, batch, input_shape)
     from eyeriss_sim.importers.onnx_weights import nonzero_share
     return network, {
         name: Densities(filter=nonzero_share(weight, f"{path}: {name}"))
-        for name, weight in log.weights.items()}
+        for name, weight in log.weights.items() if name not in told}
 
 
 def _read(path, batch, input_shape):

@@ -33,8 +33,9 @@ def nonzero_share(weight, where):
         zero = 0 if weight.zero is None else content(weight.zero)
     except Exception as problem:
         lines = str(problem).strip().splitlines() or [type(problem).__name__]
-        raise ValueError(f"{where}: its weights can't be read ({lines[0]}); give "
-                         "--densities, or --zeros dense") from None
+        raise ValueError(f"{where}: its weights can't be read ({lines[0]}); give the "
+                         "layer's filter density in --densities, or --zeros dense"
+                         ) from None
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         raise ValueError(f"{where}: its weights hold NaN or infinite values")
     zero = np.asarray(zero)
