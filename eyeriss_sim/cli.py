@@ -11,7 +11,7 @@ from eyeriss_sim.search import OBJECTIVES, search
 from eyeriss_sim.sweep.commands import add_heatmap, add_pareto, add_sweep
 from eyeriss_sim.terminal import (
     OneLineParser, announced_compilation, announced_run, make_console, network_input,
-    network_inputs, progress, run_command, whole_number)
+    network_inputs, progress, run_command, whole_number, zeros_known)
 
 MOST_RUNNERS_UP = 1000
 
@@ -88,10 +88,8 @@ def say_zeros(args, result, console):
     weights = any(one.filter != 1 for one in known)
     if fmaps or args.images or args.densities or args.network.endswith(".txt"):
         return
-    said = ("only the weights' zeros are known; fmaps count as dense" if weights
-            else "nothing says what is zero, so nothing is saved")
-    console.print(f"--zeros {args.zeros}: {said}; give --densities, or --images with a "
-                  "torch module", soft_wrap=True)
+    console.print(f"--zeros {args.zeros}: {zeros_known(weights)}; give --densities, or "
+                  "--images with a torch module", soft_wrap=True)
 
 
 def check_no_input(path, args, option="--out"):

@@ -99,6 +99,12 @@ def waiting(text):
         yield
 
 
+def zeros_known(weights):
+    """What is known to be zero where no one gave densities: weights', or nothing."""
+    return ("only the weights' zeros are known; fmaps count as dense" if weights
+            else "nothing says what is zero, so nothing is saved")
+
+
 def whole_number(text):
     """An option that counts something."""
     try:

@@ -14,6 +14,7 @@ from onnx_files import MICROSOFT, save  # noqa: E402
 from eyeriss_sim.importers.onnx_file import (  # noqa: E402
     network_from_onnx, network_with_weights)
 
+from eyeriss_sim.sweep.evaluate import evaluate_chunk  # noqa: E402
 from eyeriss_sim.sweep.spec import make_spec  # noqa: E402
 
 
@@ -477,10 +478,48 @@ NBITS[0, 0, 0] = 0x87
       "zw": np.full(6, 2, np.int8)}, .5),
     ("float[5,8] x", "y = com.microsoft.MatMulNBits <K: int = 8, N: int = 2, bits: int "
      "= 4, block_size: int = 16> (x, w, s)", {"w": NBITS, "s": (2,)}, 1 / 16),
+    ("float[5,8] x", "y = com.microsoft.MatMulNBits <K: int = 8, N: int = 2, bits: int "
+     "= 4, block_size: int = 16> (x, w, s)",
+     {"w": np.zeros((2, 1, 8), np.uint8), "s": np.float32([0, 1])}, 1 / 2),
+    ("float[5,3] x", "y = com.microsoft.MatMulBnb4 <K: int = 3, N: int = 3, quant_type:"
+     " int = 1, block_size: int = 4> (x, w, s)",    # the last nibble is no weight
+     {"w": np.uint8([0x71, 0x23, 0x77, 0x89, 0x70]), "s": np.float32([1, 1, 0])},
+     5 / 9),
+    ("float[5,3] x", "y = com.microsoft.MatMulBnb4 <K: int = 3, N: int = 3, quant_type:"
+     " int = 0, block_size: int = 16> (x, w, s)",
+     {"w": np.uint8([0x71, 0x08, 0x77, 0x89, 0x07]), "s": np.float32([1])}, 5 / 9),
 ])
 def test_density_of_weights_is_the_files(path, inputs, body, weights, share):
     save(path, inputs, body, MICROSOFT, **weights)
     assert filter_densities(path) == {"y": share}
+
+
+@pytest.mark.parametrize("body, weights, why", [
+    ("y = com.microsoft.MatMulFpQ4 (x, w, shape)",
+     {"w": np.zeros(20, np.uint8), "shape": np.int64([8, 2])}, "no document tells"),
+    ("y = com.microsoft.MatMulBnb4 <K: int = 8, N: int = 2, quant_type: int = 2, "
+     "block_size: int = 16> (x, w, s)", {"w": np.zeros(8, np.uint8), "s": (1,)},
+     "quant_type 2"),
+    ("y = com.microsoft.MatMulNBits <K: int = 8, N: int = 2, bits: int = 3, "
+     "block_size: int = 16> (x, w, s)", {"w": np.zeros((2, 1, 6), np.uint8), "s": (2,)},
+     "3 bits"),
+    ("y = com.microsoft.MatMulNBits <K: int = 8, N: int = 2, bits: int = 4, "
+     "block_size: int = 16> (x, w, s, z, g)",
+     {"w": NBITS, "s": (2,), "z": np.zeros((2, 1), np.uint8),
+      "g": np.zeros(8, np.int32)}, "g_idx"),
+])
+def test_packed_weights_that_no_one_can_unpack_have_no_density(
+        path, body, weights, why, tmp_path):
+    save(path, "float[5,8] x", body, MICROSOFT, **weights)
+    with pytest.raises(ValueError, match=f"y: its weights can't be read .*{why}"):
+        simulate(path, zeros="skip_either")
+    with pytest.raises(ValueError, match="give the layer's filter density"):
+        make_spec([str(path)], {"rows": [12]}, "eap_tool")
+    assert simulate(path).table["filter_density"].tolist() == [1]
+    table = tmp_path / "densities.csv"          # the cure that the message names
+    table.write_text("layer,filter\ny,0.25\n")
+    told = simulate(path, zeros="skip_either", densities=table).table
+    assert told["filter_density"].tolist() == [.25]
 
 
 def test_weights_in_another_file_are_read_for_their_zeros(path):
@@ -642,6 +681,46 @@ def test_sweep_binds_the_open_sizes_of_an_onnx_file(path):
     spec = make_spec([str(path)], {"rows": [12]}, input_shape=[1, 3, 6, 10])
     network, = spec.networks.values()
     assert network.macs == 15 * 8 * 27 + 135 * 32
+
+
+def test_sweep_counts_the_zeros_of_a_files_weights_where_they_save(path):
+    save(path, "float[N,8,9,9] x", "a = Conv (x, w) b = Conv (a, v) y = Conv (b, v)",
+         w=half(4, 8, 3, 3), v=np.ones((4, 4, 1, 1), np.float32))
+    spec = make_spec([str(path)], {"zeros": ["skip_either", "gate_ifmap"],
+                                   "batch": [1, 2]}, "eyeriss_chip", layers=True)
+    rows = evaluate_chunk(spec, 0).to_pandas()
+    whole = rows[rows.layer.isna()].set_index(["zeros", "batch"]).total_uJ
+    for zeros, batch in whole.index:
+        one = simulate(path, batch=batch, zeros=zeros)
+        assert whole[zeros, batch] == pytest.approx(one.total_uJ, rel=1e-12)
+        of_layers = rows[(rows.zeros == zeros) & (rows.batch == batch)
+                         & rows.layer.notna()]
+        assert of_layers.filter_density.tolist() == [
+            .5 if zeros == "skip_either" else 1, 1, 1]
+
+
+def test_layers_of_one_shape_and_other_weights_differ_in_a_sweep(path):
+    save(path, "float[1,4,9,9] x", "a = Conv (x, w) b = Conv (a, w) y = Conv (b, v)",
+         w=half(4, 4, 1, 1), v=(4, 4, 1, 1))
+    spec = make_spec([str(path)], {"rows": [12]}, "eap_tool")
+    assert evaluate_chunk(spec, 0).to_pandas().total_uJ[0] == pytest.approx(
+        simulate(path, "eap_tool").total_uJ, rel=1e-12)
+    other = save(path, "float[1,4,9,9] x",
+                 "a = Conv (x, w) b = Conv (a, w) y = Conv (b, v)",
+                 w=half(4, 4, 1, 1), v=half(4, 4, 1, 1))
+    assert make_spec([str(other)], {"rows": [12]}, "eap_tool").described() != (
+        spec.described())
+
+
+def test_sweep_over_zeros_says_what_it_knows(path, tmp_path, capsys):
+    save(path, "float[1,8,9,9] x", "y = Conv (x, w)", w=half(4, 8, 3, 3))
+    for place, (zeros, said) in enumerate((
+            ("dense", ""), ("gate_ifmap", "nothing says what is zero"),
+            ("dense,skip_either", "only the weights' zeros are known"))):
+        main(["sweep", "--network", str(path), "--set", f"zeros={zeros}", "--jobs", "1",
+              "--out", str(tmp_path / f"sweep{place}")])
+        out = capsys.readouterr().out
+        assert (f": {said}" in out) if said else "are known" not in out
 
 
 def test_zeros_of_which_nothing_is_known_are_said_in_one_line(path, capsys):

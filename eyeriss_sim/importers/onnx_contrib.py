@@ -6,6 +6,7 @@ of the standard that does the same to shapes, or by a rule of their own.
 
 from functools import partial
 
+import numpy as np
 from onnx import helper
 
 from eyeriss_sim.importers.onnx_operators import (
@@ -43,6 +44,8 @@ TWIN_ATTRIBUTES = {
     "ReduceMean": ("axes", "keepdims"), "ReduceSum": ("axes", "keepdims"),
     "Pad": ("mode",), "Concat": ("axis",), "GatherND": ("batch_dims",),
 }
+# Codes of MatMulBnb4 that stand for zero: FP4's two, with either sign, and NF4's one.
+BNB4_ZEROS = {0: (0, 8), 1: (7,)}
 TWIN_OPSET = [helper.make_opsetid("", 12)]
 # Neither multiply and add nor have results whose shape anyone needs to know.
 OTHERS = {
@@ -98,7 +101,11 @@ def _packed_by_shape(log, one):
     if shape is None:
         raise Refused("the shape of its weights depends on the image")
     return [matrix_product(log, one, 0, one.shape(0), 1,
-                           tuple(int(size) for size in shape))]
+                           tuple(int(size) for size in shape), decode=_undocumented)]
+
+
+def _undocumented(arrays):
+    raise ValueError("MatMulFpQ4 packs them in a form that no document tells")
 
 
 def nonzero_nibbles(one, arrays):
@@ -109,11 +116,19 @@ def nonzero_nibbles(one, arrays):
     one : Operands
     arrays : callable
         Gives the content of an operand's Value.
+
+    Raises
+    ------
+    ValueError
+        Codes that don't fill bytes, or zero points of groups in another order.
     """
-    import numpy as np
     attrs = one.attributes
     bits, inner, filters = attrs.get("bits", 4), attrs["K"], attrs["N"]
     block = attrs["block_size"]
+    if bits not in (2, 4, 8):
+        raise ValueError(f"how codes of {bits} bits are packed can't be told")
+    if one.value(3) is not None and one.value(4) is not None:
+        raise ValueError("g_idx brings their zero points into another order")
     codes = _unpacked(arrays(one.value(1)).reshape(filters, -1), bits)
     codes = codes.reshape(filters, -1, block)
     zero = one.value(3)
@@ -124,12 +139,41 @@ def nonzero_nibbles(one, arrays):
         if points.dtype.itemsize == 1:
             points = _unpacked(points.reshape(filters, -1), bits)
         points = points.reshape(filters, -1)[:, :codes.shape[1]]
-    return (codes != points[:, :, None]).reshape(filters, -1)[:, :inner]
+    scaled = arrays(one.value(2)).reshape(filters, -1, 1) != 0
+    return (scaled & (codes != points[:, :, None])).reshape(filters, -1)[:, :inner]
+
+
+def nonzero_floats(one, arrays):
+    """Weights of MatMulBnb4 that are not zero, shape (N * K).
+
+    A byte holds two codes, the first in its upper half; a block of them, whichever
+    filters they belong to, shares its largest magnitude.
+
+    Parameters
+    ----------
+    one : Operands
+    arrays : callable
+        Gives the content of an operand's Value.
+
+    Raises
+    ------
+    ValueError
+        A type of codes that isn't known.
+    """
+    attrs = one.attributes
+    kind = attrs.get("quant_type", -1)
+    if kind not in BNB4_ZEROS:
+        raise ValueError(f"codes of quant_type {kind} can't be told")
+    weights = attrs["N"] * attrs["K"]
+    packed = arrays(one.value(1)).reshape(-1).astype(np.uint8)
+    codes = np.stack([packed >> 4, packed & 15], 1).reshape(-1)[:weights]
+    largest = arrays(one.value(2)).reshape(-1)
+    blocks = np.arange(weights) // attrs["block_size"]
+    return ~np.isin(codes, BNB4_ZEROS[kind]) & (largest != 0)[blocks]
 
 
 def _unpacked(packed, bits):
     """Codes of a few bits, the first in the lowest bits of a byte."""
-    import numpy as np
     shifts = np.arange(0, 8, bits, dtype=np.uint8)
     codes = (packed.astype(np.uint8)[..., None] >> shifts) & ((1 << bits) - 1)
     return codes.reshape(*packed.shape[:-1], -1)
@@ -202,7 +246,8 @@ CONTRIB = {
     "DynamicQuantizeMatMul": partial(product, zeros=(None, 3)),
     "MatMulIntegerToFloat": partial(product, zeros=(4, 5)),
     "MatMulNBits": partial(_blocks, decode=nonzero_nibbles),
-    "MatMulBnb4": _blocks, "MatMulFpQ4": _packed_by_shape,
+    "MatMulBnb4": partial(_blocks, decode=nonzero_floats),
+    "MatMulFpQ4": _packed_by_shape,
     "DynamicQuantizeLSTM": partial(recurrent, turned=True, zeros=(9, 11)),
     "Attention": _attention,
     "QAttention": partial(_attention, past=8),

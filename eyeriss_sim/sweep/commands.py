@@ -9,7 +9,7 @@ from eyeriss_sim.labels import field_text
 from eyeriss_sim.search import OBJECTIVES
 from eyeriss_sim.sweep.axes import BATCH
 from eyeriss_sim.terminal import (
-    announced_compilation, make_console, progress, shape, whole_number)
+    announced_compilation, make_console, progress, shape, whole_number, zeros_known)
 
 MOST_LISTED = 40
 FIGURE_FORMATS = (".png", ".svg", ".pdf")
@@ -101,6 +101,19 @@ def run_sweep_command(args):
         said += "; nothing was left to run"
     console.print(said)
     print_best(folder, spec, console)
+    say_zeros(spec, console)
+
+
+def say_zeros(spec, console):
+    """One line if the zeros of fmaps were asked to save something: a sweep has none."""
+    asked = [zeros for axis in spec.axes if axis.field == "zeros"
+             for zeros in axis.values if zeros != "dense"]
+    if asked:
+        weights = "skip_either" in asked and any(
+            one.filter != 1 for of_layers in spec.densities.values()
+            for one in of_layers.values())
+        console.print(f"zeros={','.join(asked)}: {zeros_known(weights)}; simulate "
+                      "takes --densities", soft_wrap=True)
 
 
 def spec_of(args):

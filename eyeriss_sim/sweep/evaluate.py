@@ -29,7 +29,7 @@ OF_LAYERS = {
                      "map_H", "map_W", "padding_macs", "steps", "passes",
                      "active_pes"), pa.int64()),
     **dict.fromkeys(("glb_dram_side_MB", "glb_filter_MB", "ifmap_MAC", "filter_MAC",
-                     "psum_MAC"), pa.float64()),
+                     "psum_MAC", "filter_density"), pa.float64()),
     **dict.fromkeys((f"{cause}_cycles" for cause in CAUSES), pa.int64())}
 AREAS = {"area_mm2": pa.float64(), "storage_mm2": pa.float64()}
 # Prices of accesses and MACs of 16 bits that a row's energies are made of.
@@ -202,7 +202,10 @@ def network_rows(spec, hardware, network, own, base_name):
     common = common_columns(spec, hardware, network, own) | {"hardware": base_name}
     by_key, problems = {}, {}
     # The first layer apart: no code shortens the network's input.
-    keys = [(shape_key(layer), layer.steps, place == 0)
+    of_weights = (spec.densities.get(network.name, {})
+                  if hardware.zeros == "skip_either" else {})
+    keys = [(shape_key(layer), layer.steps, place == 0,
+             of_weights.get(layer.name, DENSE))
             for place, layer in enumerate(network.layers)]
     for layer, key in zip(network.layers, keys, strict=True):
         if key in by_key or key in problems:
@@ -215,7 +218,8 @@ def network_rows(spec, hardware, network, own, base_name):
             if not spec.layers:
                 break
             continue
-        result = simulate_layer(layer, hardware, mapping, "", DENSE, key[-1],
+        *_, first, densities = key
+        result = simulate_layer(layer, hardware, mapping, "", densities, first,
                                 spec.bits)
         by_key[key] = layer_row(result, hardware, network.batch)
     row = dict(common)

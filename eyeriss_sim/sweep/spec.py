@@ -3,6 +3,7 @@
 import hashlib
 import tomllib
 from dataclasses import asdict, dataclass, replace
+from dataclasses import field as of_dataclass
 from functools import cached_property
 from math import prod
 from pathlib import Path
@@ -14,12 +15,13 @@ from eyeriss_sim.mapping import shape_key
 from eyeriss_sim.plain import ENDLESS, is_whole, plain, shown
 from eyeriss_sim.prices import PRICED, SIZES
 from eyeriss_sim.search import OBJECTIVES
-from eyeriss_sim.simulate import as_network
+from eyeriss_sim.simulate import as_network, network_and_weights
 from eyeriss_sim.sweep.axes import BATCH, Axis, make_axis
 from eyeriss_sim.sweep.evaluate import schema_of
 from eyeriss_sim.sweep.sample import Sample, check_keys, draw, make_sample
 from eyeriss_sim.version import VERSION
 from eyeriss_sim.widths import BITS_16, Bits, as_bits
+from eyeriss_sim.zeros import Densities
 
 MOST_POINTS = 10**7
 KEYS = ("hardware", "networks", "input_shape", "objective", "layers", "bits",
@@ -75,6 +77,9 @@ class Spec:
         Whether each layer is a row too.
     bits : Bits
         Widths of all layers' operands.
+    densities : dict of str to dict of str to Densities
+        Of weights, by network and layer, as far as files tell; of use to points that
+        save by zeros of weights.
     """
 
     hardware: Hardware
@@ -85,6 +90,7 @@ class Spec:
     sample: Sample | None = None
     layers: bool = False
     bits: Bits = BITS_16
+    densities: dict[str, dict[str, Densities]] = of_dataclass(default_factory=dict)
 
     @property
     def names(self):
@@ -152,6 +158,9 @@ class Spec:
             "networks": list(self.names),
             **{f"layers of {name}, batch {batch}": _digest(network)
                for (name, batch), network in self.networks.items()},
+            **{f"densities of {name}": _digest_of(
+                (layer, one.filter) for layer, one in of_layers.items())
+               for name, of_layers in self.densities.items() if of_layers},
             "objective": self.objective,
             "constraints": asdict(self.constraints),
             "sample": asdict(self.sample) if self.sample else None,
@@ -167,8 +176,13 @@ def _digest(network):
     """Tells two networks apart that have the same name."""
     shapes = [(layer.name, shape_key(layer), *([layer.steps] * (layer.steps > 1)))
               for layer in network.layers]
-    return (f"{len(shapes)} layers, sha256 "
-            + hashlib.sha256(repr(shapes).encode()).hexdigest()[:16])
+    return _digest_of(shapes)
+
+
+def _digest_of(rows):
+    rows = list(rows)
+    return (f"{len(rows)} layers, sha256 "
+            + hashlib.sha256(repr(rows).encode()).hexdigest()[:16])
 
 
 def read_spec(path):
@@ -263,8 +277,11 @@ def make_spec(networks, axes=None, hardware="eyeriss_chip", *, objective="energy
     if points > MOST_POINTS:
         raise ValueError(f"{points:,} points are more than the {MOST_POINTS:,} of one "
                          f"sweep; draw a sample of them: --sample 10000")
-    return Spec(hardware, tuple(made), _load(networks, batches, input_shape), objective,
-                constraints, sample, layers, bits)
+    weights_count = "skip_either" in (hardware.zeros, *(
+        setting for axis in made if axis.field == "zeros" for setting in axis.settings))
+    loaded, densities = _load(networks, batches, input_shape, weights_count)
+    return Spec(hardware, tuple(made), loaded, objective, constraints, sample, layers,
+                bits, densities)
 
 
 def _same(field, other):
@@ -321,14 +338,14 @@ def _positive(key, value):
     return float(value)
 
 
-def _load(networks, batches, input_shape):
-    """Networks by name and batch."""
+def _load(networks, batches, input_shape, weights_count):
+    """Networks by name and batch, and the densities of their weights by name."""
     if isinstance(networks, (str, Network)):
         networks = [networks]
     if not isinstance(networks, (list, tuple)) or not networks:
         raise ValueError("a sweep needs networks: --network resnet18, or networks = "
                          "[\"resnet18\"] in its file")
-    loaded = {}
+    loaded, densities = {}, {}
     for given in networks:
         if not isinstance(given, (str, Network)):
             raise ValueError(f"networks are names, got {given!r}")
@@ -336,9 +353,11 @@ def _load(networks, batches, input_shape):
         if input_shape is not None and isinstance(given, str) and (
                 ".py:" in given or given.lower().endswith(".onnx")):
             shape = tuple(input_shape)
-        network = as_network(given, None, shape)
+        network, of_weights = network_and_weights(
+            given, None, shape, None, weights_count)
         if any(name == network.name for name, _ in loaded):
             raise ValueError(f"two networks are called {network.name}; drop one")
+        densities[network.name] = of_weights
         for batch in batches:
             sized = network if batch is None else as_network(given, batch, shape)
             loaded[network.name, sized.batch] = sized
@@ -346,7 +365,7 @@ def _load(networks, batches, input_shape):
         raise ValueError("the networks come with different batches: "
                          + ", ".join(f"{name} {batch}" for name, batch in loaded)
                          + "; give one, as in --set batch=1")
-    return loaded
+    return loaded, densities
 
 
 def _flat(tables, above=""):
