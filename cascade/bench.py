@@ -154,7 +154,7 @@ def curves(entrant, part):
 
 
 def network_table(study):
-    """The single levels, as :func:`cascade.deadline.serve` takes them.
+    """The single levels, as :func:`cascade.deadlines.serve.serve` takes them.
 
     Returns
     -------

@@ -5,7 +5,7 @@ import sys
 import textwrap
 from pathlib import Path
 
-from cascade.deadline_command import add_deadline
+from cascade.deadlines.command import add_deadline
 from eyeriss_sim.terminal import OneLineParser, progress, run_command, whole_number
 from pruning.cli import add_data_options, load_data, percent
 

@@ -9,11 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import integrate, stats
 
-from cascade import deadline as module
-from cascade.deadline import serve, undominated
-from cascade.deadline_command import add_deadline
-from cascade.deadline_distribution import (
+from cascade.deadlines import serve as module
+from cascade.deadlines.command import add_deadline
+from cascade.deadlines.distribution import (
     DrawnDeadlines, SampledDeadlines, parse_deadlines)
+from cascade.deadlines.serve import serve, undominated
 from eyeriss_sim.terminal import OneLineParser, run_command
 
 # Few values, so that networks tie in one quantity and differ in others.

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from cascade.number_table import as_numbers
+from cascade.deadlines.number_table import as_numbers
 
 COLUMNS = ("name", "ms", "accuracy")
 LABELS = 1_000_000      # part choices that are kept side by side under a memory limit
@@ -72,7 +72,7 @@ def serve(table, deadlines, members, *, miss=0.0, memory_bytes=None):
 
     Examples
     --------
-    >>> from cascade.deadline_distribution import SampledDeadlines
+    >>> from cascade.deadlines.distribution import SampledDeadlines
     >>> table = pd.DataFrame({"name": ["small", "middle", "large"],
     ...                       "ms": [1.0, 2.0, 4.0], "accuracy": [0.6, 0.7, 0.9]})
     >>> found = serve(table, SampledDeadlines([1.5, 3.0, 5.0, 5.0]), 2)

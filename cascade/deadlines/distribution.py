@@ -3,7 +3,7 @@
 import numpy as np
 from scipy import stats
 
-from cascade.number_table import read_table
+from cascade.deadlines.number_table import read_table
 
 
 class SampledDeadlines:

@@ -32,9 +32,9 @@ def add_deadline(commands):
 
 
 def run_deadline(args):
-    from cascade.deadline import COLUMNS, serve
-    from cascade.deadline_distribution import parse_deadlines
-    from cascade.number_table import read_table
+    from cascade.deadlines.distribution import parse_deadlines
+    from cascade.deadlines.number_table import read_table
+    from cascade.deadlines.serve import COLUMNS, serve
     from eyeriss_sim.atomic import replacing
     from eyeriss_sim.result_files import check_output_path
     if args.out:

@@ -1,0 +1,1 @@
+"""A few networks for a distribution of deadlines: choice, distribution, command."""
