@@ -186,6 +186,44 @@ def test_intervals_are_of_two_thousand_samples_between_their_percentiles():
     assert (mean_interval(values, seed=1)[0] != low).any()
 
 
+def test_differences_over_images_and_seeds_equal_those_drawn_in_one_piece():
+    random = np.random.default_rng(3)
+    levels = np.stack([np.full(12, 0.9), np.full(12, 0.5)])
+    rights, energies = random.random((3, 12)), random.random((3, 12))
+    prices = random.random((3, 2, 12))
+    counts = np.random.default_rng(0).poisson(1.0, (2000, 12))
+    weights = counts / counts.sum(1, keepdims=True)
+    chosen = np.random.default_rng(0).integers(3, size=(2000, 3))
+
+    def interval(by_seed):
+        drawn = np.take_along_axis(by_seed, chosen, 1).mean(1)
+        return np.percentile(drawn, (2.5, 97.5))
+
+    expected = interval(weights @ energies.T)
+    found = mean_over_seeds(energies)
+    assert found == pytest.approx((energies.mean(), *expected), abs=2e-6)
+    by_seed, whole = [], []
+    for right, energy, price in zip(rights, energies, prices):
+        levels_then = np.tile([0.9, 0.5], (2000, 1))
+        by_seed.append(hull_energy(levels_then, weights @ price.T, weights @ right)
+                       - weights @ energy)
+        whole.append(hull_energy(np.array([0.9, 0.5]), price.mean(1), right.mean())
+                     - energy.mean())
+    found = below_hull([(right, energy, levels, price) for right, energy, price
+                        in zip(rights, energies, prices)])
+    assert found == pytest.approx(
+        (np.mean(whole), *interval(np.stack(by_seed, 1))), abs=2e-6)
+    # Another seed draws other images.
+    assert mean_over_seeds(energies, seed=1)[1:] != mean_over_seeds(energies)[1:]
+
+
+@pytest.mark.filterwarnings("error")
+def test_of_levels_of_one_accuracy_the_cheaper_counts_and_nothing_warns():
+    found = hull_energy(np.array([0.75, 0.75, 0.5]), np.array([1.0, 3.0, 0.5]),
+                        np.array([0.5, 0.625, 0.75]))
+    assert found.tolist() == [0.5, 0.75, 1.0]
+
+
 def test_what_is_more_accurate_than_all_levels_costs_as_the_most_accurate():
     accuracies, energies = np.array([0.9, 0.7]), np.array([1.0, 0.5])
     wanted = np.array([0.95, 0.9, 0.8, 0.7, 0.6])

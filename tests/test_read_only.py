@@ -16,8 +16,13 @@ import eyeriss_sim
 import pruning
 from cascade.bootstrap import mean_interval
 from cascade.costs import NetworkCosts
+from cascade.curve import Costs, Sweep
 from eyeriss_sim import ConvLayer, Mapping, Network, load_hardware, simulate
+from eyeriss_sim.counts import Counts
+from eyeriss_sim.cycles import Cycles
 from eyeriss_sim.machine.timing import time_layer
+from eyeriss_sim.mapping import Geometry
+from eyeriss_sim.zeros import Densities, LayerZeros, Savings
 
 NETWORK = Network("tiny", (
     ConvLayer(name="CONV", M=4, C=3, H=9, W=9, R=3, S=3),
@@ -110,3 +115,16 @@ def test_costs_of_a_level_cannot_be_written_to():
     for array in (costs.alone, costs.batches[1]):
         with pytest.raises(ValueError, match="read-only"):
             array[:] = 0
+
+
+@pytest.mark.parametrize("record", [Counts, Geometry, LayerZeros, Costs, Sweep])
+def test_records_of_arrays_are_fixed_and_equal_only_to_themselves(record):
+    assert record.__dataclass_params__.frozen
+    assert record.__eq__ is object.__eq__       # arrays have no one truth value
+
+
+@pytest.mark.parametrize("record", [Cycles, Densities, Mapping, Savings])
+def test_records_of_numbers_are_fixed_and_equal_by_them(record):
+    assert record.__dataclass_params__.frozen
+    numbers = range(1, 1 + len(fields(record)))
+    assert record(*numbers) == record(*numbers)
