@@ -90,8 +90,7 @@ def count(layer, hardware, mapping):
     accesses = np.zeros(COUNTS_SHAPE, np.int64)
     passes = kernels.chip_counts(
         geometry.shape, *mapping.letters, accesses)
-    r_used = min(mapping.r, ceil_div(layer.C, mapping.q))
-    active = int(geometry.shape[kernels.R_FULL]) * r_used * mapping.e * mapping.t
+    active = int(geometry.shape[kernels.R_FULL]) * mapping.r * mapping.e * mapping.t
     return Counts(accesses, layer.macs, int(passes), active)
 
 

@@ -178,3 +178,11 @@ def test_counts_of_the_isca16_analysis_by_hand_on_a_layer_with_nothing_square():
         counts.accesses)} == pytest.approx(expected, rel=1e-12)
     assert counts.passes == 2 * 3 * 2 * 3 * 1
     assert (counts.macs, counts.active_pes) == (layer.macs, 2 * 3 * 2)
+
+
+def test_steps_multiply_all_that_is_counted_but_the_pes_at_work():
+    one = count(ConvLayer(name="L", M=2, C=2, H=5, W=5, R=3, S=3), CHIP,
+                Mapping(m=2, n=1, e=2, p=2, q=1, r=2, t=1))
+    five = one.times(5)
+    assert (five.accesses == 5 * one.accesses).all()
+    assert (five.macs, five.passes, five.active_pes) == (5 * 2 * 9 * 2 * 9, 5 * 2, 12)

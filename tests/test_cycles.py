@@ -10,7 +10,7 @@ import naive
 from draws import CHIP, legal_triples
 from eyeriss_sim import kernels
 from eyeriss_sim.counts import count
-from eyeriss_sim.cycles import count_cycles
+from eyeriss_sim.cycles import Cycles, count_cycles
 from eyeriss_sim.layer import ConvLayer
 from eyeriss_sim.mapping import Mapping, cut, timing
 from eyeriss_sim.zeros import Savings
@@ -124,3 +124,10 @@ def test_fmap_loads_and_dumps_add_to_the_total_only_and_shrink_with_the_code():
 def test_a_row_of_a_glb_bank_is_no_wider_than_the_bank(bank_B, psums):
     hardware = replace(CHIP, glb_bank_B=bank_B, glb_ifmap_psum_B=40 * 4096)
     assert timing(hardware)[kernels.GLB_ROW] == psums
+
+
+def test_every_cause_is_part_of_the_total_and_is_multiplied_by_steps():
+    cycles = Cycles(mac=1, ramp=20, psum_net=300, glb=4000, dram_filter=50_000,
+                    dram_fmap=600_000)
+    assert (cycles.total, cycles.processing) == (654_321, 54_321)
+    assert cycles.times(3) == Cycles(3, 60, 900, 12_000, 150_000, 1_800_000)
