@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from eyeriss_sim.registry import import_plugin
 
 WIDTH = 100
+CLOSED_PIPE = 141      # what shells call the end of a program by SIGPIPE
 MOST = 2**53           # that an option counts; no size of a layer is larger
 
 
@@ -29,9 +30,14 @@ def make_console(file=None):
     from rich.console import Console
     options = dict(file=file, highlight=False, markup=False, emoji=False)
     console = Console(**options)
-    if console.is_terminal and console.width < WIDTH:
-        return console
-    return Console(width=WIDTH, **options)
+    if not console.is_terminal or console.width >= WIDTH:
+        console = Console(width=WIDTH, **options)
+    console.on_broken_pipe = _pass_on       # rich would end the program with 1
+    return console
+
+
+def _pass_on():
+    raise BrokenPipeError
 
 
 @contextmanager
@@ -201,8 +207,9 @@ def run_command(parser, argv):
         finally:
             flush_stdout()
     except BrokenPipeError:
-        # The reader of a pipe has seen enough.
+        # The reader of a pipe has seen enough: as other programs, end without a word.
         discard_stdout()
+        parser.exit(CLOSED_PIPE)
     except OSError as problem:
         where = problem.filename
         if where is None and problem.errno == errno.ENOSPC:

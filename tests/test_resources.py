@@ -123,6 +123,7 @@ def test_standard_output_that_is_full_or_closed_ends_quietly(package, words):
                           env=environment)
     os.close(write)
     assert but_for_compiling(done.stderr) == []
+    assert done.returncode == 141       # as of programs that SIGPIPE ends
 
 
 def run(action):
