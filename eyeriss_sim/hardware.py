@@ -618,4 +618,9 @@ def _hardware_from(tables, text):
             raise ValueError(
                 f"{text}: {toml_key(field.name)} is missing; give it, or start from a "
                 f"preset with extends = \"eyeriss_chip\"")
-    return Hardware(**values)
+    try:
+        return Hardware(**values)
+    except ValueError as problem:
+        # The name that a file gives its machine need not tell where the file is.
+        said = str(problem).removeprefix(f"{values['name']}: ")
+        raise ValueError(f"{text}: {said}") from None

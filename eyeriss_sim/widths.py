@@ -214,6 +214,9 @@ def _from_text(text):
     widths = {}
     for part in text.split(","):
         kind, _, width = (piece.strip() for piece in part.partition("="))
+        if kind in ("psum", "psums"):
+            raise ValueError(f"bits give {kind} a width, in {text!r}, but it is the "
+                             "hardware's; set [word] psum_bits in its file")
         if kind not in OPERANDS or not (width.isdecimal() and len(width) < 10):
             raise ValueError(f"bits must be a number, as in 8, or one for operands, as "
                              f"in ifmap=8,filter=4,ofmap=8, got {text!r}")

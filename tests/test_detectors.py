@@ -65,7 +65,7 @@ def test_note_names_the_layers_whose_rows_were_decided():
     assert rows == 20
     assert note.endswith(f"box.1 to mask.2 {rows}; --proposals K fixes them")
     none, = network_from_module(seeded(YoloV8Suppressed), SHAPE).notes
-    assert none.endswith("reached later products: no later product")
+    assert none.endswith("no later product has a number of rows that was decided")
 
 
 def test_layers_that_no_row_reached_are_named_and_left_out():
@@ -85,12 +85,15 @@ def test_proposals_fix_the_rows_whatever_the_values_say(K, sure):
     assert f"{K} rows fixed at each decision" in network.notes[0]
 
 
+BRANCH = "(.item()): one run on seeded random input; each branch on .item() counts as"
+
+
 @pytest.mark.parametrize("forward, notes", [
-    (lambda m, x: m.conv(x) if x.sum() > 0 else x, 1),
-    (lambda m, x: m.conv(x) * x.max().item(), 1),
-    (lambda m, x: m.conv(x)[x > 0], 1),
-    (lambda m, x: m.conv(x).numpy(), 0),
-    (lambda m, x: m.conv(x[:, :, :int((x[0, 0, 0] >= 0).sum())]), 1),
+    (lambda m, x: m.conv(x) if x.sum() > 0 else x, [BRANCH]),
+    (lambda m, x: m.conv(x) * x.max().item(), [BRANCH]),
+    (lambda m, x: m.conv(x)[x > 0], ["no later product has a number of rows that"]),
+    (lambda m, x: m.conv(x).numpy(), []),
+    (lambda m, x: m.conv(x[:, :, :int((x[0, 0, 0] >= 0).sum())]), [BRANCH]),
 ])
 def test_forward_that_depends_on_values_goes_on_by_a_real_run(forward, notes):
     class Net(nn.Module):
@@ -102,7 +105,8 @@ def test_forward_that_depends_on_values_goes_on_by_a_real_run(forward, notes):
             return forward(self, x)
     module = Net()
     network = network_from_module(module, (2, 3, 4, 4))
-    assert network.macs == 2 * 3 * 3 * 16 and len(network.notes) == notes
+    assert network.macs == 2 * 3 * 3 * 16 and len(network.notes) == len(notes)
+    assert all(said in note for said, note in zip(notes, network.notes))
     assert module.training and all(one.requires_grad for one in module.parameters())
 
 

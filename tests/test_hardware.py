@@ -181,3 +181,12 @@ def test_hardware_file_may_begin_with_a_byte_order_mark(tmp_path):
     path = tmp_path / "windows.toml"
     path.write_bytes(b'\xef\xbb\xbfextends = "eyeriss_chip"\r\n')
     assert load_hardware(str(path)).name == "windows"
+
+
+def test_a_problem_of_sizes_names_the_file_not_only_the_machine(tmp_path):
+    path = tmp_path / "own.toml"
+    for text in ("[glb]\nbank_B = 3\n", "[array]\nrows = 0\n"):
+        path.write_text(f'name = "chip_of_mine"\nextends = "eyeriss_chip"\n{text}')
+        with pytest.raises(ValueError) as caught:
+            load_hardware(str(path))
+        assert str(caught.value).startswith(f"{path}: [")

@@ -336,6 +336,17 @@ def test_loop_that_counts_to_a_number_of_the_file_runs_so_often(path):
     assert network.macs == 3 * 36
 
 
+def test_loop_that_shrinks_its_map_too_far_is_refused_with_the_trip(path):
+    body = ("y = Loop (n, , x) <body = inner (int64 i, bool c, float[1,8,9,9] s) => "
+            "(bool d, float[] t) { d = Identity (c) t = Conv (s, w) }>")
+    with pytest.raises(ValueError, match="exceeds the padded ifmap H=1.*, in trip 5 of "
+                                         "Loop y; if .* shrinks, lower its trip count"):
+        read(path, "float[1,8,9,9] x", body, w=(8, 8, 3, 3), n=np.int64(5))
+    four = [layer.E for layer in read(path, "float[1,8,9,9] x", body, w=(8, 8, 3, 3),
+                                      n=np.int64(4)).layers]
+    assert four == [7, 5, 3, 1]
+
+
 def test_loop_over_stacked_weights_brings_no_filters_of_an_image(path):
     body = loop("v = Gather <axis: int = 0> (w, i) s2 = MatMul (s, v) "
                 "on = Identity (go)", states="float[1,6] s => s2")
@@ -399,6 +410,16 @@ def test_operator_of_a_foreign_domain_is_not_the_one_of_that_name(path, op):
     with pytest.raises(ValueError, match=f"{op} y: its products can't be told"):
         read(path, "float[1,4,6,6] x", f"y = elsewhere.{op} (x, w) z = Conv (x, w)",
              MICROSOFT, w=(4, 4, 3, 3))
+
+
+@pytest.mark.parametrize("body, words", [
+    ("a = elsewhere.Blur (x) b = com.microsoft.Novelty (a) y = Relu (b)",
+     r"but elsewhere.Blur \(may hold products\), Novelty \(may.*told; export the "),
+    ("y = Relu (x)", "nothing to simulate; it holds Relu$"),
+    ("y = Identity (x)", "nothing to simulate$")])
+def test_file_without_a_product_that_is_known_says_what_it_holds(path, body, words):
+    with pytest.raises(ValueError, match=f"{path}: no convolution.*{words}"):
+        read(path, "float[1,4,6,6] x", body, MICROSOFT)
 
 
 def test_unknown_operator_is_listed_with_its_domain_as_maybe_holding_products(path):

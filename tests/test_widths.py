@@ -121,6 +121,11 @@ def test_a_width_that_no_part_can_move_is_refused_with_layer_and_part(
     assert words in str(caught.value) and "\n" not in str(caught.value)
 
 
+def test_width_of_psums_is_the_hardwares():
+    with pytest.raises(ValueError, match=r"psum=8.*set \[word\] psum_bits in its file"):
+        as_bits("ifmap=8,psum=8")
+
+
 def test_psums_wider_than_what_carries_them_are_refused_when_hardware_is_read(
         tmp_path):
     path = tmp_path / "wide.toml"

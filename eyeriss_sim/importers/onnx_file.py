@@ -8,6 +8,8 @@ from pathlib import Path
 from eyeriss_sim.importers.tensors import first_line
 from eyeriss_sim.zeros import Densities
 
+MOST_SHOWN = 5          # kinds of operators in a message
+
 
 def network_from_onnx(path, batch=None, input_shape=None):
     """Read the shapes of an ONNX graph.
@@ -107,8 +109,25 @@ def _read(path, batch, input_shape):
             raise ValueError(f"{path}: its functions can't be put in their place "
                              f"({first_line(problem)})") from problem
     log = Walk(path, model, images).run()
+    if not log.layers:
+        raise ValueError(f"{path}: {_without_layers(log)}")
     network = log.network(path.stem, f"ONNX file {path.name}")
     return network if batch is None else network.with_batch(batch), log
+
+
+def _without_layers(log):
+    """What a file without layers holds instead, and what would help."""
+    kinds = [one.op for one in log.others()]
+    foreign = [kind for kind in kinds if "." in kind or "may hold" in kind]
+    shown = ", ".join((foreign or kinds)[:MOST_SHOWN])
+    more = len(foreign or kinds) - MOST_SHOWN
+    shown += f" and {more} more kinds" if more > 0 else ""
+    if foreign:
+        return ("no convolution or matrix product that is known, but "
+                f"{shown}, whose products can't be told; export the model with the "
+                "operators of ONNX itself")
+    return ("no convolution or matrix product in it, so nothing to simulate"
+            + f"; it holds {shown}" * bool(shown))
 
 
 def _holds_bytes(graph):

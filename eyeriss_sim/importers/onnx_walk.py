@@ -81,6 +81,7 @@ class Walk:
         self.log = OnnxLog(batch)
         self._in_loops = 0      # nodes run in loops so far
         self._loops = 0         # loops that are being run
+        self._trips = []        # what is told of them in errors, the outermost first
 
     def run(self):
         """Walk through the whole graph; the log of its layers."""
@@ -131,8 +132,12 @@ class Walk:
         if said.startswith(f"{self.path}: "):
             return problem
         name = node.name or "".join(node.output[:1])
-        advice = ("" if isinstance(problem, Refused)
-                  else "; is the model valid? onnx.checker tells")
+        advice = "; is the model valid? onnx.checker tells"
+        if isinstance(problem, Refused):
+            advice = ""
+        elif self._trips:
+            advice = (f", in {' of '.join(reversed(self._trips))}; if what the loop "
+                      "hands on shrinks, lower its trip count or pad")
         return ValueError(f"{self.path}: {node.op_type} {name}: {said}{advice}")
 
     # ------------------------------------------------------------------- one node
@@ -343,8 +348,11 @@ class Walk:
             return left, goes_on, results
         if alike and not goes_on:
             left = 1
+        self._trips.append(f"trip {place + 1} of {node.op_type} "
+                           f"{node.name or ''.join(node.output[:1])}")
         with self._repeated(1):
             goes_on, *results = self._body(body, states, scope, place)
+        self._trips.pop()
         return 1, goes_on, results
 
     def _trial(self, once, states):

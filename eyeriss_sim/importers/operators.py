@@ -150,10 +150,13 @@ class OperatorLog:
         self._others[op] = (before + calls * self.runs,
                             total + outputs * self.runs if known else None)
 
+    def others(self):
+        """Operators that are no layers, an UncountedOp for each kind."""
+        return [UncountedOp(op, *counts) for op, counts in self._others.items()]
+
     def network(self, name, source, notes=()):
         """All that was added, as a Network."""
-        others = [UncountedOp(op, *counts) for op, counts in self._others.items()]
-        return Network(name, self.layers, others, self.batch, source, notes)
+        return Network(name, self.layers, self.others(), self.batch, source, notes)
 
 
 def flattened_map(before, after):

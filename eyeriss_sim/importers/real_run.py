@@ -148,12 +148,18 @@ class DecisionRecorder(RealRecorder):
         how = ("one run on seeded random input" if self._proposals is None else
                f"one run on seeded random input, {self._proposals} rows fixed at each "
                "decision")
-        reached = ", ".join(_runs_of_layers(self._rows)) or "no later product"
-        by_length = any("pack_padded_sequence" in ops for ops in places.values())
-        cure = ("" if self._proposals is not None or not self._rows or by_length
-                else "; --proposals K fixes them")
-        return (f"values decide in {where}: {how}; rows an image that reached later "
-                f"products: {reached}{cure}",)
+        kinds = {op for ops in places.values() for op in ops}
+        said = [f"values decide in {where}: {how}"]
+        if ".item()" in kinds:
+            said.append("each branch on .item() counts as it went in that run")
+        if self._rows:
+            said.append("rows an image that reached later products: "
+                        + ", ".join(_runs_of_layers(self._rows)))
+            if self._proposals is None and "pack_padded_sequence" not in kinds:
+                said.append("--proposals K fixes them")
+        elif kinds != {".item()"}:
+            said.append("no later product has a number of rows that was decided")
+        return ("; ".join(said),)
 
     def _taken(self, func, args, kwargs):
         op = func.overloadpacket.__name__
