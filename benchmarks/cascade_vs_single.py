@@ -26,7 +26,7 @@ from cascade.levels import dense_level
 from cascade.report import print_learned_against_free, print_verdicts
 from eyeriss_sim.atomic import replacing
 from eyeriss_sim.terminal import OneLineParser, make_console, run_command, whole_number
-from pruning.cifar10 import load_cifar10
+from pruning.datasets import load
 from pruning.progress import telling
 
 METHODS = ("magnitude_global", "magnitude_uniform", "energy_aware", "energy_budget",
@@ -135,7 +135,7 @@ def summary(table):
 
 def run(args):
     """Every network, method, setting; tables, figures."""
-    splits = load_cifar10(args.data)
+    splits = load("cifar10", args.data)
     if args.threads:
         import torch
         torch.set_num_threads(args.threads)

@@ -29,7 +29,7 @@ from eyeriss_sim.atomic import replacing
 from eyeriss_sim.oracle import EnergyOracle
 from eyeriss_sim.terminal import OneLineParser, run_command, whole_number
 from pruning.checkpoint import load_model
-from pruning.cifar10 import load_cifar10
+from pruning.datasets import load
 from pruning.cli import main as eyeriss_prune
 from pruning.compare import collect, draw, print_periodic
 from pruning.meters import Reference, meter_of
@@ -249,7 +249,7 @@ def run(args):
     if args.threads:
         torch.set_num_threads(args.threads)
     dense = trained(args.dense)
-    splits = load_cifar10(args.data)
+    splits = load("cifar10", args.data)
     images = splits.normalise(splits.fit.images[:ZERO_IMAGES])
     args.out.mkdir(parents=True, exist_ok=True)
     floor = {network: floors(folder, network, images)

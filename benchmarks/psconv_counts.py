@@ -18,7 +18,6 @@ from pathlib import Path
 import pandas as pd
 import torch
 from rich.table import Table
-from torch import nn
 
 from eyeriss_sim.atomic import replacing
 from eyeriss_sim.layer import ConvLayer
@@ -42,11 +41,7 @@ SHUFFLENET_WIDTHS, SHUFFLENET_UNITS, SHUFFLENET_GROUPS = (240, 480, 960), (4, 8,
 
 def dense_network(name, pixels):
     """A network of the collection for images of so many pixels."""
-    network = make_model(name, CLASSES[pixels])
-    if name == "vgg16":
-        # Five poolings leave pixels / 32 in each direction.
-        network.classifier[0] = nn.Linear(512 * (pixels // 32)**2, 512)
-    return network
+    return make_model(name, CLASSES[pixels], (3, pixels, pixels))
 
 
 def masks_of(network, image, method, **options):

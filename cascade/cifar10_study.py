@@ -20,7 +20,7 @@ def cifar10_study(network, dense, ladder, splits, hardware="eap_tool", batch=1, 
         Folder of the dense network: a training, or a finished ``density=1`` rung.
     ladder : str or Path
         As ``eyeriss-prune run`` fills it.
-    splits : pruning.cifar10.Splits
+    splits : pruning.datasets.Splits
     hardware : str
     batch : int
     cache : str or Path, optional

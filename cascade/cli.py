@@ -7,7 +7,7 @@ from pathlib import Path
 
 from cascade.deadlines.command import add_deadline
 from eyeriss_sim.terminal import OneLineParser, progress, run_command, whole_number
-from pruning.cli import add_data_options, load_data, percent
+from pruning.cli import add_data_options, data_name, load_data, percent
 
 # Where a ladder is not there yet: rungs of the pruning, mildest first.
 RUNGS = {"resnet20": (0.7, 0.55, 0.45, 0.4), "resnet18": (0.4, 0.3, 0.2, 0.17),
@@ -114,7 +114,6 @@ def add_run(commands):
         "run", help="route the test images through a cascade's folder")
     cmd.add_argument("folder", metavar="FOLDER")
     add_data_options(cmd)
-    cmd.set_defaults(data_name=None)        # as build called them
     cmd.add_argument("--images", type=whole_number, metavar="N",
                      help="only the first (default: all)")
     cmd.add_argument("--out", metavar="FILE.csv",
@@ -236,11 +235,10 @@ def study_of(args, parts=None):
     """The study that a command's options describe."""
     from cascade.cifar10_study import PARTS, cifar10_study
     from eyeriss_sim.oracle import EnergyOracle
-    from pruning.models import MODELS, make_model
+    from pruning.models import MODELS
     from pruning.progress import telling
-    args.network = args.network.lower()
-    if args.network not in MODELS:
-        make_model(args.network)        # says which there are
+    args.network, args.data_name = args.network.lower(), data_name(args)
+    MODELS.find(args.network)           # says which there are
     EnergyOracle(args.hardware, batch=args.batch)       # known before hours of pruning
     set_threads(args)
     dense_folder = args.dense or f"runs/{args.network}_dense_s{args.seed}"
@@ -310,7 +308,8 @@ def climb_first(args, dense, ladder):
     try:
         eyeriss_prune([
             "run", "--network", args.network, "--method", args.method, "--data",
-            args.data, *(["--download"] if args.download else []), "--data-name",
+            args.data, "--dataset", args.dataset,
+            *(["--download"] if args.download else []), "--data-name",
             args.data_name, "--dense", str(dense), "--out",
             str(ladder), "--seed", str(args.seed), "--epochs", str(args.epochs),
             "--hardware", args.hardware, "--no-test", *threads,

@@ -7,9 +7,8 @@ from pathlib import Path
 import torch
 
 from eyeriss_sim.codes import WORD_BITS, significance_map_ratio
-from pruning.checkpoint import load_model
+from pruning.checkpoint import fresh_model, load_model
 from pruning.masks import Masks
-from pruning.models import make_model
 from pruning.prunable import prunable
 from pruning.records import difference, read_json, read_metrics
 from pruning.result import load_result, weights_hash
@@ -52,12 +51,13 @@ def dense_level(folder):
         A pruned network: energies and losses would be told beside that one's.
     """
     folder = Path(folder)
-    name = read_json(folder / "config.json").get("network")
+    config = read_json(folder / "config.json")
+    name = config.get("network")
     if name is None:
         raise ValueError(f"{folder}/config.json names no network; the folder of a "
                          "training by eyeriss-prune train is needed")
     if (folder / "masks.safetensors").exists():
-        network, masks, shrinks = load_result(folder, make_model(name))
+        network, masks, shrinks = load_result(folder, fresh_model(config))
         if shrinks or masks.density < 1:
             raise ValueError(f"{folder} holds a pruned network, "
                              f"{100 * masks.density:.4g} % of the weights"

@@ -1,10 +1,12 @@
 """Trained networks as files: weights and, in the header, what they are."""
 
 import json
+import math
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
+from torch import nn
 
 from eyeriss_sim.atomic import replacing
 from eyeriss_sim.importers.tensors import load_weights
@@ -12,6 +14,9 @@ from eyeriss_sim.plain import is_whole, shown
 from pruning.models import make_model
 
 KEY = "eyeriss-prune"      # of the header's metadata
+# What a checkpoint is of that does not say it.
+USUAL = {"num_classes": 10, "image_shape": [3, 32, 32]}
+MOST_PIXELS = 2**22     # of an image in all its channels
 
 
 def save_model(path, model, metadata):
@@ -24,7 +29,8 @@ def save_model(path, model, metadata):
     model : torch.nn.Module
     metadata : dict
         What JSON can hold; ``network`` names one of ``pruning.models.MODELS``.
-        ``num_classes`` is needed if it is not 10.
+        ``num_classes`` is needed if it is not 10, ``image_shape`` if it is not
+        [3, 32, 32].
     """
     if "network" not in metadata:
         raise ValueError(f"{path}: the metadata need the network's name as \"network\"")
@@ -50,11 +56,16 @@ def read_metadata(path):
     except (SafetensorError, KeyError, TypeError, ValueError, RecursionError):
         raise ValueError(f"{path}: not a checkpoint of eyeriss-prune, or cut "
                          "short") from None
-    classes = found.get("num_classes", 10)
+    classes, shape = (found.get(key, usual) for key, usual in USUAL.items())
     # A network of so many would be made before its weights are found not to fit.
     if not is_whole(classes, 1) or classes not in sizes:
         raise ValueError(f"{path}: num_classes is {shown(classes)}, but none of its "
                          "tensors has that many rows; is it another network's?")
+    if not (isinstance(shape, list) and len(shape) == 3
+            and all(is_whole(size, 1) for size in shape)
+            and math.prod(shape) <= MOST_PIXELS):
+        raise ValueError(f"{path}: image_shape must be channels, height and width, as "
+                         f"in [3, 32, 32], got {shape!r:.60}")
     return found
 
 
@@ -84,6 +95,19 @@ def load_model(path, network=None):
     if network is not None and metadata["network"] != network:
         raise ValueError(f"{path}: a checkpoint of {metadata['network']}, not of "
                          f"{network}")
-    model = make_model(metadata["network"], metadata.get("num_classes", 10))
+    model = fresh_model(metadata)
     load_weights(model, path)
     return model.eval(), metadata
+
+
+def fresh_model(config: dict) -> nn.Module:
+    """A network of the kind that a checkpoint's metadata, or a result's config, names.
+
+    Parameters
+    ----------
+    config : dict
+        ``network``, and ``num_classes`` and ``image_shape`` where they are not 10 and
+        [3, 32, 32].
+    """
+    return make_model(config["network"], *(
+        config.get(key, usual) for key, usual in USUAL.items()))

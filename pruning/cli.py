@@ -2,17 +2,18 @@
 
 import math
 
-from eyeriss_sim.terminal import OneLineParser, progress, run_command, whole_number
+from eyeriss_sim.terminal import (
+    OneLineParser, add_plugin_option, progress, run_command, whole_number)
 
 MOST_THREADS = 1024
 
 
 def add_train(commands):
-    """``train NETWORK``: a dense network on CIFAR-10, into a result folder."""
+    """``train NETWORK``: a dense network, into a result folder."""
     from pruning.models import MODELS
     from pruning.recipe import OPTIMIZERS, PRECISIONS
     cmd = commands.add_parser(
-        "train", help="train a dense network on CIFAR-10",
+        "train", help="train a dense network",
         epilog="Killed at any time, the same command goes on after the last whole "
                "epoch. Numbers not given are those of the network's own recipe.")
     cmd.add_argument("network", help=", ".join(MODELS))
@@ -47,15 +48,20 @@ def add_train(commands):
 
 
 def add_data_options(cmd):
-    """Where CIFAR-10 is, for every command that needs images."""
+    """Which images, and where they are, for every command that needs some."""
+    from pruning.datasets import DATASETS
+    cmd.add_argument("--dataset", default="cifar10", metavar="NAME",
+                     help=f"{', '.join(DATASETS)}, or one of a plugin (default: "
+                          "cifar10)")
     cmd.add_argument("--data", required=True, metavar="DIR",
-                     help="cifar-10-batches-bin or -py, their .tar.gz, or a folder "
-                          "with one of them")
+                     help="where it is; CIFAR-10: cifar-10-batches-bin or -py, their "
+                          ".tar.gz, or a folder with one of them")
     cmd.add_argument("--download", action="store_true",
-                     help="fetch the archive into DIR first, if it is not there")
-    cmd.add_argument("--data-name", default="CIFAR-10", metavar="TEXT",
+                     help="fetch the data set into DIR first, if it is not there")
+    cmd.add_argument("--data-name", metavar="TEXT",
                      help="what to call the images beside an accuracy, if they are not "
-                          "the original ones")
+                          "the original ones (default: the data set's title)")
+    add_plugin_option(cmd)
 
 
 def add_machine_options(cmd):
@@ -68,22 +74,19 @@ def add_machine_options(cmd):
 
 def run_train(args):
     from pruning.dense import recipe_for, train_dense
-    from pruning.models import MODELS, make_model
     from pruning.recipe import Recipe
     args.network = args.network.lower()
-    if args.network not in MODELS:
-        make_model(args.network)        # says which there are
-    recipe = recipe_for(args.network, **{
+    recipe = recipe_for(args.network, args.dataset, **{
         key: getattr(args, key, None) for key in Recipe.__dataclass_fields__})
     choose_machine(args)
     folder = args.out or f"runs/{args.network}_dense_s{recipe.seed}"
     check_is_no_file(folder)
     splits = load_data(args)
     _, metrics = train_dense(
-        args.network, splits, recipe, folder, data_name=args.data_name,
+        args.network, splits, recipe, folder, data_name=data_name(args),
         test=not args.no_test, device=args.device)
     print(f"{args.network}, {recipe.epochs} epochs, seed {recipe.seed}, on "
-          f"{args.data_name}: choosing {percent(metrics['choosing_accuracy'])}, test "
+          f"{data_name(args)}: choosing {percent(metrics['choosing_accuracy'])}, test "
           f"{percent(metrics['test_accuracy'])}; {metrics['wall_minutes']:.1f} min, "
           f"{metrics['cpu_minutes']:.1f} CPU min; in {folder}")
 
@@ -91,7 +94,7 @@ def run_train(args):
 def add_run(commands):
     """``run``: prune a trained network, rung by rung, into result folders."""
     from pruning.controls import CONTROLS
-    from pruning.dense import RUNG_DISTIL, RUNG_RATES
+    from pruning.dense import RUNG_DISTIL
     from pruning.methods import METHODS
     from pruning.models import MODELS
     from pruning.schedules import SCHEDULES
@@ -125,7 +128,7 @@ def add_run(commands):
                           "dense network's and those of the steps)")
     cmd.add_argument("--lr", type=float, metavar="X",
                      help="at its top (default: " + ", ".join(
-                         f"{network} {rate:g}" for network, rate in RUNG_RATES.items())
+                         f"{name} {one.rung_lr:g}" for name, one in MODELS.items())
                      + "; of fresh weights the dense network's)")
     cmd.add_argument("--distil", type=float, default=RUNG_DISTIL, metavar="SHARE",
                      help="of the loss, that asks for what the dense network says "
@@ -158,14 +161,14 @@ def run_run(args):
     from eyeriss_sim.oracle import EnergyOracle
     from pruning.batches import Batches
     from pruning.checkpoint import load_model
-    from pruning.dense import RUNG_RATES, accuracy_on, fitting_batches
+    from pruning.dense import (
+        accuracy_on, check_fits, fitting_batches, input_and_output)
     from pruning.ladder import climb
     from pruning.loaders import Loaders
     from pruning.models import MODELS, make_model
     from pruning.recipe import Recipe
     args.network = args.network.lower()
-    if args.network not in MODELS:
-        make_model(args.network)        # says which there are
+    kind, name = MODELS.find(args.network), data_name(args)
     rungs = rungs_of(args)
     folder = args.dense or f"runs/{args.network}_dense_s{args.seed}"
     try:
@@ -178,9 +181,10 @@ def run_run(args):
         f"_{args.control}" if args.control else "")
     check_is_no_file(out)
     splits = load_data(args)
+    check_fits(folder, trained, splits)
     dense = Recipe(**trained["recipe"])
     recipe = replace(dense, epochs=args.epochs, distil=args.distil, seed=args.seed,
-                     lr=RUNG_RATES[args.network] if args.lr is None else args.lr)
+                     lr=kind.rung_lr if args.lr is None else args.lr)
     # As many epochs in all as a network that was trained dense and then pruned.
     fresh = replace(
         recipe, lr=dense.lr if args.lr is None else args.lr, epochs=math.ceil(
@@ -195,15 +199,15 @@ def run_run(args):
     def make_fresh():
         with torch.random.fork_rng():
             torch.manual_seed(args.seed)
-            return make_model(args.network)
+            return make_model(args.network, splits.classes, splits.image_shape)
 
     def test(network):
         return accuracy_on(splits, splits.test, network, recipe)
 
     results = climb(
         model, args.method, rungs, out, data=data, recipe=recipe, fresh_recipe=fresh,
-        config={"network": args.network, "data": args.data_name,
-                "dense": trained["recipe"]},
+        config={"network": args.network, "data": name, "dense": trained["recipe"],
+                **input_and_output(splits)},
         make_fresh=make_fresh, oracle=EnergyOracle(args.hardware, batch=args.images),
         control=args.control, test=None if args.no_test else test, seed=args.seed,
         steps=args.steps, schedule=args.schedule, accuracy_floor=args.accuracy_floor,
@@ -221,7 +225,7 @@ def run_run(args):
         if one.get("kept_alive"):
             print(f"{one['rung']} would have emptied {one['kept_alive']}, where one "
                   "weight stays; --empty-layers lets it go")
-    print(f"{len(results)} rungs in {out}; accuracies are on {args.data_name}")
+    print(f"{len(results)} rungs in {out}; accuracies are on {name}")
 
 
 def rungs_of(args):
@@ -274,6 +278,7 @@ def add_compare(commands):
     cmd.add_argument("--out", default="compare.png", metavar="FILE.png",
                      help="figure; its table goes beside it as .csv "
                           "(default: compare.png)")
+    add_plugin_option(cmd)
     cmd.set_defaults(action=run_compare)
 
 
@@ -300,12 +305,17 @@ def percent(share):
 
 def load_data(args):
     """The splits that the data options name."""
-    from pruning.cifar10 import load_cifar10
-    from pruning.cifar10_archive import download
+    from pruning import datasets
     if args.download:
         with progress("bytes") as show:
-            download(args.data, progress=show)
-    return load_cifar10(args.data)
+            datasets.fetch(args.dataset, args.data, progress=show)
+    return datasets.load(args.dataset, args.data)
+
+
+def data_name(args):
+    """What the images are called beside an accuracy."""
+    from pruning.datasets import DATASETS
+    return args.data_name or DATASETS.find(args.dataset).title
 
 
 def check_is_no_file(folder):

@@ -1,4 +1,4 @@
-"""A dense network of the collection, trained on CIFAR-10 into a result folder."""
+"""A dense network, trained on a data set into a result folder."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -7,43 +7,41 @@ import torch
 
 from eyeriss_sim.atomic import only_writer
 from pruning.batches import Batches
-from pruning.checkpoint import load_model, save_model
-from pruning.models import make_model
+from pruning.checkpoint import USUAL, load_model, save_model
+from pruning.datasets import DATASETS, Splits
+from pruning.models import MODELS, make_model
 from pruning.recipe import Recipe
 from pruning.records import difference, read_json, write_json, write_rows
 from pruning.training import evaluate, fit
 from pruning.training_state import STATE_FILE
 
-# Usual values, not searched for. ResNet-20 is too small to learn by heart what it sees,
-# so it gets milder crops and true labels. VGG-16 has 89.4 % after 30 epochs and 90.1
-# after 60 (JPEG copy of CIFAR-10).
-RECIPES = {
-    "resnet20": Recipe(epochs=30),
-    "resnet18": Recipe(epochs=20, lr=0.1, crop=4, label_smoothing=0.1),
-    "vgg16": Recipe(epochs=60, lr=0.1, crop=4, cutout=8, label_smoothing=0.1),
-}
-
-# Of a rung: share of the loss that asks for what the dense network says, and learning
-# rate at the top of its own cycle. What two epochs make of a rung, on images of the
-# JPEG copy of CIFAR-10 that it never saw: of ResNet-20 at energy 0.45 (5,000 images)
-# 85.3 % without a teacher and 86.3 with one at 0.02, 86.8 at 0.05; of VGG-16, trained
-# for 60 epochs, by magnitude at 0.3 (2,500 images) 91.0 at 0.02, 89.8 at 0.05: a high
-# rate undoes what was learnt for long. ResNet-18 was not tried.
+# Share of a rung's loss that asks for what the dense network says: with it a rung of
+# ResNet-20 gains a point, see ``pruning/models/resnet.py``.
 RUNG_DISTIL = 0.7
-RUNG_RATES = {"resnet20": 0.05, "resnet18": 0.05, "vgg16": 0.02}
 
 
-def recipe_for(network, **changes):
-    """The recipe of a network, with the changes that are not None."""
-    return replace(RECIPES[network], **{key: value for key, value in changes.items()
-                                        if value is not None})
+def recipe_for(network: str, dataset: str = "cifar10", **changes) -> Recipe:
+    """The recipe of a network on a data set, with the changes that are not None.
+
+    Parameters
+    ----------
+    network : str
+        One of ``pruning.models.MODELS``.
+    dataset : str
+        One of ``pruning.datasets.DATASETS``.
+    **changes
+        Of :class:`Recipe`.
+    """
+    given = {key: value for key, value in changes.items() if value is not None}
+    return replace(MODELS.find(network).recipe,
+                   **DATASETS.find(dataset).recipe | given)
 
 
 def fitting_batches(splits, recipe, device="cpu"):
-    """The 45,000 fitting images in batches, as a recipe has them."""
+    """The fitting images in batches, augmented as a recipe and the data set allow."""
     return Batches(
         splits.fit.images.to(device), splits.fit.labels.to(device), recipe.batch,
-        normalise=splits.normalise, flip=recipe.augment,
+        normalise=splits.normalise, flip=recipe.augment and splits.flip,
         crop=recipe.crop if recipe.augment else 0,
         cutout=recipe.cutout if recipe.augment else 0)
 
@@ -52,6 +50,35 @@ def accuracy_on(splits, split, model, recipe):
     """Share of a split's images that a model gets right."""
     return evaluate(model, splits.normalise(split.images), split.labels,
                     precision=recipe.precision)
+
+
+def input_and_output(splits: Splits) -> dict:
+    """What a result's config says of images and classes that are not CIFAR-10's."""
+    told = {"num_classes": splits.classes, "image_shape": list(splits.image_shape)}
+    return {key: value for key, value in told.items() if value != USUAL[key]}
+
+
+def check_fits(folder: str | Path, trained: dict, splits: Splits) -> None:
+    """Refuse images other than those that a dense network was made for.
+
+    Parameters
+    ----------
+    folder : str or Path
+        Where the network is; named in the message.
+    trained : dict
+        Metadata of its checkpoint.
+    splits : Splits
+
+    Raises
+    ------
+    ValueError
+        Another number of classes, or another shape of images.
+    """
+    for key, usual in USUAL.items():
+        has, needs = input_and_output(splits).get(key, usual), trained.get(key, usual)
+        if has != needs:
+            raise ValueError(f"{folder}: a network with {key} {needs}, but the data "
+                             f"set has {has}; name another --dense or --dataset")
 
 
 def train_dense(network, splits, recipe, folder, *, data_name="CIFAR-10", test=True,
@@ -65,7 +92,7 @@ def train_dense(network, splits, recipe, folder, *, data_name="CIFAR-10", test=T
     ----------
     network : str
         One of ``pruning.models.MODELS``.
-    splits : pruning.cifar10.Splits
+    splits : pruning.datasets.Splits
     recipe : Recipe
     folder : str or Path
         Gets ``weights.safetensors``, ``config.json``, ``metrics.json``,
@@ -90,14 +117,15 @@ def train_dense(network, splits, recipe, folder, *, data_name="CIFAR-10", test=T
         As :func:`pruning.training.fit`; a folder with another training in it.
     """
     folder = Path(folder)
-    config = {"network": network, "data": data_name, "recipe": recipe.as_dict()}
+    config = {"network": network, "data": data_name, "recipe": recipe.as_dict(),
+              **input_and_output(splits)}
     metrics = _finished(folder, config, test)
     if metrics:
         return load_model(folder / "weights.safetensors", network)[0], metrics
     device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     with torch.random.fork_rng():
         torch.manual_seed(recipe.seed)
-        model = make_model(network)
+        model = make_model(network, splits.classes, splits.image_shape)
     with only_writer(folder):
         write_json(folder / "config.json", config)
         history = fit(

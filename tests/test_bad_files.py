@@ -15,8 +15,8 @@ from safetensors.torch import save_file
 from eyeriss_sim.importers.tensors import load_images, load_weights
 from eyeriss_sim.sweep.front import read_points
 from pruning.checkpoint import KEY, load_model
-from pruning.cifar10_archive import BATCHES, FOLDERS, read_archive
 from pruning.compare import collect, print_table
+from pruning.datasets.cifar10_archive import BATCHES, FOLDERS, read_archive
 from pruning.pickle_check import check_growth
 from pruning.records import read_metrics
 from pruning.result import load_result

@@ -883,7 +883,7 @@ def test_a_climb_that_was_stopped_goes_on_to_all_that_it_was_asked_for(
     options = SimpleNamespace(
         network="resnet20", method="channels+energy_aware", hardware="eyeriss_chip",
         batch=1, threads=None, dense=None, seed=0, ladder=None, data="d",
-        data_name="noise", download=True, epochs=1, cache=None,
+        dataset="cifar10", data_name="noise", download=True, epochs=1, cache=None,
         rung=["energy=0.8+energy=0.7", "energy=0.80+energy=0.5"])
     with pytest.raises(KeyboardInterrupt):
         study_of(options)
@@ -913,8 +913,8 @@ def test_a_climb_that_was_refused_leaves_no_wish_behind(tmp_path, monkeypatch, n
     monkeypatch.setattr("cascade.cli.load_data", lambda args: None)
     options = SimpleNamespace(
         network="resnet20", method="energy_awar", hardware="eap_tool", batch=1,
-        threads=None, dense=None, seed=0, ladder=tmp_path, data="d", data_name="noise",
-        download=False, epochs=1, cache=None, rung=["energy=0.33"])
+        threads=None, dense=None, seed=0, ladder=tmp_path, data="d", dataset="cifar10",
+        data_name="noise", download=False, epochs=1, cache=None, rung=["energy=0.33"])
     with pytest.raises(SystemExit):
         study_of(options)
     assert sorted(tmp_path.iterdir()) == before

@@ -88,7 +88,7 @@ def test_every_method_is_one_of_the_pruning_package():
 
 
 def test_without_a_ladder_the_benchmark_says_which(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(cascade_vs_single, "load_cifar10", lambda path: None)
+    monkeypatch.setattr(cascade_vs_single, "load", lambda name, path: None)
     monkeypatch.setattr(cascade_vs_single, "dense_level",
                         lambda folder: (None, "resnet20"))
     with pytest.raises(SystemExit) as stopped:

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from pruning import cifar10
-from pruning.cifar10 import load_cifar10, pixel_statistics, split_places
-from pruning.cifar10_archive import BATCHES, FOLDERS, download, read_archive
+from pruning.datasets import Split, Splits, cifar10, load, pixel_statistics
+from pruning.datasets.cifar10 import split_places
+from pruning.datasets.cifar10_archive import BATCHES, FOLDERS, download, read_archive
 
 RECORDS = 20
 
@@ -178,7 +178,7 @@ def test_whole_archive_becomes_four_parts_with_each_image_once(tmp_path):
         records[:, 1 + i] = number >> 8 * i
     for i, name in enumerate(BATCHES):
         (folder / f"{name}.bin").write_bytes(records[10_000 * i:10_000 * (i + 1)])
-    splits = load_cifar10(tmp_path)
+    splits = load("cifar10", tmp_path)
     parts = [splits.fit, splits.selector, splits.choosing, splits.test]
     assert [len(part) for part in parts] == [45_000, 2_500, 2_500, 10_000]
     found = []
@@ -206,8 +206,8 @@ def test_normalised_fitting_images_have_mean_0_and_deviation_1():
     images = torch.from_numpy(batch(0, 200)[0].reshape(-1, 3, 32, 32) // 3)
     statistics = pixel_statistics(images)
     assert statistics["mean"].shape == statistics["std"].shape == (3, 1, 1)
-    nothing = cifar10.Split(images, torch.zeros(200, dtype=torch.int64))
-    splits = cifar10.Splits(nothing, nothing, nothing, nothing, **statistics)
+    nothing = Split(images, torch.zeros(200, dtype=torch.int64))
+    splits = Splits(nothing, nothing, nothing, nothing, **statistics)
     normalised = splits.normalise(images)
     assert normalised.dtype == torch.float32
     torch.testing.assert_close(normalised.mean((0, 2, 3)), torch.zeros(3), atol=1e-5,

@@ -4,13 +4,13 @@ import json
 import pytest
 import torch
 
-import pruning.cifar10
+import pruning.datasets
 import pruning.dense
 import pruning.records
 import pruning.training
 from pruning.checkpoint import load_model
-from pruning.cifar10 import Split, Splits, pixel_statistics
 from pruning.cli import main
+from pruning.datasets import Split, Splits, pixel_statistics
 from pruning.recipe import Recipe
 
 
@@ -24,7 +24,7 @@ def few_images(monkeypatch):
     torch.manual_seed(0)
     parts = [part(images) for images in (24, 10, 10, 20)]
     splits = Splits(*parts, **pixel_statistics(parts[0].images))
-    monkeypatch.setattr(pruning.cifar10, "load_cifar10", lambda path: splits)
+    monkeypatch.setattr(pruning.datasets, "load", lambda name, path: splits)
     before = torch.get_num_threads()
     yield splits
     torch.set_num_threads(before)

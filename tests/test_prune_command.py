@@ -3,11 +3,11 @@
 import pytest
 import torch
 
-import pruning.cifar10
+import pruning.datasets
 from pruning import Energy
 from pruning.checkpoint import save_model
-from pruning.cifar10 import Split, Splits, pixel_statistics
 from pruning.cli import main
+from pruning.datasets import Split, Splits, pixel_statistics
 from pruning.dense import train_dense
 from pruning.models import make_model
 from pruning.recipe import Recipe
@@ -73,7 +73,7 @@ def test_each_network_has_its_rate_and_one_that_is_named_holds_for_fresh_weights
     monkeypatch.setattr("pruning.ladder.climb", climb)
     monkeypatch.setattr("pruning.compare.collect", lambda folders: None)
     monkeypatch.setattr("pruning.compare.print_table", lambda table: None)
-    monkeypatch.setattr(pruning.cifar10, "load_cifar10", lambda path: noise())
+    monkeypatch.setattr(pruning.datasets, "load", lambda name, path: noise())
     save_model(tmp_path / "weights.safetensors", make_model(network), {
         "network": network, "recipe": Recipe(epochs=30, lr=0.2).as_dict()})
     main(["run", "--network", network, "--method", "psconv", "--option", "support=2",
@@ -88,7 +88,7 @@ def test_each_network_has_its_rate_and_one_that_is_named_holds_for_fresh_weights
 def test_a_composite_ladder_climbs_and_says_energies_and_floors(
         tmp_path, monkeypatch, capsys):
     splits = noise()
-    monkeypatch.setattr(pruning.cifar10, "load_cifar10", lambda path: splits)
+    monkeypatch.setattr(pruning.datasets, "load", lambda name, path: splits)
     dense = tmp_path / "dense"
     train_dense("resnet20", splits, Recipe(epochs=1, batch=8), dense, progress=False)
     out = tmp_path / "out"

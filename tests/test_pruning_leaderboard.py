@@ -6,12 +6,12 @@ import pandas as pd
 import pytest
 import torch
 
-import pruning.cifar10
+import pruning.datasets
 from benchmarks import pruning_leaderboard
 from benchmarks.pruning_leaderboard import (
     COLUMNS, EVERYTHING, SEVERAL_SEEDS, arguments, best_methods, draw_leaderboard,
     leaderboard, left_out, pieces, results, write)
-from pruning.cifar10 import Split, Splits, pixel_statistics
+from pruning.datasets import Split, Splits, pixel_statistics
 from pruning.dense import train_dense
 from pruning.methods import METHODS
 from pruning.recipe import Recipe
@@ -157,7 +157,7 @@ def without_work(monkeypatch, refused=()):
             images = []
         normalise = staticmethod(lambda images: images)
 
-    monkeypatch.setattr(pruning_leaderboard, "load_cifar10", lambda path: Splits)
+    monkeypatch.setattr(pruning_leaderboard, "load", lambda name, path: Splits)
     monkeypatch.setattr(pruning_leaderboard, "floors",
                         lambda *given: FLOOR["resnet20"])
     monkeypatch.setattr(pruning_leaderboard, "eyeriss_prune", run)
@@ -249,8 +249,8 @@ def test_real_ladders_on_noise_are_climbed_once_and_then_only_read(
     torch.manual_seed(0)
     parts = [part(images) for images in (24, 10, 10, 20)]
     splits = Splits(*parts, **pixel_statistics(parts[0].images))
-    for module in (pruning.cifar10, pruning_leaderboard):
-        monkeypatch.setattr(module, "load_cifar10", lambda path: splits)
+    for module in (pruning.datasets, pruning_leaderboard):
+        monkeypatch.setattr(module, "load", lambda name, path: splits)
     monkeypatch.setattr(pruning_leaderboard, "RUNGS", {"resnet20": (0.9, 0.8)})
     monkeypatch.setattr(pruning_leaderboard, "SUPPORTS", (4,))
     dense, out = tmp_path / "dense", tmp_path / "out"

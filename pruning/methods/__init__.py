@@ -1,7 +1,9 @@
 """Named methods: each file here registers its own; nothing else knows them.
 
 A method is a function of a :class:`pruning.problem.Problem` and keyword options that
-returns masks. It may change the weights of ``problem.model``, a copy.
+returns masks. It may change the weights of ``problem.model``, a copy. A user's own
+stands in one file, which a command knows by ``--plugin FILE.py``, or, in an installed
+package, by an entry point ``pruning.methods``.
 """
 
 import importlib
@@ -10,7 +12,9 @@ import pkgutil
 from dataclasses import dataclass
 from numbers import Integral, Real
 
-METHODS = {}
+from eyeriss_sim.registry import Registry
+
+METHODS = Registry("method", "pruning.methods")
 KINDS = {bool: (bool, "true or false"), int: (Integral, "a whole number"),
          float: (Real, "a number"), str: (str, "a name")}
 
@@ -57,16 +61,14 @@ class Method:
 def register(name, **traits):
     """Make a function a method of that name."""
     def add(choose):
-        METHODS[name] = Method(name, choose, **traits)
+        METHODS.add(name, Method(name, choose, **traits))
         return choose
     return add
 
 
 def find_method(name):
     """The method of a name, or a ValueError that lists the known ones."""
-    if name not in METHODS:
-        raise ValueError(f"unknown method {name!r}; known: {', '.join(METHODS)}")
-    return METHODS[name]
+    return METHODS.find(name)
 
 
 def check_steps(names, steps):

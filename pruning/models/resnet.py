@@ -3,6 +3,9 @@
 from torch import nn
 from torch.nn import functional
 
+from pruning.models import register
+from pruning.recipe import Recipe
+
 
 class SubsampledShortcut(nn.Module):
     """Option A of the paper: every second pixel, new channels of zeros, no weights."""
@@ -44,9 +47,9 @@ def projected_shortcut(channels, filters):
 class ResNet(nn.Module):
     """A 3x3 stem without pooling, stages of basic blocks, mean, one linear layer."""
 
-    def __init__(self, widths, blocks, shortcut, num_classes):
+    def __init__(self, widths, blocks, shortcut, num_classes, channels=3):
         super().__init__()
-        self.conv1 = nn.Conv2d(3, widths[0], 3, 1, 1, bias=False)
+        self.conv1 = nn.Conv2d(channels, widths[0], 3, 1, 1, bias=False)
         self.bn1 = nn.BatchNorm2d(widths[0])
         self.relu = nn.ReLU(inplace=True)
         channels = widths[0]
@@ -78,11 +81,22 @@ def start_weights(model):
                 nn.init.zeros_(module.bias)
 
 
-def resnet20(num_classes=10):
+# The recipes are usual values, not searched for. ResNet-20 is too small to learn by
+# heart what it sees, so it gets milder crops and true labels. Two epochs make of its
+# rung at energy 0.45, on 5,000 images of the JPEG copy of CIFAR-10 that it never saw,
+# 85.3 % without a teacher and 86.3 with one at a learning rate of 0.02, 86.8 at 0.05.
+@register("resnet20", recipe=Recipe(epochs=30), rung_lr=0.05)
+def resnet20(num_classes: int = 10,
+             image_shape: tuple[int, int, int] = (3, 32, 32)) -> ResNet:
     """ResNet-20 of the paper's Section 4.2: 16, 32 and 64 filters, option A."""
-    return ResNet((16, 32, 64), 3, SubsampledShortcut, num_classes)
+    return ResNet((16, 32, 64), 3, SubsampledShortcut, num_classes, image_shape[0])
 
 
-def resnet18(num_classes=10):
+# The learning rate of its rungs was not tried.
+@register("resnet18", rung_lr=0.05,
+          recipe=Recipe(epochs=20, lr=0.1, crop=4, label_smoothing=0.1))
+def resnet18(num_classes: int = 10,
+             image_shape: tuple[int, int, int] = (3, 32, 32)) -> ResNet:
     """ResNet-18 with a 3x3 stem in place of 7x7 and pooling, option B."""
-    return ResNet((64, 128, 256, 512), 2, projected_shortcut, num_classes)
+    return ResNet((64, 128, 256, 512), 2, projected_shortcut, num_classes,
+                  image_shape[0])
