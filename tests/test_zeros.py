@@ -292,6 +292,7 @@ def test_each_stream_of_a_layer_is_coded_at_its_own_density_and_width():
     assert savings_of(eap, shares, True, Bits(8, 4, 2)) == Savings(
         0.125, 0.25 + 1 / 8, 0.5 + 1 / 4, 0.125 + 1 / 2)
     assert savings_of(chip.with_zeros("dense"), shares, False) == NO_SAVINGS
+    assert NO_SAVINGS == Savings(1.0, 1.0, 1.0, 1.0)
 
 
 def test_shares_are_of_each_tensor_by_itself():
@@ -307,8 +308,29 @@ def test_shares_are_of_each_tensor_by_itself():
 
 def test_shares_of_a_file_are_only_what_it_says(tmp_path):
     file = tmp_path / "densities.csv"
-    file.write_text("layer,ofmap\nA,0.5\nB,1\n")
+    file.write_text("layer,ofmap\nA,0.5\nB,1\n", encoding="utf-8-sig")
     assert read_shares(file) == {"A": {"ofmap": 0.5}, "B": {"ofmap": 1.0}}
+    assert Densities() == Densities(1.0, 1.0, 1.0)
+
+
+@pytest.mark.parametrize("kind", ["ifmap", "filter", "ofmap"])
+@pytest.mark.parametrize("text, fits", [
+    ("0", True), ("1.0", True), ("-0.25", False), ("1.25", False), ("nan", False),
+    ("x", False)])
+def test_a_density_is_a_share_from_none_to_all_of_the_values(
+        tmp_path, kind, text, fits):
+    file = tmp_path / "densities.csv"
+    file.write_text(f"layer,{kind}\nA,{text}\n")
+    if fits:
+        assert read_shares(file) == {"A": {kind: float(text)}}
+        Densities(**{kind: float(text)}).check("A")
+        return
+    with pytest.raises(ValueError, match=f"line 2, column {kind}: a density must be a "
+                                         f"number in 0..1, got '{text}'"):
+        read_shares(file)
+    if text != "x":
+        with pytest.raises(ValueError, match=f"A: {kind} density must be in 0..1"):
+            Densities(**{kind: float(text)}).check("A")
 
 
 @pytest.mark.parametrize("odd", [np.inf, -np.inf, np.nan])
