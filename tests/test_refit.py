@@ -252,3 +252,24 @@ def test_a_weight_that_is_not_allowed_is_chosen_neither_by_value_nor_by_promise(
         support, _ = restore(gram, cross, filters, torch.zeros_like(barred),
                              torch.tensor([2]))
         assert support.flatten().tolist() == [True, True, False, False]
+
+
+def test_the_ridge_grows_tenfold_until_inputs_that_are_the_same_can_be_told_apart():
+    # 1 + 1e-16 is 1: only with 1e-15 is the second pivot above zero.
+    gram, cross = torch.ones(2, 2).double(), torch.ones(2, 1).double()
+    values, eps = refit(gram, cross, torch.ones(2, 1).bool(), ridge=1e-18)
+    assert eps == pytest.approx(1e-15, rel=1e-9)
+    assert values.sum() == pytest.approx(1.0)
+
+
+def test_a_quota_is_filled_in_eight_chunks_unless_asked_otherwise():
+    _, _, original, moments = layer(0, fan_in=24, filters=6)
+    blank, quota = torch.zeros_like(original).bool(), torch.tensor([8, 9, 8, 9, 8, 9])
+
+    def restored(**given):
+        return restore(moments.gram[0], moments.cross[0], original, blank, quota,
+                       **given)[1]
+
+    assert torch.equal(restored(), restored(chunks=8))
+    for other in (7, 9):
+        assert not torch.equal(restored(), restored(chunks=other))
