@@ -10,9 +10,9 @@ over the five CONV layers: two parameters, five figures.
 
 import numpy as np
 
+from eyeriss_sim.levels import DRAM
 from eyeriss_sim.validation.silicon import simulate_chip
 from eyeriss_sim.validation.tables import published
-from eyeriss_sim.kernels import DRAM
 
 
 def fit():

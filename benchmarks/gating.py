@@ -9,10 +9,10 @@ spads, MACs and the clock of the PEs; the densities are those that the chip meas
 import pandas as pd
 from rich.table import Table
 
+from eyeriss_sim.levels import RF
+from eyeriss_sim.terminal import make_console
 from eyeriss_sim.validation.silicon import simulate_chip
 from eyeriss_sim.validation.tables import chip_densities
-from eyeriss_sim.kernels import RF
-from eyeriss_sim.terminal import make_console
 
 PUBLISHED_PERCENT = 45
 

@@ -4,7 +4,7 @@ import os
 import sys
 from dataclasses import replace
 
-from eyeriss_sim.hardware import ZERO_HANDLINGS, load_hardware, preset_names
+from eyeriss_sim.hardware import load_hardware, preset_names
 from eyeriss_sim.layer import ConvLayer
 from eyeriss_sim.networks import zoo_names
 from eyeriss_sim.search import OBJECTIVES, search
@@ -12,6 +12,7 @@ from eyeriss_sim.sweep.commands import add_heatmap, add_pareto, add_sweep
 from eyeriss_sim.terminal import (
     OneLineParser, announced_compilation, announced_run, make_console, network_input,
     network_inputs, progress, run_command, whole_number, zeros_known)
+from eyeriss_sim.zero_handling import ZERO_HANDLINGS
 
 MOST_RUNNERS_UP = 1000
 
@@ -81,7 +82,8 @@ def run_simulate(args):
 
 def say_zeros(args, result, console):
     """One line if zeros were asked to save something, and nothing says what is zero."""
-    if args.zeros in (None, "dense"):
+    handling = result.hardware.zero_handling
+    if args.zeros is None or not (handling.skips or handling.coded):
         return
     known = [layer.densities for layer in result.by_layer]
     fmaps = any((one.ifmap, one.ofmap) != (1, 1) for one in known)

@@ -37,15 +37,22 @@ from dataclasses import dataclass
 import numpy as np
 
 from eyeriss_sim import kernels
-from eyeriss_sim.kernels import (
-    DRAM, FILTER, GLB, HOP, IFMAP, NOC, PSUM, READ, RF, WRITE, ceil_div)
+from eyeriss_sim.kernels import ceil_div
+from eyeriss_sim.levels import (
+    ACCESSES_SHAPE,
+    DRAM,
+    FILTER,
+    GLB,
+    HOP,
+    IFMAP,
+    NOC,
+    PSUM,
+    READ,
+    RF,
+    WRITE,
+)
 from eyeriss_sim.mapping import cut
 from eyeriss_sim.product_maps import laid
-
-LEVELS = ("RF", "NOC", "GLB", "DRAM")
-KINDS = ("ifmap", "filter", "psum")
-DIRECTIONS = ("read", "write", "fill", "drain", "hop")
-COUNTS_SHAPE = (len(LEVELS), len(KINDS), len(DIRECTIONS))
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,7 +94,7 @@ def count(layer, hardware, mapping):
     if hardware.accounting == "isca16":
         return _count_isca16(layer, mapping)
     geometry = cut(layer, hardware, mapping.row_segments, mapping.column_strips)
-    accesses = np.zeros(COUNTS_SHAPE, np.int64)
+    accesses = np.zeros(ACCESSES_SHAPE, np.int64)
     passes = kernels.chip_counts(
         geometry.shape, *mapping.letters, accesses)
     active = int(geometry.shape[kernels.R_FULL]) * mapping.r * mapping.e * mapping.t
@@ -100,7 +107,7 @@ def _count_isca16(layer, mapping):
     M, C, S = layer.M_group, layer.C, layer.S
     alpha_v, alpha_h = layer.E / layer.H, layer.F / layer.W
     beta_h = f / ((f - 1) * layer.V + layer.S_span)
-    accesses = np.zeros(COUNTS_SHAPE)
+    accesses = np.zeros(ACCESSES_SHAPE)
     accesses[DRAM, IFMAP, READ] = ifmap * ceil_div(M, m) * alpha_h / beta_h
     accesses[GLB, IFMAP, READ] = ifmap * ceil_div(M, p * t) * alpha_h / beta_h
     accesses[NOC, IFMAP, READ] = ifmap * ceil_div(M, p) * S * alpha_h

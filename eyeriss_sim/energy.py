@@ -3,29 +3,8 @@
 import numpy as np
 
 from eyeriss_sim import kernels
-from eyeriss_sim.counts import COUNTS_SHAPE, KINDS, LEVELS
-from eyeriss_sim.kernels import (
-    DRAIN, DRAM, FILL, FILTER, IFMAP, NOC, PSUM, READ, RF, WRITE)
-
-PRICED_LEVELS = tuple(level.lower() for level in LEVELS)
-# What a joule is spent on; ``{part}_uJ`` of all of them add up to ``total_uJ``.
-JOULE_PARTS = ("alu", *PRICED_LEVELS, "clock", "leakage")
-
-
-def effective_accesses(counts, savings):
-    """Accesses that are left after zeros, float64, [level, kind, direction].
-
-    Gating spares the three spads of a MAC (JSSC 2017; that psum accesses
-    are among them is inferred from the measured powers). What is coded crosses the DRAM
-    link coded; the GLB and the networks move every word.
-    """
-    left = counts.accesses.astype(np.float64)
-    left[RF, :, READ] *= savings.macs_left
-    left[RF, PSUM, WRITE] *= savings.macs_left
-    left[DRAM, IFMAP, READ] *= savings.ifmap_ratio
-    left[DRAM, FILTER, READ] *= savings.filter_ratio
-    left[DRAM, PSUM, WRITE] *= savings.ofmap_ratio
-    return left
+from eyeriss_sim.levels import (
+    ACCESSES_SHAPE, DRAIN, FILL, FILTER, IFMAP, KINDS, LEVELS, NOC, PSUM)
 
 
 def access_weights():
@@ -34,7 +13,7 @@ def access_weights():
     A word that enters a network (NOC FILL) or leaves it (NOC DRAIN) is the same
     transfer as the NOC READ or WRITE at a PE, which is what the cost table prices.
     """
-    weights = np.ones(COUNTS_SHAPE)
+    weights = np.ones(ACCESSES_SHAPE)
     weights[NOC, :, [FILL, DRAIN]] = 0
     return weights
 
@@ -55,13 +34,15 @@ def width_factors(hardware):
     return hardware.width_factors
 
 
-def level_energy(counts, savings, cost, widths=(1.0, 1.0)):
+def level_energy(accesses, macs, cost, widths=(1.0, 1.0)):
     """Energy by level and kind.
 
     Parameters
     ----------
-    counts : Counts
-    savings : Savings
+    accesses : ndarray, shape (4, 3, 5), words
+        What zeros leave of them, [level, kind, direction].
+    macs : float
+        What zeros leave of the MACs.
     cost : callable
         Level ("rf", "noc", "glb", "dram", "alu") and kind ("ifmap", "filter", "psum")
         to the energy of one 16-bit access or MAC: ``Hardware.cost_MAC``, say.
@@ -76,12 +57,10 @@ def level_energy(counts, savings, cost, widths=(1.0, 1.0)):
         Energy of the MACs.
     """
     of_access, of_mac = widths
-    accesses = (effective_accesses(counts, savings) * access_weights()).sum(axis=2)
-    priced = accesses * of_access
+    priced = (accesses * access_weights()).sum(axis=2) * of_access
     by_level = priced * np.array([[cost(level, kind) for kind in KINDS]
-                                  for level in PRICED_LEVELS])
-    macs = counts.macs * savings.macs_left * of_mac
-    return by_level, macs * cost("alu", "ifmap")
+                                  for level in LEVELS])
+    return by_level, macs * of_mac * cost("alu", "ifmap")
 
 
 def edp_isca16(energy_MAC, macs, active_pes, pes, batch, padding_macs=0):

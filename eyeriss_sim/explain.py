@@ -7,10 +7,10 @@ from rich.text import Text
 
 from eyeriss_sim import kernels
 from eyeriss_sim.codes import WORD_BITS
-from eyeriss_sim.counts import KINDS, LEVELS
 from eyeriss_sim.cycles import CAUSES
 from eyeriss_sim.kernels import ceil_div
 from eyeriss_sim.labels import decimals, pick_unit, printable
+from eyeriss_sim.levels import KINDS, LEVELS
 from eyeriss_sim.mapping import check_mapping, cut, even_cuts, glb_use
 from eyeriss_sim.product_maps import laid
 from eyeriss_sim.report import COUNTS, joules_by_part

@@ -10,15 +10,14 @@ from pathlib import Path
 import numpy as np
 
 from eyeriss_sim.codes import FILTER_CODES, FMAP_CODES, WORD_BITS
+from eyeriss_sim.levels import COST_LEVELS, KINDS
 from eyeriss_sim.plain import plain, shown
-from eyeriss_sim.prices import (
-    KINDS, LEVELS, PARTS, PRICED, price_MAC, sizes_of, supply_factor)
+from eyeriss_sim.prices import PARTS, PRICED, price_MAC, sizes_of, supply_factor
 from eyeriss_sim.widths import MOST_BITS, stored_bits, values_of
+from eyeriss_sim.zero_handling import ZERO_HANDLINGS
 
 WORD_B = 2                      # every word of the chip has 16 bits
 ACCOUNTINGS = ("chip", "isca16")
-ZERO_HANDLINGS = ("dense", "gate_ifmap", "skip_either")
-
 CHOICES = {"accounting": ACCOUNTINGS, "zeros": ZERO_HANDLINGS,
            "fmap_code": FMAP_CODES, "filter_code": FILTER_CODES}
 
@@ -163,10 +162,11 @@ class Hardware:
     voltage_V : float
         Supply of the core. Energies of the chip and its clock grow with its square;
         DRAM, leakage and the clock's frequency don't change with it.
-    zeros : {"dense", "gate_ifmap", "skip_either"}
-        ``gate_ifmap``: a zero ifmap value saves the MAC and its spad accesses, and
-        fmaps are coded in DRAM. ``skip_either``: so does a zero weight, and filters are
-        coded too. Neither saves a cycle.
+    zeros : str
+        One of ``zero_handling.ZERO_HANDLINGS``. ``gate_ifmap``: a zero ifmap value
+        saves the MAC and its spad accesses, and fmaps are coded in DRAM.
+        ``skip_either``: so does a zero weight, and filters are coded too. Neither saves
+        a cycle.
     ifmap_bits, filter_bits, ofmap_bits : int
         Widths of the values that the machine holds, set by ``widths.at_widths``.
     fmap_code, filter_code : str
@@ -264,7 +264,7 @@ class Hardware:
         object.__setattr__(self, "priced_sizes", tuple(
             size if priced is None else priced
             for size, priced in zip(own, self.priced_sizes or own)))
-        for level in LEVELS:
+        for level in COST_LEVELS:
             if getattr(self, f"{level}_MAC") is getattr(self, f"{level}_pJ") is None:
                 raise ValueError(f"{self.name}: the price of {level} is missing; give "
                                  f"[energy_per_word_MAC] {level}, or start from a "
@@ -289,7 +289,7 @@ class Hardware:
     @cached_property
     def _prices(self):
         return {(level, kind): float(price_MAC(self, level, kind))
-                for level in LEVELS for kind in KINDS}
+                for level in COST_LEVELS for kind in KINDS}
 
     def cost_MAC(self, level, kind="ifmap"):
         """Energy of one access of "rf", "noc", "glb" or "dram", or of an "alu" MAC.
@@ -320,7 +320,7 @@ class Hardware:
     @cached_property
     def width_factors(self):
         """See ``energy.width_factors``."""
-        access = np.empty((len(LEVELS) - 1, len(KINDS)))
+        access = np.empty((len(COST_LEVELS) - 1, len(KINDS)))
         access[:] = [self.stored_bits(kind) / WORD_BITS for kind in KINDS]
         access[-1, -1] = self.stored_bits("ofmap") / WORD_BITS      # psums in DRAM
         access.flags.writeable = False
@@ -334,7 +334,7 @@ class Hardware:
         """
         access, mac = self.width_factors
         return ([[self.cost_MAC(level, kind) * width for kind, width in zip(KINDS, row)]
-                 for level, row in zip(LEVELS[1:], access.tolist())],
+                 for level, row in zip(COST_LEVELS[1:], access.tolist())],
                 self.cost_MAC("alu") * mac)
 
     @cached_property
@@ -371,6 +371,16 @@ class Hardware:
     def cycles_per_dram_value(self, kind):
         """The same for one "ifmap", "filter" or "ofmap" value, uncoded."""
         return self.cycles_per_dram_word * (self.stored_bits(kind) / WORD_BITS)
+
+    @property
+    def zero_handling(self):
+        """What a zero saves, as an object of ``zero_handling.py``."""
+        return ZERO_HANDLINGS[self.zeros]
+
+    def coded(self, stream):
+        """Whether an "ifmap", "filter" or "ofmap" stream crosses the link coded."""
+        code = self.filter_code if stream == "filter" else self.fmap_code
+        return code != "none" and stream in self.zero_handling.coded
 
     def with_zeros(self, zeros):
         """The same hardware with another zero handling."""

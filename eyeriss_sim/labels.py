@@ -6,10 +6,6 @@ from math import isfinite
 from rich.cells import cell_len
 
 WORD = re.compile(r"[^\W\d_]+")
-LEVEL_NAMES = {"alu": "ALU", "rf": "RF", "noc": "NoC", "glb": "GLB", "dram": "DRAM"}
-PART_NAMES = {**LEVEL_NAMES, "clock": "clock", "leakage": "leakage"}
-CLOCK_AND_LEAKAGE = "clock and leakage"
-KIND_NAMES = {"alu": "MAC", "ifmap": "ifmap", "filter": "filter", "psum": "psum"}
 CAUSE_NAMES = {
     "mac": "MACs", "ramp": "ramp", "psum_net": "psum network", "glb": "GLB",
     "dram_filter": "DRAM filters", "dram_fmap": "DRAM fmaps"}

@@ -8,23 +8,46 @@ from functools import lru_cache
 import numpy as np
 
 from eyeriss_sim.codes import (
-    WORD_BITS, expected_ratio, filter_ratio, fmap_strips_ratio, significance_map_ratio)
-from eyeriss_sim.counts import KINDS, count
+    WORD_BITS,
+    expected_ratio,
+    filter_ratio,
+    fmap_strips_ratio,
+    significance_map_ratio,
+)
+from eyeriss_sim.counts import count
 from eyeriss_sim.energy import width_factors
 from eyeriss_sim.hardware import load_hardware
-from eyeriss_sim.kernels import DRAM, FILTER, PSUM, READ, RF, WRITE
+from eyeriss_sim.levels import DRAM, FILTER, KINDS, PSUM, READ, RF, WRITE
 from eyeriss_sim.mapping import (
-    Mapping, check_mapping, chosen_mappings, layer_of, shape_key)
+    Mapping,
+    check_mapping,
+    chosen_mappings,
+    layer_of,
+    shape_key,
+)
 from eyeriss_sim.plain import is_whole, plain, shown
 from eyeriss_sim.product_maps import laid, values_on_map
 from eyeriss_sim.search import search
 from eyeriss_sim.simulate import (
-    SimulationResult, as_network, bits_of, check_names, clip_to_batch, provenance_of,
-    simulate_layer)
+    SimulationResult,
+    as_network,
+    bits_of,
+    check_names,
+    clip_to_batch,
+    provenance_of,
+    simulate_layer,
+)
 from eyeriss_sim.strips import ifmap_strips, ofmap_strips
 from eyeriss_sim.widths import BITS_16, Bits, as_bits, at_widths, stored_operands
 from eyeriss_sim.zeros import (
-    NO_SAVINGS, Densities, Savings, count_taps, count_zeros, savings_of)
+    NO_SAVINGS,
+    Densities,
+    NonzeroMacs,
+    Savings,
+    count_taps,
+    count_zeros,
+    savings_of,
+)
 
 SEARCHES = ("dense", "sparse")
 # Images that run through a module at once while its zeros are measured: a few first,
@@ -68,13 +91,11 @@ class MeasuredLayer:
         At the oracle's batch.
     images : int
         That were measured, at each step of the layer.
-    macs : int
-        Dense MACs of those images, those of a product's padding included.
     met : int64 ndarray, shape (groups * C, R, S), or None
         Non-zero ifmap values that each tap meets; None where each image has its own
         filters, which then can't be pruned.
-    gated_macs, paired_macs : int
-        MACs with a non-zero ifmap value; with neither operand zero.
+    nonzero_macs : NonzeroMacs
+        MACs of those images by which of their operands are not zero.
     densities : Densities
     ifmap_ratio, ofmap_ratio : float
         Words in DRAM over uncoded words.
@@ -87,16 +108,19 @@ class MeasuredLayer:
 
     layer: object
     images: int
-    macs: int
+    nonzero_macs: NonzeroMacs
     met: np.ndarray
-    gated_macs: int
-    paired_macs: int
     densities: Densities
     ifmap_ratio: float
     ofmap_ratio: float
     filter_ratio: float
     weights: int
     followed: bool
+
+    @property
+    def windows(self):
+        """Windows of the measured images, each of which meets every weight once."""
+        return self.nonzero_macs.all // self.layer.filter_words
 
 
 class EnergyOracle:
@@ -106,8 +130,9 @@ class EnergyOracle:
     ----------
     hardware : Hardware or str
         A preset, or the path of a TOML file.
-    zeros : {"dense", "gate_ifmap", "skip_either"}, optional
-        What the machine does with zeros; the hardware's own unless given.
+    zeros : str, optional
+        What the machine does with zeros, one of ``ZERO_HANDLINGS``; the hardware's own
+        unless given.
     batch : int
         Images of a run.
     objective : {"energy", "cycles", "edp", "joules"}
@@ -278,11 +303,14 @@ class EnergyOracle:
         for name, one in measured.items():
             if one.met is None or not one.followed:
                 continue
-            if self.hardware.zeros != "skip_either":
+            handling = self.hardware.zero_handling
+            if not handling.counts_weights:
                 prices[name] = np.zeros(one.met.shape)
                 continue
             work = works[name]
-            macs = one.met * (work.steps * layer_of(work.key).macs / one.macs)
+            met = one.met if "ifmap" in handling.skips else np.full(
+                one.met.shape, one.windows)
+            macs = met * (work.steps * layer_of(work.key).macs / one.nonzero_macs.all)
             prices[name] = (macs * _mac_pJ(work, self.hardware)
                             + _stored_pJ(work, self.hardware)) * 1e-6
         return prices
@@ -365,11 +393,12 @@ class EnergyOracle:
         one.ofmap_coded += ofmap.size * self._fmap_ratio(
             ofmap, ofmap_strips(layer, self.hardware, mapping), counted.ofmap_nonzeros,
             bits.ofmap)
-        if self.hardware.zeros == "skip_either":
+        ratio = 1.0
+        if self.hardware.coded("filter"):
             ratio = filter_ratio(
                 self.hardware.filter_code, filt, layer, mapping, bits.filter)
-            # Over all chunks: dynamic filters are other ones in each.
-            one.filter_ratio += (ratio - one.filter_ratio) * images / one.images
+        # Over all chunks: dynamic filters are other ones in each.
+        one.filter_ratio += (ratio - one.filter_ratio) * images / one.images
 
     def _stored_bits(self, layer):
         """The Bits that a layer's operands take in DRAM, uncoded."""
@@ -378,7 +407,7 @@ class EnergyOracle:
     def _fmap_ratio(self, fmap, strips, nonzeros, bits):
         """Coded over uncoded size of one fmap."""
         code = self.hardware.fmap_code
-        if self.hardware.zeros == "dense" or code == "none":
+        if not self.hardware.coded("ifmap"):
             return 1.0
         if code == "rlc":
             return fmap_strips_ratio(fmap, strips, bits)
@@ -404,12 +433,9 @@ class EnergyOracle:
         return self._mapping_of(replace(layer, **sizes), guess)[0]
 
     def _zeros_of(self, measured):
-        handling = self.hardware.zeros
-        if handling == "dense":
-            return NO_SAVINGS
-        left = measured.gated_macs if handling == "gate_ifmap" else measured.paired_macs
-        coded = measured.filter_ratio if handling == "skip_either" else 1.0
-        return Savings(left / measured.macs, measured.ifmap_ratio, coded,
+        nonzero = measured.nonzero_macs
+        left = self.hardware.zero_handling.exact_macs_left(nonzero)
+        return Savings(left / nonzero.all, measured.ifmap_ratio, measured.filter_ratio,
                        measured.ofmap_ratio)
 
     def _recount(self, model, measured):
@@ -427,8 +453,8 @@ class EnergyOracle:
             filt = _filters_now(model, layer)
             taps = count_taps(layer, filt)
             weights = int(taps.sum())
-            if self.hardware.zeros != "skip_either":
-                ratio = one.filter_ratio
+            if not self.hardware.coded("filter"):
+                ratio = 1.0
             elif self.hardware.filter_code == "significance_map":
                 ratio = significance_map_ratio(
                     weights, layer.filter_words, self._stored_bits(layer).filter)
@@ -436,10 +462,11 @@ class EnergyOracle:
                 mapping, _ = self._mapping_of(layer, self._zeros_of(one))
                 ratio = filter_ratio(self.hardware.filter_code, filt, layer, mapping,
                                      self._stored_bits(layer).filter)
+            nonzero = one.nonzero_macs._replace(
+                filters=weights * one.windows, pairs=int((one.met * taps).sum()))
             recounted[name] = replace(
-                one, paired_macs=int((one.met * taps).sum()), filter_ratio=ratio,
-                weights=weights, densities=replace(
-                    one.densities, filter=weights / layer.filter_words))
+                one, nonzero_macs=nonzero, filter_ratio=ratio, weights=weights,
+                densities=replace(one.densities, filter=weights / layer.filter_words))
         return recounted
 
 
@@ -448,7 +475,7 @@ class _Sums:
 
     def __init__(self):
         self.met = None
-        self.layer_macs = self.gated_macs = self.paired_macs = self.images = 0
+        self.nonzero_macs, self.images = NonzeroMacs(0, 0, 0, 0), 0
         self.nonzeros = np.zeros(2, np.int64)
         self.words = np.zeros(2, np.int64)
         self.weights = self.filter_words = 0
@@ -459,9 +486,8 @@ class _Sums:
     def add(self, counted, images):
         layer = counted.layer
         self.images += images
-        self.layer_macs += layer.macs
-        self.gated_macs += counted.macs_of_nonzero_ifmaps
-        self.paired_macs += counted.macs_of_nonzero_pairs
+        self.nonzero_macs = NonzeroMacs(*map(sum, zip(
+            self.nonzero_macs, counted.nonzero_macs, strict=True)))
         self.nonzeros += (counted.ifmap_nonzeros, counted.ofmap_nonzeros)
         self.words += (layer.ifmap_words, layer.ofmap_words)
         if layer.dynamic_filters:
@@ -475,8 +501,7 @@ class _Sums:
     def finish(self, layer):
         ifmap, ofmap = self.nonzeros / self.words
         return MeasuredLayer(
-            layer, self.images, self.layer_macs, self.met, self.gated_macs,
-            self.paired_macs,
+            layer, self.images, self.nonzero_macs, self.met,
             Densities(float(ifmap), self.weights / self.filter_words, float(ofmap)),
             self.ifmap_coded / int(self.words[0]),
             self.ofmap_coded / int(self.words[1]),
@@ -547,7 +572,7 @@ def _can_follow(model, layer, filt, made_filters):
 
 @lru_cache(maxsize=65536)
 def _marginal(work, hardware):
-    if hardware.zeros != "skip_either" or work.weights == 0:
+    if not hardware.zero_handling.counts_weights or work.weights == 0:
         return 0.0
     macs = (work.steps * layer_of(work.key).macs * work.savings.macs_left
             / work.weights)

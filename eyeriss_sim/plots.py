@@ -15,19 +15,18 @@ from matplotlib.figure import Figure
 from eyeriss_sim import report
 from eyeriss_sim.atomic import replacing
 from eyeriss_sim.cycles import CAUSES
-from eyeriss_sim.energy import PRICED_LEVELS
-from eyeriss_sim.figure_style import (
-    BLUE, GREEN, GREY, GRID, ORANGE, PINK, RED, SKY, STYLE, YELLOW)
+from eyeriss_sim.figure_style import BLUE, GRID, ORANGE, PINK, RED, SKY, STYLE, YELLOW
 from eyeriss_sim.kernels import ceil_div
-from eyeriss_sim.labels import (
-    CAUSE_NAMES, CLOCK_AND_LEAKAGE, KIND_NAMES, LEVEL_NAMES, clip_middle, pick_unit,
-    printable, shorten)
+from eyeriss_sim.labels import CAUSE_NAMES, clip_middle, pick_unit, printable, shorten
+from eyeriss_sim.levels import (
+    COST_LEVELS,
+    KIND_COLOURS,
+    KIND_NAMES,
+    LEVEL_COLOURS,
+    LEVEL_NAMES,
+    PART_COLOURS,
+)
 
-LEVEL_COLOURS = {"alu": GREY, "rf": SKY, "noc": GREEN, "glb": ORANGE, "dram": RED}
-PART_COLOURS = {**{LEVEL_NAMES[level]: colour
-                   for level, colour in LEVEL_COLOURS.items()},
-                "clock": YELLOW, "leakage": BLUE, CLOCK_AND_LEAKAGE: YELLOW}
-KIND_COLOURS = {"alu": GREY, "ifmap": BLUE, "filter": ORANGE, "psum": PINK}
 CAUSE_COLOURS = {"mac": BLUE, "ramp": SKY, "psum_net": PINK, "glb": ORANGE,
                  "dram_filter": RED, "dram_fmap": YELLOW}
 
@@ -78,8 +77,7 @@ def energy_by_level(result):
     >>> [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
     ['ALU', 'RF', 'NoC', 'GLB', 'DRAM']
     """
-    levels = ("alu", *PRICED_LEVELS)
-    return _energy(result, "Normalised energy by level", levels, LEVEL_NAMES,
+    return _energy(result, "Normalised energy by level", COST_LEVELS, LEVEL_NAMES,
                    LEVEL_COLOURS)
 
 

@@ -2,11 +2,11 @@
 
 from math import log
 
-KINDS = ("ifmap", "filter", "psum")
-LEVELS = ("alu", "rf", "noc", "glb", "dram")
+from eyeriss_sim.levels import COST_LEVELS
+
 # Memories of a level that may be priced apart from it ("chip").
 PARTS = ("rf_ifmap", "rf_filter", "rf_psum", "glb_filter")
-PRICED = (*LEVELS, *PARTS)
+PRICED = (*COST_LEVELS, *PARTS)
 # Fields of Hardware with the sizes that prices may go by.
 SIZES = ("spad_ifmap_words", "spad_filter_words", "spad_psum_words", "rf_words",
          "glb_ifmap_psum_B", "glb_filter_B")
@@ -85,7 +85,7 @@ def resolved_prices(hardware):
     -------
     dict of str to float or None
     """
-    prices = {f"{level}_MAC": hardware.cost_MAC(level) for level in LEVELS}
+    prices = {f"{level}_MAC": hardware.cost_MAC(level) for level in COST_LEVELS}
     for level in ("rf", "glb"):
         parts = [name for name in PARTS if name.startswith(level)]
         own = [hardware.cost_MAC(*name.split("_")) for name in parts]

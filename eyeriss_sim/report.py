@@ -9,10 +9,15 @@ from rich.text import Text
 
 from eyeriss_sim.codes import WORD_BITS
 from eyeriss_sim.cycles import CAUSES
-from eyeriss_sim.energy import JOULE_PARTS, PRICED_LEVELS, edp_isca16
-from eyeriss_sim.labels import (
-    CAUSE_NAMES, CLOCK_AND_LEAKAGE, LEVEL_NAMES, PART_NAMES, decimals, pick_unit,
-    printable, shorten)
+from eyeriss_sim.energy import edp_isca16
+from eyeriss_sim.labels import CAUSE_NAMES, decimals, pick_unit, printable, shorten
+from eyeriss_sim.levels import (
+    CLOCK_AND_LEAKAGE,
+    COST_LEVELS,
+    JOULE_PARTS,
+    LEVEL_NAMES,
+    PART_NAMES,
+)
 from eyeriss_sim.widths import BITS_16
 
 MAPPING = "mnepqrt"
@@ -135,7 +140,7 @@ def energy_shares(result):
     dict of str to float
     """
     return _shares(result.table, {
-        LEVEL_NAMES[level]: f"{level}_MAC" for level in ("alu", *PRICED_LEVELS)})
+        LEVEL_NAMES[level]: f"{level}_MAC" for level in COST_LEVELS})
 
 
 def cycle_shares(result):

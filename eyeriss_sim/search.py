@@ -8,7 +8,7 @@ import numpy as np
 
 from eyeriss_sim import kernels
 from eyeriss_sim.codes import WORD_BITS
-from eyeriss_sim.counts import KINDS
+from eyeriss_sim.levels import KINDS
 from eyeriss_sim.energy import search_coefficients
 from eyeriss_sim.hardware import REMEMBERED, WORD_B
 from eyeriss_sim.kernels import ceil_div

@@ -1,239 +1,26 @@
 """The whole way of a network through the model: mapping, counts, cycles, energy."""
 
-from dataclasses import dataclass, replace
-from functools import cached_property, lru_cache
+from dataclasses import replace
+from functools import lru_cache
 from os import PathLike
 
-import numpy as np
-import pandas as pd
-
-from eyeriss_sim.counts import KINDS, Counts, count
-from eyeriss_sim.cycles import CAUSES, Cycles, count_cycles
-from eyeriss_sim.energy import (
-    JOULE_PARTS, PRICED_LEVELS, edp_isca16, effective_accesses, level_energy,
-    width_factors)
-from eyeriss_sim.hardware import WORD_B, Hardware, load_hardware
+from eyeriss_sim.counts import count
+from eyeriss_sim.cycles import count_cycles
+from eyeriss_sim.energy import level_energy, width_factors
+from eyeriss_sim.hardware import load_hardware
 from eyeriss_sim.importers import load_network, load_with_weights, tells_of_weights
-from eyeriss_sim.kernels import (
-    DRAIN, DRAM, FILL, FILTER, GLB, IFMAP, PSUM, READ, WRITE)
-from eyeriss_sim.layer import ConvLayer, Network
-from eyeriss_sim.mapping import (
-    Mapping, check_mapping, chosen_mappings, layer_of, row_segments_of, shape_key)
+from eyeriss_sim.layer import Network
+from eyeriss_sim.levels import COST_LEVELS
+from eyeriss_sim.mapping import check_mapping, chosen_mappings, layer_of, shape_key
 from eyeriss_sim.plain import shown
 from eyeriss_sim.prices import NOMINAL_V, PARTS, resolved_prices
 from eyeriss_sim.product_maps import laid
 from eyeriss_sim.read_only import read_only
+from eyeriss_sim.result import LayerResult, SimulationResult
 from eyeriss_sim.search import search
 from eyeriss_sim.version import VERSION
 from eyeriss_sim.widths import BITS_16, Bits, as_bits, at_widths
-from eyeriss_sim.zeros import Densities, Savings, read_shares, savings_of
-
-
-@dataclass(frozen=True, eq=False)
-class LayerResult:
-    """One layer on one machine.
-
-    Parameters
-    ----------
-    layer : ConvLayer
-        As the network has it; ``laid(layer, mapping)`` is what runs.
-    mapping : Mapping
-    mapping_source : str
-        ``search:energy`` or the table that the mapping was read from.
-    densities : Densities
-    savings : Savings
-        What the machine makes of them.
-    bits : Bits
-        Widths of the operands.
-    counts : Counts
-        Dense accesses.
-    accesses : float64 ndarray, shape (4, 3, 5), words
-        What zeros leave of them, [level, kind, direction].
-    cycles : Cycles
-    energy_MAC, energy_pJ : float64 ndarray, shape (4, 3)
-        [level, kind]; levels RF NOC GLB DRAM, kinds ifmap filter psum.
-    alu_MAC, alu_pJ : float
-        Energy of the MACs.
-    clock_pJ, static_pJ : float
-        Clock and leakage over the total latency.
-    """
-
-    layer: ConvLayer
-    mapping: Mapping
-    mapping_source: str
-    densities: Densities
-    savings: Savings
-    bits: Bits
-    counts: Counts
-    accesses: np.ndarray
-    cycles: Cycles
-    energy_MAC: np.ndarray
-    alu_MAC: float
-    energy_pJ: np.ndarray
-    alu_pJ: float
-    clock_pJ: float
-    static_pJ: float
-
-    @property
-    def total_MAC(self):
-        """Normalised energy of all levels and the MACs."""
-        return float(self.energy_MAC.sum()) + self.alu_MAC
-
-    @property
-    def chip_pJ(self):
-        """Energy of the chip: all but DRAM, clock and leakage included."""
-        on_chip = float(self.energy_pJ[:DRAM].sum())
-        return on_chip + self.alu_pJ + self.clock_pJ + self.static_pJ
-
-    @property
-    def total_uJ(self):
-        """Energy of the chip and its DRAM accesses, as in the table."""
-        return (self.chip_pJ + float(self.energy_pJ[DRAM].sum())) * 1e-6
-
-    @property
-    def parts_uJ(self):
-        """All that the layer's joules are spent on: ``energy.JOULE_PARTS`` to uJ."""
-        levels = zip(PRICED_LEVELS, self.energy_pJ.sum(axis=1).tolist(), strict=True)
-        parts = {"alu": self.alu_pJ, **dict(levels), "clock": self.clock_pJ,
-                 "leakage": self.static_pJ}
-        return {part: parts[part] * 1e-6 for part in JOULE_PARTS}
-
-
-@dataclass(frozen=True, eq=False)
-class SimulationResult:
-    """A network on one machine.
-
-    Parameters
-    ----------
-    network : Network
-    hardware : Hardware
-    by_layer : tuple of LayerResult
-        In the order in which they run.
-    provenance : dict
-        What the figures stand on; constant columns of ``table``.
-    """
-
-    network: Network
-    hardware: Hardware
-    by_layer: tuple[LayerResult, ...]
-    provenance: dict
-
-    @property
-    def table(self):
-        """One row a layer, for the whole batch; every unit stands in its column's name.
-
-        Returns
-        -------
-        pandas.DataFrame
-            The caller's own: what is written to it changes no result.
-        """
-        return self._table.copy()
-
-    @cached_property
-    def _table(self):
-        return pd.DataFrame([
-            {**layer_row(result, self.hardware, self.network.batch), **self.provenance}
-            for result in self.by_layer])
-
-    @property
-    def layers(self):
-        """``table`` under the name by which an oracle's report is asked for it."""
-        return self.table
-
-    @property
-    def total_uJ(self):
-        """Energy of the chip and its DRAM accesses, the whole batch."""
-        dram = sum(float(result.energy_pJ[DRAM].sum()) for result in self.by_layer)
-        return (sum(result.chip_pJ for result in self.by_layer) + dram) * 1e-6
-
-    @property
-    def total_ms(self):
-        """Total latency of the whole batch."""
-        cycles = sum(result.cycles.total for result in self.by_layer)
-        return cycles / self.hardware.clock_MHz / 1e3
-
-
-def layer_row(result, hardware, batch):
-    """One layer of ``SimulationResult.table``, without the provenance.
-
-    Parameters
-    ----------
-    result : LayerResult
-    hardware : Hardware
-    batch : int
-        Images of the network's run, which the row's figures are for.
-
-    Returns
-    -------
-    dict
-    """
-    layer, mapping, cycles = result.layer, result.mapping, result.cycles
-    per_ms = hardware.clock_MHz * 1e3
-    total_ms = cycles.total / per_ms
-    of_access, _ = width_factors(at_widths(hardware, result.bits, layer.name))
-    bytes_moved = result.accesses * (of_access * WORD_B)[..., None]
-    glb = bytes_moved[GLB]
-    by_level = result.energy_MAC.sum(axis=1)
-    by_kind = result.energy_MAC.sum(axis=0)
-    parts = result.parts_uJ
-    chip_uJ = result.chip_pJ * 1e-6
-    total_uJ = chip_uJ + parts["dram"]
-    return {
-        "layer": layer.name,
-        "macs": layer.macs,
-        **{key: getattr(mapping, key) for key in "mnepqrt"},
-        "row_segments": row_segments_of(layer, hardware, mapping),
-        "column_strips": mapping.column_strips,
-        "map_H": mapping.map_H,
-        "map_W": mapping.map_W,
-        "padding_macs": result.counts.macs - layer.macs,
-        "steps": layer.steps,
-        **shape_columns(layer),
-        "passes": result.counts.passes,
-        "active_pes": result.counts.active_pes,
-        "cycles": cycles.total,
-        "processing_ms": cycles.processing / per_ms,
-        "total_ms": total_ms,
-        "glb_MB": megabytes(glb[IFMAP, READ] + glb[PSUM, READ] + glb[PSUM, WRITE]),
-        "glb_dram_side_MB": megabytes(glb[IFMAP, FILL] + glb[PSUM, DRAIN]),
-        "glb_filter_MB": megabytes(glb[FILTER, FILL] + glb[FILTER, READ]),
-        "dram_MB": megabytes(bytes_moved[DRAM].sum()),
-        "energy_MAC": result.total_MAC,
-        **{f"{level}_MAC": by_level[axis]
-           for axis, level in enumerate(PRICED_LEVELS)},
-        "alu_MAC": result.alu_MAC,
-        **{f"{kind}_MAC": by_kind[axis] for axis, kind in enumerate(KINDS)},
-        "chip_uJ": chip_uJ,
-        **{f"{part}_uJ": energy for part, energy in parts.items()},
-        "total_uJ": total_uJ,
-        "total_uJ_per_image": total_uJ / batch,
-        "power_mW": chip_uJ / total_ms,
-        "edp_isca16": edp_isca16(result.total_MAC, layer.macs,
-                                 result.counts.active_pes, hardware.pes, batch,
-                                 result.counts.macs - layer.macs),
-        "utilization": layer.macs / (cycles.total * hardware.pes),
-        **{f"{cause}_cycles": getattr(cycles, cause) for cause in CAUSES},
-        "ifmap_density": result.densities.ifmap,
-        "filter_density": result.densities.filter,
-        "ofmap_density": result.densities.ofmap,
-        "ifmap_bits": result.bits.ifmap,
-        "filter_bits": result.bits.filter,
-        "ofmap_bits": result.bits.ofmap,
-        "psum_bits": hardware.psum_bits,
-        "mapping_source": result.mapping_source,
-    }
-
-
-def shape_columns(layer):
-    """A layer's shape as tables of layers have it, for the whole batch."""
-    return {**{key: getattr(layer, key) for key in (*"NMCHWRSUV", "groups")},
-            "dilation": "x".join(map(str, layer.dilation)),
-            "padding": "x".join(map(str, layer.padding))}
-
-
-def megabytes(moved):
-    """10^6 bytes of that many."""
-    return float(moved) / 1e6
+from eyeriss_sim.zeros import Densities, read_shares, savings_of
 
 
 def simulate(network, hardware="eyeriss_chip", batch=None, *, mapping="search",
@@ -256,8 +43,9 @@ def simulate(network, hardware="eyeriss_chip", batch=None, *, mapping="search",
         of a CSV file, or Mappings by layer name. Layers not named are searched.
     objective : {"energy", "cycles", "edp", "joules"}
         What the search minimises, see ``search``. It takes no zeros into account.
-    zeros : {"dense", "gate_ifmap", "skip_either"}, optional
-        What the machine does with zeros; the hardware's own unless given.
+    zeros : str, optional
+        What the machine does with zeros, one of ``ZERO_HANDLINGS``; the hardware's own
+        unless given.
     densities : str or dict, optional
         Path of a CSV file, or Densities by layer name. Layers not named are dense;
         where zeros of weights save something, those of an ONNX file are counted.
@@ -305,7 +93,7 @@ def simulate(network, hardware="eyeriss_chip", batch=None, *, mapping="search",
         hardware = replace(hardware, price_by_size=price_by_size)
     shares, densities_name = shares_of(densities)
     network, of_weights = network_and_weights(
-        network, batch, input_shape, proposals, hardware.zeros == "skip_either",
+        network, batch, input_shape, proposals, hardware.zero_handling.counts_weights,
         [name for name, said in shares.items() if "filter" in said])
     mapping, mapping_name = chosen_mappings(mapping, hardware)
     densities = {
@@ -444,13 +232,18 @@ def evaluate_shape(key, hardware, mapping, savings, bits):
     hardware = at_widths(hardware, bits, layer.name)
     widths = width_factors(hardware)
     counts = count(layer, hardware, mapping)
-    cycles = count_cycles(layer, hardware, mapping, counts, savings)
+    handling = hardware.zero_handling
+    cycles = handling.cycles_left(
+        count_cycles(layer, hardware, mapping, counts, savings), layer, hardware,
+        mapping, savings)
     seconds = cycles.total / (hardware.clock_MHz * 1e6)
-    energy_MAC, alu_MAC = level_energy(counts, savings, hardware.cost_MAC, widths)
-    energy_pJ, alu_pJ = level_energy(counts, savings, hardware.cost_pJ, widths)
+    accesses = handling.accesses_left(counts.accesses, savings)
+    macs = counts.macs * savings.macs_left
+    energy_MAC, alu_MAC = level_energy(accesses, macs, hardware.cost_MAC, widths)
+    energy_pJ, alu_pJ = level_energy(accesses, macs, hardware.cost_pJ, widths)
     read_only(counts.accesses)
-    return (counts, read_only(effective_accesses(counts, savings)), cycles,
-            read_only(energy_MAC), alu_MAC, read_only(energy_pJ), alu_pJ,
+    return (counts, read_only(accesses), cycles, read_only(energy_MAC), alu_MAC,
+            read_only(energy_pJ), alu_pJ,
             cycles.total * hardware.pes * hardware.clock_pJ,
             hardware.static_mW * 1e9 * seconds)
 
@@ -470,7 +263,7 @@ def cost_table(hardware):
     """
     ratios = {name.removesuffix("_MAC"): price
               for name, price in resolved_prices(hardware).items()}
-    said = [f"{name} {ratios[name]:g}" for level in ("alu", *PRICED_LEVELS)
+    said = [f"{name} {ratios[name]:g}" for level in COST_LEVELS
             for name in (level, *PARTS)
             if name.startswith(level) and ratios[name] is not None
             and not (name == "rf" and ratios["rf_ifmap"] is not None)]

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -67,19 +68,36 @@ def savings_of(hardware, densities, first_layer, bits=BITS_16):
     -------
     Savings
     """
-    if hardware.zeros == "dense":
-        return NO_SAVINGS
     bits = stored_operands(bits, hardware.pack)
-    if first_layer and hardware.fmap_code == "rlc":
-        ifmap_ratio = 1.0
-    else:
-        ifmap_ratio = expected_ratio(hardware.fmap_code, densities.ifmap, bits.ifmap)
-    ofmap_ratio = expected_ratio(hardware.fmap_code, densities.ofmap, bits.ofmap)
-    if hardware.zeros == "gate_ifmap":
-        return Savings(densities.ifmap, ifmap_ratio, 1.0, ofmap_ratio)
-    return Savings(densities.ifmap * densities.filter, ifmap_ratio,
-                   expected_ratio(hardware.filter_code, densities.filter, bits.filter),
-                   ofmap_ratio)
+
+    def ratio(stream, code):
+        raw = stream == "ifmap" and first_layer and code == "rlc"
+        if raw or not hardware.coded(stream):
+            return 1.0
+        return expected_ratio(code, getattr(densities, stream), getattr(bits, stream))
+
+    return Savings(hardware.zero_handling.macs_left(densities),
+                   ratio("ifmap", hardware.fmap_code),
+                   ratio("filter", hardware.filter_code),
+                   ratio("ofmap", hardware.fmap_code))
+
+
+class NonzeroMacs(NamedTuple):
+    """MACs by which of their operands are not zero.
+
+    Parameters
+    ----------
+    all : int
+    ifmaps, filters : int
+        With a non-zero ifmap value; with a non-zero weight.
+    pairs : int
+        With neither operand zero.
+    """
+
+    all: int
+    ifmaps: int
+    filters: int
+    pairs: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,14 +124,13 @@ class LayerZeros:
     ofmap_nonzeros: int
 
     @property
-    def macs_of_nonzero_ifmaps(self):
-        """MACs that gating leaves: those whose ifmap value is not zero."""
-        return int(self.met.sum()) * self.layer.M_group
-
-    @property
-    def macs_of_nonzero_pairs(self):
-        """MACs that skipping leaves: those with neither operand zero."""
-        return int((self.met * self.taps).sum())
+    def nonzero_macs(self):
+        """MACs that each handling of zeros leaves."""
+        layer = self.layer
+        return NonzeroMacs(
+            layer.macs, int(self.met.sum()) * layer.M_group,
+            self.filter_nonzeros * layer.N * layer.E * layer.F,
+            int((self.met * self.taps).sum()))
 
     @property
     def densities(self):

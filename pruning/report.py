@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from eyeriss_sim.energy import JOULE_PARTS, PRICED_LEVELS
+from eyeriss_sim.levels import JOULE_PARTS, LEVELS
 from eyeriss_sim.oracle import EnergyOracle
 from pruning.masks import Masks
 from pruning.meters import Reference, macs_left
@@ -133,5 +133,5 @@ def _layer_rows(result):
                "ofmap_density", *JOULES, *(f"{part}_uJ" for part in JOULE_PARTS
                                            if part != "dram"),
                "energy_MAC", "alu_MAC",
-               *(f"{level}_MAC" for level in PRICED_LEVELS)]
+               *(f"{level}_MAC" for level in LEVELS)]
     return result.table[columns]

@@ -10,9 +10,21 @@ from itertools import product
 
 import numpy as np
 
-from eyeriss_sim.kernels import (
-    DRAIN, DRAM, FILL, FILTER, GLB, HOP, IFMAP, NOC, PSUM, READ, RF, WRITE,
-    run_of_passes)
+from eyeriss_sim.kernels import run_of_passes
+from eyeriss_sim.levels import (
+    DRAIN,
+    DRAM,
+    FILL,
+    FILTER,
+    GLB,
+    HOP,
+    IFMAP,
+    NOC,
+    PSUM,
+    READ,
+    RF,
+    WRITE,
+)
 from eyeriss_sim.mapping import timing
 
 

@@ -2,19 +2,31 @@
 
 from dataclasses import replace
 
+import naive
 import numpy as np
 import pytest
+from draws import CHIP, layers, legal_triples
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-import naive
-from draws import CHIP, layers, legal_triples
 from eyeriss_sim import kernels
 from eyeriss_sim.counts import count
 from eyeriss_sim.hardware import load_hardware
-from eyeriss_sim.kernels import (
-    DRAIN, DRAM, FILL, FILTER, GLB, HOP, IFMAP, NOC, PSUM, READ, RF, WRITE)
 from eyeriss_sim.layer import ConvLayer
+from eyeriss_sim.levels import (
+    DRAIN,
+    DRAM,
+    FILL,
+    FILTER,
+    GLB,
+    HOP,
+    IFMAP,
+    NOC,
+    PSUM,
+    READ,
+    RF,
+    WRITE,
+)
 from eyeriss_sim.mapping import Mapping, cut, cut_shape, even_cuts, shape_key
 
 ISCA16 = load_hardware("isca16_256")

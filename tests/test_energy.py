@@ -5,23 +5,22 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from draws import CHIP, legal_triples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from draws import CHIP, legal_triples
 from eyeriss_sim import Densities, Mapping, simulate
+from eyeriss_sim.codes import expected_ratio
 from eyeriss_sim.counts import count
 from eyeriss_sim.cycles import Cycles
 from eyeriss_sim.energy import level_energy
 from eyeriss_sim.hardware import load_hardware, preset_names
-from eyeriss_sim.kernels import (
-    DRAM, FILTER, GLB, IFMAP, NOC, PSUM, READ, RF, WRITE)
 from eyeriss_sim.layer import ConvLayer, Network
+from eyeriss_sim.levels import DRAM, FILTER, GLB, IFMAP, NOC, PSUM, READ, RF, WRITE
 from eyeriss_sim.networks import zoo_names
 from eyeriss_sim.report import joules, totals
 from eyeriss_sim.simulate import simulate_layer
-from eyeriss_sim.codes import expected_ratio
-from eyeriss_sim.zeros import NO_SAVINGS, count_zeros
+from eyeriss_sim.zeros import count_zeros
 
 shares = st.floats(0, 1)
 
@@ -36,8 +35,7 @@ def one_layer(densities, zeros, first_layer=False, layer=None, mapping=None):
 def test_dense_energy_of_one_window_by_hand():
     layer = ConvLayer(name="dot", M=1, C=1, H=1, W=3, R=1, S=3)
     counts = count(layer, CHIP, Mapping(1, 1, 1, 1, 1, 1, 1))
-    by_level, alu = level_energy(counts, NO_SAVINGS,
-                                 CHIP.cost_MAC)
+    by_level, alu = level_energy(counts.accesses, counts.macs, CHIP.cost_MAC)
     assert by_level[RF].tolist() == [3 + 3, 3 + 3, 3 + 3]
     assert by_level[NOC].tolist() == [2 * 3, 2 * 3, 2 * 2]
     assert by_level[GLB].tolist() == [6 * 6, 6 * 6, 6 * 3]
@@ -167,8 +165,8 @@ def test_each_spad_and_the_filter_buffer_may_have_a_price_of_its_own():
     layer = ConvLayer(name="dot", M=1, C=1, H=1, W=3, R=1, S=3)
     hardware = replace(CHIP, rf_ifmap_MAC=2.0, rf_filter_MAC=3.0, rf_psum_pJ=5 * 1.44,
                        glb_filter_MAC=7.0)
-    by_level, alu = level_energy(count(layer, hardware, Mapping(1, 1, 1, 1, 1, 1, 1)),
-                                 NO_SAVINGS, hardware.cost_MAC)
+    counts = count(layer, hardware, Mapping(1, 1, 1, 1, 1, 1, 1))
+    by_level, alu = level_energy(counts.accesses, counts.macs, hardware.cost_MAC)
     assert by_level[RF].tolist() == pytest.approx([2 * 6, 3 * 6, 5 * 6])
     assert by_level[GLB].tolist() == [6 * 6, 7 * 6, 6 * 3]
     assert alu == 3

@@ -4,16 +4,16 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from draws import CHIP, legal_triples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from draws import CHIP, legal_triples
 from eyeriss_sim.codes import fmap_strips_words
 from eyeriss_sim.counts import count
 from eyeriss_sim.cycles import count_cycles
 from eyeriss_sim.hardware import load_hardware
-from eyeriss_sim.kernels import DRAM, IFMAP, PSUM, READ, RF, WRITE
 from eyeriss_sim.layer import ConvLayer
+from eyeriss_sim.levels import DRAM, IFMAP, PSUM, READ, RF, WRITE
 from eyeriss_sim.machine import array
 from eyeriss_sim.machine.functional import run_on_random_words
 from eyeriss_sim.machine.layer_run import run_layer
@@ -70,7 +70,7 @@ def test_machine_computes_the_convolution_and_counts_what_the_model_counts(
     counts = count(layer, hardware, mapping)
     expected = counts.accesses.copy()
     if zeros == "gate_ifmap":
-        left = count_zeros(layer, ifmap, filt, run.ofmap).macs_of_nonzero_ifmaps
+        left = count_zeros(layer, ifmap, filt, run.ofmap).nonzero_macs.ifmaps
         expected[RF, :, READ] = left
         expected[RF, PSUM, WRITE] = left
     assert (run.accesses == expected).all()

@@ -14,7 +14,7 @@ from eyeriss_sim.counts import count
 from eyeriss_sim.cycles import count_cycles
 from eyeriss_sim.energy import level_energy
 from eyeriss_sim.hardware import load_hardware
-from eyeriss_sim.kernels import DRAM
+from eyeriss_sim.levels import DRAM
 from eyeriss_sim.layer import ConvLayer, Network
 from eyeriss_sim.mapping import (
     Mapping, check_mapping, cut, even_cuts, shape_key, timing)
@@ -29,7 +29,9 @@ ISCA16 = load_hardware("isca16_256")
 def scores(layer, hardware, mapping, savings=NO_SAVINGS):
     """Normalised energy and total cycles by the model that reports use."""
     counts = count(layer, hardware, mapping)
-    by_level, alu = level_energy(counts, savings, hardware.cost_MAC)
+    by_level, alu = level_energy(
+        hardware.zero_handling.accesses_left(counts.accesses, savings),
+        counts.macs * savings.macs_left, hardware.cost_MAC)
     cycles = count_cycles(layer, hardware, mapping, counts, savings)
     return by_level.sum() + alu, cycles.total
 

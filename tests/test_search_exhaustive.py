@@ -9,7 +9,7 @@ import pytest
 import naive
 from draws import CHIP, CHOICES, odd_layer, odd_machine
 from eyeriss_sim import kernels
-from eyeriss_sim.kernels import DRAM
+from eyeriss_sim.levels import DRAM
 from eyeriss_sim.layer import ConvLayer
 from eyeriss_sim.mapping import Mapping, cut
 from eyeriss_sim.search import OBJECTIVES, search

@@ -3,22 +3,22 @@
 from dataclasses import replace
 from itertools import product
 
+import naive
 import numpy as np
 import pandas as pd
 import pytest
+from draws import CHIP, layers, machines
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-import naive
-from draws import CHIP, layers, machines
 from eyeriss_sim import Densities, Mapping, simulate
 from eyeriss_sim.cli import main
 from eyeriss_sim.counts import count
 from eyeriss_sim.cycles import count_cycles
 from eyeriss_sim.energy import level_energy, width_factors
 from eyeriss_sim.hardware import load_hardware, preset_names
-from eyeriss_sim.kernels import NOC, PSUM
 from eyeriss_sim.layer import ConvLayer, Network
+from eyeriss_sim.levels import NOC, PSUM
 from eyeriss_sim.machine.functional import run_on_random_words
 from eyeriss_sim.machine.timing import time_layer
 from eyeriss_sim.mapping import check_mapping, glb_use
@@ -238,7 +238,8 @@ def test_search_and_limits_are_those_of_trying_everything_in_bits(
         for mapping in every:
             mapping = Mapping(*mapping)
             counts = count(layer, sized, mapping)
-            by_level, alu = level_energy(counts, NO_SAVINGS, sized.cost_MAC, of_access)
+            by_level, alu = level_energy(counts.accesses, counts.macs, sized.cost_MAC,
+                                         of_access)
             scores.append(by_level.sum() + alu if name == "energy" else count_cycles(
                 layer, sized, mapping, counts, NO_SAVINGS).total)
         found = search(layer, sized, name)
@@ -276,7 +277,7 @@ def test_isca16_storage_counts_bits_as_well(psum_bits, layer, bits):
             continue
         check_mapping(layer, sized, mapping)
         counts = count(layer, sized, mapping)
-        by_level, alu = level_energy(counts, NO_SAVINGS, sized.cost_MAC,
+        by_level, alu = level_energy(counts.accesses, counts.macs, sized.cost_MAC,
                                      width_factors(sized))
         hops = counts.accesses[NOC, PSUM].sum() * 2 * psum_bits / 16    # weighed twice
         legal[mapping] = by_level.sum() + alu + hops

@@ -4,13 +4,21 @@ from itertools import product
 
 import numpy as np
 import pytest
+from draws import layers
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from draws import layers
 from eyeriss_sim.codes import (
-    FILTER_CODES, expected_ratio, filter_ratio, fmap_strips_ratio, fmap_strips_words,
-    pairs_per_value, period, rlc_decode, rlc_encode)
+    FILTER_CODES,
+    expected_ratio,
+    filter_ratio,
+    fmap_strips_ratio,
+    fmap_strips_words,
+    pairs_per_value,
+    period,
+    rlc_decode,
+    rlc_encode,
+)
 from eyeriss_sim.hardware import load_hardware
 from eyeriss_sim.layer import ConvLayer
 from eyeriss_sim.mapping import Mapping
@@ -114,8 +122,8 @@ def test_gated_and_skipped_macs_equal_a_visit_to_every_mac(drawn):
         gated += int((window != 0).sum())
         both += int(((window != 0) & (filt[m] != 0)).sum())
     zeros = count_zeros(layer, ifmap, filt, ofmap)
-    assert zeros.macs_of_nonzero_ifmaps == gated
-    assert zeros.macs_of_nonzero_pairs == both
+    assert zeros.nonzero_macs.ifmaps == gated
+    assert zeros.nonzero_macs.pairs == both
     assert zeros.ifmap_nonzeros == np.count_nonzero(ifmap)
     assert zeros.filter_nonzeros == np.count_nonzero(filt)
     assert zeros.ofmap_nonzeros == np.count_nonzero(ofmap)
@@ -125,7 +133,7 @@ def test_dense_tensors_leave_every_mac():
     layer = ConvLayer(name="dense", N=2, M=6, C=3, H=9, W=8, R=3, S=2, U=2, groups=2)
     zeros = count_zeros(layer, np.ones((2, 6, 9, 8)), np.ones((6, 3, 3, 2)),
                         np.ones((2, 6, 4, 4)))
-    assert zeros.macs_of_nonzero_ifmaps == zeros.macs_of_nonzero_pairs == layer.macs
+    assert set(zeros.nonzero_macs) == {layer.macs}
     assert zeros.densities == Densities(1.0, 1.0, 1.0)
 
 
@@ -303,7 +311,7 @@ def test_shares_are_of_each_tensor_by_itself():
     ifmap[:, :, 4], filt[0], ofmap[0, 0] = 1, 0, 1
     zeros = count_zeros(layer, ifmap, filt, ofmap)
     assert zeros.densities == Densities(1 / 5, 2 / 3, 1 / 6)
-    assert zeros.macs_of_nonzero_ifmaps == 0
+    assert zeros.nonzero_macs.ifmaps == 0
 
 
 def test_shares_of_a_file_are_only_what_it_says(tmp_path):

@@ -7,7 +7,7 @@ import numpy as np
 from eyeriss_sim.codes import WORD_BITS, fmap_strips_words
 from eyeriss_sim.counts import count
 from eyeriss_sim.cycles import Cycles, count_cycles
-from eyeriss_sim.kernels import DRAM, IFMAP, PSUM, READ, RF, WRITE
+from eyeriss_sim.levels import DRAM, IFMAP, PSUM, READ, RF, WRITE
 from eyeriss_sim.machine.dram import words_on_link
 from eyeriss_sim.machine.layer_run import LayerRun, run_layer
 from eyeriss_sim.strips import ifmap_strips, ofmap_strips
@@ -78,11 +78,12 @@ def model_of_run(layer, hardware, mapping, ifmap, filt, run: LayerRun, first_lay
     counts = count(layer, hardware, mapping)
     accesses = counts.accesses.copy()
     left = layer.macs
-    if hardware.zeros == "gate_ifmap":
-        left = count_zeros(layer, ifmap, filt, run.ofmap).macs_of_nonzero_ifmaps
+    if hardware.zero_handling.skips:
+        nonzero = count_zeros(layer, ifmap, filt, run.ofmap).nonzero_macs
+        left = hardware.zero_handling.exact_macs_left(nonzero)
         accesses[RF, :, READ] = left
         accesses[RF, PSUM, WRITE] = left
-    coded = hardware.zeros != "dense" and hardware.fmap_code == "rlc"
+    coded = hardware.coded("ifmap")
     ifmap_words, ofmap_words = (
         crossing(int(values), hardware.stored_bits(kind), fmap, strips, code)
         for values, kind, fmap, strips, code in (

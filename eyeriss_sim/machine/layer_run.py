@@ -5,16 +5,29 @@ from itertools import product
 
 import numpy as np
 
-from eyeriss_sim.counts import COUNTS_SHAPE
-from eyeriss_sim.kernels import (
-    DRAIN, DRAM, FILL, FILTER, GLB, HOP, IFMAP, NOC, PSUM, R_FULL, READ, RF, S_FULL,
-    WRITE)
+from eyeriss_sim.kernels import R_FULL, S_FULL
+from eyeriss_sim.levels import (
+    ACCESSES_SHAPE,
+    DRAIN,
+    DRAM,
+    FILL,
+    FILTER,
+    GLB,
+    HOP,
+    IFMAP,
+    NOC,
+    PSUM,
+    READ,
+    RF,
+    WRITE,
+)
 from eyeriss_sim.machine import array
 from eyeriss_sim.machine.dram import FmapStream, Phases, phases_of
 from eyeriss_sim.machine.micro import check_machine, micro_architecture
 from eyeriss_sim.machine.passes import step_passes
 from eyeriss_sim.mapping import check_mapping, cut
 from eyeriss_sim.strips import column_strips
+from eyeriss_sim.zero_handling import ZERO_HANDLINGS
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,10 +109,10 @@ def run_layer(layer, hardware, mapping, ifmap, filt, bias=None, shift=0,
             raise ValueError(f"{layer.name}: {kind} must be int16 of shape {shape}, "
                              f"got {tensor.dtype} of shape {tensor.shape}")
     micro = micro_architecture(layer, hardware, mapping, shift, saturate)
-    coded = hardware.zeros != "dense" and hardware.fmap_code == "rlc"
+    coded = hardware.coded("ifmap")
     ifmaps = FmapStream(coded and not first_layer, hardware.stored_bits("ifmap"))
     ofmaps = FmapStream(coded, hardware.stored_bits("ofmap"))
-    accesses = np.zeros(COUNTS_SHAPE, np.int64)
+    accesses = np.zeros(ACCESSES_SHAPE, np.int64)
     ofmap = np.zeros((layer.N, layer.M, layer.E, layer.F), np.int16)
     cycles, filter_words, macs = [], [], 0
     for group, images, columns, strip, loaded in blocks(layer, mapping):
@@ -150,10 +163,11 @@ def run_layer(layer, hardware, mapping, ifmap, filt, bias=None, shift=0,
 
 def check_zeros(hardware):
     """Refuse a handling of zeros that the chip's datapath does not have."""
-    if hardware.zeros == "skip_either":
+    if not hardware.zero_handling.in_machine:
+        known = (name for name, one in ZERO_HANDLINGS.items() if one.in_machine)
         raise ValueError(f"{hardware.name}: the machine has no datapath for zeros = "
-                         f"\"skip_either\"; give dense or gate_ifmap")
-    if hardware.zeros != "dense" and hardware.fmap_code not in ("none", "rlc"):
+                         f"\"{hardware.zeros}\"; give {' or '.join(known)}")
+    if hardware.coded("ifmap") and hardware.fmap_code != "rlc":
         raise ValueError(f"{hardware.name}: the machine has no codec for [zeros] "
                          f"fmap_code = \"{hardware.fmap_code}\"; give none or rlc")
 

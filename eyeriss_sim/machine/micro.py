@@ -41,7 +41,7 @@ def micro_architecture(layer, hardware, mapping, shift=0, saturate=False):
     micro[array.FILTERS_FIRST] = hardware.filters_first
     micro[array.WINDOW_FIRST] = hardware.window_first
     micro[array.DOWNWARDS] = hardware.first_row_on_top
-    micro[array.GATING] = hardware.zeros != "dense"
+    micro[array.GATING] = bool(hardware.zero_handling.skips)
     micro[array.SHIFT] = shift
     micro[array.SATURATE] = saturate
     micro[array.PATIENCE] = PATIENCE

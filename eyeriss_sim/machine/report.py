@@ -7,10 +7,8 @@ import numpy as np
 from rich.table import Table
 
 from eyeriss_sim.atomic import replacing
-from eyeriss_sim.counts import DIRECTIONS, KINDS, LEVELS
-from eyeriss_sim.kernels import DRAM, IFMAP, PSUM, READ, WRITE
+from eyeriss_sim.levels import DIRECTIONS, DRAM, IFMAP, KINDS, LEVELS, PSUM, READ, WRITE
 from eyeriss_sim.machine.timing import CAUSES
-
 
 # Column headings that let a line keep within 100 columns.
 SHORT = {"mac": "MAC", "wait_filter": "filt?", "wait_ifmap": "ifmap?",
@@ -157,7 +155,7 @@ def access_rows(machine, model):
     for place in np.argwhere((machine != 0) | (model != 0)).tolist():
         level, kind, direction = place
         ours, theirs = int(machine[tuple(place)]), int(model[tuple(place)])
-        rows.append({"level": LEVELS[level], "kind": KINDS[kind],
+        rows.append({"level": LEVELS[level].upper(), "kind": KINDS[kind],
                      "direction": DIRECTIONS[direction], "machine": ours,
                      "counting_model": theirs, "difference": ours - theirs})
     return rows

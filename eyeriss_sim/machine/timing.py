@@ -7,9 +7,19 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from eyeriss_sim.counts import COUNTS_SHAPE, count
-from eyeriss_sim.kernels import (
-    DRAIN, DRAM, FILL, GLB, IFMAP, PSUM, R_FULL, READ, S_FULL, STEADY, WRITE)
+from eyeriss_sim.counts import count
+from eyeriss_sim.kernels import R_FULL, S_FULL, STEADY
+from eyeriss_sim.levels import (
+    ACCESSES_SHAPE,
+    DRAIN,
+    DRAM,
+    FILL,
+    GLB,
+    IFMAP,
+    PSUM,
+    READ,
+    WRITE,
+)
 from eyeriss_sim.machine.dram import Phases, phases_of, words_on_link
 from eyeriss_sim.machine.layer_run import book_passes, ifmap_rows, pieces, size
 from eyeriss_sim.machine.micro import check_machine, micro_architecture
@@ -230,7 +240,7 @@ def time_pass(layer, hardware, mapping, kind, times):
     fetch = phases_of(hardware, np.array([0]), np.array([filter_words(kind)]), 0, 0)
     shares = {cause: isolated * int(part) / int(alone.spent.sum())
               for cause, part in zip(CAUSES, alone.spent)}
-    accesses = np.zeros(COUNTS_SHAPE, np.int64)
+    accesses = np.zeros(ACCESSES_SHAPE, np.int64)
     book_passes(accesses, alone.events, filt)
     return PassTiming(kind, times, cycles, isolated, streaming, fetch.filter_wait,
                       shares, accesses)
@@ -267,7 +277,7 @@ def load_accesses(layer, mapping):
     -------
     int64 ndarray, shape (4, 3, 5)
     """
-    accesses = np.zeros(COUNTS_SHAPE, np.int64)
+    accesses = np.zeros(ACCESSES_SHAPE, np.int64)
     loads = layer.groups * len(pieces(layer.M_group, mapping.m))
     columns = sum(size(of_ifmap) for _, of_ifmap in column_strips(layer, mapping))
     for strip in pieces(layer.E, mapping.e):

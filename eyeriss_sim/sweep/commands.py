@@ -10,6 +10,7 @@ from eyeriss_sim.search import OBJECTIVES
 from eyeriss_sim.sweep.axes import BATCH
 from eyeriss_sim.terminal import (
     announced_compilation, make_console, progress, shape, whole_number, zeros_known)
+from eyeriss_sim.zero_handling import ZERO_HANDLINGS
 
 MOST_LISTED = 40
 FIGURE_FORMATS = (".png", ".svg", ".pdf")
@@ -109,7 +110,7 @@ def say_zeros(spec, console):
     asked = [zeros for axis in spec.axes if axis.field == "zeros"
              for zeros in axis.values if zeros != "dense"]
     if asked:
-        weights = "skip_either" in asked and any(
+        weights = any(ZERO_HANDLINGS[one].counts_weights for one in asked) and any(
             one.filter != 1 for of_layers in spec.densities.values()
             for one in of_layers.values())
         console.print(f"zeros={','.join(asked)}: {zeros_known(weights)}; simulate "

@@ -7,12 +7,13 @@ import pyarrow as pa
 
 from eyeriss_sim.area import PE_UM2, UM2_PER_MM2, area_mm2, glb_that_fits, storage_mm2
 from eyeriss_sim.cycles import CAUSES
-from eyeriss_sim.energy import JOULE_PARTS, PRICED_LEVELS, edp_isca16
+from eyeriss_sim.energy import edp_isca16
 from eyeriss_sim.hardware import Hardware
+from eyeriss_sim.levels import COST_LEVELS, JOULE_PARTS
 from eyeriss_sim.mapping import shape_key
 from eyeriss_sim.search import search, search_shape
-from eyeriss_sim.simulate import (
-    evaluate_shape, layer_row, provenance_of, simulate_layer)
+from eyeriss_sim.result import layer_row
+from eyeriss_sim.simulate import evaluate_shape, provenance_of, simulate_layer
 from eyeriss_sim.sweep.axes import BATCH, changes_to
 from eyeriss_sim.widths import at_widths
 from eyeriss_sim.zeros import Densities
@@ -20,7 +21,7 @@ from eyeriss_sim.zeros import Densities
 # What layers add up to a network's, of the columns of ``SimulationResult.table``.
 SUMS = {"macs": pa.int64(), "cycles": pa.int64(), **dict.fromkeys((
     "processing_ms", "total_ms", "glb_MB", "dram_MB", "energy_MAC",
-    *(f"{level}_MAC" for level in ("alu", *PRICED_LEVELS)), "chip_uJ",
+    *(f"{level}_MAC" for level in COST_LEVELS), "chip_uJ",
     *(f"{part}_uJ" for part in JOULE_PARTS), "total_uJ", "total_uJ_per_image"),
     pa.float64())}
 RATIOS = dict.fromkeys(("power_mW", "utilization", "edp_isca16"), pa.float64())
@@ -203,7 +204,7 @@ def network_rows(spec, hardware, network, own, base_name):
     by_key, problems = {}, {}
     # The first layer apart: no code shortens the network's input.
     of_weights = (spec.densities.get(network.name, {})
-                  if hardware.zeros == "skip_either" else {})
+                  if hardware.zero_handling.counts_weights else {})
     keys = [(shape_key(layer), layer.steps, place == 0,
              of_weights.get(layer.name, DENSE))
             for place, layer in enumerate(network.layers)]

@@ -22,6 +22,7 @@ from eyeriss_sim.sweep.sample import Sample, check_keys, draw, make_sample
 from eyeriss_sim.version import VERSION
 from eyeriss_sim.widths import BITS_16, Bits, as_bits
 from eyeriss_sim.zeros import Densities
+from eyeriss_sim.zero_handling import ZERO_HANDLINGS
 
 MOST_POINTS = 10**7
 KEYS = ("hardware", "networks", "input_shape", "objective", "layers", "bits",
@@ -277,8 +278,9 @@ def make_spec(networks, axes=None, hardware="eyeriss_chip", *, objective="energy
     if points > MOST_POINTS:
         raise ValueError(f"{points:,} points are more than the {MOST_POINTS:,} of one "
                          f"sweep; draw a sample of them: --sample 10000")
-    weights_count = "skip_either" in (hardware.zeros, *(
+    handlings = (hardware.zeros, *(
         setting for axis in made if axis.field == "zeros" for setting in axis.settings))
+    weights_count = any(ZERO_HANDLINGS[name].counts_weights for name in handlings)
     loaded, densities = _load(networks, batches, input_shape, weights_count)
     return Spec(hardware, tuple(made), loaded, objective, constraints, sample, layers,
                 bits, densities)

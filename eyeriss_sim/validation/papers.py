@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from eyeriss_sim.kernels import DRAM
+from eyeriss_sim.levels import DRAM
 from eyeriss_sim.networks import load_zoo
 from eyeriss_sim.report import totals
 from eyeriss_sim.simulate import simulate

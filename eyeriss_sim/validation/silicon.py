@@ -11,12 +11,13 @@ from dataclasses import replace
 import pandas as pd
 
 from eyeriss_sim.hardware import Hardware, load_hardware
-from eyeriss_sim.kernels import FILTER, GLB, NOC, READ, RF
 from eyeriss_sim.layer import ConvLayer
+from eyeriss_sim.levels import FILTER, GLB, NOC, READ, RF
 from eyeriss_sim.machine.timing import time_layer
 from eyeriss_sim.mapping import Mapping, read_mappings
 from eyeriss_sim.networks import load_zoo
-from eyeriss_sim.simulate import SimulationResult, simulate
+from eyeriss_sim.result import SimulationResult
+from eyeriss_sim.simulate import simulate
 from eyeriss_sim.validation.tables import chip_densities, published, row
 
 TABLE_V = "JSSC 2017 Table V"
