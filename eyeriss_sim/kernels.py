@@ -1332,6 +1332,288 @@ def keep_best(best, mappings, primary, secondary, row_segments, column_strips, m
         mappings[place, column] = value
 
 
+@njit(cache=True)
+def score_chip(shape, timing, cycles_per_dram_word, k, ifmap_ratio, ofmap_ratio,
+               objective, clock, how, m, n, e, p, q, r, t):
+    """What ``search_strips`` finds of one mapping, and its energy.
+
+    Parameters as there; ``how`` as of ``chip_cycles``.
+    """
+    filters, channels = shape[M], shape[C]
+    stays = ceil_div(shape[N], n) * shape[COLUMN_STRIPS]
+    columns = streamed_columns(shape)
+    loads, f_passes, f_sets = filter_passes(filters, m, p, t)
+    loaded = loaded_rows(shape, e) * shape[W_ALL]
+    energy = chip_energy(
+        k, loaded, sent_rows(shape, e) * columns, columns,
+        ceil_div(shape[E], e) * stays, stays, loads, f_passes, f_sets,
+        ceil_div(channels, q * r),
+        channels // (q * r) * r + ceil_div(channels % (q * r), q))
+    words = shape[N] * shape[G] * channels * loaded * loads
+    ofmap = shape[N] * shape[G] * filters * shape[E] * ofmap_columns(shape)
+    cycles = (link_cycles(ifmap_ratio * cycles_per_dram_word * words, 1.0)
+              + link_cycles(ofmap_ratio * cycles_per_dram_word * ofmap, 1.0)
+              + np.ceil(chip_cycles(
+                  shape, timing, cycles_per_dram_word, filters, m, n, e, p,
+                  q, r, t, how, np.zeros(CAUSES))))
+    return score_of(objective, clock, energy, cycles), energy
+
+
+# Axes of what bounds the processing cycles of all mappings of one n e q r (``floors``):
+# of three chains that no pass is shorter than, MACs, ifmap network and psum network,
+# cycles a pass, a hop, a psum of a PE, a step of the psum network and of the filters'.
+MACS_PASS, MACS_PSUM, IFMAP_PASS, IFMAP_PSUM, PSUM_PASS, PSUM_STEP = range(6)
+ALL_HOPS, ALL_LOADS = 6, 7
+FLOOR_AXES = 8
+
+
+@njit(cache=True, error_model="numpy")
+def add_floors(timing, times, R, S, span, V, F, images, rows_out, rows, above, channels,
+               q, floors):
+    """Add what so many like passes take at least, see ``find_floors``.
+
+    Each line is a part of one of the ends of ``pass_cycles``, whose words these are,
+    with what depends on the filters of a pass left to ``least_cycles``; or, where
+    passes overlap, of ``following_cycles``.
+    """
+    q_used, r_used = min(q, channels), ceil_div(channels, q)
+    windows = images * F
+    if timing[WINDOW_FIRST]:
+        shift, anew = V * q_used - 1, span * q_used - 1
+    else:
+        shift, anew = V * q_used if timing[STRIDE_CYCLES] else 0, 0
+    anew += timing[IMAGE_GAP]
+    bubbles = timing[BUBBLES]
+    floors[MACS_PSUM] += times * windows * (q_used * S + bubbles)
+    if timing[PASS_OVERLAP]:
+        floors[MACS_PASS] += times * images * ((F - 1) * shift + anew)
+        return
+    net_i, deep, per_column = timing[NET_I], max(1, channels // q), rows * channels
+    hops, over_sets = R * r_used - 1, R * (r_used - 1)
+    if timing[DOWNWARDS] and r_used * q > channels and r_used > 1:
+        hops, over_sets = R - 1, 0
+    waits = images * (F - 1) * shift + (images - 1) * anew
+    # When the words for the first window's MACs and psums are there, in the first
+    # column of PEs and, ``above`` rows later, in the last; at the bottom and in the
+    # highest row of the first set, which has fewer hops before it.
+    climb, ready, first_ready = hops, 0, 0
+    last_word = images * ((F - 1) * V + span) * per_column - rows * deep
+    for high in range(2):
+        higher = R - 1 if high != timing[DOWNWARDS] else 0
+        late = 0
+        for last_column in range(2):
+            row = above if last_column else 0
+            if timing[WINDOW_FIRST]:
+                word = (span * per_column + (row - rows + higher) * deep) // net_i + 1
+                word = max(word, span * q_used)
+            else:
+                word = (row + higher) * r_used // net_i + 1
+            late = max(late, word + (1 if last_column else rows_out))
+            if high == 0 and last_column == 0:
+                first_ready = word
+        shortest = 1 + PIPELINE + max(1, timing[HOP_CYCLES] - timing[NET_P_OUT]
+                                      - PIPELINE)
+        if high == 0:
+            ready, streamed = late, (last_word + (above + higher) * deep) // net_i + 1
+        elif late + over_sets * shortest > ready + hops * shortest:
+            climb, ready = over_sets, late
+            streamed = (last_word + (above + higher) * deep) // net_i + 1
+    start = PIPELINE - 1 if timing[FILTERS_FIRST] else PIPELINE
+    floors[ALL_HOPS] += times * climb
+    floors[MACS_PASS] += times * (ready + start + waits)
+    floors[IFMAP_PASS] += times * (streamed + 1 + start)
+    last_window = q_used * S if timing[WINDOW_FIRST] else 1
+    floors[IFMAP_PSUM] += times * (last_window + bubbles)
+    floors[PSUM_PASS] += times * (first_ready + start + bubbles)
+    floors[PSUM_STEP] += times * windows * rows_out
+    if timing[FILTERS_FIRST]:
+        floors[ALL_LOADS] += times * R * S * channels
+
+
+@njit(cache=True)
+def find_floors(shape, timing, n, e, q, r, floors):
+    """What the passes of all mappings of one n e q r take at least.
+
+    Passes differ in their columns, rows, images, channels and segments, as in
+    ``chip_cycles``; here each kind is added up once, for a single pass over the filters
+    of a load.
+
+    Parameters
+    ----------
+    floors : float64 ndarray, shape (8,), cycles, written
+        Axes above.
+    """
+    floors[:] = 0.0
+    qr = q * r
+    strips = ceil_div(shape[E], e)
+    for stay in range(8):
+        width, times = shape[F], shape[COLUMN_STRIPS] - 1
+        if stay // 4:
+            width, times = shape[F_LAST], 1
+        rows_out, e_times = e, strips - 1
+        if stay // 2 % 2:
+            rows_out, e_times = shape[E] - (strips - 1) * e, 1
+        images, n_times = n, shape[N] // n
+        if stay % 2:
+            images, n_times = shape[N] % n, 1
+        times *= shape[G] * e_times * n_times
+        if times == 0 or images == 0:
+            continue
+        for segment in range(4):
+            last_rows, last_cols = segment // 2, segment % 2
+            often = times * (1 if last_rows else shape[R_SEGS] - 1) * (
+                1 if last_cols else shape[S_SEGS] - 1)
+            if often == 0:
+                continue
+            rows = strip_rows(shape, last_rows, rows_out)
+            above = rows_above(shape, last_rows, rows_out)
+            for ragged_c in range(2):
+                channels, c_times = qr, shape[C] // qr
+                if ragged_c:
+                    channels, c_times = shape[C] % qr, 1
+                if channels and c_times:
+                    add_floors(timing, float(often * c_times),
+                               shape[R_FULL + last_rows], shape[S_FULL + last_cols],
+                               shape[SPAN_FULL + last_cols], shape[V], width, images,
+                               rows_out, rows, above, channels, q, floors)
+
+
+@njit(cache=True)
+def least_cycles(timing, floors, passes, hops, psums, steps, loads):
+    """Processing cycles that passes of known ``floors`` don't undercut.
+
+    Parameters
+    ----------
+    floors
+        As of ``find_floors``.
+    passes : int or float
+        Over the filters of the layer, for one set of channels.
+    hops, psums : int or float
+        Cycles in which a psum climbs a PE, and psums of a full PE, summed over them.
+    steps, loads : int or float
+        Of the psum network a window and ofmap row, and of the filter network a tap and
+        channel, likewise.
+    """
+    if timing[PASS_OVERLAP]:
+        return floors[MACS_PASS] * passes + floors[MACS_PSUM] * psums
+    chain = max(floors[MACS_PASS] * passes + floors[MACS_PSUM] * psums,
+                floors[IFMAP_PASS] * passes + floors[IFMAP_PSUM] * psums,
+                floors[PSUM_PASS] * passes + floors[PSUM_STEP] * steps)
+    return chain + floors[ALL_HOPS] * hops + floors[ALL_LOADS] * loads
+
+
+@njit(cache=True)
+def hop_of(timing, filters):
+    """Cycles in which a psum group climbs one PE that holds so many filters."""
+    return min(filters, timing[NET_P_OUT]) + PIPELINE + max(
+        1, timing[HOP_CYCLES] - timing[NET_P_OUT] - PIPELINE)
+
+
+@njit(cache=True)
+def least_of_m(timing, floors, filters, m, p, t):
+    """``least_cycles`` of one m: of full passes and those with what is left."""
+    loads, pt = ceil_div(filters, m), p * t
+    last = filters - (loads - 1) * m
+    passes = (loads - 1) * (m // pt) + last // pt
+    hops, psums = passes * hop_of(timing, p), passes * p
+    steps = passes * lanes(pt, p, timing[NET_P_OUT], False)
+    words = passes * lanes(pt, p, timing[NET_F], False)
+    for times, left in ((loads - 1, m % pt), (1, last % pt)):
+        if times and left:
+            used = min(p, left)
+            passes += times
+            hops += times * hop_of(timing, used)
+            psums += times * used
+            steps += times * lanes(left, p, timing[NET_P_OUT], False)
+            words += times * lanes(left, p, timing[NET_F], False)
+    return least_cycles(timing, floors, passes, hops, psums, steps, words)
+
+
+@njit(cache=True)
+def least_of_all_m(timing, floors, filters, p, t, passes):
+    """``least_cycles`` of the m that needs the fewest passes; no m undercuts it.
+
+    All that a pass takes is concave in its filters: it grows by as much for each filter
+    or, once all PEs of a set have p of them, by less. So no cut of all filters over
+    passes of at most p t takes less than as many full passes as there can be, and one
+    with what is left. Lanes that no cut wastes are those of whole network words.
+    """
+    last = filters - (passes - 1) * p * t
+    used = min(p, last)
+    return least_cycles(
+        timing, floors, passes,
+        (passes - 1) * hop_of(timing, p) + hop_of(timing, used),
+        (passes - 1) * p + used,
+        filters / min(p, timing[NET_P_OUT]), filters / min(p, timing[NET_F]))
+
+
+@njit(cache=True)
+def is_behind(best, kth, score, second):
+    """Whether a bound is no better than the worst of the best, nor breaks a tie."""
+    worst = best[kth, 0]
+    return score > worst or (score >= worst * (1 - 2 * TIE)
+                             and second >= best[kth, 1] * (1 - TIE))
+
+
+@njit(cache=True, error_model="numpy")
+def visit_timed(shape, timing, cycles_per_dram_word, k, ifmap_ratio, ofmap_ratio,
+                objective, clock, skip, loaded, fixed, per_load, per_pass, per_set,
+                dram_load, dram_fixed, fetch, floors, m_least, m_most, row_segments, n,
+                e, p, q, r, t, best, mappings):
+    """Every m for one n e p q r t that its bounds leave, where time matters.
+
+    Unlikely are all m but one: the largest multiple of p t, or the largest of all; its
+    cycles are the bound's. Of the others those are exact that the closed forms leave.
+    """
+    filters, pt = shape[M], p * t
+    kth = best.shape[0] - 1
+    evaluated = 0
+    fewest_passes, fewest_sets = ceil_div(filters, pt), ceil_div(filters, p)
+    shared = max(fetch, least_of_all_m(timing, floors, filters, p, t, fewest_passes))
+    first = m_most if m_most == filters else m_most // pt * pt
+    if first < m_least:
+        first = m_most if skip == SKIP_UNLIKELY else 0
+    for candidate in range(m_most + 1, m_least - 1, -1):
+        # The likely winner goes first, so that the bounds bite; then all, downwards.
+        m = candidate
+        if candidate > m_most:
+            m = first
+            if first == 0:
+                continue
+        elif candidate == first:
+            continue
+        elif skip == SKIP_UNLIKELY:
+            break
+        loads = ceil_div(filters, m)
+        dram = dram_load * loaded * loads + dram_fixed
+        energy = fixed + per_load * loads + per_pass * fewest_passes + (
+            per_set * fewest_sets)
+        if is_behind(best, kth, score_of(objective, clock, energy,
+                                         (1 - TIE) * (shared + dram)), energy):
+            if candidate > m_most:
+                continue
+            break
+        _, f_passes, f_sets = filter_passes(filters, m, p, t)
+        energy = fixed + per_load * loads + per_pass * f_passes + per_set * f_sets
+        cycles = max(fetch, least_of_m(timing, floors, filters, m, p, t)) + dram
+        score = score_of(objective, clock, energy, (1 - TIE) * cycles)
+        if is_behind(best, kth, score, energy):
+            continue
+        evaluated += 1
+        if skip != SKIP_UNLIKELY:
+            score, energy = score_chip(
+                shape, timing, cycles_per_dram_word, k, ifmap_ratio, ofmap_ratio,
+                objective, clock, CLOSED, m, n, e, p, q, r, t)
+            if is_behind(best, kth, score * (1 - TIE), energy):
+                continue
+            score, energy = score_chip(
+                shape, timing, cycles_per_dram_word, k, ifmap_ratio, ofmap_ratio,
+                objective, clock, EXACT, m, n, e, p, q, r, t)
+        keep_best(best, mappings, score, energy, row_segments, shape[COLUMN_STRIPS], m,
+                  n, e, p, q, r, t)
+    return evaluated
+
+
 @njit(cache=True, error_model="numpy")
 def visit_m(shape, timing, cycles_per_dram_word, k, objective, clock, skip, loaded,
             sent, columns, stays, column_stays, c_passes, c_sets, m_least, m_most,
@@ -1340,11 +1622,8 @@ def visit_m(shape, timing, cycles_per_dram_word, k, objective, clock, skip, load
     """Try every m for one n e p q r t; returns how many were evaluated.
 
     Energy: the largest multiple of p t needs the fewest passes and PE sets that there
-    are, so it dominates every m that saves no load of the ifmaps. Cycles: a filter
-    never takes less of a ragged pass than of a full one, which bounds all m of equally
-    many loads from below; where that is no better than the best, they are hopeless.
-    Cycles of the best are whole, as reports round them, and exact unless they are only
-    to be likely.
+    are, so it dominates every m that saves no load of the ifmaps. Cycles of the best
+    are whole, as reports round them, and exact unless they only settle ties.
     """
     filters, pt = shape[M], p * t
     kth = best.shape[0] - 1
@@ -1354,11 +1633,6 @@ def visit_m(shape, timing, cycles_per_dram_word, k, objective, clock, skip, load
         first = 0
     first_loads = ceil_div(filters, first) if first else filters + 1
     fewest_passes, fewest_sets = ceil_div(filters, pt), ceil_div(filters, p)
-    least_cycles = 0.0
-    if skip >= SKIP_HOPELESS and objective != ENERGY:
-        least_cycles = (1 - TIE) * filters / pt * chip_cycles(
-            shape, timing, cycles_per_dram_word, pt, pt, n, e, p, q, r, t, FLOOR,
-            causes)
     for candidate in range(m_most + 1, m_least - 1, -1):
         # The likely winner goes first, so that the bounds bite; then all, downwards.
         m = candidate
@@ -1375,14 +1649,7 @@ def visit_m(shape, timing, cycles_per_dram_word, k, objective, clock, skip, load
         if skip >= SKIP_HOPELESS:
             energy = chip_energy(k, loaded, sent, columns, stays, column_stays, loads,
                                  fewest_passes, fewest_sets, c_passes, c_sets)
-            score, second = energy, 0.0
-            if objective != ENERGY:
-                second = energy
-                score = score_of(
-                    objective, clock, energy,
-                    least_cycles + dram_load * loaded * loads + dram_fixed)
-            if score > best[kth, 0] or (score >= best[kth, 0] * (1 - 2 * TIE)
-                                        and second >= best[kth, 1] * (1 - TIE)):
+            if energy > best[kth, 0]:
                 if candidate > m_most:
                     continue
                 break
@@ -1402,11 +1669,10 @@ def visit_m(shape, timing, cycles_per_dram_word, k, objective, clock, skip, load
             continue
         if score_of(objective, clock, energy, cycles) > best[kth, 0] * (1 + TIE):
             continue
-        if skip != SKIP_UNLIKELY:
-            cycles = link_cycles(dram_load * loaded * loads, 1.0) + link_cycles(
-                dram_fixed, 1.0) + np.ceil(chip_cycles(
-                    shape, timing, cycles_per_dram_word, filters, m, n, e, p, q, r, t,
-                    EXACT, causes))
+        cycles = link_cycles(dram_load * loaded * loads, 1.0) + link_cycles(
+            dram_fixed, 1.0) + np.ceil(chip_cycles(
+                shape, timing, cycles_per_dram_word, filters, m, n, e, p, q, r, t,
+                EXACT, causes))
         keep_best(best, mappings, score_of(objective, clock, energy, cycles), energy,
                   row_segments, shape[COLUMN_STRIPS], m, n, e, p, q, r, t)
     return evaluated
@@ -1506,15 +1772,16 @@ def search_strips(shape, limits, timing, cycles_per_dram_word, k,
     lanes in its last word, and ports are whole. (Where the ifmap network has several
     words, every e and n is tried for ENERGY, too: ties are settled by cycles.)
 
-    *Hopeless*: branches whose bound is above the best. Energy: that of the same e r q n
-    (and p t) with the fewest loads, passes and PE sets that any m has. Cycles: the MACs
-    of the busiest PEs, the words of each network and those of the link, whichever is
-    most; each is part of every pass and can't be done faster than a lane moves a word
-    or a PE makes a MAC. Both enter every objective with no negative weight.
+    *Hopeless*: branches whose bound is above the best, or as good and breaks no tie.
+    Energy: that of the same e r q n (and p t) with the fewest loads, passes and PE sets
+    that any m has. Cycles: first the MACs of the busiest PEs, the words of each network
+    and those of the link, whichever is most; then what ``find_floors`` says of all
+    passes of the same e r q n, and of p t and m once these are known. Both enter every
+    objective with no negative weight.
 
     *Unlikely*: all of these; for the other objectives, too, what is dominated for
-    ENERGY, and cycles are those of the closed forms. A first look, for a bound to start
-    from.
+    ENERGY, and all m but one; cycles are those of the bounds. A first look, for a score
+    to be beaten from the start.
 
     Parameters
     ----------
@@ -1547,7 +1814,8 @@ def search_strips(shape, limits, timing, cycles_per_dram_word, k,
         Mappings whose energy or cycles were computed.
     """
     kth = best.shape[0] - 1
-    causes = np.zeros(CAUSES)
+    causes, floors = np.zeros(CAUSES), np.zeros(FLOOR_AXES)
+    shortest = hop_of(timing, 1)
     evaluated = 0
     filters, channels = shape[M], shape[C]
     # Divisions are what the innermost loop would spend its time on. No m is larger than
@@ -1657,8 +1925,19 @@ def search_strips(shape, limits, timing, cycles_per_dram_word, k,
                                   fetch_total * strips * image_groups)
                     dram = dram_load * loaded * fewest_loads + dram_fixed
                     if too_slow:
-                        if score_of(objective, clock, least,
-                                    max(streams, macs / t_top) + dram) > worst:
+                        if is_behind(best, kth, score_of(
+                                objective, clock, least,
+                                max(streams, macs / t_top) + dram), least):
+                            continue
+                        find_floors(shape, timing, n, e, q, r, floors)
+                        fewest = max(parts[p_most] / t_top, 1.0)
+                        streams = max(streams, least_cycles(
+                            timing, floors, fewest, fewest * shortest,
+                            max(filters / t_top, 1.0), filters / timing[NET_P_OUT],
+                            filters / timing[NET_F]))
+                        if is_behind(best, kth, score_of(
+                                objective, clock, least,
+                                (1 - TIE) * (streams + dram)), least):
                             continue
                     for p in range(p_most, 0, -1):
                         per_p = fixed + per_set * parts[p]
@@ -1673,13 +1952,22 @@ def search_strips(shape, limits, timing, cycles_per_dram_word, k,
                             energy = per_p + per_pass * parts[pt]
                             worst = best[kth, 0] * (1 + TIE)
                             if too_slow:
-                                if score_of(
-                                        objective, clock,
-                                        energy + per_load * fewest_loads,
-                                        max(streams, macs / t, stream * parts[pt])
-                                        + dram) > worst:
+                                least = energy + per_load * fewest_loads
+                                fetched = max(streams, stream * parts[pt])
+                                if is_behind(best, kth, score_of(
+                                        objective, clock, least,
+                                        (1 - TIE) * (dram + max(fetched, least_of_all_m(
+                                            timing, floors, filters, p, t, parts[pt]))
+                                        )), least):
                                     continue
-                            elif skip != SKIP_NOTHING and objective == ENERGY:
+                                evaluated += visit_timed(
+                                    shape, timing, cycles_per_dram_word, k, ifmap_ratio,
+                                    ofmap_ratio, objective, clock, skip, loaded, fixed,
+                                    per_load, per_pass, per_set, dram_load, dram_fixed,
+                                    fetched, floors, m_least, m_most, row_segments, n,
+                                    e, p, q, r, t, best, mappings)
+                                continue
+                            if skip != SKIP_NOTHING and objective == ENERGY:
                                 m = m_most
                                 if m != filters:
                                     m = m_most // pt * pt
@@ -1698,30 +1986,6 @@ def search_strips(shape, limits, timing, cycles_per_dram_word, k,
                                 c_sets, m_least, m_most, dram_load, dram_fixed,
                                 row_segments, n, e, p, q, r, t, best, mappings, causes)
     return evaluated
-
-
-@njit(cache=True)
-def score_chip(shape, timing, cycles_per_dram_word, k, ifmap_ratio,
-               ofmap_ratio, objective, clock, m, n, e, p, q, r, t):
-    """What ``search_strips`` finds of one mapping; parameters as there."""
-    filters, channels = shape[M], shape[C]
-    stays = ceil_div(shape[N], n) * shape[COLUMN_STRIPS]
-    columns = streamed_columns(shape)
-    loads, f_passes, f_sets = filter_passes(filters, m, p, t)
-    loaded = loaded_rows(shape, e) * shape[W_ALL]
-    energy = chip_energy(
-        k, loaded, sent_rows(shape, e) * columns, columns,
-        ceil_div(shape[E], e) * stays, stays, loads, f_passes, f_sets,
-        ceil_div(channels, q * r),
-        channels // (q * r) * r + ceil_div(channels % (q * r), q))
-    words = shape[N] * shape[G] * channels * loaded * loads
-    ofmap = shape[N] * shape[G] * filters * shape[E] * ofmap_columns(shape)
-    cycles = (link_cycles(ifmap_ratio * cycles_per_dram_word * words, 1.0)
-              + link_cycles(ofmap_ratio * cycles_per_dram_word * ofmap, 1.0)
-              + np.ceil(chip_cycles(
-                  shape, timing, cycles_per_dram_word, filters, m, n, e, p,
-                  q, r, t, EXACT, np.zeros(CAUSES))))
-    return score_of(objective, clock, energy, cycles)
 
 
 # Axes of the vector that describes a layer and machine to ``search_isca16``.

@@ -25,6 +25,8 @@ SKIPS = {"nothing": kernels.SKIP_NOTHING, "dominated": kernels.SKIP_DOMINATED,
 # The search of the ISCA 2016 analysis weighs a psum hop twice, its figures once; so
 # "joules", which asks for the least that is reported, weighs it once in both.
 ISCA16_HOP_WEIGHT = 2.0
+# Mappings more than asked for that the first look leaves to the closed forms.
+FIRST_LOOK = 7
 MEASURED = tuple(f"{name}_pJ" for name in PRICED)
 
 
@@ -212,43 +214,51 @@ def isca16_costs(hardware):
 def _search_chip(layer, hardware, objective, skip, savings, clock, best, mappings):
     """``search_shape`` on chip hardware, into ``best`` and ``mappings``.
 
-    Exact cycles take a thousand times as long as the closed forms, so a first look by
-    those alone, at what is likely, gives a bound: so many mappings are at least as good
-    as the worst of those that it finds.
+    Exact cycles take a thousand times as long as the closed forms, and these a hundred
+    times as long as the bounds that ``kernels.find_floors`` begins. So a first look by
+    bounds alone, at what is likely, gives a score to be beaten: so many mappings are at
+    least as good as the worst of those that it finds. Each mapping whose bound is below
+    that has its closed forms asked and, if these are too, its exact cycles.
     """
     column_cuts = np.array(even_cuts(layer.F, layer.F))
     _, *more = even_cuts(layer.R, hardware.rows)
     filter_bits = hardware.stored_bits("filter")
-    evaluated = 0
+    coefficients = {row_segments: search_coefficients(
+        cut(layer, hardware, row_segments).shape, hardware, savings)
+        for row_segments in (0, *more)}
 
-    def given(row_segments, column_strips=1):
-        geometry = cut(layer, hardware, row_segments, column_strips)
-        return geometry.shape, (
-            timing(hardware), hardware.cycles_per_dram_value("filter"),
-            search_coefficients(geometry.shape, hardware, savings),
-            savings.ifmap_ratio * (hardware.stored_bits("ifmap") / filter_bits),
-            savings.ofmap_ratio * (hardware.stored_bits("ofmap") / filter_bits),
-            OBJECTIVES[objective], clock)
+    def given(row_segments):
+        return (timing(hardware), hardware.cycles_per_dram_value("filter"),
+                coefficients[row_segments],
+                savings.ifmap_ratio * (hardware.stored_bits("ifmap") / filter_bits),
+                savings.ofmap_ratio * (hardware.stored_bits("ofmap") / filter_bits),
+                OBJECTIVES[objective], clock)
 
     def visit(skipped, scores, found):
-        visited = 0
-        for row_segments in (0, *more):
-            shape, rest = given(row_segments)
-            visited += kernels.search_chip(
-                shape, column_cuts, limits(hardware), *rest, skipped, row_segments,
-                scores, found)
-        return visited
+        return sum(kernels.search_chip(
+            cut(layer, hardware, row_segments).shape, column_cuts, limits(hardware),
+            *given(row_segments), skipped, row_segments, scores, found)
+            for row_segments in (0, *more))
 
+    def scored(mapping, how):
+        *letters, row_segments, column_strips = (int(number) for number in mapping)
+        shape = cut(layer, hardware, row_segments, column_strips).shape
+        return kernels.score_chip(shape, *given(row_segments), how, *letters)
+
+    evaluated = 0
     if objective != "energy" and skip == "hopeless":
-        rough, likely = best.copy(), mappings.copy()
+        keep = best.shape[0]
+        rough = np.full((keep + FIRST_LOOK, 2), np.inf)
+        likely = np.zeros((keep + FIRST_LOOK, 9), np.int64)
         evaluated += visit(kernels.SKIP_UNLIKELY, rough, likely)
-        if likely[-1].any():
-            known = 0.0
-            for *letters, row_segments, column_strips in likely:
-                shape, rest = given(int(row_segments), int(column_strips))
-                known = max(known, kernels.score_chip(shape, *rest, *letters))
+        likely = sorted((one for one in likely if one.any()),
+                        key=lambda one: scored(one, kernels.CLOSED))[:keep]
+        if len(likely) == keep:
+            known = max(scored(one, kernels.EXACT) for one in likely)
             # A little above, so that they are found once more.
-            best[:, 0] = known * (1 + 4 * kernels.TIE)
+            best[:, 0] = known[0] * (1 + kernels.TIE)
+            if keep == 1:
+                best[:, 1] = known[1] * (1 + 4 * kernels.TIE)
     return evaluated + visit(SKIPS[skip], best, mappings)
 
 

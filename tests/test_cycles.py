@@ -57,9 +57,14 @@ def test_bounds_of_the_search_are_never_above_the_cycles(triple):
 
     exact = cycles(kernels.EXACT, layer.M_group, mapping.m)
     assert cycles(kernels.CLOSED, layer.M_group, mapping.m) <= exact * (1 + 1e-12)
-    of_pass = mapping.p * mapping.t
-    floor = cycles(kernels.FLOOR, of_pass, of_pass)
-    assert layer.M_group / of_pass * floor <= exact * (1 + 1e-12)
+    m, n, e, p, q, r, t = mapping.letters
+    floors = np.zeros(kernels.FLOOR_AXES)
+    kernels.find_floors(geometry.shape, timing(hardware), n, e, q, r, floors)
+    of_m = kernels.least_of_m(timing(hardware), floors, layer.M_group, m, p, t)
+    assert of_m <= exact * (1 + 1e-12)
+    of_all = kernels.least_of_all_m(timing(hardware), floors, layer.M_group, p, t,
+                                    kernels.ceil_div(layer.M_group, p * t))
+    assert of_all <= of_m * (1 + 1e-12)
 
 
 @settings(max_examples=100, deadline=None)
