@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 import naive
 from draws import CHIP, LIMITS, legal_case, legal_triples
 from eyeriss_sim.hardware import load_hardware
-from eyeriss_sim.layer import ConvLayer
+from eyeriss_sim.layer import EXACT, ConvLayer
 from eyeriss_sim.mapping import (
-    Mapping, check_mapping, even_cuts, glb_use, read_mappings)
+    LEAST, Mapping, check_mapping, cut, even_cuts, glb_use, read_mappings,
+    row_segments_of)
 from eyeriss_sim.networks import load_zoo
 
 CONV = ConvLayer(name="CONV", N=4, M=96, C=24, H=15, W=15, R=3, S=3)
@@ -167,9 +168,30 @@ def test_the_isca16_analysis_cuts_no_columns_beside_its_own():
 
 def test_the_isca16_analysis_cuts_no_filter():
     layer = ConvLayer(name="A", M=1, C=2, H=9, W=9, R=5, S=5)
-    with pytest.raises(ValueError, match="A: row_segments = 2 exceeds the analysis"):
-        check_mapping(layer, load_hardware("isca16_256"),
-                      Mapping(1, 1, 1, 1, 1, 1, 1, 2))
+    hardware = load_hardware("isca16_256")
+    for cut_rows in (1, 2):
+        mapping = Mapping(1, 1, 1, 1, 1, 1, 1, cut_rows)
+        assert row_segments_of(layer, hardware, mapping) == 1
+        with pytest.raises(ValueError, match=f"A: row_segments = {cut_rows} exceeds "
+                                             "the analysis"):
+            check_mapping(layer, hardware, mapping)
+
+
+@pytest.mark.parametrize("change, message", [
+    (dict(n=3), "n = 3 exceeds the batch of 2 by 1"),
+    (dict(e=7), "e = 7 exceeds the ofmap width of 6 by 1"),
+    (dict(m=7), "m = 7 exceeds the filters of one group of 6 by 1"),
+    (dict(m=5), "p*t = 6 exceeds the filters in the GLB m of 5 by 1"),
+    (dict(t=3), "p*t = 9 exceeds the filters in the GLB m of 6 by 3"),
+    (dict(q=3), "q*r = 6 exceeds the channels of 4 by 2")])
+def test_the_isca16_analysis_holds_a_mapping_to_the_layer(change, message):
+    layer = ConvLayer(name="A", N=2, M=12, C=4, H=6, W=7, R=3, S=2, groups=2)
+    hardware = load_hardware("isca16_256")
+    full = Mapping(m=6, n=2, e=6, p=3, q=2, r=2, t=2)
+    check_mapping(layer, hardware, full)
+    with pytest.raises(ValueError) as caught:
+        check_mapping(layer, hardware, replace(full, **change))
+    assert str(caught.value).startswith(f"A: {message}; lower ")
 
 
 # What to change of a case that is exactly at a limit to be one beyond it, and the
@@ -241,8 +263,46 @@ def test_a_strip_of_the_isca16_analysis_lies_over_the_columns_that_its_windows_m
         check_mapping(layer, replace(base, glb_ifmap_psum_B=58), mapping)
 
 
+@pytest.mark.parametrize("key, least", LEAST.items())
+def test_a_number_of_a_mapping_is_at_least_what_makes_sense_of_it(key, least):
+    assert least == (0 if key in ("row_segments", "map_H", "map_W") else 1)
+    for value in (least - 1, least + 0.5):
+        with pytest.raises(ValueError, match=f"CONV: {key} must be a whole number of "
+                                             f"at least {least}, got {value}"):
+            check_mapping(CONV, CHIP, replace(FITS, **{key: value}))
+
+
+def test_a_number_that_no_array_has_room_for_is_told_from_one_too_large_for_the_layer():
+    with pytest.raises(ValueError, match="m = .* exceeds the filters of one group"):
+        check_mapping(CONV, CHIP, replace(FITS, m=EXACT))
+    with pytest.raises(ValueError, match="m = .* is more than any array has room for"):
+        check_mapping(CONV, CHIP, replace(FITS, m=EXACT + 1))
+
+
+def test_more_column_strips_are_a_cure_for_full_banks_while_columns_are_left():
+    layer = ConvLayer(name="A", N=9, M=512, C=1, H=200, W=2, R=1, S=1)
+    mapping = Mapping(m=512, n=9, e=14, p=1, q=1, r=1, t=1)
+    for strips, cure in ((1, "lower m, n or e, or raise column_strips"),
+                         (2, "lower m, n or e")):
+        with pytest.raises(ValueError, match=f"the GLB banks of 25 by .*; {cure}$"):
+            check_mapping(layer, CHIP, replace(mapping, column_strips=strips))
+    with pytest.raises(ValueError, match="column_strips = 0 is no even cut of F = 2 "
+                                         "ofmap columns; give 1, or 1 for none"):
+        cut(layer, CHIP, column_strips=0)
+
+
+def test_a_mapping_leaves_whole_what_it_does_not_mention():
+    plain = Mapping(1, 2, 3, 4, 5, 6, 7)
+    assert plain == Mapping(1, 2, 3, 4, 5, 6, 7, row_segments=0, column_strips=1,
+                            map_H=0, map_W=0)
+    assert str(plain) == "m=1 n=2 e=3 p=4 q=5 r=6 t=7"
+    assert str(replace(plain, row_segments=1, column_strips=2, map_H=3, map_W=4)) == (
+        "m=1 n=2 e=3 p=4 q=5 r=6 t=7 row_segments=1 column_strips=2 map_H=3 map_W=4")
+
+
 def test_a_mapping_names_only_what_it_cuts():
     ones = [1] * 7
     assert Mapping(*ones, row_segments=1).cuts == ""
     assert Mapping(*ones, row_segments=2).cuts == "R2"
     assert Mapping(*ones, row_segments=2, column_strips=3).cuts == "R2 F3"
+    assert Mapping(*ones, column_strips=2, map_H=11, map_W=18).cuts == "11x18 F2"
