@@ -182,7 +182,8 @@ def test_a_target_below_what_the_activations_cost_is_refused():
     assert midway.masks is masks
 
 
-@pytest.mark.parametrize("depth, width", [(700, 200), (990, 3), (1, 1), (999, 1)])
+@pytest.mark.parametrize("depth, width", [
+    (700, 200), (990, 3), (1, 1), (100, 1), (999, 1)])
 def test_a_valley_before_the_end_is_found(depth, width):
     asked = []
 
@@ -194,6 +195,7 @@ def test_a_valley_before_the_end_is_found(depth, width):
     found = bottom(cost, 0, tried, 0, 1000)
     assert found == depth and tried[found] == min(tried.values())
     assert len(asked) == len(set(asked)) <= 40
+    assert 0 <= min(asked) and max(asked) <= 1000
     assert cost(bottom(cost, 1900, {}, 0, 1000)) <= 1900 or depth < 100
 
 

@@ -214,3 +214,33 @@ def test_a_refusal_names_the_least_that_may_be_asked_for(least, floor, said):
         refuse("energy=0.1", "of it", least, floor)
     assert str(refused.value) == f"energy=0.1 cannot be reached: {said}"
     assert refused.value.tried == least
+    assert OutOfReach("said").tried == 1.0
+
+
+def test_a_block_of_which_one_weight_is_left_is_not_gone():
+    left = Masks({"w": torch.tensor([False, False, False, True, False, False])})
+    order = Order({"w": torch.tensor([1.0, 2.0, 3.0])}, {"w": (6,)}, within=left)
+    assert order.masks(2) == left
+    assert order.spared(3) == ["w"]
+
+
+def test_greedy_filling_takes_what_costs_nothing_first_and_then_the_worth_of_a_price():
+    found = knapsack({"w": torch.tensor([2.0, 3.0, 9.0])},
+                     {"w": torch.tensor([0.5, 0.0, 3.0])})
+    assert found["w"].tolist() == [4.0, float("inf"), 3.0]
+
+
+def test_ranks_within_a_layer_lie_in_the_middle_of_their_shares():
+    found = by_layer({"a": torch.tensor([[5.0, 1.0], [7.0, 3.0]]),
+                      "b": torch.tensor([2.0])})
+    assert found["a"].tolist() == [[0.625, 0.125], [0.875, 0.375]]
+    assert found["b"].tolist() == [0.5]
+    assert found["a"].dtype == torch.float64    # else a large layer's would be equal
+
+
+def test_blocks_that_do_not_tell_their_length_are_refused():
+    with pytest.raises(ValueError, match="blocks of 5 do not cut an axis of 7 so that "
+                                         "their number tells their length; take 4"):
+        pooled(torch.ones(7), (5,))
+    with pytest.raises(ValueError, match="zip"):
+        spread(torch.ones(2), (2, 3))
