@@ -150,7 +150,7 @@ class Hardware:
     mac_pJ : float
         Energy of one 16-bit MAC at 1.0 V, the unit of the ratios.
     clock_pJ_per_PE_cycle : float
-        What each PE burns every cycle at 1.0 V, working or not.
+        Energy of each PE in every cycle at 1.0 V, working or not.
     static_mW : float
         Leakage of the whole chip.
     pack : bool
@@ -305,7 +305,7 @@ class Hardware:
 
     @property
     def clock_pJ(self):
-        """What each PE burns every cycle at the supply voltage, working or not."""
+        """Energy of each PE in every cycle at the supply voltage, working or not."""
         return self.clock_pJ_per_PE_cycle * supply_factor(self)
 
     def stored_bits(self, kind):

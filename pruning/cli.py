@@ -65,7 +65,7 @@ def add_data_options(cmd):
 
 
 def add_machine_options(cmd):
-    """On what a command computes."""
+    """Options for the device and the cores that a command computes on."""
     cmd.add_argument("--device", metavar="D",
                      help="cpu, cuda, cuda:1 (default: cuda where there is one)")
     cmd.add_argument("--threads", type=whole_number, metavar="N",

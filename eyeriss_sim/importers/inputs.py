@@ -65,7 +65,7 @@ class Inputs:
         return self.changed(lambda tensor: tensor.detach().to(META))
 
     def of_twice_the_batch(self):
-        """On meta, with every image twice."""
+        """The same inputs on meta, with every image twice."""
         if self.is_list_of_images:
             return Inputs([self._first * 2, *self.args[1:]], self.kwargs) if (
                 self.args) else self

@@ -177,7 +177,7 @@ def draw_bands(panel, shares, colours, start, width):
 
 
 def legend(panel, title, handles):
-    """To the right of the data."""
+    """A legend to the right of the data."""
     panel.legend(
         handles=handles, title=title, alignment="left", loc="upper left",
         bbox_to_anchor=(1.0, 1.0), frameon=False, borderaxespad=0.2, borderpad=0.2,
