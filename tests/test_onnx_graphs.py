@@ -339,8 +339,8 @@ def test_loop_that_counts_to_a_number_of_the_file_runs_so_often(path):
 def test_loop_that_shrinks_its_map_too_far_is_refused_with_the_trip(path):
     body = ("y = Loop (n, , x) <body = inner (int64 i, bool c, float[1,8,9,9] s) => "
             "(bool d, float[] t) { d = Identity (c) t = Conv (s, w) }>")
-    with pytest.raises(ValueError, match="exceeds the padded ifmap H=1.*, in trip 5 of "
-                                         "Loop y; if .* shrinks, lower its trip count"):
+    with pytest.raises(ValueError, match="exceeds the padded ifmap H=1.*; this is "
+                       "trip 5 of Loop y: if .* shrinks, lower its trip count"):
         read(path, "float[1,8,9,9] x", body, w=(8, 8, 3, 3), n=np.int64(5))
     four = [layer.E for layer in read(path, "float[1,8,9,9] x", body, w=(8, 8, 3, 3),
                                       n=np.int64(4)).layers]

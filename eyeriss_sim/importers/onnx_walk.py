@@ -136,8 +136,9 @@ class Walk:
         if isinstance(problem, Refused):
             advice = ""
         elif self._trips:
-            advice = (f", in {' of '.join(reversed(self._trips))}; if what the loop "
-                      "hands on shrinks, lower its trip count or pad")
+            trips = " of ".join(reversed(self._trips))
+            advice = (f"; this is {trips}: if what the loop hands on shrinks, lower its "
+                      "trip count or pad")
         return ValueError(f"{self.path}: {node.op_type} {name}: {said}{advice}")
 
     # ------------------------------------------------------------------- one node
