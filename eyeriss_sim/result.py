@@ -229,7 +229,8 @@ def shape_columns(layer):
     """A layer's shape as tables of layers have it, for the whole batch."""
     return {**{key: getattr(layer, key) for key in (*"NMCHWRSUV", "groups")},
             "dilation": "x".join(map(str, layer.dilation)),
-            "padding": "x".join(map(str, layer.padding))}
+            "padding": "x".join(map(str, layer.padding)),
+            "dynamic_filters": layer.dynamic_filters}
 
 
 def megabytes(moved):

@@ -218,6 +218,27 @@ def test_result_is_a_table_of_its_layers_and_of_its_mappings(tmp_path, hardware)
     assert again.total_uJ == result.total_uJ
 
 
+def test_products_of_activations_stay_such_in_a_table(tmp_path, table):
+    path = tmp_path / "result.csv"
+    layers = (ConvLayer(name="fc", N=2, M=8, C=6, H=1, W=5, R=1, S=1),
+              ConvLayer(name="heads", N=4, M=8, C=6, H=1, W=5, R=1, S=1),
+              ConvLayer(name="qk", M=2 * 3 * 5, C=6, H=1, W=5, R=1, S=1, groups=2 * 3,
+                        dynamic_filters=True))
+    network = Network("net", layers, batch=2)
+    write_table(simulate(network), path)
+    again = network_from_csv(path)
+    assert (again.layers, again.batch) == (layers, 2)
+    assert network_from_csv(path, 6).layers == network.with_batch(6).layers
+    own = table("layer,N,M,C,H,W,R,S,U,groups,dynamic_filters\n"
+                "fc,2,8,6,1,5,1,1,1,,\nqk,,30,6,1,5,1,1,1,6,TRUE\n")
+    assert network_from_csv(own).layers == layers[::2]
+    assert network_from_csv(own).batch == 2
+    assert network_from_csv(own, 6).layers == network.with_batch(6).layers[::2]
+    with pytest.raises(ValueError, match="'dynamic_filters' holds yes; write true or"):
+        network_from_csv(table("layer,M,C,H,W,R,S,U,dynamic_filters\n"
+                               "a,8,6,1,5,1,1,1,yes\n"))
+
+
 def test_mappings_of_a_result_are_for_its_own_accounting(tmp_path):
     path = tmp_path / "result.csv"
     write_table(simulate("alexnet", "isca16_256"), path)

@@ -1,6 +1,7 @@
 """A table of layers → Network: our own columns, or a SCALE-Sim topology."""
 
 import csv
+from dataclasses import replace
 from pathlib import Path
 
 from eyeriss_sim.layer import ConvLayer, Network, UncountedOp
@@ -9,7 +10,8 @@ from eyeriss_sim.product_maps import squarest_map
 from eyeriss_sim.zeros import Densities
 
 NEEDED = ("layer", "M", "C", "H", "W", "R", "S", "U")
-OPTIONAL = ("N", "V", "groups", "dilation", "padding", "steps")
+OPTIONAL = ("N", "V", "groups", "dilation", "padding", "steps", "dynamic_filters")
+TRUTHS = {"true": True, "false": False, "1": True, "0": False}
 # How SCALE-Sim heads what we need, in the order in which it reads it.
 SCALE_CONV = {
     "Layer name": "layer", "IFMAP Height": "H", "IFMAP Width": "W",
@@ -33,10 +35,12 @@ def network_from_csv(path, batch=None):
     again gets a ``#2``. The header decides:
 
     - ours: ``layer, M, C, H, W, R, S, U`` and, where wanted, ``N, V, groups, dilation,
-      padding, steps``. C counts the channels of one filter; H and W include the
-      padding. A dilation is ``2`` or ``2x1`` (vertical x horizontal), a padding ``1``
-      or ``0x1x0x1`` (top x bottom x left x right). An empty cell of an optional column
-      is its default. A result table has these columns among its own.
+      padding, steps, dynamic_filters``. C counts the channels of one filter; H and W
+      include the padding. A dilation is ``2`` or ``2x1`` (vertical x horizontal), a
+      padding ``1`` or ``0x1x0x1`` (top x bottom x left x right). ``dynamic_filters`` is
+      true of a product of two activations, whose groups, not N, count the images. An
+      empty cell of an optional column is its default. A result table has these columns
+      among its own, and says its batch.
     - a SCALE-Sim topology: ``Layer name, IFMAP Height, IFMAP Width, Filter Height,
       Filter Width, Channels, Num Filter, Strides``, by position as SCALE-Sim reads
       them, whatever their titles say. Its sizes include the padding too. A row of a
@@ -54,12 +58,14 @@ def network_from_csv(path, batch=None):
     ----------
     path : str or Path
     batch : int, optional
-        Replaces the N of every row.
+        Replaces the N of every row; where groups count images, or a result says its
+        own batch, the layers are rescaled to it instead.
 
     Returns
     -------
     Network
-        Named after the file; its batch is the N of the rows if they agree, else 1.
+        Named after the file; its batch is a result's own, or the N of the rows that
+        count images by N, if they agree, else 1.
 
     Raises
     ------
@@ -94,7 +100,7 @@ def sparsity_of_csv(path):
 def _read_table(path, batch):
     """Network and densities of a table."""
     header, rows = _read(path)
-    layers, names, densities = [], set(), {}
+    layers, names, batches, densities = [], set(), set(), {}
     columns, kind = _columns(path, header)
     for line, cells in rows:
         if cells[:len(header)] == header or "SCALE" in kind and not any(cells[1:]):
@@ -108,8 +114,8 @@ def _read_table(path, batch):
                      "H": H, "W": W, "R": 1, "S": 1}
         elif kind == "SCALE-Sim topology" and DEPTHWISE in sizes["name"]:
             sizes |= {"groups": sizes["C"], "C": 1, "M": sizes["M"] * sizes["C"]}
-        if batch is not None:
-            sizes["N"] = batch
+        batches.add(sizes.pop("batch", None if sizes.get("dynamic_filters") else
+                              sizes.get("N", 1)))
         sizes["name"] = _unique(sizes["name"], names)
         if density is not None:
             densities[sizes["name"]] = Densities(filter=density)
@@ -119,12 +125,22 @@ def _read_table(path, batch):
             raise ValueError(f"{where}: {problem}") from problem
     if not layers:
         raise ValueError(f"{path}: has titles but no layers; write one row per layer")
-    batches = {layer.N for layer in layers}
+    batches.discard(None)
+    own = batches.pop() if len(batches) == 1 else 1
+    by_groups = any(layer.dynamic_filters for layer in layers)
+    if batch is not None and "batch" not in columns and not by_groups:
+        layers, own = _with_N(layers, batch, path), batch
     network = Network(
         path.stem, layers, _rounded_up(layers) if "topology" in kind else (),
-        batch=batches.pop() if len(batches) == 1 else 1,
-        source=f"{kind} of {path.name}")
-    return network, densities
+        batch=own, source=f"{kind} of {path.name}")
+    return network if batch is None else network.with_batch(batch), densities
+
+
+def _with_N(layers, batch, path):
+    try:
+        return [replace(layer, N=batch) for layer in layers]
+    except ValueError as problem:
+        raise ValueError(f"{path}: {problem}") from problem
 
 
 def _unique(name, names):
@@ -180,7 +196,7 @@ def _columns(path, header):
         header.pop()
     plain = [_plain(cell) for cell in header]
     if RESULT in header:
-        known = dict.fromkeys(NEEDED + OPTIONAL)
+        known = dict.fromkeys((*NEEDED, *OPTIONAL, "batch"))
         kind, needed = "layer table among results", dict(zip(NEEDED, NEEDED))
         columns = [cell if cell in known else None for cell in header]
     elif {"m", "n", "k"} <= set(plain):
@@ -250,6 +266,9 @@ def _sizes(where, titles, columns, cells, loose):
         if column == "sparsity":
             sizes[column] = _share(where, title, cell)
             continue
+        if column == "dynamic_filters":
+            sizes[column] = _truth(where, title, cell)
+            continue
         count = {"dilation": 2, "padding": 4}.get(column, 1)
         values = tuple(whole(part.strip()) for part in cell.lower().split("x"))
         if len(values) not in (1, count) or None in values:
@@ -271,3 +290,11 @@ def _share(where, title, cell):
         raise ValueError(f"{where}: column {title!r} holds {shown!r}; write N:M as in "
                          "2:4, for N of every M weights that are not zero")
     return kept / block
+
+
+def _truth(where, title, cell):
+    """True or false, as spreadsheets and pandas write them."""
+    if cell.lower() not in TRUTHS:
+        raise ValueError(f"{where}: column {title!r} holds {cell:.40}; write true or "
+                         "false")
+    return TRUTHS[cell.lower()]

@@ -137,8 +137,8 @@ class Walk:
             advice = ""
         elif self._trips:
             trips = " of ".join(reversed(self._trips))
-            advice = (f"; this is {trips}: if what the loop hands on shrinks, lower its "
-                      "trip count or pad")
+            advice = (f"; this is {trips}: if what the loop hands on shrinks, lower "
+                      "its trip count or pad")
         return ValueError(f"{self.path}: {node.op_type} {name}: {said}{advice}")
 
     # ------------------------------------------------------------------- one node
