@@ -66,6 +66,14 @@ def ladder(tmp_path_factory):
     return net, folder
 
 
+@pytest.fixture(scope="module", autouse=True)
+def two_sizes_of_selectors():
+    """Fewer than a real study tries, of which ``test_selector.py`` has tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("cascade.selector.SIZES", ((0, 0.3), (32, 0.3)))
+        yield
+
+
 @pytest.fixture(scope="module")
 def study(ladder, tmp_path_factory):
     net, folder = ladder
