@@ -68,9 +68,10 @@ def ladder(tmp_path_factory):
 
 @pytest.fixture(scope="module", autouse=True)
 def two_sizes_of_selectors():
-    """Fewer than a real study tries, of which ``test_selector.py`` has tests."""
+    """Fewer, and less trained, than in a real study: ``test_selector.py`` has those."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("cascade.selector.SIZES", ((0, 0.3), (32, 0.3)))
+        patch.setattr("cascade.selector.STEPS", 30)
         yield
 
 
