@@ -50,9 +50,9 @@ def runners(programs):
 
 def test_programs_give_the_cascades_answers_to_the_last_bit(exported):
     net, programs = exported
-    images = images_of(100, seed=3)
+    images = images_of(24, seed=3)      # a torch.cond takes a tenth of a second each
     expected = net(images)
-    assert 10 < expected.routes.sum() < 90
+    assert 4 < expected.routes.sum() < 20
     for run in runners(programs):
         for place, image in enumerate(images.split(1)):
             logits, goes, score = run(image)
