@@ -72,7 +72,9 @@ def test_tokens_of_a_base_transformer_cost_as_much_a_row_as_smooth_numbers(
 @pytest.mark.parametrize("objective", OBJECTIVES)
 @pytest.mark.parametrize("hardware", MACHINES)
 @pytest.mark.parametrize("rows, next_up", [
-    (3, 4), (5, 6), (7, 8), (11, 12), (17, 18), (101, 104), (1031, 1032), (4099, 4100)])
+    (3, 4), (5, 6), (7, 8), (11, 12), (17, 18), (101, 104),
+    *(pytest.param(*rows, marks=pytest.mark.slow)
+      for rows in ((1031, 1032), (4099, 4100)))])
 def test_awkward_rows_cost_no_more_than_more_rows(rows, next_up, hardware, objective):
     machine = load_hardware(hardware)
     for groups in (1, 3):
