@@ -93,8 +93,9 @@ def pictures(count=8, seed=1):
     return torch.randn(count, 3, 8, 8, generator=torch.Generator().manual_seed(seed))
 
 
-def batches(count=4, seed=1):
-    """Batches of images and labels."""
+def batches(count=4, seed=1, images=16):
+    """Batches of images and labels; the zeros of eight images take a run, of more two.
+    """
     draw = torch.Generator().manual_seed(seed)
-    return [(torch.randn(16, 3, 8, 8, generator=draw),
-             torch.randint(5, (16,), generator=draw)) for _ in range(count)]
+    return [(torch.randn(images, 3, 8, 8, generator=draw),
+             torch.randint(5, (images,), generator=draw)) for _ in range(count)]
