@@ -17,5 +17,6 @@ demo: .venv/installed
 	.venv/bin/eyeriss-sim simulate alexnet --batch 4 --mapping published
 
 test: .venv/installed
-	OMP_NUM_THREADS=1 .venv/bin/python -m pytest -q -m 'not slow' -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 .venv/bin/python -m pytest -q -m 'not slow' -n 2 --dist loadfile \
+		--no-loadscope-reorder
 	.venv/bin/flake8 eyeriss_sim pruning cascade benchmarks tests
