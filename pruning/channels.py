@@ -21,7 +21,7 @@ from torch.nn.modules.padding import (
 
 from pruning.calibration import evaluating
 from pruning.masks import Masks
-from pruning.placed import PlacedChannels, place_moved_channels, trace
+from pruning.placed import PlacedChannels, drops_images, place_moved_channels, trace
 
 CONVS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 KEEPING = (      # modules that work on each channel alone
@@ -43,7 +43,7 @@ KEEPING_CALLS = {
     "threshold", "dropout", "dropout2d", "max_pool1d", "max_pool2d", "max_pool3d",
     "boolean_dispatch", "avg_pool1d", "avg_pool2d", "avg_pool3d", "lp_pool1d",
     "lp_pool2d", "adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_avg_pool3d",
-    "interpolate", "contiguous", "clone", "clamp", "float"}
+    "interpolate", "contiguous", "clone", "clamp", "float", "stochastic_depth"}
 SPATIAL_CALLS = {"mean", "sum", "amax", "amin", "std", "var"}   # over axes they name
 DROPOUTS = {
     torch.dropout: nn.Dropout, functional.dropout: nn.Dropout,
@@ -51,7 +51,7 @@ DROPOUTS = {
     functional.dropout3d: nn.Dropout3d}
 TYING_CALLS = {"add", "iadd", "add_", "sub", "mul", "imul", "mul_"}
 # Of one number a channel, perhaps: their weights, biases, statistics.
-VECTOR_CALLS = {"prelu", "instance_norm", "group_norm"}
+VECTOR_CALLS = {"prelu", "batch_norm", "instance_norm", "group_norm"}
 FIXED = 0               # the label of channels that must stay
 
 
@@ -344,7 +344,8 @@ class _Walk:
         if isinstance(module, PlacedChannels):
             return [labels[place] if place < len(labels) else self.ties.fresh(1)[0]
                     for place in module.places.tolist()]
-        return labels if isinstance(module, (*KEEPING, nn.PReLU)) else None
+        keeps = isinstance(module, (*KEEPING, nn.PReLU)) or drops_images(module)
+        return labels if keeps else None
 
     def _grouped(self, name, labels, groups, filters):
         """A convolution in groups: each loses the same of its inputs and filters."""

@@ -36,12 +36,25 @@ class PlacedChannels(nn.Module):
         return torch.cat([x, blank], 1).index_select(1, self.places)
 
 
+# How torchvision and timm call the modules that drop a branch of some images.
+DROPPING_IMAGES = ("StochasticDepth", "DropPath")
+
+
+def drops_images(module):
+    """Whether a module drops all channels of an image, or none, while it trains."""
+    return type(module).__name__ in DROPPING_IMAGES and not any(
+        True for _ in (*module.children(), *module.parameters(), *module.buffers()))
+
+
 class Tracer(fx.Tracer):
-    """Takes a placing as one operator, so that a smaller network shrinks again."""
+    """Takes a placing as one operator, so that a smaller network shrinks again.
+
+    What drops images stays a module, too: a trace in eval mode would lose it.
+    """
 
     def is_leaf_module(self, module, name):
-        return isinstance(module, PlacedChannels) or super().is_leaf_module(
-            module, name)
+        return isinstance(module, PlacedChannels) or drops_images(module) or (
+            super().is_leaf_module(module, name))
 
 
 def trace(model):
@@ -81,10 +94,10 @@ def _shuffle(node):
     """What a view of groups, swapped with their places and viewed back, comes to."""
     swapped = _source(node) if _name(node) in ("view", "reshape", "flatten") else None
     replaced = [node]
-    if _name(swapped) == "contiguous":
+    while _name(swapped) in ("contiguous", "view", "reshape", "flatten"):
         replaced.append(swapped)
         swapped = _source(swapped)
-    if _name(swapped) not in ("transpose", "swapaxes", "permute"):
+    if _name(swapped) not in ("transpose", "swapaxes", "swapdims", "permute"):
         return None
     viewed = _source(swapped)
     source = _source(viewed) if _name(viewed) in ("view", "reshape") else None

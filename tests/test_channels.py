@@ -202,7 +202,13 @@ BY_FUNCTION = {
     "norm of each": lambda net, x: torch.group_norm(x, 8, net.a, net.b, 1e-5, False),
     "instance norm": lambda net, x: functional.instance_norm(x),
     "instance norm with statistics": lambda net, x: functional.instance_norm(
-        x, net.mean, net.variance, net.a, net.b, use_input_stats=False)}
+        x, net.mean, net.variance, net.a, net.b, use_input_stats=False),
+    "batch norm": lambda net, x: functional.batch_norm(
+        x, net.mean, net.variance, net.a, net.b),
+    "shuffle of pairs": lambda net, x: x.reshape(
+        x.size(0), x.size(1) // 2, 2, -1).swapdims(1, 2).reshape(x.shape),
+    "shuffle, flattened first": lambda net, x: x.reshape(
+        x.size(0), x.size(1) // 2, 2, -1).transpose(1, 2).flatten(1, 2).view(x.shape)}
 
 
 def same_as_masked(model, share, seed=1):
@@ -240,6 +246,33 @@ def test_functions_whose_numbers_of_channels_cannot_be_told_hold_them(call):
     model = ByFunction(call).eval()
     assert set(find_channels(model, pictures()).held) == {"one", "fc"}
     assert len(same_as_masked(model, 0.5).one.weight) == 8
+
+
+class StochasticDepth(nn.Module):
+    """Drops some images' branch while it trains, as torchvision's module of that name.
+
+    It calls no function that is known, so that a trace must take it as a whole.
+    """
+
+    def __init__(self, weighted=False):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(1)) if weighted else None
+
+    def forward(self, x):
+        if self.training:
+            return x * torch.floor(torch.rand(len(x), 1, 1, 1) + 0.5)
+        return x[:, torch.arange(x.shape[1])]
+
+
+def test_what_drops_images_holds_no_channels_and_stays_in_the_smaller_network():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(3, 8, 3), StochasticDepth(), nn.Conv2d(8, 6, 3),
+                          nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 5)).eval()
+    assert set(find_channels(model, pictures()).held) == {"5"}
+    small = same_as_masked(model, 0.5)
+    assert any(isinstance(one, StochasticDepth) for one in small.modules())
+    model[1] = StochasticDepth(weighted=True)       # another of that name
+    assert "0" in find_channels(model, pictures()).held
 
 
 class OwnShuffle(nn.Module):
