@@ -2,6 +2,7 @@
 
 import os
 import sys
+from contextlib import nullcontext
 from dataclasses import replace
 
 from eyeriss_sim.hardware import load_hardware, preset_names
@@ -317,11 +318,13 @@ def run_simulation(args):
         with announced_run(network):
             network = as_network(network, args.batch, inputs, proposals)
             inputs = proposals = None
-    return simulate(
-        network, args.hardware, args.batch, mapping=args.mapping,
-        objective=args.objective, zeros=args.zeros, densities=args.densities,
-        bits=args.bits, price_by_size=args.price_by_size, input_shape=inputs,
-        proposals=proposals)
+    onnx = args.network.lower().endswith(".onnx")
+    with announced_run(network) if onnx else nullcontext():
+        return simulate(
+            network, args.hardware, args.batch, mapping=args.mapping,
+            objective=args.objective, zeros=args.zeros, densities=args.densities,
+            bits=args.bits, price_by_size=args.price_by_size, input_shape=inputs,
+            proposals=proposals)
 
 
 def run_on_images(args):

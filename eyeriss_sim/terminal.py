@@ -85,10 +85,11 @@ def announced_compilation(patience_s=2.0):
 
 @contextmanager
 def announced_run(network, patience_s=2.0):
-    """Say so on stderr if a network is long in coming: only a real run is."""
+    """Say so on stderr if a network is long in coming: a real run, or a large file."""
+    doing = ("tracing, or running once where values decide" if ".py:" in network
+             else "reading it and searching its mappings")
     notice = threading.Timer(patience_s, lambda: print(
-        f"eyeriss-sim: {network}: tracing, or running once where values decide ...",
-        file=sys.stderr, flush=True))
+        f"eyeriss-sim: {network}: {doing} ...", file=sys.stderr, flush=True))
     notice.daemon = True
     notice.start()
     try:

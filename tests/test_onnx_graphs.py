@@ -737,6 +737,14 @@ def test_layers_of_one_shape_and_other_weights_differ_in_a_sweep(path):
         spec.described())
 
 
+def test_file_that_takes_long_to_read_is_announced(path, capsys, monkeypatch):
+    save(path, "float[1,8,9,9] x", "y = Conv (x, w)", w=(4, 8, 3, 3))
+    monkeypatch.setattr("eyeriss_sim.terminal.announced_run.__wrapped__.__defaults__",
+                        (0.0,))
+    main(["simulate", str(path)])
+    assert f"{path}: reading it and searching" in capsys.readouterr().err
+
+
 def test_sweep_over_zeros_says_what_it_knows(path, tmp_path, capsys):
     save(path, "float[1,8,9,9] x", "y = Conv (x, w)", w=half(4, 8, 3, 3))
     for place, (zeros, said) in enumerate((
