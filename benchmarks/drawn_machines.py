@@ -9,7 +9,8 @@ from dataclasses import replace
 
 from eyeriss_sim.hardware import load_hardware
 from eyeriss_sim.layer import ConvLayer
-from eyeriss_sim.mapping import Mapping, check_mapping, even_cuts, glb_use
+from eyeriss_sim.dataflows.rs_geometry import even_cuts, glb_use
+from eyeriss_sim.mapping import Mapping, check_mapping
 
 
 def draw_case(rng, short_fifos=False, **settings):

@@ -21,7 +21,8 @@ from matplotlib.figure import Figure
 from rich.table import Table
 
 from eyeriss_sim.atomic import replacing
-from eyeriss_sim.hardware import WORD_B, load_hardware
+from eyeriss_sim.codes import WORD_B
+from eyeriss_sim.hardware import load_hardware
 from eyeriss_sim.networks import load_zoo
 from eyeriss_sim.figure_style import BLUE, GRID, INK, ORANGE, RED, STYLE
 from eyeriss_sim.plots import save_figure

@@ -26,7 +26,9 @@ from eyeriss_sim.counts import count
 from eyeriss_sim.layer import ConvLayer
 from eyeriss_sim.machine.layer_run import run_layer
 from eyeriss_sim.machine.timing import time_layer
-from eyeriss_sim.mapping import cut_shape, read_mappings, shape_key
+from eyeriss_sim.dataflows.rs_geometry import cut_shape
+from eyeriss_sim.mapping import shape_key
+from eyeriss_sim.mapping_files import read_mappings
 from eyeriss_sim.networks import load_zoo
 from eyeriss_sim.search import search, search_shape
 from eyeriss_sim.terminal import make_console

@@ -2,8 +2,6 @@
 
 import numpy as np
 
-from eyeriss_sim.hardware import WORD_B
-
 # um2 a byte by the size of the memory, linear in between; the model behind the
 # equal-area comparisons of Chen, Emer, Sze, ISCA 2016, as its first author published
 # it. Small memories pay for their periphery.
@@ -27,12 +25,7 @@ def memory_um2(size_B):
 
 def rf_um2(hardware):
     """Area of the spads of one PE, or of its one RF pool."""
-    if hardware.accounting == "isca16":
-        words = (hardware.rf_words,)
-    else:
-        words = (hardware.spad_ifmap_words, hardware.spad_filter_words,
-                 hardware.spad_psum_words)
-    return float(sum(memory_um2(WORD_B * size) for size in words))
+    return float(sum(map(memory_um2, hardware.dataflow.rf_memories_B(hardware))))
 
 
 def storage_mm2(hardware):
@@ -46,11 +39,7 @@ def storage_mm2(hardware):
     >>> round(storage_mm2(load_hardware("isca16_256")), 2)
     4.4
     """
-    if hardware.accounting == "isca16":
-        glb = memory_um2(hardware.glb_ifmap_psum_B)
-    else:
-        glb = (hardware.glb_banks * memory_um2(hardware.glb_bank_B)
-               + memory_um2(hardware.glb_filter_B))
+    glb = hardware.dataflow.glb_um2(hardware)
     return float(hardware.pes * rf_um2(hardware) + glb) / UM2_PER_MM2
 
 
@@ -83,12 +72,4 @@ def glb_that_fits(hardware, storage):
     """
     # A machine's own area gives it its own GLB back: rounding must not cost a bank.
     left_um2 = storage * UM2_PER_MM2 - hardware.pes * rf_um2(hardware) + 1e-6
-    if hardware.accounting == "chip":
-        left_um2 -= memory_um2(hardware.glb_filter_B)
-        banks = int(max(left_um2, 0) // memory_um2(hardware.glb_bank_B))
-        return banks * hardware.glb_bank_B
-    if left_um2 >= memory_um2(MEMORY_B[-1]):
-        return int(left_um2 / UM2_PER_B[-1]) // WORD_B * WORD_B
-    sizes = np.arange(WORD_B, MEMORY_B[-1], WORD_B)
-    fitting = sizes[memory_um2(sizes) <= left_um2]
-    return int(fitting[-1]) if fitting.size else 0
+    return hardware.dataflow.glb_that_fits_B(hardware, left_um2)

@@ -172,7 +172,8 @@ def run_machine(args):
     from eyeriss_sim.machine.layer_run import check_zeros
     from eyeriss_sim.machine.micro import check_machine
     from eyeriss_sim.machine.timing import time_layer
-    from eyeriss_sim.mapping import check_mapping, chosen_mappings
+    from eyeriss_sim.mapping import check_mapping
+    from eyeriss_sim.mapping_files import chosen_mappings
     from eyeriss_sim.product_maps import laid
     from eyeriss_sim.simulate import as_network, check_names, clip_to_batch
     from eyeriss_sim.widths import as_bits, at_widths

@@ -6,7 +6,8 @@ import numpy as np
 
 from eyeriss_sim import zero_kernels
 
-WORD_BITS = 16
+WORD_BITS = 16                  # of every word of the chip
+WORD_B = WORD_BITS // 8
 # A pair of a 5-bit run and a 16-bit value; three pairs and a flag in 64 bits.
 RLC_WORD_BITS = 64
 RLC_BITS_PER_VALUE = RLC_WORD_BITS / zero_kernels.PAIRS_PER_WORD

@@ -36,22 +36,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from eyeriss_sim import kernels
-from eyeriss_sim.kernels import ceil_div
-from eyeriss_sim.levels import (
-    ACCESSES_SHAPE,
-    DRAM,
-    FILTER,
-    GLB,
-    HOP,
-    IFMAP,
-    NOC,
-    PSUM,
-    READ,
-    RF,
-    WRITE,
-)
-from eyeriss_sim.mapping import cut
 from eyeriss_sim.product_maps import laid
 
 
@@ -90,35 +74,4 @@ def count(layer, hardware, mapping):
     -------
     Counts
     """
-    layer = laid(layer.one_step, mapping)
-    if hardware.accounting == "isca16":
-        return _count_isca16(layer, mapping)
-    geometry = cut(layer, hardware, mapping.row_segments, mapping.column_strips)
-    accesses = np.zeros(ACCESSES_SHAPE, np.int64)
-    passes = kernels.chip_counts(
-        geometry.shape, *mapping.letters, accesses)
-    active = int(geometry.shape[kernels.R_FULL]) * mapping.r * mapping.e * mapping.t
-    return Counts(accesses, layer.macs, int(passes), active)
-
-
-def _count_isca16(layer, mapping):
-    m, n, f, p, q, r, t = mapping.letters
-    ifmap, filters, ofmap = layer.ifmap_words, layer.filter_words, layer.ofmap_words
-    M, C, S = layer.M_group, layer.C, layer.S
-    alpha_v, alpha_h = layer.E / layer.H, layer.F / layer.W
-    beta_h = f / ((f - 1) * layer.V + layer.S_span)
-    accesses = np.zeros(ACCESSES_SHAPE)
-    accesses[DRAM, IFMAP, READ] = ifmap * ceil_div(M, m) * alpha_h / beta_h
-    accesses[GLB, IFMAP, READ] = ifmap * ceil_div(M, p * t) * alpha_h / beta_h
-    accesses[NOC, IFMAP, READ] = ifmap * ceil_div(M, p) * S * alpha_h
-    accesses[RF, IFMAP, READ] = ifmap * M * layer.R * S * alpha_v * alpha_h
-    accesses[DRAM, FILTER, READ] = filters * ceil_div(layer.N, n) * ceil_div(layer.F, f)
-    accesses[NOC, FILTER, READ] = filters * ceil_div(layer.N, n) * layer.F
-    accesses[RF, FILTER, READ] = filters * layer.N * layer.E * layer.F
-    accesses[DRAM, PSUM, WRITE] = ofmap
-    accesses[GLB, PSUM, [READ, WRITE]] = ofmap * (ceil_div(C, q * r) - 1)
-    accesses[NOC, PSUM, HOP] = ofmap * (ceil_div(C, q) * S - ceil_div(C, q * r))
-    accesses[RF, PSUM, [READ, WRITE]] = ofmap * (C * layer.R * S - ceil_div(C, q) * S)
-    passes = (layer.groups * ceil_div(layer.N, n) * ceil_div(layer.F, f)
-              * ceil_div(C, q * r) * ceil_div(M, p * t))
-    return Counts(accesses, layer.macs, passes, S * f * r * t)
+    return hardware.dataflow.count(laid(layer.one_step, mapping), hardware, mapping)

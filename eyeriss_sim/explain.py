@@ -1,17 +1,15 @@
 """Why a layer costs what it costs: its mapping as a loop nest, limits, runners-up."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from rich.table import Table
 from rich.text import Text
 
-from eyeriss_sim import kernels
-from eyeriss_sim.codes import WORD_BITS
 from eyeriss_sim.cycles import CAUSES
-from eyeriss_sim.kernels import ceil_div
 from eyeriss_sim.labels import decimals, pick_unit, printable
 from eyeriss_sim.levels import KINDS, LEVELS
-from eyeriss_sim.mapping import check_mapping, cut, even_cuts, glb_use
+from eyeriss_sim.dataflows.rs_geometry import even_cuts
+from eyeriss_sim.mapping import check_mapping
 from eyeriss_sim.product_maps import laid
 from eyeriss_sim.report import COUNTS, joules_by_part
 from eyeriss_sim.search import search
@@ -26,15 +24,6 @@ CAUSE_MEANINGS = {
     "dram_filter": "waiting for the next pass's filters",
     "dram_fmap": "ifmaps loading, ofmaps dumping",
 }
-
-
-@dataclass(frozen=True)
-class Loop:
-    """A line of the loop nest: where it runs, what it does, what is held meanwhile."""
-
-    level: str
-    step: str
-    held: str = ""
 
 
 def explain(result, layer_result, simulate_mapping, objective="energy", runners_up=5):
@@ -98,99 +87,13 @@ def _headline(result, layer_result):
     return text
 
 
-def loop_nest(layer, hardware, mapping):
-    """The mapping as loops from DRAM inwards.
-
-    Returns
-    -------
-    list of Loop
-    """
-    m, n, e, p, q, r, t = mapping.letters
-    if hardware.accounting == "isca16":
-        return _loop_nest_isca16(layer, hardware, mapping)
-    shape = cut(layer, hardware, mapping.row_segments, mapping.column_strips).shape
-    R, S, span = (int(shape[axis]) for axis in (
-        kernels.R_FULL, kernels.S_FULL, kernels.SPAN_FULL))
-    row_segments, col_segments = int(shape[kernels.R_SEGS]), int(shape[kernels.S_SEGS])
-    use, values = glb_use(layer, hardware, mapping), hardware.values
-    channels, filters = min(q * r, layer.C), min(p * t, m)
-    loops = _step_loop(layer)
-    if layer.groups > 1:
-        loops.append(Loop("DRAM", f"{layer.groups} groups"))
-    loops += [
-        Loop("DRAM", f"{ceil_div(layer.N, n)} image groups of n={n}")]
-    F = int(shape[kernels.F])
-    if mapping.column_strips > 1:
-        loops.append(Loop("DRAM", f"{mapping.column_strips} column strips of F={F}"))
-    loops += [
-        Loop("DRAM", f"{ceil_div(layer.E, e)} strips of e={e} ofmap rows"),
-        Loop("DRAM", f"{ceil_div(layer.M_group, m)} loads of m={m} filters",
-             f"psums n*m*e*F = {use['psum_words']}, "
-             f"{use['psum_banks']} of {hardware.glb_banks} banks"),
-        Loop("GLB", f"{ceil_div(layer.C, q * r)} channel groups of q*r={channels}",
-             f"ifmaps {use['ifmap_words']}, "
-             f"{use['ifmap_banks']} of {hardware.glb_banks} banks"),
-    ]
-    if row_segments > 1:
-        loops.append(Loop("GLB", f"{row_segments} segments of {R} filter rows",
-                          "psums through the GLB"))
-    if col_segments > 1:
-        loops.append(Loop("GLB", f"{col_segments} segments of {S} filter columns",
-                          "psums through the GLB"))
-    columns = hardware.rows // (R * r) * hardware.cols
-    loops += [
-        Loop("GLB", f"{ceil_div(m, p * t)} passes of p*t={filters} filters",
-             f"filter banks {use['filter_words']} of {values.filter_buffer}"),
-        Loop("array", f"R*r={R * r} rows x e*t={e * t} columns at once",
-             f"{R * r * e * t} of {hardware.pes} PEs; {columns} columns when folded"),
-        Loop("PE", f"n={n} images, F={F} windows",
-             f"psum spad p = {p} of {values.psum_spad}"),
-        Loop("PE", f"q={min(q, layer.C)} channels, S={S} taps",
-             f"ifmap spad q*S = {min(q, layer.C) * span} of "
-             f"{values.ifmap_spad}"),
-        Loop("PE", f"p={p} filters, one MAC a cycle",
-             f"filter spad p*q*S = {p * min(q, layer.C) * S} of "
-             f"{values.filter_spad}"),
-    ]
-    return loops
-
-
-def _step_loop(layer):
-    """The steps of a recurrent layer, each of which reads all from DRAM anew."""
-    return [Loop("DRAM", f"{layer.steps} steps")] if layer.steps > 1 else []
-
-
-def _loop_nest_isca16(layer, hardware, mapping):
-    m, n, f, p, q, r, t = mapping.letters
-    width = (f - 1) * layer.V + layer.S_span
-    ifmap, filt, psum = (hardware.stored_bits(kind) for kind in KINDS)
-    psum_words, ifmap_words, rf_words = (ceil_div(bits, WORD_BITS) for bits in (
-        n * m * layer.E * f * psum, n * q * r * layer.H * width * ifmap,
-        p * q * layer.R * filt + q * layer.R * ifmap + p * psum))
-    return [
-        *_step_loop(layer),
-        Loop("DRAM", f"{layer.groups} groups"),
-        Loop("DRAM", f"{ceil_div(layer.N, n)} image groups of n={n}"),
-        Loop("DRAM", f"{ceil_div(layer.F, f)} strips of e={f} ofmap columns"),
-        Loop("DRAM", f"{ceil_div(layer.M_group, m)} loads of m={m} filters",
-             f"psums n*m*E*e = {psum_words} of {hardware.glb_words}"),
-        Loop("GLB", f"{ceil_div(layer.C, q * r)} channel groups of q*r={q * r}",
-             f"ifmaps {ifmap_words} of {hardware.glb_words}"),
-        Loop("GLB", f"{ceil_div(m, p * t)} passes of p*t={p * t} filters"),
-        Loop("array", f"S*e*r*t = {layer.S * f * r * t} PEs at once",
-             f"of {hardware.pes} PEs"),
-        Loop("PE", f"q={q} channels, R={layer.R} taps, p={p} filters",
-             f"RF p*q*R + q*R + p = {rf_words} of "
-             f"{hardware.rf_words}"),
-    ]
-
-
 def _loop_table(layer, hardware, mapping):
     table = Table(title="Loop nest, outermost first", title_justify="left", box=None,
                   pad_edge=False)
     for heading in ("level", "for each of", "held there, in words"):
         table.add_column(heading)
-    for depth, loop in enumerate(loop_nest(layer, hardware, mapping)):
+    for depth, loop in enumerate(
+            hardware.dataflow.loop_nest(layer, hardware, mapping)):
         table.add_row(loop.level, "  " * depth + loop.step, loop.held)
     return table
 
@@ -282,8 +185,8 @@ def _runner_up_table(layer_result, hardware, simulate_mapping, objective, runner
     if layer_result.densities != Densities():
         # The search knows no zeros, so these figures may fall out of order.
         title += "\n(ranked as if nothing were zero)"
-    if hardware.accounting == "isca16" and objective == "energy":
-        title += "\n(ranked with a psum's hops weighed twice, as the analysis does)"
+    if note := hardware.dataflow.search_note(objective):
+        title += f"\n({note})"
     table = Table(title=title, title_justify="left", box=None, pad_edge=False)
     table.add_column("")
     names = ["chosen", *(f"#{place}" for place in range(1, len(others) + 1))]

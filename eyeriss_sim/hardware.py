@@ -9,16 +9,15 @@ from pathlib import Path
 
 import numpy as np
 
-from eyeriss_sim.codes import FILTER_CODES, FMAP_CODES, WORD_BITS
+from eyeriss_sim.codes import FILTER_CODES, FMAP_CODES, WORD_B, WORD_BITS
 from eyeriss_sim.levels import COST_LEVELS, KINDS
+from eyeriss_sim.dataflows import DATAFLOWS
 from eyeriss_sim.plain import plain, shown
-from eyeriss_sim.prices import PARTS, PRICED, price_MAC, sizes_of, supply_factor
+from eyeriss_sim.prices import PRICED, price_MAC, sizes_of, supply_factor
 from eyeriss_sim.widths import MOST_BITS, stored_bits, values_of
 from eyeriss_sim.zero_handling import ZERO_HANDLINGS
 
-WORD_B = 2                      # every word of the chip has 16 bits
-ACCOUNTINGS = ("chip", "isca16")
-CHOICES = {"accounting": ACCOUNTINGS, "zeros": ZERO_HANDLINGS,
+CHOICES = {"accounting": DATAFLOWS, "zeros": ZERO_HANDLINGS,
            "fmap_code": FMAP_CODES, "filter_code": FILTER_CODES}
 
 # TOML table -> key -> field of Hardware. A unit in a key stands for its whole family.
@@ -61,17 +60,6 @@ UNIT_FAMILIES = (
     {"V": 1, "mV": 0.001},
 )
 PRICE_TABLES = ("energy_per_word_MAC", "energy_per_word_pJ")
-NEEDED_BY_CHIP = (
-    "spad_ifmap_words", "spad_filter_words", "spad_psum_words", "glb_bank_B",
-    "glb_filter_B", "ifmap_net_words", "filter_net_words", "psum_in_net_words",
-    "psum_out_net_words", "dram_link_bits", "dram_link_MHz")
-NEEDED_BY_ISCA16 = ("rf_words",)
-PRICES_OF_PARTS = tuple(f"{name}_{unit}" for name in PARTS for unit in ("MAC", "pJ"))
-# On which nothing depends under an accounting.
-UNUSED_BY = {
-    "chip": NEEDED_BY_ISCA16,
-    "isca16": (*NEEDED_BY_CHIP, *TABLES["timing"].values(),
-               *TABLES["machine"].values(), *PRICES_OF_PARTS)}
 MAY_BE_ZERO = (
     "hop_cycles", "accumulate_bubbles", "stride_bubbles", "image_gap_cycles",
     "filters_first", "window_first", "glb_ports", "pass_overlap", "first_row_on_top",
@@ -90,10 +78,10 @@ class Hardware:
     ----------
     name : str
         Shown in every report.
-    accounting : {"chip", "isca16"}
-        Whose closed forms count the accesses: the chip's (strips of rows, and of
-        columns where rows are wide, three spads) or those of the ISCA 2016 analysis
-        (strips of columns, one RF pool).
+    accounting : str
+        One of ``dataflows.DATAFLOWS``: whose closed forms count the accesses. ``chip``:
+        the chip's (strips of rows, and of columns where rows are wide, three spads);
+        ``isca16``: those of the ISCA 2016 analysis (strips of columns, one RF pool).
     rows, cols : int
         PE array.
     clock_MHz : float
@@ -246,9 +234,9 @@ class Hardware:
     ofmap_bits: int = 16
 
     def __post_init__(self):
-        needed = NEEDED_BY_CHIP if self.accounting == "chip" else NEEDED_BY_ISCA16
         for key in CHOICES:
             check_value(self.name, key, getattr(self, key))
+        needed = self.dataflow.needs
         for field in fields(self):
             value = getattr(self, field.name)
             if value is None:
@@ -269,17 +257,7 @@ class Hardware:
                 raise ValueError(f"{self.name}: the price of {level} is missing; give "
                                  f"[energy_per_word_MAC] {level}, or start from a "
                                  f"preset with extends = \"eyeriss_chip\"")
-        if self.accounting == "chip":
-            if self.glb_bank_B % WORD_B or self.glb_bank_B > self.glb_ifmap_psum_B:
-                raise ValueError(
-                    f"{self.name}: [glb] bank_B = {self.glb_bank_B} must be an even "
-                    f"number of bytes, at most the {self.glb_ifmap_psum_B} of "
-                    f"[glb] ifmap_psum_B")
-            if self.dram_link_bits % (8 * WORD_B):
-                raise ValueError(
-                    f"{self.name}: [dram] link_bits = {self.dram_link_bits} must be a "
-                    f"multiple of the 16-bit word")
-            self.values     # each network carries a value, or its lack is told
+        self.dataflow.check(self)
 
     @property
     def pes(self):
@@ -371,6 +349,11 @@ class Hardware:
     def cycles_per_dram_value(self, kind):
         """The same for one "ifmap", "filter" or "ofmap" value, uncoded."""
         return self.cycles_per_dram_word * (self.stored_bits(kind) / WORD_BITS)
+
+    @property
+    def dataflow(self):
+        """How layers run on the array, as an object of ``dataflows``."""
+        return DATAFLOWS[self.accounting]
 
     @property
     def zero_handling(self):
@@ -543,7 +526,7 @@ def _check_used(own, accounting, text):
     """Refuse what a file says and its accounting would not look at."""
     for table, keys in TABLES.items():
         for key in own.get(table, {}):
-            if keys[key] in UNUSED_BY.get(accounting, ()):
+            if accounting in DATAFLOWS and keys[key] in DATAFLOWS[accounting].ignores:
                 raise ValueError(f"{text}: [{table}] {key} has no effect, because "
                                  f"accounting = \"{accounting}\" does not look at it; "
                                  "leave it out, or extend a preset of the other kind")

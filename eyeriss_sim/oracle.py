@@ -18,13 +18,8 @@ from eyeriss_sim.counts import count
 from eyeriss_sim.energy import width_factors
 from eyeriss_sim.hardware import load_hardware
 from eyeriss_sim.levels import DRAM, FILTER, KINDS, PSUM, READ, RF, WRITE
-from eyeriss_sim.mapping import (
-    Mapping,
-    check_mapping,
-    chosen_mappings,
-    layer_of,
-    shape_key,
-)
+from eyeriss_sim.mapping import Mapping, check_mapping, layer_of, shape_key
+from eyeriss_sim.mapping_files import chosen_mappings
 from eyeriss_sim.plain import is_whole, plain, shown
 from eyeriss_sim.product_maps import laid, values_on_map
 from eyeriss_sim.search import search

@@ -47,16 +47,6 @@ def price_MAC(hardware, level, kind):
     raise ValueError(f"{hardware.name}: no price of {level}")
 
 
-def memory_of(hardware, level, kind):
-    """The field of Hardware with the size of the memory accessed, or None."""
-    if level == "glb":
-        apart = hardware.accounting == "chip" and kind == "filter"
-        return "glb_filter_B" if apart else "glb_ifmap_psum_B"
-    if level == "rf":
-        return f"spad_{kind}_words" if hardware.accounting == "chip" else "rf_words"
-    return None
-
-
 def sizes_of(hardware):
     """Sizes of all memories, in the order of ``SIZES``; None for those it has not."""
     return tuple(getattr(hardware, field) for field in SIZES)
@@ -64,7 +54,7 @@ def sizes_of(hardware):
 
 def size_factor(hardware, level, kind):
     """What the size of a memory makes of its price: 1 at the preset's own size."""
-    field = memory_of(hardware, level, kind)
+    field = hardware.dataflow.memory_of(level, kind)
     if not hardware.price_by_size or field is None:
         return 1.0
     size = getattr(hardware, field)

@@ -3,6 +3,7 @@
 import difflib
 import importlib
 import importlib.util
+import pkgutil
 import sys
 from collections.abc import Iterator, Mapping
 from importlib.metadata import entry_points
@@ -23,6 +24,9 @@ class Registry(Mapping):
         What one of them is called in messages.
     group : str
         The group of entry points, ``eyeriss_sim.dataflows``, say.
+    package : str, optional
+        A package whose modules register the things that are known without any other;
+        they are imported when the first name is looked up.
 
     Examples
     --------
@@ -34,10 +38,10 @@ class Registry(Mapping):
     ValueError: unknown shape 'circel'; did you mean circle? known: circle
     """
 
-    def __init__(self, what: str, group: str):
-        self.what, self.group = what, group
+    def __init__(self, what: str, group: str, package: str = ""):
+        self.what, self.group, self.package = what, group, package
         self._things: dict[str, Any] = {}
-        self._installed_are_in = False
+        self._own_are_in, self._installed_are_in = not package, False
 
     def add(self, name: str, thing: Any) -> None:
         """Register a thing.
@@ -47,6 +51,7 @@ class Registry(Mapping):
         ValueError
             A name that another thing has.
         """
+        self._add_own()
         if name in self._things:
             raise ValueError(f"{self.what} {name!r} is there already; take another "
                              "name")
@@ -68,6 +73,7 @@ class Registry(Mapping):
         return self._things[name]
 
     def __getitem__(self, name: str) -> Any:
+        self._add_own()
         if name not in self._things:
             self._add_installed()
         return self._things[name]
@@ -80,7 +86,15 @@ class Registry(Mapping):
         self._add_installed()
         return len(self._things)
 
+    def _add_own(self):
+        if not self._own_are_in:
+            self._own_are_in = True         # before, since a module may look here
+            folder = importlib.import_module(self.package).__path__
+            for module in sorted(one.name for one in pkgutil.iter_modules(folder)):
+                importlib.import_module(f"{self.package}.{module}")
+
     def _add_installed(self):
+        self._add_own()
         if not self._installed_are_in:
             self._installed_are_in = True       # before, since a module may look here
             for point in entry_points(group=self.group):

@@ -9,7 +9,8 @@ import pandas as pd
 from eyeriss_sim.counts import Counts
 from eyeriss_sim.cycles import CAUSES, Cycles
 from eyeriss_sim.energy import edp_isca16, width_factors
-from eyeriss_sim.hardware import WORD_B, Hardware
+from eyeriss_sim.codes import WORD_B
+from eyeriss_sim.hardware import Hardware
 from eyeriss_sim.layer import ConvLayer, Network
 from eyeriss_sim.levels import (
     DRAIN,
@@ -25,7 +26,7 @@ from eyeriss_sim.levels import (
     READ,
     WRITE,
 )
-from eyeriss_sim.mapping import Mapping, row_segments_of
+from eyeriss_sim.mapping import Mapping
 from eyeriss_sim.widths import Bits, at_widths
 from eyeriss_sim.zeros import Densities, Savings
 
@@ -183,7 +184,7 @@ def layer_row(result, hardware, batch):
         "layer": layer.name,
         "macs": layer.macs,
         **{key: getattr(mapping, key) for key in "mnepqrt"},
-        "row_segments": row_segments_of(layer, hardware, mapping),
+        "row_segments": hardware.dataflow.row_segments(layer, hardware, mapping),
         "column_strips": mapping.column_strips,
         "map_H": mapping.map_H,
         "map_W": mapping.map_W,

@@ -10,10 +10,11 @@ from eyeriss_sim import kernels
 from eyeriss_sim.codes import WORD_BITS
 from eyeriss_sim.levels import KINDS
 from eyeriss_sim.energy import search_coefficients
-from eyeriss_sim.hardware import REMEMBERED, WORD_B
+from eyeriss_sim.codes import WORD_B
+from eyeriss_sim.hardware import REMEMBERED
 from eyeriss_sim.kernels import ceil_div
-from eyeriss_sim.mapping import (
-    Mapping, cut, even_cuts, glb_use, layer_of, limits, shape_key, timing)
+from eyeriss_sim.dataflows.rs_geometry import cut, even_cuts, glb_use, limits, timing
+from eyeriss_sim.mapping import Mapping, layer_of, shape_key
 from eyeriss_sim.prices import NOMINAL_V, PRICED, resolved_prices
 from eyeriss_sim.product_maps import maps_of, on_map
 from eyeriss_sim.zeros import NO_SAVINGS

@@ -11,7 +11,8 @@ from eyeriss_sim.hardware import load_hardware
 from eyeriss_sim.importers import load_network, load_with_weights, tells_of_weights
 from eyeriss_sim.layer import Network
 from eyeriss_sim.levels import COST_LEVELS
-from eyeriss_sim.mapping import check_mapping, chosen_mappings, layer_of, shape_key
+from eyeriss_sim.mapping import check_mapping, layer_of, shape_key
+from eyeriss_sim.mapping_files import chosen_mappings
 from eyeriss_sim.plain import shown
 from eyeriss_sim.prices import NOMINAL_V, PARTS, resolved_prices
 from eyeriss_sim.product_maps import laid

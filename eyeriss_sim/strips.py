@@ -27,30 +27,19 @@ def column_strips(layer, mapping):
 
 
 def ifmap_strips(layer, hardware, mapping):
-    """Strips of each ifmap that the GLB loads: those that some filter row meets.
+    """Strips of each ifmap that the GLB loads and that are coded each by itself.
 
     Returns
     -------
     list of (int64 ndarray, slice)
-        Rows and columns; the whole ifmap on ``isca16`` hardware, which strips its
-        columns alone.
+        Rows and columns.
     """
-    layer = laid(layer, mapping)
-    if hardware.accounting == "isca16":
-        return [(np.arange(layer.H), slice(0, layer.W))]
-    taps = np.arange(layer.R) * layer.dilation[0]
-    return [(np.unique(np.add.outer(rows * layer.U, taps)), columns)
-            for _, columns in column_strips(layer, mapping)
-            for rows in row_strips(layer, mapping)]
+    return hardware.dataflow.ifmap_strips(laid(layer, mapping), mapping)
 
 
 def ofmap_strips(layer, hardware, mapping):
     """Strips of each ofmap that the GLB dumps, as ``ifmap_strips``."""
-    layer = laid(layer, mapping)
-    if hardware.accounting == "isca16":
-        return [(np.arange(layer.E), slice(0, layer.F))]
-    return [(rows, columns) for columns, _ in column_strips(layer, mapping)
-            for rows in row_strips(layer, mapping)]
+    return hardware.dataflow.ofmap_strips(laid(layer, mapping), mapping)
 
 
 def row_strips(layer, mapping):

@@ -25,7 +25,7 @@ from eyeriss_sim.levels import (
     RF,
     WRITE,
 )
-from eyeriss_sim.mapping import timing
+from eyeriss_sim.dataflows.rs_geometry import timing
 
 
 def chunks(items, size):

@@ -27,7 +27,8 @@ from eyeriss_sim.levels import (
     RF,
     WRITE,
 )
-from eyeriss_sim.mapping import Mapping, cut, cut_shape, even_cuts, shape_key
+from eyeriss_sim.dataflows.rs_geometry import cut, cut_shape, even_cuts
+from eyeriss_sim.mapping import Mapping, shape_key
 
 ISCA16 = load_hardware("isca16_256")
 

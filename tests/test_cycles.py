@@ -12,7 +12,8 @@ from eyeriss_sim import kernels
 from eyeriss_sim.counts import count
 from eyeriss_sim.cycles import Cycles, count_cycles
 from eyeriss_sim.layer import ConvLayer
-from eyeriss_sim.mapping import Mapping, cut, timing
+from eyeriss_sim.dataflows.rs_geometry import cut, timing
+from eyeriss_sim.mapping import Mapping
 from eyeriss_sim.zeros import Savings
 
 DENSE = Savings(1.0, 1.0, 1.0, 1.0)

@@ -12,7 +12,8 @@ from eyeriss_sim.counts import count
 from eyeriss_sim.cycles import count_cycles
 from eyeriss_sim.layer import ConvLayer
 from eyeriss_sim.machine.timing import time_layer
-from eyeriss_sim.mapping import Mapping, cut, timing
+from eyeriss_sim.dataflows.rs_geometry import cut, timing
+from eyeriss_sim.mapping import Mapping
 from eyeriss_sim.zeros import NO_SAVINGS
 
 SETTINGS = [(0, 0), (0, 1), (1, 0), (1, 1)]

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 
 import naive
 from draws import LIMITS, legal_case, legal_triples
-from eyeriss_sim.mapping import check_mapping, glb_use
+from eyeriss_sim.dataflows.rs_geometry import glb_use
+from eyeriss_sim.mapping import check_mapping
 
 
 def drawn(strategy, count=200):

@@ -20,7 +20,8 @@ from eyeriss_sim.machine.layer_run import run_layer
 from eyeriss_sim.machine.micro import micro_architecture
 from eyeriss_sim.machine.passes import step_passes
 from eyeriss_sim.machine.timing import pass_order, time_layer
-from eyeriss_sim.mapping import Mapping, read_mappings
+from eyeriss_sim.mapping import Mapping
+from eyeriss_sim.mapping_files import read_mappings
 from eyeriss_sim.networks import load_zoo
 from eyeriss_sim.strips import ifmap_strips, ofmap_strips
 from eyeriss_sim.validation.silicon import pass_of_rtl

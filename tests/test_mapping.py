@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 import naive
 from draws import CHIP, LIMITS, legal_case, legal_triples
 from eyeriss_sim.hardware import load_hardware
+from eyeriss_sim.dataflows.rs_geometry import cut, even_cuts, glb_use
 from eyeriss_sim.layer import EXACT, ConvLayer
-from eyeriss_sim.mapping import (
-    LEAST, Mapping, check_mapping, cut, even_cuts, glb_use, read_mappings,
-    row_segments_of)
+from eyeriss_sim.mapping import LEAST, Mapping, check_mapping
+from eyeriss_sim.mapping_files import read_mappings
 from eyeriss_sim.networks import load_zoo
 
 CONV = ConvLayer(name="CONV", N=4, M=96, C=24, H=15, W=15, R=3, S=3)
@@ -171,7 +171,7 @@ def test_the_isca16_analysis_cuts_no_filter():
     hardware = load_hardware("isca16_256")
     for cut_rows in (1, 2):
         mapping = Mapping(1, 1, 1, 1, 1, 1, 1, cut_rows)
-        assert row_segments_of(layer, hardware, mapping) == 1
+        assert CHIP_ROW_SEGMENTS(layer, hardware, mapping) == 1
         with pytest.raises(ValueError, match=f"A: row_segments = {cut_rows} exceeds "
                                              "the analysis"):
             check_mapping(layer, hardware, mapping)

@@ -11,7 +11,7 @@ from eyeriss_sim import (
 from eyeriss_sim.cli import main
 from eyeriss_sim.importers import load_network
 from eyeriss_sim.importers.csv_table import network_from_csv
-from eyeriss_sim.mapping import read_mappings
+from eyeriss_sim.mapping_files import read_mappings
 from eyeriss_sim.plain import shown
 from eyeriss_sim.result_files import write_table
 from eyeriss_sim.sweep.axes import make_axis

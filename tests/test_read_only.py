@@ -21,7 +21,7 @@ from eyeriss_sim import ConvLayer, Mapping, Network, load_hardware, simulate
 from eyeriss_sim.counts import Counts
 from eyeriss_sim.cycles import Cycles
 from eyeriss_sim.machine.timing import time_layer
-from eyeriss_sim.mapping import Geometry
+from eyeriss_sim.dataflows.rs_geometry import Geometry
 from eyeriss_sim.zeros import Densities, LayerZeros, Savings
 
 NETWORK = Network("tiny", (
@@ -82,7 +82,8 @@ def test_nothing_that_is_remembered_can_be_written_to():
     functions = remembering_functions()
     answers = [(name, one) for name, function in functions.items()
                for one in remembered(function)]
-    for name in ("search.search_shape", "mapping.cut_shape", "mapping.timing",
+    for name in ("search.search_shape", "dataflows.rs_geometry.cut_shape",
+                 "dataflows.rs_geometry.timing",
                  "simulate.evaluate_shape", "machine.schedule.schedule"):
         assert f"eyeriss_sim.{name}" in {name for name, _ in answers}
     assert "cascade.bootstrap._counts" in {name for name, _ in answers}

@@ -16,8 +16,8 @@ from eyeriss_sim.energy import level_energy
 from eyeriss_sim.hardware import load_hardware
 from eyeriss_sim.levels import DRAM
 from eyeriss_sim.layer import ConvLayer, Network
-from eyeriss_sim.mapping import (
-    Mapping, check_mapping, cut, even_cuts, shape_key, timing)
+from eyeriss_sim.dataflows.rs_geometry import cut, even_cuts, timing
+from eyeriss_sim.mapping import Mapping, check_mapping, shape_key
 from eyeriss_sim.product_maps import maps_of
 from eyeriss_sim.search import OBJECTIVES, SKIPS, search, search_shape
 from eyeriss_sim.simulate import simulate, simulate_layer

@@ -11,7 +11,8 @@ from draws import CHIP, CHOICES, odd_layer, odd_machine
 from eyeriss_sim import kernels
 from eyeriss_sim.levels import DRAM
 from eyeriss_sim.layer import ConvLayer
-from eyeriss_sim.mapping import Mapping, cut
+from eyeriss_sim.dataflows.rs_geometry import cut
+from eyeriss_sim.mapping import Mapping
 from eyeriss_sim.search import OBJECTIVES, search
 from eyeriss_sim.simulate import simulate_layer
 from eyeriss_sim.zeros import Densities

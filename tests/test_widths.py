@@ -21,7 +21,8 @@ from eyeriss_sim.layer import ConvLayer, Network
 from eyeriss_sim.levels import NOC, PSUM
 from eyeriss_sim.machine.functional import run_on_random_words
 from eyeriss_sim.machine.timing import time_layer
-from eyeriss_sim.mapping import check_mapping, glb_use
+from eyeriss_sim.dataflows.rs_geometry import glb_use
+from eyeriss_sim.mapping import check_mapping
 from eyeriss_sim.oracle import EnergyOracle
 from eyeriss_sim.search import OBJECTIVES, search
 from eyeriss_sim.simulate import simulate_layer

@@ -3,7 +3,7 @@
 import numpy as np
 
 from eyeriss_sim.machine import array
-from eyeriss_sim.mapping import glb_use
+from eyeriss_sim.dataflows.rs_geometry import glb_use
 
 # Cycles without any movement after which a pass is given up.
 PATIENCE = 10_000
@@ -11,7 +11,7 @@ PATIENCE = 10_000
 
 def check_machine(hardware):
     """Refuse hardware that is only an analysis."""
-    if hardware.accounting != "chip":
+    if not hardware.dataflow.can_be_stepped:
         raise ValueError(f"{hardware.name}: only hardware with accounting = \"chip\" "
                          f"can be stepped")
 

@@ -24,7 +24,8 @@ from eyeriss_sim.machine.dram import Phases, phases_of, words_on_link
 from eyeriss_sim.machine.layer_run import book_passes, ifmap_rows, pieces, size
 from eyeriss_sim.machine.micro import check_machine, micro_architecture
 from eyeriss_sim.machine.passes import step_passes
-from eyeriss_sim.mapping import check_mapping, cut
+from eyeriss_sim.dataflows.rs_geometry import cut
+from eyeriss_sim.mapping import check_mapping
 from eyeriss_sim.strips import column_strips
 
 CAUSES = ("mac", "wait_filter", "wait_ifmap", "wait_psum_in", "wait_psum_out",

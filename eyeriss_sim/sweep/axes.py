@@ -6,7 +6,7 @@ from math import floor, inf, isfinite
 import numpy as np
 
 from eyeriss_sim.hardware import (
-    TABLES, UNIT_FAMILIES, UNUSED_BY, check_value, known_key_and_value)
+    TABLES, UNIT_FAMILIES, check_value, known_key_and_value)
 from eyeriss_sim.plain import ENDLESS, plain
 from eyeriss_sim.prices import PRICED
 from eyeriss_sim.search import UNSEARCHED
@@ -250,7 +250,7 @@ def _has(table, key):
 
 def _check_matters(name, field, hardware):
     """Refuse a field on which no figure of the sweep would depend."""
-    if field in UNUSED_BY[hardware.accounting]:
+    if field in hardware.dataflow.ignores:
         raise ValueError(f"{name}: {hardware.name} has none of it; its accounting is "
                          f"{hardware.accounting}")
 

@@ -14,7 +14,8 @@ from eyeriss_sim.hardware import Hardware, load_hardware
 from eyeriss_sim.layer import ConvLayer
 from eyeriss_sim.levels import FILTER, GLB, NOC, READ, RF
 from eyeriss_sim.machine.timing import time_layer
-from eyeriss_sim.mapping import Mapping, read_mappings
+from eyeriss_sim.mapping import Mapping
+from eyeriss_sim.mapping_files import read_mappings
 from eyeriss_sim.networks import load_zoo
 from eyeriss_sim.result import SimulationResult
 from eyeriss_sim.simulate import simulate

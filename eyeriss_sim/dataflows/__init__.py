@@ -1,0 +1,15 @@
+"""Dataflows by the name that hardware gives as its accounting; each file has its own.
+
+Nothing else asks for a name. The files of this folder are imported when the first name
+is looked up, so that hardware can be read before them.
+"""
+
+from eyeriss_sim.registry import Registry
+
+DATAFLOWS = Registry("accounting", "eyeriss_sim.dataflows", package=__name__)
+
+
+def register(dataflow: type) -> type:
+    """Make a subclass of ``base.Dataflow`` known under its ``name``."""
+    DATAFLOWS.add(dataflow.name, dataflow())
+    return dataflow
