@@ -171,7 +171,7 @@ def test_the_isca16_analysis_cuts_no_filter():
     hardware = load_hardware("isca16_256")
     for cut_rows in (1, 2):
         mapping = Mapping(1, 1, 1, 1, 1, 1, 1, cut_rows)
-        assert CHIP_ROW_SEGMENTS(layer, hardware, mapping) == 1
+        assert hardware.dataflow.row_segments(layer, hardware, mapping) == 1
         with pytest.raises(ValueError, match=f"A: row_segments = {cut_rows} exceeds "
                                              "the analysis"):
             check_mapping(layer, hardware, mapping)
