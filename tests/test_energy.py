@@ -13,7 +13,7 @@ from eyeriss_sim import Densities, Mapping, simulate
 from eyeriss_sim.codes import expected_ratio
 from eyeriss_sim.counts import count
 from eyeriss_sim.cycles import Cycles
-from eyeriss_sim.energy import level_energy
+from eyeriss_sim.energy import edp_isca16, level_energy
 from eyeriss_sim.hardware import load_hardware, preset_names
 from eyeriss_sim.layer import ConvLayer, Network
 from eyeriss_sim.levels import DRAM, FILTER, GLB, IFMAP, NOC, PSUM, READ, RF, WRITE
@@ -195,6 +195,12 @@ def test_the_edp_of_the_papers_is_energy_a_mac_times_macs_over_active_pes():
     # A layer's is that of a network of this layer alone.
     np.testing.assert_allclose(
         table.edp_isca16, table.energy_MAC / 16 * 256 / table.active_pes, rtol=1e-12)
+
+
+def test_pixels_that_pad_a_product_take_time_and_are_no_work():
+    # 6 a MAC; (100 + 20) on 4 of 8 PEs and 200 on all; two images.
+    assert edp_isca16([600.0, 1200.0], [100, 200], [4, 8], 8, 2, [20, 0]) == (
+        6 * (240 + 200) / 2)
 
 
 PARTS = ["alu_uJ", "rf_uJ", "noc_uJ", "glb_uJ", "clock_uJ", "leakage_uJ", "dram_uJ"]

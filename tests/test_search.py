@@ -185,8 +185,10 @@ def test_searched_energy_is_the_reported_energy_to_the_last_unit():
     for layer in (ConvLayer(name="A", N=3, M=20, C=7, H=19, W=17, R=5, S=3, U=2),
                   ConvLayer(name="B", M=12, C=1, H=9, W=9, R=3, S=3, groups=12),
                   ConvLayer(name="C", N=2, M=9, C=3, H=30, W=30, R=13, S=13)):
-        found = search(layer, CHIP)
-        assert found.scores[0] == scores(layer, CHIP, found.mappings[0])[0]
+        # And at prices of which none is the sum or product of others.
+        for hardware in (CHIP, replace(CHIP, rf_MAC=3, noc_MAC=11, glb_MAC=29)):
+            found = search(layer, hardware)
+            assert found.scores[0] == scores(layer, hardware, found.mappings[0])[0]
 
 
 @pytest.mark.parametrize("objective", ["energy", "cycles"])     # PEs burn joules
