@@ -9,12 +9,14 @@ from hypothesis import strategies as st
 
 import naive
 from draws import CHIP, LIMITS, legal_case, legal_triples
+from eyeriss_sim import kernels
 from eyeriss_sim.hardware import load_hardware
 from eyeriss_sim.dataflows.rs_geometry import cut, even_cuts, glb_use
 from eyeriss_sim.layer import EXACT, ConvLayer
-from eyeriss_sim.mapping import LEAST, Mapping, check_mapping
+from eyeriss_sim.mapping import LEAST, Mapping, check_mapping, layer_of, shape_key
 from eyeriss_sim.mapping_files import read_mappings
 from eyeriss_sim.networks import load_zoo
+from eyeriss_sim.widths import Bits, at_widths
 
 CONV = ConvLayer(name="CONV", N=4, M=96, C=24, H=15, W=15, R=3, S=3)
 FITS = Mapping(m=64, n=4, e=13, p=16, q=3, r=2, t=2)
@@ -289,6 +291,25 @@ def test_more_column_strips_are_a_cure_for_full_banks_while_columns_are_left():
     with pytest.raises(ValueError, match="column_strips = 0 is no even cut of F = 2 "
                                          "ofmap columns; give 1, or 1 for none"):
         cut(layer, CHIP, column_strips=0)
+
+
+def test_a_shape_is_all_that_the_array_sees_of_a_layer():
+    layer = ConvLayer(name="L", N=2, M=6, C=5, H=40, W=50, R=3, S=4, U=7, V=8, groups=3,
+                      dilation=(9, 10))
+    twin = layer_of(shape_key(layer))
+    assert replace(twin, name="L") == layer
+    whole, in_two = cut(layer, CHIP).shape, cut(layer, CHIP, 2, 3).shape
+    assert whole[[kernels.R_SEGS, kernels.COLUMN_STRIPS]].tolist() == [1, 1]
+    assert in_two[[kernels.R_SEGS, kernels.COLUMN_STRIPS]].tolist() == [2, 3]
+
+
+def test_a_bit_more_than_an_rf_holds_is_refused_in_bits():
+    layer = ConvLayer(name="A", M=1, C=1, H=1, W=1, R=1, S=1)
+    hardware = replace(load_hardware("eap_tool"), rf_words=2)
+    mapping = Mapping(*[1] * 7)
+    check_mapping(layer, at_widths(hardware, Bits(8, 8, 16), "A"), mapping)
+    with pytest.raises(ValueError, match="in bits = 33 exceeds the RF bits of 32 by 1"):
+        check_mapping(layer, at_widths(hardware, Bits(8, 9, 16), "A"), mapping)
 
 
 def test_a_mapping_leaves_whole_what_it_does_not_mention():
