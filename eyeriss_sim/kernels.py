@@ -36,7 +36,7 @@ NET_I, NET_F, NET_P_IN, NET_P_OUT, HOP_CYCLES = 0, 1, 2, 3, 4
 BUBBLES, STRIDE_CYCLES, IMAGE_GAP, FILTERS_FIRST, WINDOW_FIRST = 5, 6, 7, 8, 9
 IFMAP_FIFO, GLB_PORTS, GLB_ROW, PASS_OVERLAP = 10, 11, 12, 13
 ALL_BANKS, IFMAPS_OF_BANK, FILTER_FIFO, PSUM_FIFO, PSUM_OUT_FIFO = 14, 15, 16, 17, 18
-DOWNWARDS = 19
+DOWNWARDS, IFMAP_ROW = 19, 20
 
 # Cycles from a psum's last MAC to the PE's output FIFO: two stages of the datapath.
 PIPELINE = 2
@@ -387,7 +387,7 @@ def pass_cycles(timing, floor, R, S, span, V, F, images, rows_out, rows, above, 
 
     Parameters
     ----------
-    timing : int64 ndarray, shape (20,)
+    timing : int64 ndarray, shape (21,)
     floor : bool
         A bound that no cut of the filters over passes can undercut, filter for filter.
     R, S, span, V, F : int
@@ -561,9 +561,9 @@ def following_cycles(timing, floor, R, S, span, V, F, images, rows_out, rows, fi
 # Passes of a run after which one more takes as long as the last: what a pass finds in
 # FIFOs and spads is what the pass before it left there.
 STEADY = 3
-# How exact cycles are.
+# How exact cycles are, see ``chip_cycles``.
 # Of a type of its own, or Numba compiled the kernel anew for each of them.
-EXACT, CLOSED, FLOOR = np.int64(0), np.int64(1), np.int64(2)
+EXACT, FOLLOWED, CLOSED, FLOOR = np.int64(0), np.int64(1), np.int64(2), np.int64(3)
 
 # Axes of what a run of passes knows of each PE: the first cycles in which it may go on
 # with MACs, take ifmap words and take filter words; the last in which psums went up;
@@ -571,11 +571,27 @@ EXACT, CLOSED, FLOOR = np.int64(0), np.int64(1), np.int64(2)
 FREE, IFMAPS_FROM, FILTERS_FROM, MOVED, IFMAP_AT, FILTER_AT, PSUM_AT = range(7)
 PE_AXES = 7
 # Axes of what it knows of the networks: when each last moved a word, for the ifmap
-# network in cycles times its width, and that word's number in the pass or image.
-FILTER_TIME, FILTER_STEP, IFMAP_TIME, IFMAP_WORD, IN_TIME, OUT_TIME = range(6)
-NET_AXES = 6
+# network in cycles times its width, and that word's number in the pass or image or,
+# for psum networks, that step's in the round of all columns.
+(FILTER_TIME, FILTER_STEP, IFMAP_TIME, IFMAP_WORD, IN_TIME, OUT_TIME, IN_STEP,
+ OUT_STEP) = range(8)
+NET_AXES = 8
 # Ifmap FIFOs of fewer words chain each column of PEs to its neighbours.
 ROOMY_FIFO = 4
+
+# What a run of passes knows of the ports of psum banks. UNHINDERED: they are never in
+# the way, so that cycles are a bound from below. HINDERED: each step of the psum input
+# network waits for a write once, a bound from above where no step can wait for more
+# (``waits_once``). CONTENDED: reads and writes meet in the banks as on the machine.
+UNHINDERED, HINDERED, CONTENDED = np.int64(0), np.int64(1), np.int64(2)
+# Axes of what it knows of the psum banks: how many, ports of each, psums of a row and
+# of the wider network, first psum of the window, where the queue of writes begins and
+# ends.
+BANK_COUNT, BANK_PORTS, BANK_ROW, WIDE, WINDOW_AT, QUEUE_FROM, QUEUE_TO = range(7)
+BANK_AXES = 7
+# Larger runs are followed UNHINDERED only: they would take a second and more, or as
+# much memory as a machine has. A GLB of 1 MB and an array of 10,000 PEs stay below.
+MOST_PES, MOST_CLIMBS = 1 << 16, 1 << 24
 
 
 @njit(cache=True)
@@ -585,6 +601,15 @@ def ring(words):
     while places < words:
         places *= 2
     return places - 1
+
+
+@njit(cache=True)
+def sets_of(of_column):
+    """Filter sets of each ofmap row that a run of passes looks at."""
+    sets = 1
+    while sets < of_column.shape[1] and of_column[0, sets] == of_column[0, 0]:
+        sets += 1
+    return sets
 
 
 @njit(cache=True)
@@ -611,7 +636,7 @@ def send_filters(timing, R, S, e, filters, p, own_q, of_column, pe, net, got):
     width, fifo, mask = timing[NET_F], timing[FILTER_FIFO], got.shape[1] - 1
     height, columns = own_q.shape[0], of_column.shape[1]
     high = height // R
-    ways = 2 if of_column[1, columns - 1] else 1    # first and last set, or one
+    ways = sets_of(of_column)
     for tap in range(S):
         for c in range(own_q.max()):
             with_c = high if c < own_q.min() else high - 1
@@ -655,8 +680,40 @@ def send_filters(timing, R, S, e, filters, p, own_q, of_column, pe, net, got):
 
 
 @njit(cache=True)
+def ifmap_row(timing, row, time, asked):
+    """When the ifmap network has a row of the GLB at hand, from some time on.
+
+    Only a network of several words asks for more than a row in one cycle.
+
+    Parameters
+    ----------
+    row : int
+        Of its word, which goes round the banks.
+    time : int
+        In cycles times the network's width.
+    asked : int64 ndarray, shape (2, banks + 1), changed
+        Cycle in which each bank was last read, and how often in it; in the last column
+        the row at hand.
+    """
+    banks = asked.shape[1] - 1
+    if asked[0, banks] == row:
+        return time
+    width, bank = timing[NET_I], row % banks
+    if asked[0, bank] == time // width:
+        if asked[1, bank] == timing[GLB_PORTS]:
+            time = (time // width + 1) * width
+            asked[1, bank] = 0
+    else:
+        asked[1, bank] = 0
+    asked[0, bank] = time // width
+    asked[1, bank] += 1
+    asked[0, banks] = row
+    return time
+
+
+@njit(cache=True)
 def send_ifmaps(timing, first, last, rows, channels, filters, p, own_q, of_column,
-                order, key, pe, net, taken):
+                order, key, pe, net, taken, sent, asked):
     """The ifmap network through the columns that a window needs anew.
 
     Words go column by column, channel by channel of a PE, row by row, PE set by set,
@@ -671,6 +728,10 @@ def send_ifmaps(timing, first, last, rows, channels, filters, p, own_q, of_colum
         PEs by row and set of their words, and that place in a round of all sets.
     taken : int64 ndarray, shape (PEs, ring), cycles, written
         When an ifmap word left the FIFO.
+    sent : int
+        Words of the images before, in this pass.
+    asked : int64 ndarray, shape (2, banks + 1), changed
+        As ``ifmap_row`` keeps it; without banks they are not looked at.
     """
     width, fifo, mask = timing[NET_I], timing[IFMAP_FIFO], taken.shape[1] - 1
     most, least = own_q.max(), own_q.min()
@@ -694,6 +755,9 @@ def send_ifmaps(timing, first, last, rows, channels, filters, p, own_q, of_colum
                     gone = pe[IFMAP_AT, at] - fifo
                     if gone >= 0 and filters > of_column[1, at // height] * p:
                         time = max(time, width * taken[at, gone & mask])
+                if asked.shape[1] > 1:
+                    time = ifmap_row(timing, (sent + word) // timing[IFMAP_ROW], time,
+                                     asked)
                 net[IFMAP_TIME], net[IFMAP_WORD] = time, word
                 for one in range(begin, place):
                     at = order[one]
@@ -752,13 +816,161 @@ def start_window(timing, S, span, V, opens, filters_new, filters, p, own_q, of_c
 
 
 @njit(cache=True)
+def place_in_glb(wide, e, filters, p, f, row, own):
+    """Where a psum of a window lies in the GLB: in the wider psum network's order."""
+    full, rest = filters // p, filters % p
+    first = f - f % wide
+    words = min(wide, p - first)
+    return (e * (full * first + min(rest, first)) + f - first + own * words
+            + row * (full * words + min(wide, max(0, rest - first))))
+
+
+@njit(cache=True)
+def banks_serve(banks, e, filters, p, f, words, row, own, time, writes):
+    """When psum banks have served all rows of a network's step, from some time on.
+
+    A row that the network has not at hand is asked of its bank, which serves so many a
+    cycle as it has ports. Writes go first: they are kept, and reads that come to the
+    same bank in the same cycle wait.
+
+    Parameters
+    ----------
+    banks : tuple of int64 ndarray, changed
+        Shape (7,), axes above; (2, rows), how many rows reads and writes have at hand,
+        and which; (2, ring), cycle and bank of each write.
+    e, filters, p : int
+        Of the pass.
+    f, words, row, own : int
+        First filter of a PE and words of the step; ofmap row and filter set.
+    time : int
+        Cycle from which on the step may come.
+    writes : bool
+    """
+    glb, at_hand, queue = banks
+    held, mask = at_hand[np.int64(writes)], queue.shape[1] - 1
+    count, ports = glb[BANK_COUNT], glb[BANK_PORTS]
+    while True:
+        ready, before = True, held[0]
+        if not writes:
+            while glb[QUEUE_FROM] < glb[QUEUE_TO] and (
+                    queue[0, glb[QUEUE_FROM] & mask] < time):
+                glb[QUEUE_FROM] += 1
+        for word in range(f, f + words):
+            needed = (glb[WINDOW_AT] + place_in_glb(
+                glb[WIDE], e, filters, p, word, row, own)) // glb[BANK_ROW]
+            found, used = False, 0
+            for place in range(1, held[0] + 1):
+                found = found or held[place] == needed
+                used += place > before and held[place] % count == needed % count
+            if found:
+                continue
+            if not writes:
+                place = glb[QUEUE_FROM]
+                while place < glb[QUEUE_TO] and queue[0, place & mask] == time:
+                    used += queue[1, place & mask] == needed % count
+                    place += 1
+            if used >= ports:
+                ready = False
+                continue
+            held[0] += 1
+            held[held[0]] = needed
+            if writes:
+                queue[0, glb[QUEUE_TO] & mask] = time
+                queue[1, glb[QUEUE_TO] & mask] = needed % count
+                glb[QUEUE_TO] += 1
+        if ready:
+            break
+        time += 1
+    held[0] = 0
+    for word in range(f, f + words):
+        needed = (glb[WINDOW_AT] + place_in_glb(
+            glb[WIDE], e, filters, p, word, row, own)) // glb[BANK_ROW]
+        if held[0] == 0 or held[held[0]] != needed:
+            held[0] += 1
+            held[held[0]] = needed
+    return time
+
+
+@njit(cache=True)
+def send_psums(timing, e, filters, p, f, column, height, of_column, pe, net, come, used,
+               pace, banks):
+    """A step of the psum input network: some filters' psums to the foot of a column."""
+    P = min(p, filters - of_column[1, column] * p)
+    if P <= f:
+        return
+    round_sets = filters // p + (filters % p > f)
+    step = of_column[0, column] * round_sets + of_column[1, column]
+    time = net[IN_TIME] + pace * (step - net[IN_STEP])
+    words, at = min(timing[NET_P_IN], P - f), column * height
+    room = pe[PSUM_AT, at] + f + words - 1 - timing[PSUM_FIFO]
+    if room >= 0:
+        time = max(time, used[at, room & (used.shape[1] - 1)] + pace - 1)
+    if banks[0][BANK_COUNT]:
+        time = banks_serve(banks, e, filters, p, f, words, of_column[0, column],
+                           of_column[1, column], time, False)
+    net[IN_TIME], net[IN_STEP] = time, step
+    for word in range(f, f + words):
+        come[at, word] = time + 1
+
+
+@njit(cache=True)
+def climb_column(timing, S, e, filters, by_filter, p, group, column, own_q, of_column,
+                 pe, net, come, used, left, got, banks):
+    """Some filters' psums up a column of PEs and out at its top.
+
+    A PE adds a psum a cycle, when it has come and the output FIFO has room; the group
+    that has passed the pipeline goes up when the PE above has room for it.
+    """
+    P = min(p, filters - of_column[1, column] * p)
+    if P <= group:
+        return
+    net_out, mask, filter_mask = timing[NET_P_OUT], used.shape[1] - 1, got.shape[1] - 1
+    in_fifo, out_fifo = timing[PSUM_FIFO], timing[PSUM_OUT_FIFO]
+    latency = max(1, timing[HOP_CYCLES] - net_out - PIPELINE)
+    words, height = min(net_out, P - group), own_q.shape[0]
+    for at in range(column * height, (column + 1) * height):
+        number = pe[PSUM_AT, at] + group
+        time = pe[FREE, at] - 1
+        last_tap = pe[FILTER_AT, at] + P * (own_q[at - column * height] * S - 1)
+        for word in range(words):
+            time = max(time + 1, come[at, group + word])
+            if by_filter:
+                time = max(time, got[at, (last_tap + group + word) & filter_mask])
+            if number + word >= out_fifo:
+                time = max(time, left[at, (number + word - out_fifo) & mask])
+            used[at, (number + word) & mask] = time
+        pe[FREE, at] = time + 1
+        time += 1 + PIPELINE
+        if at + 1 < (column + 1) * height:
+            time = max(time, pe[MOVED, at] + 1)
+            room = number + words - 1 - in_fifo
+            if room >= 0:
+                time = max(time, used[at + 1, room & mask] + 1)
+            for word in range(group, group + words):
+                come[at + 1, word] = time + latency
+        else:
+            round_sets = filters // p + (filters % p > group)
+            step = of_column[0, column] * round_sets + of_column[1, column]
+            time = max(time, net[OUT_TIME] + step - net[OUT_STEP])
+            if banks[0][BANK_COUNT]:
+                time = banks_serve(banks, e, filters, p, group, words,
+                                   of_column[0, column], of_column[1, column], time,
+                                   True)
+            net[OUT_TIME], net[OUT_STEP] = time, step
+        pe[MOVED, at] = time
+        for word in range(words):
+            left[at, (number + word) & mask] = time
+
+
+@njit(cache=True)
 def move_psums(timing, S, e, filters, filters_new, p, own_q, of_column, pe, net, come,
-               used, left, got):
+               used, left, got, pace, banks):
     """The psums of a window: in at the bottom of each column, up, and out at the top.
 
     Both psum networks go group by group of filters, in each column by column, set by
-    set. A PE adds a psum a cycle, when it has come and the output FIFO has room; a
-    group that has passed the pipeline goes up when the PE above has room for it.
+    set. What a column has been sent climbs before the next column's is sent: whatever
+    has come out at its top by then is known, so that a read sees the writes that it
+    meets in a bank.
 
     Where the last MACs of a first window make the psums (no BUBBLES) and began before
     all filters were there, each psum waits for its filter's last word.
@@ -769,89 +981,66 @@ def move_psums(timing, S, e, filters, filters_new, p, own_q, of_column, pe, net,
         From when on a psum of this window can be used.
     used, left : int64 ndarray, shape (PEs, ring), cycles, written
         When a psum left the input FIFO, and the output FIFO.
+    pace : int
+        Cycles of a step of the psum input network.
+    banks : tuple of int64 ndarray, changed
+        As for ``banks_serve``.
     """
-    net_in, net_out, mask = timing[NET_P_IN], timing[NET_P_OUT], used.shape[1] - 1
-    in_fifo, out_fifo = timing[PSUM_FIFO], timing[PSUM_OUT_FIFO]
-    latency = max(1, timing[HOP_CYCLES] - net_out - PIPELINE)
-    most = min(p, filters)
-    columns, height = of_column.shape[1], own_q.shape[0]
-    filter_mask = got.shape[1] - 1
+    net_in, net_out = timing[NET_P_IN], timing[NET_P_OUT]
+    most, height = min(p, filters), own_q.shape[0]
     by_filter = filters_new and not timing[FILTERS_FIRST] and not timing[BUBBLES]
     for group in range(0, most, net_out):
-        for f in range(group, min(group + net_out, most)):
-            if f % net_in:
-                continue
-            round_sets = filters // p + (filters % p > f)
-            before = -1
-            for column in range(columns):
-                P = min(p, filters - of_column[1, column] * p)
-                if P <= f:
-                    continue
-                step = of_column[0, column] * round_sets + of_column[1, column]
-                time, words = net[IN_TIME] + step - before, min(net_in, P - f)
-                at = column * height
-                room = pe[PSUM_AT, at] + f + words - 1 - in_fifo
-                if room >= 0:
-                    time = max(time, used[at, room & mask])
-                net[IN_TIME], before = time, step
-                for word in range(f, f + words):
-                    come[at, word] = time + 1
-            net[IN_TIME] += e * round_sets - 1 - before
-        round_sets = filters // p + (filters % p > group)
-        before = -1
-        for column in range(columns):
-            P = min(p, filters - of_column[1, column] * p)
-            if P <= group:
-                continue
-            words = min(net_out, P - group)
-            for at in range(column * height, (column + 1) * height):
-                number = pe[PSUM_AT, at] + group
-                time = pe[FREE, at] - 1
-                last_tap = pe[FILTER_AT, at] + P * (own_q[at - column * height] * S - 1)
-                for word in range(words):
-                    time = max(time + 1, come[at, group + word])
-                    if by_filter:
-                        time = max(time, got[at, (last_tap + group + word)
-                                             & filter_mask])
-                    if number + word >= out_fifo:
-                        time = max(time, left[at, (number + word - out_fifo) & mask])
-                    used[at, (number + word) & mask] = time
-                pe[FREE, at] = time + 1
-                time += 1 + PIPELINE
-                if at + 1 < (column + 1) * height:
-                    time = max(time, pe[MOVED, at] + 1)
-                    room = number + words - 1 - in_fifo
-                    if room >= 0:
-                        time = max(time, used[at + 1, room & mask] + 1)
-                    pe[MOVED, at] = time
-                    for word in range(group, group + words):
-                        come[at + 1, word] = time + latency
-                else:
-                    step = of_column[0, column] * round_sets + of_column[1, column]
-                    time = max(time, net[OUT_TIME] + step - before)
-                    net[OUT_TIME], before = time, step
-                    pe[MOVED, at] = time
-                for word in range(words):
-                    left[at, (number + word) & mask] = time
-        net[OUT_TIME] += e * round_sets - 1 - before
+        end = min(group + net_out, most)
+        first, last = ceil_div(group, net_in) * net_in, (end - 1) // net_in * net_in
+        for f in range(first, last, net_in):
+            net[IN_STEP] = -1
+            for column in range(of_column.shape[1]):
+                send_psums(timing, e, filters, p, f, column, height, of_column, pe, net,
+                           come, used, pace, banks)
+            net[IN_TIME] += pace * (e * (filters // p + (filters % p > f)) - 1
+                                    - net[IN_STEP])
+        net[IN_STEP] = net[OUT_STEP] = -1
+        for column in range(of_column.shape[1]):
+            if last >= group:
+                send_psums(timing, e, filters, p, last, column, height, of_column, pe,
+                           net, come, used, pace, banks)
+            climb_column(timing, S, e, filters, by_filter, p, group, column, own_q,
+                         of_column, pe, net, come, used, left, got, banks)
+        if last >= group:
+            net[IN_TIME] += pace * (e * (filters // p + (filters % p > last)) - 1
+                                    - net[IN_STEP])
+        net[OUT_TIME] += e * (filters // p + (filters % p > group)) - 1 - net[OUT_STEP]
 
 
 @njit(cache=True)
-def columns_of(timing, e, full_sets):
+def columns_of(timing, e, first, last, p, meeting):
     """Columns of PEs that a run looks at: [ofmap row, filter set] of each.
 
     First and last ofmap row, first and last set that is full: the others run between
     them, unless ifmap FIFOs are so narrow, or an ifmap network so much wider than the
-    word a cycle that a PE takes, that each column waits for the next.
+    word a cycle that a PE takes, that each column waits for the next. A last pass of
+    fewer filters has a last full set of its own, and one of what is left, each behind
+    a set of the pass before. All columns where psums meet in banks.
+
+    Parameters
+    ----------
+    first, last : int
+        Filters of the first and last pass of the run.
     """
     chained = timing[IFMAP_FIFO] < ROOMY_FIFO or timing[NET_I] > 1
-    rows = e if chained else min(e, 2)
-    sets = min(full_sets, 2)
-    of_column = np.empty((2, rows * sets), np.int64)
-    for column in range(rows * sets):
-        row = column // sets
+    rows = e if chained or meeting == CONTENDED else min(e, 2)
+    watched = np.zeros(ceil_div(first, p), np.bool_)
+    watched[0] = watched[max(1, first // p) - 1] = True
+    if last < first:
+        watched[max(1, last // p) - 1] = watched[ceil_div(last, p) - 1] = True
+    if meeting == CONTENDED:
+        watched[:] = True
+    sets = np.flatnonzero(watched)
+    of_column = np.empty((2, rows * sets.shape[0]), np.int64)
+    for column in range(of_column.shape[1]):
+        row = column // sets.shape[0]
         of_column[0, column] = e - 1 if row == rows - 1 else row
-        of_column[1, column] = column % sets * (full_sets - 1)
+        of_column[1, column] = sets[column % sets.shape[0]]
     return of_column
 
 
@@ -904,8 +1093,8 @@ def steady_step(pe, net, width, before):
 
 
 @njit(cache=True)
-def skip_cycles(cycles, width, pe, net, taken, used, left):
-    """Move all that has happened on by so many cycles."""
+def skip_cycles(cycles, width, pe, net, taken, used, left, psums, banks):
+    """Move all on by so many cycles, in which the networks moved so many psums."""
     for at in range(pe.shape[1]):
         pe[FREE, at] += cycles
         pe[IFMAPS_FROM, at] += cycles
@@ -918,11 +1107,31 @@ def skip_cycles(cycles, width, pe, net, taken, used, left):
     net[IN_TIME] += cycles
     net[OUT_TIME] += cycles
     net[IFMAP_TIME] += cycles * width
+    glb, at_hand, queue = banks
+    if glb[BANK_COUNT]:
+        at_hand[:, 1:] += psums // glb[BANK_ROW]
+        queue[0] += cycles
+
+
+@njit(cache=True)
+def psum_banks_of(timing, ifmap_banks, pes, most, meeting):
+    """What a run of passes knows of psum banks, see ``banks_serve``; none or all."""
+    glb, wide = np.zeros(BANK_AXES, np.int64), max(timing[NET_P_IN], timing[NET_P_OUT])
+    at_hand, places = np.full((2, 1), -1), 1
+    if meeting == CONTENDED:
+        glb[BANK_COUNT] = max(1, timing[ALL_BANKS] - ifmap_banks)
+        glb[BANK_PORTS], glb[BANK_ROW] = timing[GLB_PORTS], timing[GLB_ROW]
+        glb[WIDE] = wide
+        at_hand = np.full((2, 2 * wide + 2), -1)
+        # Psums that have been read and not yet been written are in the PEs' FIFOs.
+        places = ring(pes * (timing[PSUM_FIFO] + timing[PSUM_OUT_FIFO]) + most) + 1
+    at_hand[:, 0] = 0
+    return glb, at_hand, np.zeros((2, places), np.int64)
 
 
 @njit(cache=True)
 def run_of_passes(timing, R, S, span, V, F, U, D, images, rows_out, rows, filters,
-                  in_pass, p, channels, q, ends):
+                  in_pass, p, channels, q, ifmap_banks, meeting, ends):
     """When each of a few passes is done that run on into each other.
 
     The machine (``machine/array.py``) decides nothing: each of its events, a word sent
@@ -941,8 +1150,11 @@ def run_of_passes(timing, R, S, span, V, F, U, D, images, rows_out, rows, filter
     never waits. MACs between two words that they wait for are one addition. And when
     all that a window does comes a fixed time after the window before did it, for as
     many windows as FIFOs look back, then so does all that follows, up to the image's
-    last window, and is skipped; images likewise. The ports of GLB banks are not looked
-    at.
+    last window, and is skipped; images likewise.
+
+    Where psums meet in the GLB's banks (CONTENDED), who waits depends on every step of
+    both psum networks. Then all columns are looked at, and windows skipped only if each
+    begins in the same place of the same bank.
 
     Parameters
     ----------
@@ -955,13 +1167,17 @@ def run_of_passes(timing, R, S, span, V, F, U, D, images, rows_out, rows, filter
         Of a pass; ofmap and ifmap rows.
     filters, in_pass, p, channels, q : int
         Filters of all passes and of one; the last has what is left.
+    ifmap_banks : int
+        Of the GLB; psums have the others.
+    meeting : int
+        UNHINDERED, HINDERED or CONTENDED.
     ends : int64 ndarray, shape (passes,), cycles, written
         When the last psum of each pass was out.
     """
     high = ceil_div(channels, q)
     height, most = R * high, min(p, filters, in_pass)
-    full_sets = max(1, min(filters, in_pass) // p)
-    of_column = columns_of(timing, rows_out, full_sets)
+    of_column = columns_of(timing, rows_out, min(filters, in_pass),
+                           filters - (ends.shape[0] - 1) * in_pass, p, meeting)
     pes = of_column.shape[1] * height
     own_q = np.empty(height, np.int64)
     for k in range(height):
@@ -983,6 +1199,12 @@ def run_of_passes(timing, R, S, span, V, F, U, D, images, rows_out, rows, filter
     image_before = np.zeros((2, pes + 2), np.int64)
     look_back = 2 + max(ceil_div(fifos, most), ceil_div(
         timing[IFMAP_FIFO], V * own_q.min()))
+    pace = 2 if meeting == HINDERED else 1
+    banks = psum_banks_of(timing, ifmap_banks, pes, fifos + most, meeting)
+    asked = np.full((2, ifmap_banks + 1 if meeting == CONTENDED and width > 1 else 1),
+                    -1)
+    columns = (F - 1) * V + span
+    skips = image_skips = True
     for place in range(ends.shape[0]):
         now = min(in_pass, filters - place * in_pass)
         if timing[FILTERS_FIRST] and ends.shape[0] == 1:
@@ -994,17 +1216,25 @@ def run_of_passes(timing, R, S, span, V, F, U, D, images, rows_out, rows, filter
         if timing[FILTERS_FIRST]:
             net[IFMAP_TIME] = max(net[IFMAP_TIME], net[FILTER_TIME] * width - 1)
         image = steady_images = image_step = 0
+        psums = rows_out * now
+        if meeting == CONTENDED:
+            round_psums = timing[GLB_ROW] * banks[0][BANK_COUNT]
+            skips = width == 1 and psums % round_psums == 0
+            image_skips = width == 1 and psums * F % round_psums == 0
         while image < images:
             net[IFMAP_WORD] = -1
             window = steady = step = 0
             while window < F:
                 first = (window - 1) * V + span if window else 0
                 send_ifmaps(timing, first, window * V + span, rows, channels, now, p,
-                            own_q, of_column, order, key, pe, net, taken)
+                            own_q, of_column, order, key, pe, net, taken,
+                            image * columns * rows * channels, asked)
                 start_window(timing, S, span, V, window == 0, window + image == 0, now,
                              p, own_q, of_column, pe, taken, got)
+                banks[0][WINDOW_AT] = rows_out * place * in_pass * images * F + (
+                    psums * (image * F + window))
                 move_psums(timing, S, rows_out, now, window + image == 0, p, own_q,
-                           of_column, pe, net, come, used, left, got)
+                           of_column, pe, net, come, used, left, got, pace, banks)
                 last = window == F - 1
                 for at in range(pes):
                     pe[PSUM_AT, at] += min(p, now - of_column[1, at // height] * p)
@@ -1016,30 +1246,96 @@ def run_of_passes(timing, R, S, span, V, F, U, D, images, rows_out, rows, filter
                     elif timing[STRIDE_CYCLES]:
                         pe[FREE, at] += V * own_q[at % height]
                 window += 1
-                if window < F - look_back:
+                if skips and window < F - look_back:
                     since = steady_step(pe, net, width, before)
                     steady = steady + 1 if since == step else 0
                     step = since
                     if since >= 0 and steady >= look_back:
                         more = F - 1 - window
-                        skip_cycles(more * step, width, pe, net, taken, used, left)
+                        skip_cycles(more * step, width, pe, net, taken, used, left,
+                                    more * psums, banks)
                         net[IFMAP_WORD] += more * V * rows * channels
                         window += more
-            net[IFMAP_TIME] += ((F - 1) * V + span) * rows * channels - 1 - (
-                net[IFMAP_WORD])
+            net[IFMAP_TIME] += columns * rows * channels - 1 - net[IFMAP_WORD]
             image += 1
-            if image < images:
+            if image_skips and image < images:
                 since = steady_step(pe, net, width, image_before)
                 steady_images = steady_images + 1 if since == image_step else 0
                 image_step = since
                 if since >= 0 and steady_images * F >= look_back:
                     more = images - image
-                    skip_cycles(more * since, width, pe, net, taken, used, left)
+                    skip_cycles(more * since, width, pe, net, taken, used, left,
+                                more * F * psums, banks)
                     image += more
         for at in range(pes):
             pe[FILTER_AT, at] += S * own_q[at % height] * min(
                 p, now - of_column[1, at // height] * p)
         ends[place] = net[OUT_TIME] + 1
+
+
+@njit(cache=True)
+def rows_at_once(width, row_words, in_order):
+    """Most rows of the GLB of which a network that moves so many words asks in a cycle.
+
+    Words in the order in which they lie there begin in a row that is at hand, if they
+    do not begin a new one.
+    """
+    if in_order:
+        return ceil_div(width, row_words)
+    return (width - 2) // row_words + 2 if width > 1 else 1
+
+
+@njit(cache=True)
+def ways_to_meet(timing, ifmap_banks, passes):
+    """Which of UNHINDERED, HINDERED and CONTENDED a run of passes may need, as a mask.
+
+    The ports of banks can't matter where they serve all that both psum networks ask of
+    a bank in one cycle. More than one write a read never waits for where a step of
+    either network asks for one row at most and the next step for the next row, which
+    lies in another bank.
+    """
+    ports, row, net_in = timing[GLB_PORTS], timing[GLB_ROW], timing[NET_P_IN]
+    net_out, width = timing[NET_P_OUT], timing[NET_I]
+    if ports == 0:
+        return 1 << UNHINDERED
+    psum_banks = max(1, timing[ALL_BANKS] - ifmap_banks)
+    psum_rows = (ceil_div(rows_at_once(net_in, row, net_in >= net_out), psum_banks)
+                 + ceil_div(rows_at_once(net_out, row, net_out >= net_in), psum_banks))
+    # Where the next pass begins, its first row may lie anywhere.
+    ifmap_rows = ceil_div(rows_at_once(width, timing[IFMAP_ROW], passes == 1),
+                          ifmap_banks)
+    if ifmap_rows > ports and width > 1:
+        return 1 << CONTENDED
+    if psum_rows <= ports:
+        return 1 << UNHINDERED
+    if net_in == net_out and net_in <= row and psum_banks > 1:
+        return 1 << UNHINDERED | 1 << HINDERED | 1 << CONTENDED
+    return 1 << CONTENDED
+
+
+@njit(cache=True)
+def ends_of_run(timing, R, S, span, V, F, U, D, images, rows_out, rows, filters,
+                in_pass, p, channels, q, ifmap_banks, how, ends):
+    """``run_of_passes``, with the ports of banks where they matter (EXACT).
+
+    Where passes take as long if every read waits for a write once, they do not. Where
+    an array or a GLB is so large that following all psums takes long, they are left
+    out.
+    """
+    ways, height = 1 << UNHINDERED, R * ceil_div(channels, q)
+    pes = height * rows_out * ceil_div(min(filters, in_pass), p)
+    if how == EXACT and pes <= MOST_PES and (
+            height * rows_out * filters * images * F <= MOST_CLIMBS):
+        ways = ways_to_meet(timing, ifmap_banks, ends.shape[0])
+    found = np.empty_like(ends)
+    for meeting in range(UNHINDERED, CONTENDED + 1):
+        if ways >> meeting & 1:
+            run_of_passes(timing, R, S, span, V, F, U, D, images, rows_out, rows,
+                          filters, in_pass, p, channels, q, ifmap_banks, meeting, found)
+            known = meeting == HINDERED and (found == ends).all()
+            ends[:] = found
+            if known:
+                return
 
 
 # Kinds of sweep over the filters in the GLB: a full or the last load of filters, of
@@ -1152,8 +1448,9 @@ def chip_cycles(shape, timing, cycles_per_dram_word, filters_of_group, m, n, e, 
     m, n, e, p, q, r, t : int
         A legal mapping.
     how : int
-        EXACT; CLOSED, a bound from the closed forms, some hundred times faster; FLOOR,
-        one that no cut of the filters over passes can undercut, filter for filter.
+        EXACT; FOLLOWED, a bound that does not see the ports of GLB banks; CLOSED, one
+        from the closed forms, some hundred times faster; FLOOR, one that no cut of the
+        filters over passes can undercut, filter for filter.
     causes : float64 ndarray, shape (5,), cycles, written
         MAC, RAMP, PSUM_NET, IFMAP_NET, FILTER_WAIT.
 
@@ -1171,8 +1468,8 @@ def chip_cycles(shape, timing, cycles_per_dram_word, filters_of_group, m, n, e, 
     n_full, n_last = shape[N] // n, shape[N] % n
     c_full, c_last = shape[C] // qr, shape[C] % qr
     ifmap_words = n * min(qr, shape[C]) * strip_rows(shape, WHOLE_FILTER, e) * shape[W]
-    psum_banks = max(1, timing[ALL_BANKS]
-                     - ceil_div(ifmap_words, timing[IFMAPS_OF_BANK]))
+    ifmap_banks = ceil_div(ifmap_words, timing[IFMAPS_OF_BANK])
+    psum_banks = max(1, timing[ALL_BANKS] - ifmap_banks)
     overlap = timing[PASS_OVERLAP]
     # Of each kind of sweep over the filters: cycles that its first filters take on the
     # link, and those of its last pass.
@@ -1210,10 +1507,10 @@ def chip_cycles(shape, timing, cycles_per_dram_word, filters_of_group, m, n, e, 
             above = rows_above(shape, last_rows, rows_out)
             full_fetch = link_cycles(pt * words, cycles_per_dram_word)
             fetch_sum += times * (filters_of_group * words * cycles_per_dram_word)
-            if how == EXACT and distinct:
-                run_of_passes(timing, R, S, span, shape[V], width, shape[U], shape[D],
-                              images, rows_out, rows, distinct * pt, pt, p, channels, q,
-                              ends[:distinct])
+            if how <= FOLLOWED and distinct:
+                ends_of_run(timing, R, S, span, shape[V], width, shape[U], shape[D],
+                            images, rows_out, rows, distinct * pt, pt, p, channels, q,
+                            ifmap_banks, how, ends[:distinct])
             bound = follows = (0, 0, 0, 0)
             if distinct:
                 bound = pass_cycles(
@@ -1227,7 +1524,7 @@ def chip_cycles(shape, timing, cycles_per_dram_word, filters_of_group, m, n, e, 
                     bound = follows
             for place in range(distinct):
                 full[place] = follows[1] if place or floor and overlap else bound[3]
-                if how == EXACT:
+                if how <= FOLLOWED:
                     full[place] = max(bound[3], ends[0])
                     if place:
                         full[place] = ends[place] - ends[place - 1]
@@ -1269,11 +1566,12 @@ def chip_cycles(shape, timing, cycles_per_dram_word, filters_of_group, m, n, e, 
                             timing, floor, R, S, span, shape[V], width, images,
                             rows_out, rows, above, left, p, channels, q, psum_banks)
                         end = rest[3]
-                    if how == EXACT:
-                        run_of_passes(
+                    if how <= FOLLOWED:
+                        ends_of_run(
                             timing, R, S, span, shape[V], width, shape[U], shape[D],
                             images, rows_out, rows, behind * pt + left,
-                            pt if behind else left, p, channels, q, ends[:behind + 1])
+                            pt if behind else left, p, channels, q, ifmap_banks, how,
+                            ends[:behind + 1])
                         end = max(end, ends[0])
                         if behind:
                             end = ends[behind] - ends[behind - 1]
@@ -1601,14 +1899,15 @@ def visit_timed(shape, timing, cycles_per_dram_word, k, ifmap_ratio, ofmap_ratio
             continue
         evaluated += 1
         if skip != SKIP_UNLIKELY:
-            score, energy = score_chip(
-                shape, timing, cycles_per_dram_word, k, ifmap_ratio, ofmap_ratio,
-                objective, clock, CLOSED, m, n, e, p, q, r, t)
-            if is_behind(best, kth, score * (1 - TIE), energy):
-                continue
-            score, energy = score_chip(
-                shape, timing, cycles_per_dram_word, k, ifmap_ratio, ofmap_ratio,
-                objective, clock, EXACT, m, n, e, p, q, r, t)
+            # Ports of banks, which may take long to follow, last.
+            for how in range(CLOSED, EXACT - 1, -1):
+                if how == FOLLOWED and timing[GLB_PORTS] == 0:
+                    continue
+                score, energy = score_chip(
+                    shape, timing, cycles_per_dram_word, k, ifmap_ratio, ofmap_ratio,
+                    objective, clock, how, m, n, e, p, q, r, t)
+                if is_behind(best, kth, score * (1 - TIE), energy):
+                    break
         keep_best(best, mappings, score, energy, row_segments, shape[COLUMN_STRIPS], m,
                   n, e, p, q, r, t)
     return evaluated
@@ -1669,10 +1968,15 @@ def visit_m(shape, timing, cycles_per_dram_word, k, objective, clock, skip, load
             continue
         if score_of(objective, clock, energy, cycles) > best[kth, 0] * (1 + TIE):
             continue
-        cycles = link_cycles(dram_load * loaded * loads, 1.0) + link_cycles(
-            dram_fixed, 1.0) + np.ceil(chip_cycles(
-                shape, timing, cycles_per_dram_word, filters, m, n, e, p, q, r, t,
-                EXACT, causes))
+        # Ports of banks, which may take long to follow, last.
+        for how in range(FOLLOWED if timing[GLB_PORTS] else EXACT, EXACT - 1, -1):
+            cycles = link_cycles(dram_load * loaded * loads, 1.0) + link_cycles(
+                dram_fixed, 1.0) + np.ceil(chip_cycles(
+                    shape, timing, cycles_per_dram_word, filters, m, n, e, p, q, r, t,
+                    how, causes))
+            score = score_of(objective, clock, energy, cycles)
+            if is_behind(best, kth, score * (1 - TIE), energy):
+                break
         keep_best(best, mappings, score_of(objective, clock, energy, cycles), energy,
                   row_segments, shape[COLUMN_STRIPS], m, n, e, p, q, r, t)
     return evaluated

@@ -1,7 +1,7 @@
 """Plain loops that do what the closed forms promise: the truth of the counting tests.
 
 Nothing here is shared with the model but the data classes and the axis numbers, and of
-cycles ``run_of_passes``, which the machine judges.
+cycles ``ends_of_run``, which the machine judges.
 """
 
 import math
@@ -10,7 +10,7 @@ from itertools import product
 
 import numpy as np
 
-from eyeriss_sim.kernels import run_of_passes
+from eyeriss_sim.kernels import EXACT, ends_of_run
 from eyeriss_sim.levels import (
     DRAIN,
     DRAM,
@@ -184,12 +184,13 @@ def run_end(layer, hardware, mapping, work, behind):
     """Cycles that the last of some passes adds; the machine's tests judge them."""
     filters, full = len(work["filters"]), mapping.p * mapping.t
     ends = np.zeros(behind + 1, np.int64)
-    run_of_passes(
+    ends_of_run(
         timing(hardware), len(work["rows"]), len(work["cols"]),
         (len(work["cols"]) - 1) * layer.dilation[1] + 1, layer.V, len(work["windows"]),
         layer.U, layer.dilation[0], len(work["images"]), len(work["strip"]),
         len(ifmap_rows(layer, work["strip"], work["rows"])), behind * full + filters,
-        full if behind else filters, mapping.p, len(work["channels"]), mapping.q, ends)
+        full if behind else filters, mapping.p, len(work["channels"]), mapping.q,
+        hardware.glb_banks - psum_banks(layer, hardware, mapping), EXACT, ends)
     return int(np.diff(ends, prepend=0)[-1])
 
 

@@ -39,6 +39,37 @@ def test_cycles_are_the_machines_to_the_cycle_where_no_bank_is_in_the_way(
     assert not errors.any()
 
 
+# Seeds of which most have cycles that waits for a bank's port lengthen.
+@pytest.mark.parametrize("seeds, fixed", [
+    ((65, 81, 168, 193, 213, 411, 443, 482, 573, 581, 661), {}),
+    (range(20), {"glb_ports": 1, "psum_in_net_words": 8, "psum_out_net_words": 8}),
+    (range(20), {"glb_ports": 1, "psum_in_net_words": 8, "psum_out_net_words": 3}),
+    (range(20), {"glb_ports": 1, "ifmap_net_words": 8, "glb_bank_B": 64})])
+def test_cycles_are_the_machines_to_the_cycle_where_banks_make_networks_wait(
+        seeds, fixed):
+    assert not errors_percent(seeds, **fixed).any()
+
+
+@pytest.mark.parametrize("net_in, net_out, machine", [
+    (4, 4, 788), (8, 8, 748), (8, 4, 1065), (4, 8, 1118)])
+def test_reads_wait_for_writes_in_the_only_two_banks(net_in, net_out, machine):
+    """Of unlike networks one comes back to rows that the other has done with."""
+    hardware = replace(CHIP, psum_in_net_words=net_in, psum_out_net_words=net_out,
+                       ifmap_net_words=4, glb_ifmap_psum_B=4 * 4096,
+                       dram_link_MHz=6000)
+    layer = ConvLayer(name="1x1", M=8, C=6, H=12, W=30, R=1, S=1)
+    mapping = Mapping(8, 1, 12, 8, 1, 6, 1)
+    model = count_cycles(layer, hardware, mapping, count(layer, hardware, mapping),
+                         NO_SAVINGS)
+    assert model.processing == machine
+    assert time_layer(layer, hardware, mapping).processing_cycles == machine
+
+
+def test_sets_behind_a_larger_pass_are_looked_at():
+    """Two filters in a set that the pass before filled, where passes overlap."""
+    assert not errors_percent([124]).any()
+
+
 @pytest.mark.parametrize("filters_first, window_first", SETTINGS)
 def test_closed_forms_are_never_above_the_followed_cycles_of_a_pass(
         filters_first, window_first):
@@ -61,7 +92,8 @@ def test_closed_forms_are_never_above_the_followed_cycles_of_a_pass(
             filters, p, channels, q, 1)
         kernels.run_of_passes(
             timing(hardware), R, S, span, V, F, U, D, mapping.n, e, rows, filters,
-            filters, p, channels, q, ends)
+            filters, p, channels, q, 1, kernels.UNHINDERED,
+            ends)
         assert list(bounds) == sorted(bounds)
         assert bounds[-1] <= ends[0], (seed, layer, hardware, mapping)
 

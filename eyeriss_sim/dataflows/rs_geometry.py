@@ -137,7 +137,7 @@ def timing(hardware):
         hardware.window_first, values.ifmap_fifo, hardware.glb_ports,
         values.row_psums, hardware.pass_overlap, hardware.glb_banks, values.bank_ifmaps,
         values.filter_fifo, values.psum_in_fifo, values.psum_out_fifo,
-        hardware.first_row_on_top], np.int64))
+        hardware.first_row_on_top, values.row_ifmaps], np.int64))
 
 
 def glb_use(layer, hardware, mapping):
