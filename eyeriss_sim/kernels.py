@@ -582,7 +582,7 @@ ROOMY_FIFO = 4
 # What a run of passes knows of the ports of psum banks. UNHINDERED: they are never in
 # the way, so that cycles are a bound from below. HINDERED: each step of the psum input
 # network waits for a write once, a bound from above where no step can wait for more
-# (``waits_once``). CONTENDED: reads and writes meet in the banks as on the machine.
+# (``ways_to_meet``). CONTENDED: reads and writes meet in the banks as on the machine.
 UNHINDERED, HINDERED, CONTENDED = np.int64(0), np.int64(1), np.int64(2)
 # Axes of what it knows of the psum banks: how many, ports of each, psums of a row and
 # of the wider network, first psum of the window, where the queue of writes begins and
@@ -730,8 +730,8 @@ def send_ifmaps(timing, first, last, rows, channels, filters, p, own_q, of_colum
         When an ifmap word left the FIFO.
     sent : int
         Words of the images before, in this pass.
-    asked : int64 ndarray, shape (2, banks + 1), changed
-        As ``ifmap_row`` keeps it; without banks they are not looked at.
+    asked : int64 ndarray, shape (2, banks + 1), changed, or None
+        As ``ifmap_row`` keeps it. With None banks are not compiled in.
     """
     width, fifo, mask = timing[NET_I], timing[IFMAP_FIFO], taken.shape[1] - 1
     most, least = own_q.max(), own_q.min()
@@ -755,7 +755,7 @@ def send_ifmaps(timing, first, last, rows, channels, filters, p, own_q, of_colum
                     gone = pe[IFMAP_AT, at] - fifo
                     if gone >= 0 and filters > of_column[1, at // height] * p:
                         time = max(time, width * taken[at, gone & mask])
-                if asked.shape[1] > 1:
+                if asked is not None:
                     time = ifmap_row(timing, (sent + word) // timing[IFMAP_ROW], time,
                                      asked)
                 net[IFMAP_TIME], net[IFMAP_WORD] = time, word
@@ -893,21 +893,20 @@ def banks_serve(banks, e, filters, p, f, words, row, own, time, writes):
 
 @njit(cache=True)
 def send_psums(timing, e, filters, p, f, column, height, of_column, pe, net, come, used,
-               pace, banks):
+               banks):
     """A step of the psum input network: some filters' psums to the foot of a column."""
     P = min(p, filters - of_column[1, column] * p)
     if P <= f:
         return
     round_sets = filters // p + (filters % p > f)
     step = of_column[0, column] * round_sets + of_column[1, column]
-    time = net[IN_TIME] + pace * (step - net[IN_STEP])
+    time = net[IN_TIME] + step - net[IN_STEP]
     words, at = min(timing[NET_P_IN], P - f), column * height
     room = pe[PSUM_AT, at] + f + words - 1 - timing[PSUM_FIFO]
     if room >= 0:
-        time = max(time, used[at, room & (used.shape[1] - 1)] + pace - 1)
-    if banks[0][BANK_COUNT]:
-        time = banks_serve(banks, e, filters, p, f, words, of_column[0, column],
-                           of_column[1, column], time, False)
+        time = max(time, used[at, room & (used.shape[1] - 1)])
+    time = banks_serve(banks, e, filters, p, f, words, of_column[0, column],
+                       of_column[1, column], time, False)
     net[IN_TIME], net[IN_STEP] = time, step
     for word in range(f, f + words):
         come[at, word] = time + 1
@@ -952,10 +951,8 @@ def climb_column(timing, S, e, filters, by_filter, p, group, column, own_q, of_c
             round_sets = filters // p + (filters % p > group)
             step = of_column[0, column] * round_sets + of_column[1, column]
             time = max(time, net[OUT_TIME] + step - net[OUT_STEP])
-            if banks[0][BANK_COUNT]:
-                time = banks_serve(banks, e, filters, p, group, words,
-                                   of_column[0, column], of_column[1, column], time,
-                                   True)
+            time = banks_serve(banks, e, filters, p, group, words, of_column[0, column],
+                               of_column[1, column], time, True)
             net[OUT_TIME], net[OUT_STEP] = time, step
         pe[MOVED, at] = time
         for word in range(words):
@@ -963,14 +960,41 @@ def climb_column(timing, S, e, filters, by_filter, p, group, column, own_q, of_c
 
 
 @njit(cache=True)
+def meet_psums(timing, S, e, filters, filters_new, p, own_q, of_column, pe, net, come,
+               used, left, got, banks):
+    """``move_psums`` where reads and writes meet in the banks of the GLB.
+
+    What a column has been sent climbs before the next column's is sent: whatever has
+    come out at a top by then is known, so that a read sees the writes that it meets.
+    """
+    net_in, net_out = timing[NET_P_IN], timing[NET_P_OUT]
+    most, height = min(p, filters), own_q.shape[0]
+    by_filter = filters_new and not timing[FILTERS_FIRST] and not timing[BUBBLES]
+    for group in range(0, most, net_out):
+        end = min(group + net_out, most)
+        first, last = ceil_div(group, net_in) * net_in, (end - 1) // net_in * net_in
+        for f in range(first, last, net_in):
+            net[IN_STEP] = -1
+            for column in range(of_column.shape[1]):
+                send_psums(timing, e, filters, p, f, column, height, of_column, pe, net,
+                           come, used, banks)
+        net[IN_STEP] = net[OUT_STEP] = -1
+        for column in range(of_column.shape[1]):
+            if last >= group:
+                send_psums(timing, e, filters, p, last, column, height, of_column, pe,
+                           net, come, used, banks)
+            climb_column(timing, S, e, filters, by_filter, p, group, column, own_q,
+                         of_column, pe, net, come, used, left, got, banks)
+
+
+@njit(cache=True)
 def move_psums(timing, S, e, filters, filters_new, p, own_q, of_column, pe, net, come,
-               used, left, got, pace, banks):
+               used, left, got, pace):
     """The psums of a window: in at the bottom of each column, up, and out at the top.
 
     Both psum networks go group by group of filters, in each column by column, set by
-    set. What a column has been sent climbs before the next column's is sent: whatever
-    has come out at its top by then is known, so that a read sees the writes that it
-    meets in a bank.
+    set. A PE adds a psum a cycle, when it has come and the output FIFO has room; a
+    group that has passed the pipeline goes up when the PE above has room for it.
 
     Where the last MACs of a first window make the psums (no BUBBLES) and began before
     all filters were there, each psum waits for its filter's last word.
@@ -983,33 +1007,71 @@ def move_psums(timing, S, e, filters, filters_new, p, own_q, of_column, pe, net,
         When a psum left the input FIFO, and the output FIFO.
     pace : int
         Cycles of a step of the psum input network.
-    banks : tuple of int64 ndarray, changed
-        As for ``banks_serve``.
     """
-    net_in, net_out = timing[NET_P_IN], timing[NET_P_OUT]
-    most, height = min(p, filters), own_q.shape[0]
+    net_in, net_out, mask = timing[NET_P_IN], timing[NET_P_OUT], used.shape[1] - 1
+    in_fifo, out_fifo = timing[PSUM_FIFO], timing[PSUM_OUT_FIFO]
+    latency = max(1, timing[HOP_CYCLES] - net_out - PIPELINE)
+    most = min(p, filters)
+    columns, height = of_column.shape[1], own_q.shape[0]
+    filter_mask = got.shape[1] - 1
     by_filter = filters_new and not timing[FILTERS_FIRST] and not timing[BUBBLES]
     for group in range(0, most, net_out):
-        end = min(group + net_out, most)
-        first, last = ceil_div(group, net_in) * net_in, (end - 1) // net_in * net_in
-        for f in range(first, last, net_in):
-            net[IN_STEP] = -1
-            for column in range(of_column.shape[1]):
-                send_psums(timing, e, filters, p, f, column, height, of_column, pe, net,
-                           come, used, pace, banks)
-            net[IN_TIME] += pace * (e * (filters // p + (filters % p > f)) - 1
-                                    - net[IN_STEP])
-        net[IN_STEP] = net[OUT_STEP] = -1
-        for column in range(of_column.shape[1]):
-            if last >= group:
-                send_psums(timing, e, filters, p, last, column, height, of_column, pe,
-                           net, come, used, pace, banks)
-            climb_column(timing, S, e, filters, by_filter, p, group, column, own_q,
-                         of_column, pe, net, come, used, left, got, banks)
-        if last >= group:
-            net[IN_TIME] += pace * (e * (filters // p + (filters % p > last)) - 1
-                                    - net[IN_STEP])
-        net[OUT_TIME] += e * (filters // p + (filters % p > group)) - 1 - net[OUT_STEP]
+        for f in range(group, min(group + net_out, most)):
+            if f % net_in:
+                continue
+            round_sets = filters // p + (filters % p > f)
+            before = -1
+            for column in range(columns):
+                P = min(p, filters - of_column[1, column] * p)
+                if P <= f:
+                    continue
+                step = of_column[0, column] * round_sets + of_column[1, column]
+                time = net[IN_TIME] + pace * (step - before)
+                words, at = min(net_in, P - f), column * height
+                room = pe[PSUM_AT, at] + f + words - 1 - in_fifo
+                if room >= 0:
+                    time = max(time, used[at, room & mask] + pace - 1)
+                net[IN_TIME], before = time, step
+                for word in range(f, f + words):
+                    come[at, word] = time + 1
+            net[IN_TIME] += pace * (e * round_sets - 1 - before)
+        round_sets = filters // p + (filters % p > group)
+        before = -1
+        for column in range(columns):
+            P = min(p, filters - of_column[1, column] * p)
+            if P <= group:
+                continue
+            words = min(net_out, P - group)
+            for at in range(column * height, (column + 1) * height):
+                number = pe[PSUM_AT, at] + group
+                time = pe[FREE, at] - 1
+                last_tap = pe[FILTER_AT, at] + P * (own_q[at - column * height] * S - 1)
+                for word in range(words):
+                    time = max(time + 1, come[at, group + word])
+                    if by_filter:
+                        time = max(time, got[at, (last_tap + group + word)
+                                             & filter_mask])
+                    if number + word >= out_fifo:
+                        time = max(time, left[at, (number + word - out_fifo) & mask])
+                    used[at, (number + word) & mask] = time
+                pe[FREE, at] = time + 1
+                time += 1 + PIPELINE
+                if at + 1 < (column + 1) * height:
+                    time = max(time, pe[MOVED, at] + 1)
+                    room = number + words - 1 - in_fifo
+                    if room >= 0:
+                        time = max(time, used[at + 1, room & mask] + 1)
+                    pe[MOVED, at] = time
+                    for word in range(group, group + words):
+                        come[at + 1, word] = time + latency
+                else:
+                    step = of_column[0, column] * round_sets + of_column[1, column]
+                    time = max(time, net[OUT_TIME] + step - before)
+                    net[OUT_TIME], before = time, step
+                    pe[MOVED, at] = time
+                for word in range(words):
+                    left[at, (number + word) & mask] = time
+        net[OUT_TIME] += e * round_sets - 1 - before
 
 
 @njit(cache=True)
@@ -1201,8 +1263,7 @@ def run_of_passes(timing, R, S, span, V, F, U, D, images, rows_out, rows, filter
         timing[IFMAP_FIFO], V * own_q.min()))
     pace = 2 if meeting == HINDERED else 1
     banks = psum_banks_of(timing, ifmap_banks, pes, fifos + most, meeting)
-    asked = np.full((2, ifmap_banks + 1 if meeting == CONTENDED and width > 1 else 1),
-                    -1)
+    asked = np.full((2, ifmap_banks + 1), -1)
     columns = (F - 1) * V + span
     skips = image_skips = True
     for place in range(ends.shape[0]):
@@ -1226,15 +1287,24 @@ def run_of_passes(timing, R, S, span, V, F, U, D, images, rows_out, rows, filter
             window = steady = step = 0
             while window < F:
                 first = (window - 1) * V + span if window else 0
-                send_ifmaps(timing, first, window * V + span, rows, channels, now, p,
-                            own_q, of_column, order, key, pe, net, taken,
-                            image * columns * rows * channels, asked)
+                sent, end = image * columns * rows * channels, window * V + span
+                if meeting == CONTENDED and width > 1:
+                    send_ifmaps(timing, first, end, rows, channels, now, p, own_q,
+                                of_column, order, key, pe, net, taken, sent, asked)
+                else:
+                    send_ifmaps(timing, first, end, rows, channels, now, p, own_q,
+                                of_column, order, key, pe, net, taken, sent, None)
                 start_window(timing, S, span, V, window == 0, window + image == 0, now,
                              p, own_q, of_column, pe, taken, got)
                 banks[0][WINDOW_AT] = rows_out * place * in_pass * images * F + (
                     psums * (image * F + window))
-                move_psums(timing, S, rows_out, now, window + image == 0, p, own_q,
-                           of_column, pe, net, come, used, left, got, pace, banks)
+                opens = window + image == 0
+                if meeting == CONTENDED:
+                    meet_psums(timing, S, rows_out, now, opens, p, own_q, of_column, pe,
+                               net, come, used, left, got, banks)
+                else:
+                    move_psums(timing, S, rows_out, now, opens, p, own_q, of_column, pe,
+                               net, come, used, left, got, pace)
                 last = window == F - 1
                 for at in range(pes):
                     pe[PSUM_AT, at] += min(p, now - of_column[1, at // height] * p)
@@ -1900,14 +1970,18 @@ def visit_timed(shape, timing, cycles_per_dram_word, k, ifmap_ratio, ofmap_ratio
         evaluated += 1
         if skip != SKIP_UNLIKELY:
             # Ports of banks, which may take long to follow, last.
+            behind = False
             for how in range(CLOSED, EXACT - 1, -1):
                 if how == FOLLOWED and timing[GLB_PORTS] == 0:
                     continue
                 score, energy = score_chip(
                     shape, timing, cycles_per_dram_word, k, ifmap_ratio, ofmap_ratio,
                     objective, clock, how, m, n, e, p, q, r, t)
-                if is_behind(best, kth, score * (1 - TIE), energy):
+                behind = is_behind(best, kth, score * (1 - TIE), energy)
+                if behind:
                     break
+            if behind:
+                continue
         keep_best(best, mappings, score, energy, row_segments, shape[COLUMN_STRIPS], m,
                   n, e, p, q, r, t)
     return evaluated
@@ -1969,14 +2043,18 @@ def visit_m(shape, timing, cycles_per_dram_word, k, objective, clock, skip, load
         if score_of(objective, clock, energy, cycles) > best[kth, 0] * (1 + TIE):
             continue
         # Ports of banks, which may take long to follow, last.
+        behind = False
         for how in range(FOLLOWED if timing[GLB_PORTS] else EXACT, EXACT - 1, -1):
             cycles = link_cycles(dram_load * loaded * loads, 1.0) + link_cycles(
                 dram_fixed, 1.0) + np.ceil(chip_cycles(
                     shape, timing, cycles_per_dram_word, filters, m, n, e, p, q, r, t,
                     how, causes))
             score = score_of(objective, clock, energy, cycles)
-            if is_behind(best, kth, score * (1 - TIE), energy):
+            behind = is_behind(best, kth, score * (1 - TIE), energy)
+            if behind:
                 break
+        if behind:
+            continue
         keep_best(best, mappings, score_of(objective, clock, energy, cycles), energy,
                   row_segments, shape[COLUMN_STRIPS], m, n, e, p, q, r, t)
     return evaluated
