@@ -1916,6 +1916,42 @@ def least_of_all_m(timing, floors, filters, p, t, passes):
 
 
 @njit(cache=True)
+def fetch_of_pass(shape, cycles_per_dram_word, filters, qr):
+    """Whole cycles in which the link brings so many filters, all channels and segments.
+
+    ``qr``: the channels of a pass.
+    """
+    cycles = 0.0
+    for segment in range(8):
+        channels, times = (shape[C] % qr, 1) if segment // 4 else (qr, shape[C] // qr)
+        last_rows, last_cols = segment // 2 % 2, segment % 2
+        times *= (1 if last_rows else shape[R_SEGS] - 1) * (
+            1 if last_cols else shape[S_SEGS] - 1)
+        if times and channels:
+            words = channels * shape[R_FULL + last_rows] * shape[S_FULL + last_cols]
+            cycles += times * link_cycles(filters * words, cycles_per_dram_word)
+    return cycles
+
+
+@njit(cache=True)
+def fetch_of_m(shape, cycles_per_dram_word, stays, m, p, q, r, t):
+    """Cycles in which the link brings the filters of all passes of one m.
+
+    Those of each pass come in whole cycles, while the pass before runs, so that the
+    passes and what they wait for never take less. ``stays`` as of ``chip_energy``, of
+    all groups.
+    """
+    loads, pt, qr = ceil_div(shape[M], m), p * t, q * r
+    last = shape[M] - (loads - 1) * m
+    passes = (loads - 1) * (m // pt) + last // pt
+    cycles = 0.0
+    for times, filters in ((passes, pt), (loads - 1, m % pt), (1, last % pt)):
+        if times and filters:
+            cycles += times * fetch_of_pass(shape, cycles_per_dram_word, filters, qr)
+    return stays * cycles
+
+
+@njit(cache=True)
 def is_behind(best, kth, score, second):
     """Whether a bound is no better than the worst of the best, nor breaks a tie."""
     worst = best[kth, 0]
@@ -1923,11 +1959,18 @@ def is_behind(best, kth, score, second):
                              and second >= best[kth, 1] * (1 - TIE))
 
 
+@njit(cache=True)
+def least_score(objective, clock, energy, processing, dram):
+    """Score below which no mapping is whose processing is bounded; cycles are whole."""
+    cycles = np.ceil(processing * (1 - TIE)) + dram
+    return (1 - TIE) * score_of(objective, clock, energy, cycles)
+
+
 @njit(cache=True, error_model="numpy")
 def visit_timed(shape, timing, cycles_per_dram_word, k, ifmap_ratio, ofmap_ratio,
                 objective, clock, skip, loaded, fixed, per_load, per_pass, per_set,
-                dram_load, dram_fixed, fetch, floors, m_least, m_most, row_segments, n,
-                e, p, q, r, t, best, mappings):
+                dram_load, dram_fixed, fetch, stays, floors, m_least, m_most,
+                row_segments, n, e, p, q, r, t, best, mappings):
     """Every m for one n e p q r t that its bounds leave, where time matters.
 
     Unlikely are all m but one: the largest multiple of p t, or the largest of all; its
@@ -1953,18 +1996,23 @@ def visit_timed(shape, timing, cycles_per_dram_word, k, ifmap_ratio, ofmap_ratio
         elif skip == SKIP_UNLIKELY:
             break
         loads = ceil_div(filters, m)
-        dram = dram_load * loaded * loads + dram_fixed
+        dram = link_cycles(dram_load * loaded * loads, 1.0) + dram_fixed
         energy = fixed + per_load * loads + per_pass * fewest_passes + (
             per_set * fewest_sets)
-        if is_behind(best, kth, score_of(objective, clock, energy,
-                                         (1 - TIE) * (shared + dram)), energy):
+        if is_behind(best, kth, least_score(objective, clock, energy, shared, dram),
+                     energy):
             if candidate > m_most:
                 continue
             break
         _, f_passes, f_sets = filter_passes(filters, m, p, t)
         energy = fixed + per_load * loads + per_pass * f_passes + per_set * f_sets
-        cycles = max(fetch, least_of_m(timing, floors, filters, m, p, t)) + dram
-        score = score_of(objective, clock, energy, (1 - TIE) * cycles)
+        least = max(fetch, least_of_m(timing, floors, filters, m, p, t))
+        score = least_score(objective, clock, energy, least, dram)
+        if is_behind(best, kth, score, energy):
+            continue
+        least = max(least, fetch_of_m(shape, cycles_per_dram_word, stays, m, p, q, r,
+                                      t))
+        score = least_score(objective, clock, energy, least, dram)
         if is_behind(best, kth, score, energy):
             continue
         evaluated += 1
@@ -2203,7 +2251,7 @@ def search_strips(shape, limits, timing, cycles_per_dram_word, k,
     # Divisions are what the innermost loop would spend its time on. No m is larger than
     # what the banks hold, no p than m, no p t than m + p.
     most_m = min(filters, limits[BANKS] * limits[BANK_PSUMS])
-    parts = np.empty(most_m + min(most_m, limits[SPAD_P]) + 1, np.int64)
+    parts = np.empty(most_m + min(most_m, limits[SPAD_P]) + 2, np.int64)
     for part in range(1, parts.shape[0]):
         parts[part] = ceil_div(filters, part)
     whole_words = timing[NET_I] == 1
@@ -2227,25 +2275,28 @@ def search_strips(shape, limits, timing, cycles_per_dram_word, k,
                   * (shape[N] * shape[G] * filters * shape[E] * ofmap_columns(shape)))
     dram_load = (ifmap_ratio * cycles_per_dram_word
                  * (shape[N] * shape[G] * channels))
+    whole_fixed = link_cycles(dram_fixed, 1.0)
     columns = streamed_columns(shape)
     per_set = k[PER_SET] * columns
     narrowest = (shape[F_LAST] - 1) * shape[V] + min(shape[SPAN_FULL], shape[SPAN_LAST])
     columns_before_last = 1 - 1 / narrowest
     e_top = min(shape[E], limits[ROWS] // R * limits[COLS])
     r_top, q_top = limits[ROWS] // R, min(channels, limits[SPAD_I] // span)
+    p_widest = max(1, min(most_m, limits[SPAD_P], limits[SPAD_F] // S))
     if skip >= SKIP_HOPELESS and e_top and q_top:
         # No mapping takes less than each row once, and as few passes and filter loads
         # as if all of them were as large as array and spads allow.
         once = strip_rows(shape, WHOLE_FILTER, shape[E]) * shape[W_ALL]
-        p_top = max(1, min(filters, limits[SPAD_P], limits[SPAD_F] // S))
         least = chip_energy(
             k, once, sent_rows(shape, shape[E]) * columns, columns,
             ceil_div(shape[E], e_top) * shape[COLUMN_STRIPS], shape[COLUMN_STRIPS], 1,
-            1, ceil_div(filters, p_top), ceil_div(channels, q_top * r_top),
+            1, parts[p_widest], ceil_div(channels, q_top * r_top),
             ceil_div(channels, q_top))
         if objective != ENERGY:
             streams = max(psum_total * ceil_div(channels, q_top * r_top),
-                          fetch_total * ceil_div(shape[E], e_top))
+                          fetch_total * ceil_div(shape[E], e_top),
+                          windows * shape[E] * all_R * all_S * channels
+                          / (limits[ROWS] * limits[COLS]))
             least = score_of(objective, clock, least,
                              dram_load * once + dram_fixed + streams)
         if least > best[kth, 0] * (1 + TIE):
@@ -2267,6 +2318,26 @@ def search_strips(shape, limits, timing, cycles_per_dram_word, k,
             t_top = limits[ROWS] // (R * r) * limits[COLS] // e
             if t_top == 0:
                 break
+            if skip >= SKIP_HOPELESS and q_top:
+                # As few filter passes, sets and loads as spads and array allow.
+                fewest_c = ceil_div(channels, q_top * r)
+                fewest = max(1, ceil_div(parts[p_widest], t_top))
+                least = chip_energy(
+                    k, loaded, sent, columns, strips * shape[COLUMN_STRIPS],
+                    shape[COLUMN_STRIPS], 1, fewest, parts[p_widest], fewest_c,
+                    ceil_div(channels, q_top))
+                if objective == ENERGY:
+                    if least > best[kth, 0] * (1 + TIE):
+                        continue
+                else:
+                    in_turn = ceil_div(channels, r)
+                    streams = max(psum_total * fewest_c, fetch_total * strips,
+                                  stream * fewest, windows * strips * shape[R_SEGS]
+                                  * all_S * in_turn / t_top)
+                    if is_behind(best, kth, least_score(
+                            objective, clock, least, streams, whole_fixed
+                            + link_cycles(dram_load * loaded, 1.0)), least):
+                        continue
             for q in range(q_top, 0, -1):
                 if (r - 1) * q >= channels:
                     continue
@@ -2305,11 +2376,12 @@ def search_strips(shape, limits, timing, cycles_per_dram_word, k,
                         continue
                     streams = max(psum_total * c_passes,
                                   fetch_total * strips * image_groups)
-                    dram = dram_load * loaded * fewest_loads + dram_fixed
+                    dram = whole_fixed + link_cycles(
+                        dram_load * loaded * fewest_loads, 1.0)
                     if too_slow:
-                        if is_behind(best, kth, score_of(
-                                objective, clock, least,
-                                max(streams, macs / t_top) + dram), least):
+                        if is_behind(best, kth, least_score(
+                                objective, clock, least, max(streams, macs / t_top),
+                                dram), least):
                             continue
                         find_floors(shape, timing, n, e, q, r, floors)
                         fewest = max(parts[p_most] / t_top, 1.0)
@@ -2317,9 +2389,8 @@ def search_strips(shape, limits, timing, cycles_per_dram_word, k,
                             timing, floors, fewest, fewest * shortest,
                             max(filters / t_top, 1.0), filters / timing[NET_P_OUT],
                             filters / timing[NET_F]))
-                        if is_behind(best, kth, score_of(
-                                objective, clock, least,
-                                (1 - TIE) * (streams + dram)), least):
+                        if is_behind(best, kth, least_score(
+                                objective, clock, least, streams, dram), least):
                             continue
                     for p in range(p_most, 0, -1):
                         per_p = fixed + per_set * parts[p]
@@ -2336,18 +2407,19 @@ def search_strips(shape, limits, timing, cycles_per_dram_word, k,
                             if too_slow:
                                 least = energy + per_load * fewest_loads
                                 fetched = max(streams, stream * parts[pt])
-                                if is_behind(best, kth, score_of(
+                                if is_behind(best, kth, least_score(
                                         objective, clock, least,
-                                        (1 - TIE) * (dram + max(fetched, least_of_all_m(
-                                            timing, floors, filters, p, t, parts[pt]))
-                                        )), least):
+                                        max(fetched, least_of_all_m(
+                                            timing, floors, filters, p, t, parts[pt])),
+                                        dram), least):
                                     continue
                                 evaluated += visit_timed(
                                     shape, timing, cycles_per_dram_word, k, ifmap_ratio,
                                     ofmap_ratio, objective, clock, skip, loaded, fixed,
-                                    per_load, per_pass, per_set, dram_load, dram_fixed,
-                                    fetched, floors, m_least, m_most, row_segments, n,
-                                    e, p, q, r, t, best, mappings)
+                                    per_load, per_pass, per_set, dram_load, whole_fixed,
+                                    fetched, shape[G] * strips * column_stays, floors,
+                                    m_least, m_most, row_segments, n, e, p, q, r, t,
+                                    best, mappings)
                                 continue
                             if skip != SKIP_NOTHING and objective == ENERGY:
                                 m = m_most

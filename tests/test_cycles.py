@@ -66,6 +66,10 @@ def test_bounds_of_the_search_are_never_above_the_cycles(triple):
     of_all = kernels.least_of_all_m(timing(hardware), floors, layer.M_group, p, t,
                                     kernels.ceil_div(layer.M_group, p * t))
     assert of_all <= of_m * (1 + 1e-12)
+    stays = kernels.ceil_div(layer.N, n) * kernels.ceil_div(layer.E, e) * (
+        layer.groups * mapping.column_strips)
+    assert kernels.fetch_of_m(geometry.shape, hardware.cycles_per_dram_word, stays, m,
+                              p, q, r, t) <= exact * (1 + 1e-12)
 
 
 @settings(max_examples=100, deadline=None)
