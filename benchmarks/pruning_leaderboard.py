@@ -33,8 +33,8 @@ from pruning.datasets import load
 from pruning.cli import main as eyeriss_prune
 from pruning.compare import collect, draw, print_periodic
 from pruning.meters import Reference, meter_of
+from pruning.method_run import ZERO_IMAGES
 from pruning.methods import find_method
-from pruning.pipeline import ZERO_IMAGES
 from pruning.prunable import prunable
 from pruning.records import read_metrics
 from pruning.report import BATCHES

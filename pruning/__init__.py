@@ -2,7 +2,8 @@
 
 from pruning.loaders import Loaders
 from pruning.masks import Masks
-from pruning.pipeline import Pruned, prune
+from pruning.pipeline import prune
+from pruning.pruned import Pruned
 from pruning.recipe import Recipe
 from pruning.targets import Density, Energy, Macs, Params
 

@@ -9,10 +9,12 @@ from pathlib import Path
 
 from eyeriss_sim.oracle import EnergyOracle
 from pruning.controls import FROM_FRESH_WEIGHTS
+from pruning.identity import judge
 from pruning.loaders import Loaders
 from pruning.meters import meter_of
+from pruning.method_run import ZERO_IMAGES
 from pruning.methods import find_method, options_by_method
-from pruning.pipeline import ZERO_IMAGES, judge, prune
+from pruning.pipeline import prune
 from pruning.prunable import prunable, uncompiled
 from pruning.report import Baseline
 from pruning.result import (

@@ -12,10 +12,10 @@ from eyeriss_sim.oracle import EnergyOracle
 from pruning import Density, Energy, Params, Recipe, prune
 from pruning.channels import find_channels
 from pruning.masks import Masks
-from pruning.pipeline import _Run
-from pruning.prunable import prunable
 from pruning.problem import Problem
+from pruning.prunable import prunable
 from pruning.shrink import shrink
+from pruning.step_training import StepTraining
 
 
 def random_groups(channels, share, seed=0):
@@ -445,8 +445,8 @@ def test_channels_are_priced_again_on_a_network_that_has_lost_some(monkeypatch):
         asked.append(1)
         return 0.95 if len(asked) == 1 else cost(problem, network)
 
-    train, cost = _Run._train, Problem.cost
-    monkeypatch.setattr(_Run, "_train", lambda *args, **options: (
+    train, cost = StepTraining.train, Problem.cost
+    monkeypatch.setattr(StepTraining, "train", lambda *args, **options: (
         train(*args, **options), monkeypatch.setattr(Problem, "cost", missed_once)))
     found = prune(make("chain"), "channels+random", (Energy(0.8), Energy(0.6)),
                   data=batches(), recipe=Recipe(epochs=1, lr=0.01, precision="float32"))
@@ -551,7 +551,7 @@ def test_a_layer_that_does_not_run_bars_no_channels(exclude):
 def test_more_channels_go_after_training_where_a_layer_does_not_run(monkeypatch):
     trained, cost = [], Problem.cost
     monkeypatch.setattr(
-        _Run, "_train", lambda run, network, *_: trained.append(network))
+        StepTraining, "train", lambda run, network, *_: trained.append(network))
     # As if training had brought activations back: once, beyond the target.
     monkeypatch.setattr(Problem, "cost", lambda problem, network: cost(
         problem, network) + 0.2 * (len(trained) == 1 and network is trained[0]))

@@ -15,9 +15,10 @@ from safetensors.torch import save
 from eyeriss_sim.hardware import load_hardware
 from eyeriss_sim.oracle import EnergyOracle
 from eyeriss_sim.widths import Bits
-from pruning import Density, Energy, Loaders, Masks, Recipe, pipeline, prune
+from pruning import Density, Energy, Loaders, Masks, Recipe, prune
 from pruning.checkpoint import KEY, load_model
 from pruning.compare import collect, draw, print_table
+from pruning.identity import oracle_hash
 from pruning.ladder import Rung, check_falling, climb
 from pruning.result import finished, load_result
 from pruning.settling import SettlingMasks
@@ -90,7 +91,7 @@ def test_a_machine_of_the_same_name_with_other_figures_is_refused(tmp_path):
 
 def test_what_a_machine_has_no_use_for_changes_no_digest_of_its_figures():
     def digest(hardware, **options):
-        return pipeline._oracle_hash(EnergyOracle(hardware, **options))
+        return oracle_hash(EnergyOracle(hardware, **options))
 
     # Of the folders that were written before machines had widths.
     assert digest("eyeriss_chip") == "2f0cfca8e995135e"

@@ -248,7 +248,7 @@ def test_a_step_that_cannot_be_reached_ends_a_search_for_the_accuracy_floor(
             raise OutOfReach("energy=0.7 cannot be reached")
         return settle(*args)
 
-    monkeypatch.setattr("pruning.pipeline.settle", out_of_reach_in_third)
+    monkeypatch.setattr("pruning.method_run.settle", out_of_reach_in_third)
     call = dict(data=Loaders(batches(), batches(1, seed=2)), accuracy_floor=0.0)
     found = prune(make("chain"), "magnitude_global", **call)
     assert found.report["floor"] < found.report["met"] < 0.8
@@ -517,7 +517,7 @@ def test_what_is_under_way_is_told_while_masks_are_chosen(monkeypatch, capsys):
         assert wanted
         yield said.append
 
-    monkeypatch.setattr("pruning.pipeline.telling", told_here)
+    monkeypatch.setattr("pruning.method_run.telling", told_here)
     for method, first, options in (
             ("energy_aware", r"energy_aware: \d.weight, layer 1 of 3", {}),
             ("channels", r"channels: cost without \d+ of \d+ groups", {}),
@@ -723,7 +723,7 @@ def test_channels_of_a_network_with_zeros_count_what_is_left_of_it():
 def test_a_control_trains_as_long_as_the_network_that_is_kept(control, epochs,
                                                               monkeypatch):
     falls = iter([0.9, 0.1])
-    monkeypatch.setattr("pruning.pipeline._Run._accuracy",
+    monkeypatch.setattr("pruning.step_training.StepTraining.accuracy",
                         lambda self, network: next(falls, 0.9))
     found = prune(make("chain"), "magnitude_global", Density(0.4), steps=4,
                   data=Loaders(batches(), batches(1, seed=2)), recipe=ONE_EPOCH,

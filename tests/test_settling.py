@@ -222,7 +222,7 @@ def test_the_least_that_is_named_is_met_and_a_little_less_is_not(method):
 
 @pytest.mark.parametrize("steps", [1, 3])
 def test_what_can_not_be_reached_is_refused_before_any_training(steps, monkeypatch):
-    monkeypatch.setattr("pruning.pipeline.fit", None)
+    monkeypatch.setattr("pruning.step_training.fit", None)
     # Above the floor, which is all that was looked at before.
     with pytest.raises(OutOfReach, match=r"energy=0.485 .*: 0.49\d+ of the energy on .*"
                        "is the least of what was tried; ask for 0.49"):
