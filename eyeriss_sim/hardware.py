@@ -403,7 +403,7 @@ def check_value(owner, field_name, value):
     """
     value = plain(value)
     if field_name in CHOICES:
-        if value not in CHOICES[field_name]:
+        if not isinstance(value, str) or value not in CHOICES[field_name]:
             raise ValueError(
                 f"{owner}: unknown {field_name} {value!r}; known: "
                 + ", ".join(CHOICES[field_name]))

@@ -234,6 +234,9 @@ def test_products_of_activations_stay_such_in_a_table(tmp_path, table):
     assert network_from_csv(own).layers == layers[::2]
     assert network_from_csv(own).batch == 2
     assert network_from_csv(own, 6).layers == network.with_batch(6).layers[::2]
+    with pytest.raises(ValueError, match=":2: column 'batch' holds 0; write a pos"):
+        network_from_csv(table("layer,mapping_source,M,C,H,W,R,S,U,batch\n"
+                               "a,search,8,3,9,9,3,3,1,0\n"))
     with pytest.raises(ValueError, match="'dynamic_filters' holds yes; write true or"):
         network_from_csv(table("layer,M,C,H,W,R,S,U,dynamic_filters\n"
                                "a,8,6,1,5,1,1,1,yes\n"))

@@ -525,6 +525,9 @@ def test_density_of_weights_is_the_files(path, inputs, body, weights, share):
     ("y = com.microsoft.MatMulBnb4 <K: int = 8, N: int = 2, quant_type: int = 2, "
      "block_size: int = 16> (x, w, s)", {"w": np.zeros(8, np.uint8), "s": (1,)},
      "quant_type 2"),
+    ("y = com.microsoft.MatMulBnb4 <K: int = 8, N: int = 2, quant_type: int = 1, "
+     "block_size: int = 0> (x, w, s)", {"w": np.zeros(8, np.uint8), "s": (1,)},
+     "block of 0"),
     ("y = com.microsoft.MatMulNBits <K: int = 8, N: int = 2, bits: int = 3, "
      "block_size: int = 16> (x, w, s)", {"w": np.zeros((2, 1, 6), np.uint8), "s": (2,)},
      "3 bits"),

@@ -114,6 +114,9 @@ def _read_table(path, batch):
                      "H": H, "W": W, "R": 1, "S": 1}
         elif kind == "SCALE-Sim topology" and DEPTHWISE in sizes["name"]:
             sizes |= {"groups": sizes["C"], "C": 1, "M": sizes["M"] * sizes["C"]}
+        if sizes.get("batch", 1) < 1:
+            raise ValueError(f"{where}: column 'batch' holds {sizes['batch']}; write a "
+                             "positive whole number")
         batches.add(sizes.pop("batch", None if sizes.get("dynamic_filters") else
                               sizes.get("N", 1)))
         sizes["name"] = _unique(sizes["name"], names)

@@ -164,6 +164,8 @@ def nonzero_floats(one, arrays):
     kind = attrs.get("quant_type", -1)
     if kind not in BNB4_ZEROS:
         raise ValueError(f"codes of quant_type {kind} can't be told")
+    if attrs["block_size"] < 1:
+        raise ValueError(f"a block of {attrs['block_size']} is none")
     weights = attrs["N"] * attrs["K"]
     packed = arrays(one.value(1)).reshape(-1).astype(np.uint8)
     codes = np.stack([packed >> 4, packed & 15], 1).reshape(-1)[:weights]
