@@ -324,6 +324,23 @@ def test_a_guess_changes_only_how_often_is_asked(start, low, answer):
         None if expected is None else expected + low)
 
 
+def test_the_least_count_is_found_at_both_ends_and_beside_them():
+    assert [least(lambda count: count >= answer, 4) for answer in range(6)] == [
+        0, 1, 2, 3, 4, None]
+
+
+@pytest.mark.parametrize("start, answer", [(0, 700), (1000, 300), (500, 501)])
+def test_a_far_answer_is_found_in_steps_that_double(start, answer):
+    asked = []
+
+    def holds(count):
+        asked.append(count)
+        return count >= answer
+
+    assert least_near(holds, start, 0, 1000) == answer
+    assert len(asked) <= 2 * abs(answer - start).bit_length() + 2
+
+
 def test_recalibration_gives_statistics_of_the_images_and_leaves_the_model():
     model = make("chain")
     was = copy.deepcopy(model.state_dict())

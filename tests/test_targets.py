@@ -15,7 +15,8 @@ from pruning.masks import Masks
 from pruning.meters import Reference, meter_of
 from pruning.prunable import prunable
 from pruning.selection import (
-    Order, OutOfReach, by_layer, by_pattern, knapsack, pooled, refuse, spread)
+    Order, OutOfReach, by_layer, by_pattern, knapsack, pooled, refuse, rounded_up,
+    spread)
 from pruning.targets import Density, Energy, Macs, Params, parse_target
 
 
@@ -215,6 +216,10 @@ def test_a_refusal_names_the_least_that_may_be_asked_for(least, floor, said):
     assert str(refused.value) == f"energy=0.1 cannot be reached: {said}"
     assert refused.value.tried == least
     assert OutOfReach("said").tried == 1.0
+
+
+def test_what_a_message_asks_for_is_rounded_up():
+    assert [rounded_up(share) for share in (0.3211, 0.25, 0.9999)] == [0.322, 0.25, 1.0]
 
 
 def test_a_block_of_which_one_weight_is_left_is_not_gone():
