@@ -11,8 +11,10 @@ from eyeriss_sim.networks import zoo_names
 from eyeriss_sim.search import OBJECTIVES, search
 from eyeriss_sim.sweep.commands import add_heatmap, add_pareto, add_sweep
 from eyeriss_sim.terminal import (
-    OneLineParser, announced_compilation, announced_run, make_console, network_input,
-    network_inputs, progress, run_command, whole_number, zeros_known)
+    OneLineParser, add_plugin_option, announced_compilation, announced_run,
+    make_console, network_input, network_inputs, progress, run_command, whole_number,
+    zeros_known)
+from eyeriss_sim.version import VERSION
 from eyeriss_sim.zero_handling import ZERO_HANDLINGS
 
 MOST_RUNNERS_UP = 1000
@@ -37,6 +39,7 @@ def add_run_options(cmd):
     cmd.add_argument("--mapping", default="search", metavar="MAP",
                      help="search, published, published-table3, inferred-table6 "
                           "(VGG-16), or a .csv file")
+    add_plugin_option(cmd)
 
 
 def add_simulation_options(cmd):
@@ -46,8 +49,10 @@ def add_simulation_options(cmd):
                      help="what the search minimises (default: energy)")
     cmd.add_argument("--price-by-size", action="store_true",
                      help="let a word of a larger memory than the preset's cost more")
-    cmd.add_argument("--zeros", choices=ZERO_HANDLINGS,
-                     help="what zeros save (default: the hardware's own)")
+    # Not among choices, which would be looked at before plugins are run.
+    cmd.add_argument("--zeros", metavar="HANDLING",
+                     help=f"what zeros save: {', '.join(ZERO_HANDLINGS)}, or one of a "
+                          "plugin (default: the hardware's own)")
     cmd.add_argument("--densities", metavar="FILE.csv",
                      help="columns layer, ifmap, filter, ofmap")
     cmd.add_argument("--images", metavar="FILE.npz|FOLDER",
@@ -122,22 +127,9 @@ def run_explain(args):
         raise ValueError(f"--runners-up {args.runners_up}: at most {MOST_RUNNERS_UP}, "
                          "because a search that keeps more takes minutes")
     from eyeriss_sim.explain import explain
-    from eyeriss_sim.simulate import simulate_layer
     result = run_simulation(args)
-    name = result.network.layer(args.layer).name
-    place, chosen = next((place, one) for place, one in enumerate(result.by_layer)
-                         if one.layer.name == name)
-
-    def simulate_mapping(mapping):
-        return simulate_layer(
-            chosen.layer, result.hardware, mapping, "search", chosen.densities,
-            first_layer=place == 0, bits=chosen.bits, savings=chosen.savings)
-
     console = make_console()
-    for part in explain(result, chosen, simulate_mapping, args.objective,
-                        args.runners_up):
-        console.print(part)
-        console.print()
+    console.print(explain(result, args.layer, args.objective, args.runners_up))
     say_zeros(args, result, console)
 
 
@@ -384,6 +376,8 @@ def main(argv=None):
     parser = OneLineParser(
         prog="eyeriss-sim",
         description="A cycle- and energy-accurate model of the Eyeriss accelerator.")
+    parser.add_argument("--version", action="version",
+                        version=f"eyeriss-sim {VERSION}")
     commands = parser.add_subparsers(required=True, metavar="command")
     for add in (add_simulate, add_explain, add_machine, add_validate, add_sweep,
                 add_pareto, add_heatmap):

@@ -1,6 +1,8 @@
 """Why a layer costs what it costs: its mapping as a loop nest, limits, runners-up."""
 
 from dataclasses import replace
+from html import escape
+from io import StringIO
 
 from rich.table import Table
 from rich.text import Text
@@ -12,7 +14,10 @@ from eyeriss_sim.dataflows.rs_geometry import even_cuts
 from eyeriss_sim.mapping import check_mapping
 from eyeriss_sim.product_maps import laid
 from eyeriss_sim.report import COUNTS, joules_by_part
+from eyeriss_sim.result import SimulationResult
 from eyeriss_sim.search import search
+from eyeriss_sim.simulate import simulate_layer
+from eyeriss_sim.terminal import make_console
 from eyeriss_sim.widths import BITS_16, at_widths
 from eyeriss_sim.zeros import Densities
 
@@ -26,16 +31,43 @@ CAUSE_MEANINGS = {
 }
 
 
-def explain(result, layer_result, simulate_mapping, objective="energy", runners_up=5):
-    """All that is known of one layer, as renderables for a rich console.
+class Explanation:
+    """All that is known of one layer: shown as tables by print, rich and notebooks.
+
+    Parameters
+    ----------
+    parts : list of rich renderables
+    """
+
+    def __init__(self, parts: list):
+        self.parts = parts
+
+    def __rich_console__(self, console, options):
+        for part in self.parts:
+            yield part
+            yield ""
+
+    def __str__(self):
+        console = make_console(StringIO())
+        console.print(self)
+        return console.file.getvalue()
+
+    def __repr__(self):
+        return f"<{type(self).__name__}: {str(self).splitlines()[0]}; print it>"
+
+    def _repr_html_(self):
+        return f"<pre>{escape(str(self))}</pre>"
+
+
+def explain(result: SimulationResult, layer: str, objective: str = "energy",
+            runners_up: int = 5) -> Explanation:
+    """Why a layer costs what it costs: loop nest, limits, breakdowns, runners-up.
 
     Parameters
     ----------
     result : SimulationResult
-    layer_result : LayerResult
-        One of ``result.by_layer``.
-    simulate_mapping : callable
-        Mapping to LayerResult, for the runners-up.
+    layer : str
+        Its name; upper or lower case does not matter where one layer has it.
     objective : {"energy", "cycles", "edp", "joules"}
         Ranks the runners-up.
     runners_up : int
@@ -43,20 +75,39 @@ def explain(result, layer_result, simulate_mapping, objective="energy", runners_
 
     Returns
     -------
-    list of rich renderables
+    Explanation
+
+    Raises
+    ------
+    ValueError
+        A layer that the network has not.
+
+    Examples
+    --------
+    >>> from eyeriss_sim import explain, simulate
+    >>> "loop nest" in str(explain(simulate("alexnet"), "conv3")).lower()
+    True
     """
-    layer = laid(layer_result.layer, layer_result.mapping)
-    hardware = at_widths(result.hardware, layer_result.bits, layer.name)
-    return [
-        _headline(result, layer_result),
-        _loop_table(layer, hardware, layer_result.mapping),
-        _limit_table(layer, hardware, layer_result.mapping),
-        _joule_table(layer_result, hardware),
-        _energy_table(layer_result),
-        _cycle_table(layer_result),
-        _runner_up_table(layer_result, hardware, simulate_mapping, objective,
-                         runners_up),
-    ]
+    name = result.network.layer(layer).name
+    place, chosen = next((place, one) for place, one in enumerate(result.by_layer)
+                         if one.layer.name == name)
+
+    def simulate_mapping(mapping):
+        return simulate_layer(
+            chosen.layer, result.hardware, mapping, "search", chosen.densities,
+            first_layer=place == 0, bits=chosen.bits, savings=chosen.savings)
+
+    on_map = laid(chosen.layer, chosen.mapping)
+    hardware = at_widths(result.hardware, chosen.bits, on_map.name)
+    return Explanation([
+        _headline(result, chosen),
+        _loop_table(on_map, hardware, chosen.mapping),
+        _limit_table(on_map, hardware, chosen.mapping),
+        _joule_table(chosen, hardware),
+        _energy_table(chosen),
+        _cycle_table(chosen),
+        _runner_up_table(chosen, hardware, simulate_mapping, objective, runners_up),
+    ])
 
 
 def _headline(result, layer_result):

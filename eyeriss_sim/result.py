@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cached_property
+from html import escape
 
 import numpy as np
 import pandas as pd
@@ -13,19 +14,8 @@ from eyeriss_sim.codes import WORD_B
 from eyeriss_sim.hardware import Hardware
 from eyeriss_sim.layer import ConvLayer, Network
 from eyeriss_sim.levels import (
-    DRAIN,
-    DRAM,
-    FILL,
-    FILTER,
-    GLB,
-    IFMAP,
-    JOULE_PARTS,
-    KINDS,
-    LEVELS,
-    PSUM,
-    READ,
-    WRITE,
-)
+    DIRECTIONS, DRAIN, DRAM, FILL, FILTER, GLB, IFMAP, JOULE_PARTS, KINDS, LEVELS,
+    PART_NAMES, PSUM, READ, WRITE)
 from eyeriss_sim.mapping import Mapping
 from eyeriss_sim.widths import Bits, at_widths
 from eyeriss_sim.zeros import Densities, Savings
@@ -141,6 +131,50 @@ class SimulationResult:
     def layers(self):
         """``table`` under the name by which an oracle's report is asked for it."""
         return self.table
+
+    @cached_property
+    def accesses(self):
+        """Words that move in each layer, by name.
+
+        Returns
+        -------
+        pandas.Series
+            Indexed by layer, level, kind and direction, as in ``counts``; what zeros
+            leave of them.
+
+        Examples
+        --------
+        >>> from eyeriss_sim import simulate
+        >>> words = simulate("alexnet").accesses
+        >>> float(words["CONV1", "dram", "filter", "read"])
+        34848.0
+        """
+        names = [one.layer.name for one in self.by_layer]
+        return pd.Series(
+            np.concatenate([one.accesses.ravel() for one in self.by_layer]),
+            pd.MultiIndex.from_product(
+                (names, LEVELS, KINDS, DIRECTIONS),
+                names=("layer", "level", "kind", "direction")), name="words")
+
+    @property
+    def parts_uJ(self):
+        """All that the network's joules are spent on: ``levels.JOULE_PARTS`` to uJ."""
+        return {part: sum(one.parts_uJ[part] for one in self.by_layer)
+                for part in JOULE_PARTS}
+
+    def __repr__(self):
+        return (f"<{self.network.name}, batch {self.network.batch}, on "
+                f"{self.hardware.name}: {self.total_uJ:,.0f} uJ, "
+                f"{self.total_ms:,.2f} ms, {len(self.by_layer)} layers>")
+
+    def _repr_html_(self):
+        """What a notebook shows: totals, where the joules go, and the main columns."""
+        parts = "; ".join(f"{PART_NAMES[part]} {uJ:,.1f}"
+                          for part, uJ in self.parts_uJ.items() if uJ)
+        shown = self.table[["layer", "macs", *"mnepqrt", "active_pes", "cycles",
+                            "total_ms", "total_uJ", "power_mW", "utilization"]]
+        return (f"<p>{escape(repr(self)[1:-1])}; zeros: {self.hardware.zeros}<br>"
+                f"uJ by part: {parts}</p>{shown.to_html(index=False)}")
 
     @property
     def total_uJ(self):

@@ -1,0 +1,5 @@
+"""``python -m eyeriss_sim`` is ``eyeriss-sim``."""
+
+from eyeriss_sim.cli import main
+
+main()
