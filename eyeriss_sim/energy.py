@@ -2,9 +2,7 @@
 
 import numpy as np
 
-from eyeriss_sim import kernels
-from eyeriss_sim.levels import (
-    ACCESSES_SHAPE, DRAIN, FILL, FILTER, IFMAP, KINDS, LEVELS, NOC, PSUM)
+from eyeriss_sim.levels import ACCESSES_SHAPE, DRAIN, FILL, KINDS, LEVELS, NOC
 
 
 def access_weights():
@@ -94,35 +92,3 @@ def edp_isca16(energy_MAC, macs, active_pes, pes, batch, padding_macs=0):
     macs = np.asarray(macs, np.float64)
     work = float(((macs + padding_macs) * pes / np.asarray(active_pes)).sum())
     return float(np.sum(energy_MAC)) / float(macs.sum()) * work / batch
-
-
-def search_coefficients(shape, hardware, savings):
-    """Coefficients of ``kernels.chip_energy``, float64, shape (8,), MAC energies.
-
-    Each is what one more load of a word of every channel, filter pass and so on costs,
-    zeros included, however the layer's columns are cut.
-    """
-    (rf, noc, glb, dram), alu = hardware.prices_at_widths
-    N, G, M, C, E = (int(shape[axis]) for axis in (
-        kernels.N, kernels.G, kernels.M, kernels.C, kernels.E))
-    F = int(kernels.ofmap_columns(shape))
-    row_segments, col_segments = int(shape[kernels.R_SEGS]), int(shape[kernels.S_SEGS])
-    R = (row_segments - 1) * int(shape[kernels.R_FULL]) + int(shape[kernels.R_LAST])
-    S = (col_segments - 1) * int(shape[kernels.S_FULL]) + int(shape[kernels.S_LAST])
-    channels, filters, ofmap = N * G * C, G * M * C * R * S, N * G * M * E * F
-    macs = ofmap * C * R * S * savings.macs_left
-    k = np.zeros(kernels.COEFFICIENTS)
-    k[kernels.PER_LOAD] = channels * (dram[IFMAP] * savings.ifmap_ratio + glb[IFMAP])
-    k[kernels.PER_FILTER_PASS] = channels * glb[IFMAP]
-    k[kernels.PER_SET] = channels * R * E * (noc[IFMAP] + rf[IFMAP])
-    k[kernels.PER_FILTER_LOAD] = filters * (
-        dram[FILTER] * savings.filter_ratio + 2 * glb[FILTER])
-    k[kernels.PER_COLUMN_STAY] = filters * E * (noc[FILTER] + rf[FILTER])
-    k[kernels.PER_CHANNEL_PASS] = (
-        ofmap * row_segments * col_segments * (2 * glb[PSUM] + 2 * noc[PSUM])
-        - noc[PSUM] * ofmap * col_segments * row_segments)
-    k[kernels.PER_CHANNEL_SET] = noc[PSUM] * ofmap * col_segments * R
-    k[kernels.FIXED] = (
-        ofmap * (glb[PSUM] + dram[PSUM] * savings.ofmap_ratio)
-        + macs * (rf[IFMAP] + rf[FILTER] + 2 * rf[PSUM] + alu))
-    return k

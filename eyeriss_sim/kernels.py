@@ -291,7 +291,7 @@ def chip_counts(shape, m, n, e, p, q, r, t, counts):
 @njit(cache=True)
 def chip_energy(k, loaded, sent, columns, stays, column_stays, loads, f_passes, f_sets,
                 c_passes, c_sets):
-    """Energy of a mapping from its counts, see ``energy.search_coefficients``.
+    """Energy of a mapping from its counts, see ``rs_search.search_coefficients``.
 
     ``loaded``, ``sent``: words of a channel that the GLB loads for some filters, and
     that it sends them; ``columns``: those of a row that it sends, column strips summed.

@@ -6,28 +6,13 @@ from functools import lru_cache
 
 import numpy as np
 
-from eyeriss_sim import kernels
-from eyeriss_sim.codes import WORD_BITS
-from eyeriss_sim.levels import KINDS
-from eyeriss_sim.energy import search_coefficients
-from eyeriss_sim.codes import WORD_B
+from eyeriss_sim.dataflows.base import OBJECTIVES, SKIPS
 from eyeriss_sim.hardware import REMEMBERED
-from eyeriss_sim.kernels import ceil_div
-from eyeriss_sim.dataflows.rs_geometry import cut, even_cuts, glb_use, limits, timing
 from eyeriss_sim.mapping import Mapping, layer_of, shape_key
 from eyeriss_sim.prices import NOMINAL_V, PRICED, resolved_prices
 from eyeriss_sim.product_maps import maps_of, on_map
 from eyeriss_sim.zeros import NO_SAVINGS
 
-OBJECTIVES = {"energy": kernels.ENERGY, "cycles": kernels.CYCLES, "edp": kernels.EDP,
-              "joules": kernels.JOULES}
-SKIPS = {"nothing": kernels.SKIP_NOTHING, "dominated": kernels.SKIP_DOMINATED,
-         "hopeless": kernels.SKIP_HOPELESS}
-# The search of the ISCA 2016 analysis weighs a psum hop twice, its figures once; so
-# "joules", which asks for the least that is reported, weighs it once in both.
-ISCA16_HOP_WEIGHT = 2.0
-# Mappings more than asked for that the first look leaves to the closed forms.
-FIRST_LOOK = 7
 MEASURED = tuple(f"{name}_pJ" for name in PRICED)
 
 
@@ -99,12 +84,11 @@ def search(layer, hardware, objective="energy", keep=1, skip="hopeless",
                               ("skip", skip, SKIPS)):
         if name not in known:
             raise ValueError(f"unknown {what} {name!r}; known: " + ", ".join(known))
-    if hardware.accounting == "chip":
-        cut(layer, hardware)    # names the layer if its filters can't be cut
+    hardware.dataflow.check_layer(layer, hardware)
     result = _on_best_map(layer, as_searched(hardware, objective), objective, keep,
                           skip, savings)
     if not result.mappings:
-        raise ValueError(_why_nothing_fits(layer, hardware))
+        raise ValueError(hardware.dataflow.why_nothing_fits(layer, hardware))
     return result
 
 
@@ -113,7 +97,7 @@ def _on_best_map(layer, hardware, objective, keep, skip, savings):
 
     Zeros have no say in the map, so that exact ones can be counted on it.
     """
-    own, *others = maps_of(layer, upright=hardware.accounting == "isca16")
+    own, *others = maps_of(layer, upright=hardware.dataflow.upright_maps)
     if others and savings != NO_SAVINGS:
         dense = _on_best_map(layer, hardware, objective, 1, skip, NO_SAVINGS).mappings
         others = ()
@@ -166,13 +150,7 @@ def as_searched(hardware, objective):
             hardware.clock_pJ
             + hardware.static_mW * 1e3 / hardware.clock_MHz / hardware.pes
         ) / hardware.mac_pJ
-    if hardware.accounting == "chip":
-        said.update(clock_MHz=hardware.cycles_per_dram_word, dram_link_MHz=1.0,
-                    dram_link_bits=8 * WORD_B,
-                    glb_ifmap_psum_B=hardware.glb_banks * hardware.glb_bank_B)
-    else:
-        said.update(clock_MHz=1.0, rows=hardware.pes, cols=1,
-                    glb_ifmap_psum_B=hardware.glb_words * WORD_B)
+    said.update(hardware.dataflow.shared(hardware))
     return same
 
 
@@ -183,110 +161,9 @@ def search_shape(key, hardware, objective, keep, skip, savings):
     clock = hardware.pes * hardware.clock_pJ_per_PE_cycle
     best = np.full((keep, 2), np.inf)
     mappings = np.zeros((keep, 9), np.int64)
-    if hardware.accounting == "chip":
-        evaluated = _search_chip(layer, hardware, objective, skip, savings, clock, best,
-                                 mappings)
-    else:
-        sizes = np.array([
-            layer.N, layer.M_group, layer.C, layer.H, layer.W, layer.E, layer.F,
-            layer.R, layer.S, layer.V, layer.S_span, hardware.pes,
-            hardware.glb_words * WORD_BITS, hardware.rf_words * WORD_BITS,
-            *(hardware.stored_bits(kind) for kind in KINDS)], np.int64)
-        words = np.array([layer.ifmap_words, layer.filter_words, layer.ofmap_words,
-                          layer.macs], np.float64)
-        cost = isca16_costs(hardware)
-        hop_weight = 1.0 if objective == "joules" else ISCA16_HOP_WEIGHT
-        evaluated = kernels.search_isca16(
-            sizes, words, cost, hop_weight, savings.ifmap_ratio,
-            savings.filter_ratio, savings.ofmap_ratio, savings.macs_left,
-            OBJECTIVES[objective], clock, SKIPS[skip], best, mappings)
+    evaluated = hardware.dataflow.search(
+        layer, hardware, objective, skip, savings, clock, best, mappings)
     found = [place for place in range(keep) if mappings[place].any()]
     return SearchResult(
         tuple(Mapping(*(int(v) for v in mappings[place])) for place in found),
         tuple(float(best[place, 0]) for place in found), int(evaluated))
-
-
-def isca16_costs(hardware):
-    """Prices as ``kernels.search_isca16`` reads them, at the hardware's widths."""
-    (rf, noc, glb, dram), alu = hardware.prices_at_widths
-    return np.array([alu, *rf, *noc, glb[kernels.IFMAP], glb[kernels.PSUM], *dram])
-
-
-def _search_chip(layer, hardware, objective, skip, savings, clock, best, mappings):
-    """``search_shape`` on chip hardware, into ``best`` and ``mappings``.
-
-    Exact cycles take a thousand times as long as the closed forms, and these a hundred
-    times as long as the bounds that ``kernels.find_floors`` begins. So a first look by
-    bounds alone, at what is likely, gives a score to be beaten: so many mappings are at
-    least as good as the worst of those that it finds. Each mapping whose bound is below
-    that has its closed forms asked and, if these are too, its exact cycles.
-    """
-    column_cuts = np.array(even_cuts(layer.F, layer.F))
-    _, *more = even_cuts(layer.R, hardware.rows)
-    filter_bits = hardware.stored_bits("filter")
-    coefficients = {row_segments: search_coefficients(
-        cut(layer, hardware, row_segments).shape, hardware, savings)
-        for row_segments in (0, *more)}
-
-    def given(row_segments):
-        return (timing(hardware), hardware.cycles_per_dram_value("filter"),
-                coefficients[row_segments],
-                savings.ifmap_ratio * (hardware.stored_bits("ifmap") / filter_bits),
-                savings.ofmap_ratio * (hardware.stored_bits("ofmap") / filter_bits),
-                OBJECTIVES[objective], clock)
-
-    def visit(skipped, scores, found):
-        return sum(kernels.search_chip(
-            cut(layer, hardware, row_segments).shape, column_cuts, limits(hardware),
-            *given(row_segments), skipped, row_segments, scores, found)
-            for row_segments in (0, *more))
-
-    def scored(mapping, how):
-        *letters, row_segments, column_strips = (int(number) for number in mapping)
-        shape = cut(layer, hardware, row_segments, column_strips).shape
-        return kernels.score_chip(shape, *given(row_segments), how, *letters)
-
-    evaluated = 0
-    if objective != "energy" and skip == "hopeless":
-        keep = best.shape[0]
-        rough = np.full((keep + FIRST_LOOK, 2), np.inf)
-        likely = np.zeros((keep + FIRST_LOOK, 9), np.int64)
-        evaluated += visit(kernels.SKIP_UNLIKELY, rough, likely)
-        likely = sorted((one for one in likely if one.any()),
-                        key=lambda one: scored(one, kernels.CLOSED))[:keep]
-        if len(likely) == keep:
-            known = max(scored(one, kernels.EXACT) for one in likely)
-            # A little above, so that they are found once more.
-            best[:, 0] = known[0] * (1 + kernels.TIE)
-            if keep == 1:
-                best[:, 1] = known[1] * (1 + 4 * kernels.TIE)
-    return evaluated + visit(SKIPS[skip], best, mappings)
-
-
-def _why_nothing_fits(layer, hardware):
-    """One line: which limit the smallest mapping breaks, and what would help."""
-    smallest = Mapping(1, 1, 1, 1, 1, 1, 1, row_segments=layer.R,
-                       column_strips=layer.F)
-    if hardware.accounting == "isca16":
-        ifmap, filt, psum = (hardware.stored_bits(kind) for kind in KINDS)
-        rf = ceil_div(layer.R * (ifmap + filt) + psum, WORD_BITS)
-        if rf > hardware.rf_words:
-            return (f"{layer.name}: one filter and ifmap column of {rf} words exceeds "
-                    f"the {hardware.rf_words}-word RF of {hardware.name}; enlarge [rf] "
-                    f"words")
-        if layer.S > hardware.pes:
-            return (f"{layer.name}: filter width S={layer.S} exceeds the "
-                    f"{hardware.pes} PEs of {hardware.name}; enlarge [array]")
-        words = ceil_div(layer.E * psum + layer.H * layer.S_span * ifmap, WORD_BITS)
-        return (f"{layer.name}: one strip of {words} words exceeds the "
-                f"{hardware.glb_words}-word GLB of {hardware.name}; enlarge "
-                f"[glb] ifmap_psum_B")
-    use = glb_use(layer, hardware, smallest)
-    if use["filter_words"] > hardware.values.filter_buffer:
-        return (f"{layer.name}: one filter row of {use['filter_words']} words exceeds "
-                f"the {hardware.values.filter_buffer}-word filter buffer of "
-                f"{hardware.name}; enlarge [glb] filter_B")
-    return (f"{layer.name}: one strip takes {use['ifmap_banks']} GLB banks of ifmaps "
-            f"({use['ifmap_words']} words) and {use['psum_banks']} of psums "
-            f"({use['psum_words']} words), but {hardware.name} has "
-            f"{hardware.glb_banks}; enlarge [glb] ifmap_psum_B")

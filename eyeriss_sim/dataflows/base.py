@@ -17,6 +17,11 @@ if TYPE_CHECKING:
     from eyeriss_sim.zeros import Savings
 
 
+# What a search minimises, and what it leaves out; kernels take their places here.
+OBJECTIVES = ("energy", "cycles", "edp", "joules")
+SKIPS = ("nothing", "dominated", "hopeless")
+
+
 @dataclass(frozen=True)
 class Loop:
     """A line of the loop nest: where it runs, what it does, what is held meanwhile."""
@@ -98,7 +103,7 @@ class Dataflow:
         hardware : Hardware
             As ``search.as_searched`` makes it.
         objective, skip : str
-            Of ``search.OBJECTIVES`` and ``search.SKIPS``.
+            Of ``OBJECTIVES`` and ``SKIPS``.
         savings : Savings
         clock : float
             MAC energies that the whole array burns in a cycle.

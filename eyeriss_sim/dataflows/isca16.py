@@ -4,17 +4,22 @@ from math import ceil
 
 import numpy as np
 
+from eyeriss_sim import kernels
 from eyeriss_sim.area import MEMORY_B, UM2_PER_B, memory_um2
 from eyeriss_sim.codes import WORD_B, WORD_BITS
 from eyeriss_sim.counts import Counts
 from eyeriss_sim.cycles import Cycles
 from eyeriss_sim.dataflows import register
-from eyeriss_sim.dataflows.base import Dataflow, Loop, step_loop
+from eyeriss_sim.dataflows.base import OBJECTIVES, SKIPS, Dataflow, Loop, step_loop
 from eyeriss_sim.dataflows.row_stationary import RowStationary
 from eyeriss_sim.kernels import ceil_div
 from eyeriss_sim.levels import (
     ACCESSES_SHAPE, DRAM, FILTER, GLB, HOP, IFMAP, KINDS, NOC, PSUM, READ, RF, WRITE)
 from eyeriss_sim.prices import PARTS
+
+# The search of the ISCA 2016 analysis weighs a psum hop twice, its figures once; so
+# "joules", which asks for the least that is reported, weighs it once in both.
+SEARCHED_HOP_WEIGHT = 2.0
 
 
 @register
@@ -87,6 +92,42 @@ class Isca16(Dataflow):
     def cycles(self, layer, hardware, mapping, counts, savings):
         """The analysis knows no other time: delay = 1 / active PEs."""
         return Cycles(ceil(counts.macs / counts.active_pes), 0, 0, 0, 0, 0)
+
+    def search(self, layer, hardware, objective, skip, savings, clock, best, mappings):
+        sizes = np.array([
+            layer.N, layer.M_group, layer.C, layer.H, layer.W, layer.E, layer.F,
+            layer.R, layer.S, layer.V, layer.S_span, hardware.pes,
+            hardware.glb_words * WORD_BITS, hardware.rf_words * WORD_BITS,
+            *(hardware.stored_bits(kind) for kind in KINDS)], np.int64)
+        words = np.array([layer.ifmap_words, layer.filter_words, layer.ofmap_words,
+                          layer.macs], np.float64)
+        (rf, noc, glb, dram), alu = hardware.prices_at_widths
+        cost = np.array([alu, *rf, *noc, glb[IFMAP], glb[PSUM], *dram])
+        hop_weight = 1.0 if objective == "joules" else SEARCHED_HOP_WEIGHT
+        return kernels.search_isca16(
+            sizes, words, cost, hop_weight, savings.ifmap_ratio,
+            savings.filter_ratio, savings.ofmap_ratio, savings.macs_left,
+            OBJECTIVES.index(objective), clock, SKIPS.index(skip), best, mappings)
+
+    def why_nothing_fits(self, layer, hardware):
+        ifmap, filt, psum = (hardware.stored_bits(kind) for kind in KINDS)
+        rf = ceil_div(layer.R * (ifmap + filt) + psum, WORD_BITS)
+        if rf > hardware.rf_words:
+            return (f"{layer.name}: one filter and ifmap column of {rf} words exceeds "
+                    f"the {hardware.rf_words}-word RF of {hardware.name}; enlarge [rf] "
+                    f"words")
+        if layer.S > hardware.pes:
+            return (f"{layer.name}: filter width S={layer.S} exceeds the "
+                    f"{hardware.pes} PEs of {hardware.name}; enlarge [array]")
+        words = ceil_div(layer.E * psum + layer.H * layer.S_span * ifmap, WORD_BITS)
+        return (f"{layer.name}: one strip of {words} words exceeds the "
+                f"{hardware.glb_words}-word GLB of {hardware.name}; enlarge "
+                f"[glb] ifmap_psum_B")
+
+    def shared(self, hardware):
+        """Only the product of rows and columns matters; the GLB holds whole words."""
+        return {"clock_MHz": 1.0, "rows": hardware.pes, "cols": 1,
+                "glb_ifmap_psum_B": hardware.glb_words * WORD_B}
 
     def search_note(self, objective):
         if objective != "energy":

@@ -12,8 +12,10 @@ from eyeriss_sim.cycles import Cycles
 from eyeriss_sim.dataflows import register
 from eyeriss_sim.dataflows.base import Dataflow, Loop, step_loop
 from eyeriss_sim.dataflows.rs_geometry import cut, even_cuts, glb_use, timing
+from eyeriss_sim.dataflows.rs_search import search_chip
 from eyeriss_sim.kernels import ceil_div
 from eyeriss_sim.levels import ACCESSES_SHAPE, DRAM, IFMAP, PSUM, READ, WRITE
+from eyeriss_sim.mapping import Mapping
 from eyeriss_sim.strips import column_strips, row_strips
 
 
@@ -111,6 +113,28 @@ class RowStationary(Dataflow):
             dram_fmap=int(
                 kernels.link_cycles(ifmaps, hardware.cycles_per_dram_value("ifmap"))
                 + kernels.link_cycles(ofmaps, hardware.cycles_per_dram_value("ofmap"))))
+
+    def search(self, *given):
+        return search_chip(*given)
+
+    def why_nothing_fits(self, layer, hardware):
+        smallest = Mapping(1, 1, 1, 1, 1, 1, 1, row_segments=layer.R,
+                           column_strips=layer.F)
+        use = glb_use(layer, hardware, smallest)
+        if use["filter_words"] > hardware.values.filter_buffer:
+            return (f"{layer.name}: one filter row of {use['filter_words']} words "
+                    f"exceeds the {hardware.values.filter_buffer}-word filter buffer "
+                    f"of {hardware.name}; enlarge [glb] filter_B")
+        return (f"{layer.name}: one strip takes {use['ifmap_banks']} GLB banks of "
+                f"ifmaps ({use['ifmap_words']} words) and {use['psum_banks']} of psums "
+                f"({use['psum_words']} words), but {hardware.name} has "
+                f"{hardware.glb_banks}; enlarge [glb] ifmap_psum_B")
+
+    def shared(self, hardware):
+        """Prices are ratios, cycles those of the core; the GLB holds whole banks."""
+        return {"clock_MHz": hardware.cycles_per_dram_word, "dram_link_MHz": 1.0,
+                "dram_link_bits": 8 * WORD_B,
+                "glb_ifmap_psum_B": hardware.glb_banks * hardware.glb_bank_B}
 
     def loop_nest(self, layer, hardware, mapping):
         m, n, e, p, q, r, t = mapping.letters
