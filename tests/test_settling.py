@@ -183,7 +183,7 @@ def test_a_target_below_what_the_activations_cost_is_refused():
 
 
 @pytest.mark.parametrize("depth, width", [
-    (700, 200), (990, 3), (1, 1), (100, 1), (999, 1)])
+    (700, 200), (701, 7), (990, 3), (1, 1), (100, 1), (999, 1)])
 def test_a_valley_before_the_end_is_found(depth, width):
     asked = []
 

@@ -227,6 +227,10 @@ def test_a_block_of_which_one_weight_is_left_is_not_gone():
     order = Order({"w": torch.tensor([1.0, 2.0, 3.0])}, {"w": (6,)}, within=left)
     assert order.masks(2) == left
     assert order.spared(3) == ["w"]
+    # The other of two is the last, though it ranks no higher than what has gone.
+    left = Masks({"w": torch.tensor([False, True])})
+    order = Order({"w": torch.tensor([2.0, 1.0])}, {"w": (2,)}, within=left)
+    assert order.masks(2) == left
 
 
 def test_greedy_filling_takes_what_costs_nothing_first_and_then_the_worth_of_a_price():
