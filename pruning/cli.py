@@ -1,5 +1,6 @@
 """Command line of ``eyeriss-prune``: parses arguments and prints, nothing else."""
 
+import argparse
 import math
 
 from eyeriss_sim.terminal import (
@@ -121,6 +122,10 @@ def add_run(commands):
                      help="that energies are of (default: eap_tool)")
     cmd.add_argument("--images", type=whole_number, default=1, metavar="N",
                      help="batch of the energy (default: 1)")
+    cmd.add_argument("--report", action="append", default=[], metavar="H[@N]",
+                     help="further hardware, at a batch of N, that results tell their "
+                          "energies on: mine.toml, eyeriss_chip@4 (always: eap_tool, "
+                          "eyeriss_chip and dense at batch 1 and 16)")
     cmd.add_argument("--epochs", type=whole_number, default=3, metavar="N",
                      help="of training a step (default: 3)")
     cmd.add_argument("--fresh-epochs", type=whole_number, metavar="N",
@@ -169,7 +174,7 @@ def run_run(args):
     from pruning.recipe import Recipe
     args.network = args.network.lower()
     kind, name = MODELS.find(args.network), data_name(args)
-    rungs = rungs_of(args)
+    rungs, reports = rungs_of(args), reports_of(args.report)
     folder = args.dense or f"runs/{args.network}_dense_s{args.seed}"
     try:
         model, trained = load_model(f"{folder}/weights.safetensors", args.network)
@@ -212,7 +217,7 @@ def run_run(args):
         control=args.control, test=None if args.no_test else test, seed=args.seed,
         steps=args.steps, schedule=args.schedule, accuracy_floor=args.accuracy_floor,
         dense_epochs=dense.epochs, include=args.include or ["*"], exclude=args.exclude,
-        device=args.device, progress=True,
+        device=args.device, progress=True, reports=reports,
         # A result's config names what was asked for beyond what was always so.
         **({"empty_layers": True} if args.empty_layers else {}))
     from pruning.compare import collect, print_table
@@ -258,6 +263,26 @@ def rungs_of(args):
         raise ValueError(f"--accuracy-floor {args.accuracy_floor:g}: a share of the "
                          "images, 0..1")
     return rungs or [Rung(None, options)]
+
+
+def reports_of(words):
+    """The oracles of a report: the usual ones and those that ``--report`` names."""
+    from pathlib import Path
+
+    from eyeriss_sim.oracle import EnergyOracle
+    from pruning.report import batch_ending, usual_oracles
+    found = usual_oracles()
+    for word in words:
+        hardware, at, batch = word.partition("@")
+        try:
+            images = whole_number(batch) if at else 1
+        except argparse.ArgumentTypeError as problem:
+            raise ValueError(f"--report {word}: the batch {problem}") from None
+        name = f"{Path(hardware).stem}{batch_ending(images)}"
+        if name in found:
+            raise ValueError(f"--report {word}: {name} is in the report already")
+        found[name] = EnergyOracle(hardware, batch=images)
+    return found
 
 
 def number_or_text(text):

@@ -113,8 +113,21 @@ def _row(file):
                 "weights_rel", "macs_rel", "params_rel"):
         row[key] = 1.0 if dense else metrics.get(key)
     row["energy_rel_periodic"] = metrics.get("energy_rel_eap_tool_periodic")
+    row |= {key: value for key, value in metrics.items() if is_further(key)}
     row["folder"] = str(file.parent)
     return row | _experiment(file, metrics, config)
+
+
+def is_further(key: str) -> bool:
+    """Whether a metric is the energy on a machine that was asked for besides."""
+    return bool(re.match(r"energy_rel_(?!(eap_tool|eyeriss_chip|preset_dense)"
+                         r"(_periodic)?(_b16)?$|periodic$)", key))
+
+
+def panels_of(table: pd.DataFrame) -> dict[str, str]:
+    """Columns that are drawn, each in a panel of its own, and what it is called."""
+    return PANELS | {key: f"energy on {key.removeprefix('energy_rel_')}"
+                     for key in table.columns if is_further(key)}
 
 
 def print_table(table):
@@ -204,13 +217,14 @@ def draw(table):
     -------
     matplotlib.figure.Figure
     """
-    figure = Figure(figsize=(12.5, 4.6), layout="constrained")
-    panels = figure.subplots(1, len(PANELS), sharey=True)
+    columns = panels_of(table)
+    figure = Figure(figsize=(6.25 * len(columns), 4.6), layout="constrained")
+    panels = figure.subplots(1, len(columns), sharey=True)
     rows = table[table.accuracy.notna()].fillna({"network": "", "control": ""})
     lines = list(rows[rows.method != "dense"].groupby(KEYS, sort=False))
     stars = list(rows[rows.method == "dense"].groupby(KEYS, sort=False))
     bottom = 100 * rows.accuracy.max() - SHOWN_POINTS
-    for panel, (key, label) in zip(panels, PANELS.items()):
+    for panel, (key, label) in zip(panels, columns.items()):
         for place, (name, (_, line)) in enumerate(zip(_names(lines, rows), lines)):
             mean = line.groupby(["first", "rung"], sort=False)[[key, "accuracy"]].mean(
                 ).sort_values(key)
@@ -233,7 +247,7 @@ def draw(table):
             _draw_floor(panel, rows[~fewer].floor.median(), "floor, all channels")
             _draw_floor(panel, rows[fewer].floor.min(), "lowest floor, fewer channels")
         # One scale from zero: a hair's breadth must not look like a saving.
-        panel.set_xlim(0, 1.05 * max(1, rows[list(PANELS)].max().max()))
+        panel.set_xlim(0, 1.05 * max(1, rows[list(columns)].max().max()))
         if 100 * rows.accuracy.min() < bottom:
             panel.set_ylim(bottom=bottom)
         panel.set_xlabel(f"{label}, dense = 1")

@@ -127,7 +127,7 @@ def climb(model, method, rungs, folder, *, data, config, recipe, make_fresh,
         asked = {**config, "method": method, "rung": rung.name, "control": control,
                  **judge(oracle), "recipe": training and training.as_dict(),
                  "options": {key: str(value) for key, value in options.items()
-                             if key not in ("device", "progress")},
+                             if key not in ("device", "progress", "reports")},
                  **({"fresh_recipe": fresh_recipe.as_dict()} if fresh_recipe is not None
                     and control in FROM_FRESH_WEIGHTS else {}),
                  "before": list(chain), "dense_weights": dense_weights,
@@ -144,7 +144,7 @@ def climb(model, method, rungs, folder, *, data, config, recipe, make_fresh,
                 baseline = Baseline.of(
                     model, prunable(model, options.get("include", ("*",)),
                                     options.get("exclude", ())), oracle,
-                    images[:ZERO_IMAGES])
+                    images[:ZERO_IMAGES], options.get("reports"))
             start = make_fresh() if at_init else copy.deepcopy(network)
             methods, targets, own = names, rung.targets, rung.options
             if goes_on:             # what comes before the last method is done

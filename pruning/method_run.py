@@ -1,7 +1,7 @@
 """One pruning method, from the network that it is given to its target, step by step."""
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -121,7 +121,9 @@ class Shared:
         Images that calibrate.
     empty_layers : bool
         Whether a layer may lose its last weight.
-    progress : bool
+    progress : bool or callable or None
+    reports : dict of str to EnergyOracle, optional
+        What a report is made by; the usual ones unless given.
     """
 
     data: Loaders
@@ -131,7 +133,8 @@ class Shared:
     seed: int = 0
     calibration: int = 512
     empty_layers: bool = False
-    progress: bool = False
+    progress: bool | Callable | None = None
+    reports: dict | None = None
 
     @cached_property
     def images(self) -> torch.Tensor:
@@ -196,7 +199,8 @@ class MethodRun:
                                   strict=not start.shrinks)
         check_images(start.network, shared.images)
         self.baseline = start.baseline or Baseline.of(
-            start.network, self.prunables, shared.oracle, shared.few_images)
+            start.network, self.prunables, shared.oracle, shared.few_images,
+            shared.reports)
         self.spared, self.held, self.stopped = [], {}, None
         self.epochs = 0     # that the network which is kept was trained
 
@@ -401,7 +405,8 @@ class MethodRun:
             report["kept_alive"] = ", ".join(
                 self.prunables[name].layer for name in self.spared)
         return Pruned(network, masks, shrinks, report, layers,
-                      self.training.history, self.baseline)
+                      self.training.history, self.baseline,
+                      tuple(self.shared.images.shape[1:]))
 
 
 def check_images(model, images):

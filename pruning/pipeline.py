@@ -14,6 +14,7 @@ from pruning.method_run import MethodRun, Plan, Shared, Start
 from pruning.methods import check_steps, find_method, options_by_method
 from pruning.prunable import uncompiled
 from pruning.pruned import Pruned
+from pruning.report import check_oracles
 from pruning.result import begun, weights_hash
 from pruning.step_training import StepTraining
 
@@ -22,8 +23,8 @@ def prune(model, method="energy_aware", target=None, *, data, oracle=None, recip
           steps=1, schedule="geometric", accuracy_floor=None, control=None,
           dense_epochs=None, make_fresh=None, teacher=None, baseline=None, shrinks=(),
           fresh_recipe=None, include=("*",), exclude=(), seed=0, calibration=512,
-          empty_layers=False, folder=None, device=None, progress=False,
-          **options) -> Pruned:
+          empty_layers=False, folder=None, device=None, progress=None,
+          reports=None, **options) -> Pruned:
     """Prune a network to a share of what it costs.
 
     Parameters
@@ -80,8 +81,13 @@ def prune(model, method="energy_aware", target=None, *, data, oracle=None, recip
         Where trainings keep their state, to be resumed by the same call alone.
     device : str, optional
         As ``fit``; only trainings move there.
-    progress : bool
-        Show trainings, and what is done between them.
+    progress : bool or callable, optional
+        Whether trainings, and what is done between them, are shown on stderr; unless
+        given, where that is a terminal. A callable is told instead, a line at a time.
+    reports : dict of str to EnergyOracle, optional
+        What the report tells energies on, by the name that ends its columns:
+        ``{"mine": EnergyOracle("mine.toml")}`` gives ``total_uJ_mine``. Unless given,
+        ``eap_tool``, ``eyeriss_chip`` and ``preset_dense``, at batch 1 and 16.
     **options
         Of the method; in a composition ``"channels.per_energy"``, or without the name
         for all methods that have it.
@@ -113,7 +119,7 @@ def prune(model, method="energy_aware", target=None, *, data, oracle=None, recip
     names = method.split("+")
     targets = target if isinstance(target, (list, tuple)) else [target]
     shared = Shared(Loaders.of(data), oracle or EnergyOracle("eap_tool"), include,
-                    exclude, seed, calibration, empty_layers, progress)
+                    exclude, seed, calibration, empty_layers, progress, reports)
     _check_call(method, targets, shared, control, steps)
     plans = [Plan(wanted, steps, schedule, accuracy_floor) for wanted in targets]
     asked = {
@@ -158,6 +164,8 @@ def _check_call(method, targets, shared, control, steps):
     if not isinstance(shared.calibration, Integral) or shared.calibration < 1:
         raise ValueError("calibration must be a whole number of images, at least 1, "
                          f"got {shared.calibration!r}")
+    if shared.reports is not None:
+        check_oracles(shared.reports)
     check_control(control)
     check_steps(names, steps)
 

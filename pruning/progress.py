@@ -1,5 +1,6 @@
 """What is under way: of a training a bar in a terminal, one line an epoch anywhere."""
 
+import sys
 from contextlib import contextmanager
 
 from rich.console import Console
@@ -20,6 +21,32 @@ class Silent:
         """Something else is under way than "steps", or they are again."""
 
 
+class Told(Silent):
+    """Tells a function of each epoch, in one line."""
+
+    def __init__(self, tell, epochs):
+        self.tell, self.epochs = tell, epochs
+
+    def epoch(self, row):
+        self.tell(epoch_line(row, self.epochs))
+
+
+def epoch_line(row: dict, epochs: int) -> str:
+    """What is said of an epoch that is done.
+
+    Parameters
+    ----------
+    row : dict
+        Of a history.
+    epochs : int
+        In all.
+    """
+    accuracy = "" if row["accuracy"] is None else (
+        f"  accuracy {100 * row['accuracy']:.2f} %")
+    return (f"epoch {row['epoch']:>3} of {epochs}  loss {row['loss']:.4f}"
+            f"{accuracy}  {row['wall_s']:.1f} s")
+
+
 class OnScreen(Silent):
     """Shows steps as a bar and epochs as lines, on stderr."""
 
@@ -33,11 +60,7 @@ class OnScreen(Silent):
         self.bar.advance(self.task)
 
     def epoch(self, row):
-        accuracy = "" if row["accuracy"] is None else (
-            f"  accuracy {100 * row['accuracy']:.2f} %")
-        self.bar.console.print(
-            f"epoch {row['epoch']:>3} of {self.epochs}  loss {row['loss']:.4f}"
-            f"{accuracy}  {row['wall_s']:.1f} s", highlight=False)
+        self.bar.console.print(epoch_line(row, self.epochs), highlight=False)
         self.bar.reset(self.task)
 
     def doing(self, what):
@@ -54,10 +77,14 @@ def training_progress(recipe, steps, wanted):
     recipe : Recipe
     steps : int
         Of one epoch.
-    wanted : bool
-        False: nothing is shown.
+    wanted : bool or callable or None
+        False: nothing is shown; None: only where stderr is a terminal; a callable is
+        told each epoch in one line instead.
     """
-    if not wanted:
+    if callable(wanted):
+        yield Told(wanted, recipe.epochs)
+        return
+    if not is_shown(wanted):
         yield Silent()
         return
     console = Console(stderr=True)
@@ -67,6 +94,11 @@ def training_progress(recipe, steps, wanted):
     with Progress(*columns, console=console, transient=True,
                   disable=not console.is_terminal) as bar:
         yield OnScreen(bar, recipe.epochs, steps)
+
+
+def is_shown(wanted: bool | None) -> bool:
+    """Whether progress is shown; None: where standard error is a terminal."""
+    return sys.stderr.isatty() if wanted is None else bool(wanted)
 
 
 def silent(text):
@@ -79,10 +111,14 @@ def telling(wanted):
 
     Parameters
     ----------
-    wanted : bool
-        False: nothing is said.
+    wanted : bool or callable or None
+        False: nothing is said; None: only where stderr is a terminal; a callable is
+        told instead.
     """
-    if not wanted:
+    if callable(wanted):
+        yield wanted
+        return
+    if not is_shown(wanted):
         yield silent
         return
     with Console(stderr=True).status("") as shown:

@@ -8,7 +8,9 @@ from pathlib import Path
 from eyeriss_sim.atomic import replacing
 
 
-# Of the metrics, those that are text, and how those are called that are numbers.
+# Columns of tables that are text even where they read as numbers.
+NAMES = ("layer", "hardware", "zeros", "step")
+# Metrics that are text, and what those are called that are numbers.
 TEXTS = ("rung", "method", "control", "target", "network", "data")
 NUMBERS = re.compile("accuracy|_rel(_|$)|^total_uJ|^(seed|epochs)$|minutes$")
 
@@ -84,6 +86,36 @@ def write_rows(path, rows):
             table = csv.DictWriter(file, rows[0])
             table.writeheader()
             table.writerows(rows)
+
+
+def read_rows(path: str | Path) -> list[dict]:
+    """Rows that ``write_rows`` wrote, numbers to the last bit; none without a file.
+
+    Raises
+    ------
+    ValueError
+        A file that is no table.
+    """
+    try:
+        with open(path, newline="", encoding="utf-8") as file:
+            return [{key: text if key in NAMES else _number(text)
+                     for key, text in row.items()} for row in csv.DictReader(file)]
+    except FileNotFoundError:
+        return []
+    except (OSError, ValueError, csv.Error) as problem:
+        raise ValueError(f"{path}: damaged ({str(problem).splitlines()[0]})") from None
+
+
+def _number(text):
+    """What a cell says: a number where it reads as one, None where it is empty."""
+    if not text:
+        return None
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            pass
+    return text
 
 
 def difference(before, now):

@@ -1,6 +1,7 @@
-"""What a pruned network costs, on every kind of zeros, beside the dense one."""
+"""What a pruned network costs beside the dense one, on any machines."""
 
 import copy
+import re
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,31 +14,72 @@ from pruning.masks import Masks
 from pruning.meters import Reference, macs_left
 from pruning.prunable import prunable
 
-# Which zeros pay differs: all of them, those of activations, none. By what a report
-# calls them: a preset called dense is not the dense network.
+# Zeros of all operands pay on the first, those of activations on the second, none on
+# the third; it has another name here, since its preset is not the dense network.
 MACHINES = {"eap_tool": "eap_tool", "eyeriss_chip": "eyeriss_chip",
             "preset_dense": "dense"}
 BATCHES = (1, 16)
 JOULES = ("chip_uJ", "dram_uJ", "total_uJ", "total_uJ_per_image")
 
 
-def oracles(filter_code=None):
-    """The oracles of a report, by column name.
+def usual_oracles() -> dict[str, EnergyOracle]:
+    """The oracles of a report unless others are given, by column name."""
+    return {name + batch_ending(batch): EnergyOracle(preset, batch=batch)
+            for batch in BATCHES for name, preset in MACHINES.items()}
+
+
+def batch_ending(batch: int) -> str:
+    """What a column's name ends with: nothing for batch 1."""
+    return "" if batch == 1 else f"_b{batch}"
+
+
+def with_code(oracles: dict[str, EnergyOracle], filter_code: str | None
+              ) -> dict[str, EnergyOracle]:
+    """The oracles, and further ones with weights stored in a code.
 
     Parameters
     ----------
-    filter_code : str, optional
-        Of a further oracle, ``eap_tool`` with weights stored in that code.
+    oracles : dict of str to EnergyOracle
+    filter_code : str or None
+        None: no further ones. Else one more for each machine on which zeros of
+        weights save anything.
+
+    Returns
+    -------
+    dict of str to EnergyOracle
+        By batch; ``eap_tool_b16`` has ``eap_tool_periodic_b16`` beside it.
     """
-    found = {}
-    for batch in BATCHES:
-        ending = "" if batch == 1 else f"_b{batch}"
-        for name, preset in MACHINES.items():
-            found[name + ending] = EnergyOracle(preset, batch=batch)
-        if filter_code is not None:
-            found[f"eap_tool_{filter_code}{ending}"] = EnergyOracle(
-                "eap_tool", batch=batch, filter_code=filter_code)
-    return found
+    if filter_code is None:
+        return oracles
+    found = dict(oracles)
+    for key, one in oracles.items():
+        if one.hardware.zeros == "skip_either":
+            name = key.removesuffix(batch_ending(one.batch))
+            found[f"{name}_{filter_code}{batch_ending(one.batch)}"] = EnergyOracle(
+                one.hardware, batch=one.batch, objective=one.objective,
+                search=one.search, mapping=one.mappings or "search",
+                filter_code=filter_code, bits=one.bits)
+    return dict(sorted(found.items(), key=lambda pair: pair[1].batch))
+
+
+def check_oracles(oracles: dict[str, EnergyOracle]) -> None:
+    """Refuse what no report can be made by, before any network is trained.
+
+    Raises
+    ------
+    ValueError
+        No oracle, a name that is no part of a column's name, a thing that is no oracle.
+    """
+    if not oracles:
+        raise ValueError("reports needs an oracle at least, as "
+                         "{'chip': EnergyOracle('eyeriss_chip')}")
+    for name, one in oracles.items():
+        if not (isinstance(name, str) and re.fullmatch(r"\w[\w.-]*", name)):
+            raise ValueError(f"reports: {name!r} is no name of a column; use letters, "
+                             "digits and _")
+        if not isinstance(one, EnergyOracle):
+            raise ValueError(f"reports: {name} must be an EnergyOracle, got "
+                             f"{one!r:.60}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,24 +96,43 @@ class Baseline:
         That measure zeros, of the pruned networks, too.
     weights : int
         All that could be pruned, those of layers that are excluded, too.
+    oracles : dict of str to EnergyOracle
+        What reports are made by, by column name.
     """
 
     reference: Reference
     energies: dict
     images: torch.Tensor
     weights: int
+    oracles: dict
 
     @classmethod
-    def of(cls, model, prunables, oracle, images):
-        """Measure a dense network."""
+    def of(cls, model: torch.nn.Module, prunables: dict, oracle: EnergyOracle,
+           images: torch.Tensor, reports: dict | None = None) -> "Baseline":
+        """Measure a dense network.
+
+        Parameters
+        ----------
+        model : torch.nn.Module
+        prunables : dict of str to Prunable
+        oracle : EnergyOracle
+            For targets.
+        images : Tensor
+            They measure the zeros of activations.
+        reports : dict of str to EnergyOracle, optional
+            :func:`usual_oracles` unless given.
+        """
         model = copy.deepcopy(model)
+        reports = usual_oracles() if reports is None else dict(reports)
         return cls(Reference.of(model, prunables, oracle, images),
-                   {key: one(model, images).total_uJ for key, one in oracles().items()},
+                   {key: one(model, images).total_uJ for key, one in reports.items()},
                    images,
-                   sum(int(np.prod(one.shape)) for one in prunable(model).values()))
+                   sum(int(np.prod(one.shape)) for one in prunable(model).values()),
+                   reports)
 
 
-def describe(network, baseline, filter_code=None):
+def describe(network: torch.nn.Module, baseline: Baseline,
+             filter_code: str | None = None) -> tuple[dict, pd.DataFrame]:
     """Costs of a pruned network with its own measured zeros.
 
     Parameters
@@ -103,7 +164,7 @@ def describe(network, baseline, filter_code=None):
         "weights": masks.kept, "weights_rel": masks.kept / baseline.weights,
         "params": params, "params_rel": params / reference.params,
         "macs": round(left), "macs_rel": left / reference.macs}
-    tables, judges = [], oracles(filter_code)
+    tables, judges = [], with_code(baseline.oracles, filter_code)
     # A code of its own is compared with the dense network in the usual one.
     dense = {key: baseline.energies[
         key if key in baseline.energies else key.replace(f"_{filter_code}", "")]

@@ -50,7 +50,7 @@ def save_result(folder, pruned, config, metrics):
     if pruned.history:
         write_rows(folder / "epochs.csv", pruned.history)
     write_json(folder / "config.json",
-               {**config, "image_shape": list(pruned.baseline.images.shape[1:])})
+               {**config, "image_shape": list(pruned.image_shape)})
     save_metrics(folder, {**pruned.report, **metrics})
 
 

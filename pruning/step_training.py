@@ -1,5 +1,6 @@
 """Training of a network after a pruning step, under its masks."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -24,7 +25,7 @@ class StepTraining:
     folder : Path, optional
         Each training keeps its state in a folder of its own there.
     device : str, optional
-    progress : bool
+    progress : bool or callable or None
     history : list of dict
         One row an epoch, with its step.
     """
@@ -34,7 +35,7 @@ class StepTraining:
     teacher: torch.nn.Module | None = None
     folder: Path | None = None
     device: str | None = None
-    progress: bool = False
+    progress: bool | Callable | None = None
     history: list = field(default_factory=list)
 
     def trains(self, epochs: int | None = None) -> bool:
