@@ -6,7 +6,8 @@ import torch
 from torch import nn
 
 from pruning.calibration import evaluating
-from pruning.channels import channel_padding, find_channels, is_gone
+from pruning.channel_walk import channel_padding
+from pruning.channels import find_channels, is_gone
 from pruning.placed import PlacedChannels
 
 
