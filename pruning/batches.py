@@ -75,7 +75,7 @@ class Batches:
             yield images, self.labels[chosen]
 
 
-def random_crop(images, pixels):
+def random_crop(images: torch.Tensor, pixels: int) -> torch.Tensor:
     """Each image moved by up to ``pixels`` in each direction, mirrored at its edges."""
     N, _, H, W = images.shape
     rows, columns = (mirrored(extent, pixels, images.device) for extent in (H, W))
@@ -84,19 +84,19 @@ def random_crop(images, pixels):
     return windows[torch.arange(N, device=images.device), :, up, left]
 
 
-def mirrored(extent, pixels, device):
+def mirrored(extent: int, pixels: int, device: str | torch.device) -> torch.Tensor:
     """Indices of a line that goes on, mirrored, beyond both of its ends."""
     place = torch.arange(-pixels, extent + pixels, device=device).abs()
     return torch.where(place < extent, place, 2 * (extent - 1) - place)
 
 
-def random_flip(images):
+def random_flip(images: torch.Tensor) -> torch.Tensor:
     """Every second image, at random, mirrored left to right."""
     flipped = (torch.rand(len(images), 1, 1, 1) < 0.5).to(images.device)
     return torch.where(flipped, images.flip(3), images)
 
 
-def random_cutout(images, side):
+def random_cutout(images: torch.Tensor, side: int) -> torch.Tensor:
     """Each image with a square of its mean colour around any of its pixels."""
     N, _, H, W = images.shape
     inside = []

@@ -1,6 +1,7 @@
 """What calibration images say of each layer: input correlations and target outputs."""
 
 import copy
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -38,23 +39,23 @@ class Moments:
     rows: int = 0
 
     @property
-    def groups(self):
+    def groups(self) -> int:
         """Groups of the convolution."""
         return self.gram.shape[0]
 
     @property
-    def fan_in(self):
+    def fan_in(self) -> int:
         """Weights of one filter."""
         return self.gram.shape[1]
 
-    def add(self, inputs, targets):
+    def add(self, inputs: torch.Tensor, targets: torch.Tensor) -> None:
         """Add rows: (groups, rows, fan_in) and (groups, rows, M / groups)."""
         self.gram.baddbmm_(inputs.mT, inputs)
         self.cross.baddbmm_(inputs.mT, targets)
         self.output_power += targets.square().sum(1)
         self.rows += inputs.shape[1]
 
-    def error(self, columns):
+    def error(self, columns: torch.Tensor) -> torch.Tensor:
         """Squared output error of each filter, shape (groups, M / groups).
 
         Parameters
@@ -66,18 +67,20 @@ class Moments:
                 + (columns * (self.gram @ columns)).sum(1))
 
 
-def columns_of(weight, groups):
+def columns_of(weight: torch.Tensor, groups: int) -> torch.Tensor:
     """Filters as columns, (groups, fan_in, M / groups), from (M, C, R, S)."""
     return weight.detach().double().reshape(
         groups, weight.shape[0] // groups, -1).mT.contiguous()
 
 
-def weight_of(columns, weight):
+def weight_of(columns: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
     """A weight's shape and type again."""
     return columns.mT.reshape(weight.shape).to(weight.dtype)
 
 
-def gather(model, layers, images, *, dense=None, rows=8192, seed=0):
+def gather(model: torch.nn.Module, layers: Iterable[str], images: torch.Tensor, *,
+           dense: torch.nn.Module | None = None, rows: int = 8192,
+           seed: int = 0) -> dict[str, Moments]:
     """Moments of some layers, streamed over calibration images.
 
     Parameters
@@ -136,7 +139,8 @@ def gather(model, layers, images, *, dense=None, rows=8192, seed=0):
     return found
 
 
-def check_refitted(model, layers, images):
+def check_refitted(model: torch.nn.Module, layers: Iterable[str],
+                   images: torch.Tensor) -> None:
     """Refuse layers of which no moments can be gathered, before any is.
 
     Raises
@@ -185,7 +189,7 @@ def _inputs(model, layers, images):
 
 
 @torch.no_grad()
-def recalibrated(model, images):
+def recalibrated(model: torch.nn.Module, images: torch.Tensor) -> torch.nn.Module:
     """A copy whose batch norms hold the statistics of these images.
 
     Pruning shifts what a normalisation gets; the first steps of any training make up
@@ -222,7 +226,7 @@ def recalibrated(model, images):
 
 
 @torch.no_grad()
-def follow(model, was, images):
+def follow(model: torch.nn.Module, was: torch.nn.Module, images: torch.Tensor) -> None:
     """Let batch norms follow what has happened to the weights before them.
 
     A few images are too rough a measure to replace the statistics of a training. So
@@ -259,7 +263,7 @@ def _norms(model):
 
 
 @contextmanager
-def evaluating(model):
+def evaluating(model: torch.nn.Module) -> Iterator[torch.nn.Module]:
     """Eval mode, and every module's own mode again afterwards."""
     modes = [(module, module.training) for module in model.modules()]
     model.eval()

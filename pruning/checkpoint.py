@@ -4,6 +4,7 @@ import json
 import math
 from pathlib import Path
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import nn
@@ -19,7 +20,7 @@ USUAL = {"num_classes": 10, "image_shape": [3, 32, 32]}
 MOST_PIXELS = 2**22     # of an image in all its channels
 
 
-def save_model(path, model, metadata):
+def save_model(path: str | Path, model: torch.nn.Module, metadata: dict) -> None:
     """Write a model's weights; the old file stays until the new one is whole.
 
     Parameters
@@ -41,7 +42,7 @@ def save_model(path, model, metadata):
         fresh.write_bytes(save(tensors, {KEY: json.dumps(metadata)}))
 
 
-def read_metadata(path):
+def read_metadata(path: str | Path) -> dict:
     """What :func:`save_model` was told of a file's weights."""
     path = Path(path)
     if not path.is_file():
@@ -69,7 +70,7 @@ def read_metadata(path):
     return found
 
 
-def load_model(path, network=None):
+def load_model(path: str | Path, network: str | None = None) -> tuple[nn.Module, dict]:
     """A network with the weights of a file.
 
     Parameters

@@ -1,13 +1,15 @@
 """Options that commands share: which images, on what they compute; what they print."""
 
+import argparse
 from pathlib import Path
 
 from eyeriss_sim.terminal import add_plugin_option, progress, whole_number
+from pruning.datasets.splits import Splits
 
 MOST_THREADS = 1024
 
 
-def add_data_options(cmd):
+def add_data_options(cmd: argparse.ArgumentParser) -> None:
     """Which images, and where they are, for every command that needs some."""
     from pruning.datasets import DATASETS
     cmd.add_argument("--dataset", default="cifar10", metavar="NAME",
@@ -24,7 +26,7 @@ def add_data_options(cmd):
     add_plugin_option(cmd)
 
 
-def load_data(args):
+def load_data(args: argparse.Namespace) -> Splits:
     """The splits that the data options name."""
     from pruning import datasets
     if args.download:
@@ -33,13 +35,13 @@ def load_data(args):
     return datasets.load(args.dataset, args.data)
 
 
-def data_name(args):
+def data_name(args: argparse.Namespace) -> str:
     """What the images are called beside an accuracy."""
     from pruning.datasets import DATASETS
     return args.data_name or DATASETS.find(args.dataset).title
 
 
-def add_machine_options(cmd):
+def add_machine_options(cmd: argparse.ArgumentParser) -> None:
     """Options for the device and the cores that a command computes on."""
     cmd.add_argument("--device", metavar="D",
                      help="cpu, cuda, cuda:1 (default: cuda where there is one)")
@@ -47,7 +49,7 @@ def add_machine_options(cmd):
                      help="cores to use on the CPU (default: all)")
 
 
-def choose_machine(args):
+def choose_machine(args: argparse.Namespace) -> None:
     """Set the threads; refuse a device that is not there, or has no autocast."""
     import torch
     if args.threads:
@@ -63,13 +65,13 @@ def choose_machine(args):
             raise ValueError(f"--device {args.device}: {told}") from None
 
 
-def check_is_no_file(folder):
+def check_is_no_file(folder: str | Path) -> None:
     """Refuse a file where a result folder should be, before any work is done."""
     for place in (Path(folder), *Path(folder).parents):
         if place.exists() and not place.is_dir():
             raise ValueError(f"--out {folder}: {place} is a file; name a folder")
 
 
-def percent(share):
+def percent(share: float | None) -> str:
     """An accuracy as it is printed."""
     return "not looked at" if share is None else f"{100 * share:.2f} %"

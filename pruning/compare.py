@@ -3,6 +3,7 @@
 import json
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -27,7 +28,7 @@ LEVEL = "support="      # option that tells the rungs of a method without target
 SHOWN_POINTS = 7    # of accuracy below the best: one that fell would squeeze the others
 
 
-def collect(folders):
+def collect(folders: Sequence[str | Path]) -> pd.DataFrame:
     """Metrics of result folders, or of all rungs in a folder of them.
 
     Parameters
@@ -130,7 +131,7 @@ def panels_of(table: pd.DataFrame) -> dict[str, str]:
                      for key in table.columns if is_further(key)}
 
 
-def print_table(table):
+def print_table(table: pd.DataFrame) -> None:
     """The table on standard output, as wide as the terminal lets it be."""
     console = make_console()
     shown = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
@@ -173,7 +174,7 @@ def print_table(table):
     print_periodic(table)
 
 
-def print_periodic(table):
+def print_periodic(table: pd.DataFrame) -> None:
     """What kernels of one period cost where its supports are stored once, if any."""
     rows = table[table.energy_rel_periodic.notna()]
     if len(rows):
@@ -206,7 +207,7 @@ def _draw_floor(panel, floor, name):
                        rotation=90, ha="right", va="top")
 
 
-def draw(table):
+def draw(table: pd.DataFrame) -> Figure:
     """Accuracy against energy, a panel a hardware, a line a method and control.
 
     A line is the mean of an experiment's seeds. Where several experiments have the same

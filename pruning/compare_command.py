@@ -1,11 +1,12 @@
 """``eyeriss-prune compare``: results beside each other, as a table and a figure."""
 
+import argparse
 from pathlib import Path
 
 from eyeriss_sim.terminal import add_plugin_option
 
 
-def add_compare(commands):
+def add_compare(commands: argparse._SubParsersAction) -> None:
     """``compare A B C``: accuracy against energy of results."""
     cmd = commands.add_parser("compare", help="results beside each other, as a figure")
     cmd.add_argument("folders", nargs="+", metavar="FOLDER",
@@ -17,7 +18,7 @@ def add_compare(commands):
     cmd.set_defaults(action=run_compare)
 
 
-def run_compare(args):
+def run_compare(args: argparse.Namespace) -> None:
     from eyeriss_sim.atomic import replacing
     from eyeriss_sim.result_files import check_output_path
     from pruning.compare import collect, draw, print_table

@@ -24,13 +24,13 @@ OF_CHANNELS = ("reinit", "scratch")     # the smaller network has no masks to ex
 FROM_FRESH_WEIGHTS = ("reinit", "random", "scratch")
 
 
-def check_control(control):
+def check_control(control: str | None) -> None:
     """Refuse a control that is not known."""
     if control is not None and control not in CONTROLS:
         raise ValueError(f"unknown control {control!r}; known: {', '.join(CONTROLS)}")
 
 
-def control_masks(control, masks, seed):
+def control_masks(control: str, masks: Masks, seed: int) -> Masks:
     """The masks that a control trains under.
 
     Parameters
@@ -48,14 +48,14 @@ def control_masks(control, masks, seed):
     return shuffled(masks, seed) if control in ("shuffle", "random") else masks
 
 
-def shuffled(masks, seed):
+def shuffled(masks: Masks, seed: int) -> Masks:
     """Each mask with its places exchanged at random, its count kept."""
     draw = torch.Generator().manual_seed(seed)
     return Masks({name: mask.flatten()[torch.randperm(mask.numel(), generator=draw)]
                   .reshape(mask.shape) for name, mask in masks.items()})
 
 
-def fresh(model, seed):
+def fresh(model: torch.nn.Module, seed: int) -> torch.nn.Module:
     """A copy of a model with every module's parameters drawn as torch does at first.
 
     Modules without ``reset_parameters`` keep their values.
@@ -69,7 +69,8 @@ def fresh(model, seed):
     return twin
 
 
-def control_epochs(control, epochs, dense_epochs, epochs_before=0):
+def control_epochs(control: str, epochs: int, dense_epochs: int,
+                   epochs_before: int = 0) -> int:
     """Epochs of a control's training.
 
     Parameters

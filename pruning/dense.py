@@ -1,5 +1,6 @@
 """A dense network, trained on a data set into a result folder."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from eyeriss_sim.atomic import only_writer
 from pruning.batches import Batches
 from pruning.checkpoint import USUAL, load_model, save_model
 from pruning.datasets import DATASETS, Splits
+from pruning.datasets.splits import Split
 from pruning.models import MODELS, make_model
 from pruning.recipe import Recipe
 from pruning.records import difference, read_json, write_json, write_rows
@@ -37,7 +39,8 @@ def recipe_for(network: str, dataset: str = "cifar10", **changes) -> Recipe:
                    **DATASETS.find(dataset).recipe | given)
 
 
-def fitting_batches(splits, recipe, device="cpu"):
+def fitting_batches(splits: Splits, recipe: Recipe,
+                    device: str | torch.device = "cpu") -> Batches:
     """The fitting images in batches, augmented as a recipe and the data set allow."""
     return Batches(
         splits.fit.images.to(device), splits.fit.labels.to(device), recipe.batch,
@@ -46,7 +49,8 @@ def fitting_batches(splits, recipe, device="cpu"):
         cutout=recipe.cutout if recipe.augment else 0)
 
 
-def accuracy_on(splits, split, model, recipe):
+def accuracy_on(splits: Splits, split: Split, model: torch.nn.Module,
+                recipe: Recipe) -> float:
     """Share of a split's images that a model gets right."""
     return evaluate(model, splits.normalise(split.images), split.labels,
                     precision=recipe.precision)
@@ -81,8 +85,11 @@ def check_fits(folder: str | Path, trained: dict, splits: Splits) -> None:
                              f"set has {has}; name another --dense or --dataset")
 
 
-def train_dense(network, splits, recipe, folder, *, data_name="CIFAR-10", test=True,
-                device=None, progress=True):
+def train_dense(network: str, splits: Splits, recipe: Recipe, folder: str | Path, *,
+                data_name: str = "CIFAR-10", test: bool = True,
+                device: str | None = None,
+                progress: bool | Callable | None = True
+                ) -> tuple[torch.nn.Module, dict]:
     """Train, look at the test images once, keep everything in a folder.
 
     Called again on its folder it goes on after the last whole epoch; if it was

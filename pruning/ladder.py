@@ -2,10 +2,13 @@
 
 import copy
 import time
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import takewhile
 from pathlib import Path
+
+import torch
 
 from eyeriss_sim.oracle import EnergyOracle
 from pruning.controls import FROM_FRESH_WEIGHTS
@@ -13,9 +16,11 @@ from pruning.identity import judge
 from pruning.loaders import Loaders
 from pruning.meters import meter_of
 from pruning.method_run import ZERO_IMAGES
-from pruning.methods import find_method, options_by_method
+from pruning.methods import Method, find_method, options_by_method
 from pruning.pipeline import prune
 from pruning.prunable import prunable, uncompiled
+from pruning.pruned import Pruned
+from pruning.recipe import Recipe
 from pruning.report import Baseline
 from pruning.result import (
     begun, finished, load_result, save_metrics, save_result, weights_hash)
@@ -39,26 +44,29 @@ class Rung:
     options: dict = field(default_factory=dict)
 
     @property
-    def name(self):
+    def name(self) -> str:
         """Name of the rung's folder: ``energy=0.5``, ``support=2``."""
         parts = [str(one) for one in self.targets if isinstance(one, Target)]
         parts += [f"{key}={value}" for key, value in sorted(self.options.items())]
         return "_".join(parts) or "default"
 
     @property
-    def targets(self):
+    def targets(self) -> tuple:
         """One a method."""
         several = isinstance(self.target, (list, tuple))
         return tuple(self.target) if several else (self.target,)
 
-    def follows(self, before):
+    def follows(self, before: "Rung | None") -> bool:
         """Whether only the last method of a composition has more to do than before."""
         return before is not None and self.options == before.options and (
             self.targets[:-1] == before.targets[:-1])
 
 
-def climb(model, method, rungs, folder, *, data, config, recipe, make_fresh,
-          fresh_recipe=None, oracle=None, control=None, test=None, **options):
+def climb(model: torch.nn.Module, method: str, rungs: Sequence[Rung],
+          folder: str | Path, *, data: Loaders, config: dict, recipe: Recipe | None,
+          make_fresh: Callable | None, fresh_recipe: Recipe | None = None,
+          oracle: EnergyOracle | None = None, control: str | None = None,
+          test: Callable | None = None, **options) -> list[dict]:
     """Prune rung by rung into folders; rungs that are there already are only read.
 
     A method for trained networks prunes each rung from the one before. One for fresh
@@ -182,7 +190,7 @@ def climb(model, method, rungs, folder, *, data, config, recipe, make_fresh,
     return found
 
 
-def followers(rungs, one_method):
+def followers(rungs: Sequence[Rung], one_method: bool) -> list[Rung]:
     """Those after the first that are pruned from it, by one way of rungs or another.
 
     Parameters
@@ -194,7 +202,9 @@ def followers(rungs, one_method):
     return list(takewhile(lambda rung: one_method or rung.follows(rungs[0]), rungs[1:]))
 
 
-def out_of_reach(network, method, rungs, baseline, oracle, include, exclude):
+def out_of_reach(network: torch.nn.Module, method: Method, rungs: Sequence[Rung],
+                 baseline: Baseline, oracle: EnergyOracle, include: Iterable[str],
+                 exclude: Iterable[str]) -> list[Target]:
     """Targets of rungs that are below what is left without any weight.
 
     By the zeros of the network's activations as they are now, as ``prune`` judges the
@@ -228,7 +238,7 @@ def out_of_reach(network, method, rungs, baseline, oracle, include, exclude):
     return found
 
 
-def check_control_of(method, rungs, control):
+def check_control_of(method: str, rungs: Sequence[Rung], control: str | None) -> None:
     """Refuse a control of several rungs that are pruned one from another.
 
     A control starts from the dense network, prunes in one go and trains as many
@@ -247,12 +257,12 @@ def check_control_of(method, rungs, control):
             "steps as its rung has had trainings")
 
 
-def minutes(seconds, pruned, column):
+def minutes(seconds: float, pruned: Pruned, column: str) -> float:
     """What a rung took; at least its trainings, epochs before a resume included."""
     return max(seconds, sum(row[column] for row in pruned.history)) / 60
 
 
-def check_falling(rungs, one_method):
+def check_falling(rungs: Sequence[Rung], one_method: bool) -> None:
     """Refuse a rung that asks for more than the one that it is pruned from has left.
 
     And one that is there twice.

@@ -1,5 +1,6 @@
 """A user's data: what fits weights, what chooses, what calibrates."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
@@ -25,14 +26,14 @@ class Loaders:
     calibrate: object = None
 
     @classmethod
-    def of(cls, data):
+    def of(cls, data: object) -> "Loaders":
         """Loaders from themselves, or from batches that only fit."""
         if data is None:
             raise ValueError("data is needed: batches of (images, labels), as a list "
                              "or a DataLoader")
         return data if isinstance(data, cls) else cls(data)
 
-    def images(self, count, seed):
+    def images(self, count: int, seed: int) -> torch.Tensor:
         """The first calibration images, as many as asked for or there are.
 
         Raises
@@ -66,7 +67,7 @@ def _described(batch):
 
 
 @torch.no_grad()
-def accuracy(model, batches):
+def accuracy(model: torch.nn.Module, batches: Iterable) -> float:
     """Share of all images that a model in eval mode gets right.
 
     Raises
@@ -86,7 +87,7 @@ def accuracy(model, batches):
     return right / total
 
 
-def check_batch(images, labels):
+def check_batch(images: torch.Tensor, labels: torch.Tensor) -> None:
     """Refuse what no classifier is trained on, before it fails far inside."""
     if not (torch.is_tensor(images) and torch.is_tensor(labels)):
         raise ValueError("a batch is two tensors, images and labels; got "
@@ -97,7 +98,7 @@ def check_batch(images, labels):
     check_labels(images, labels)
 
 
-def check_labels(images, labels):
+def check_labels(images: torch.Tensor, labels: torch.Tensor) -> None:
     """Refuse labels that are no class an image."""
     if labels.dtype != torch.int64 or labels.shape != images.shape[:1]:
         raise ValueError(
@@ -105,7 +106,8 @@ def check_labels(images, labels):
             f"{labels.dtype}, shape {tuple(labels.shape)}")
 
 
-def outputs(model, images, labels):
+def outputs(model: torch.nn.Module, images: torch.Tensor,
+            labels: torch.Tensor) -> torch.Tensor:
     """The model's logits for a batch, whatever is wrong with it told."""
     try:
         logits = model(images)

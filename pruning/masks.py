@@ -1,6 +1,6 @@
 """Masks: which weights stay, by the dotted name of their parameter."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import torch
@@ -62,13 +62,13 @@ class Masks(Mapping):
         return f"Masks({len(self)} parameters, density {self.density:.4f})"
 
     @classmethod
-    def dense(cls, model, names):
+    def dense(cls, model: torch.nn.Module, names: Iterable[str]) -> "Masks":
         """Masks that keep everything."""
         return cls({name: torch.ones(model.get_parameter(name).shape, dtype=torch.bool)
                     for name in names})
 
     @classmethod
-    def of(cls, model, names):
+    def of(cls, model: torch.nn.Module, names: Iterable[str]) -> "Masks":
         """Masks of the weights that are not zero now, whoever zeroed them.
 
         Masks of ``torch.nn.utils.prune`` count too, under the parameter's plain name.
@@ -84,17 +84,17 @@ class Masks(Mapping):
         return cls(masks)
 
     @property
-    def density(self):
+    def density(self) -> float:
         """Share of the weights that stay."""
         return self.kept / max(1, sum(mask.numel() for mask in self.values()))
 
     @property
-    def kept(self):
+    def kept(self) -> int:
         """Weights that stay."""
         return sum(int(mask.sum()) for mask in self.values())
 
     @property
-    def densities(self):
+    def densities(self) -> dict[str, float]:
         """Share that stays, by parameter name."""
         return {name: int(mask.sum()) / mask.numel() for name, mask in self.items()}
 
@@ -116,12 +116,12 @@ class Masks(Mapping):
             both[name] = join(self[name], other[name])
         return Masks(both)
 
-    def nested_in(self, other):
+    def nested_in(self, other: "Masks") -> bool:
         """Whether every weight that stays here stays in ``other``, too."""
         return all(name in self and not (self[name] & ~mask).any()
                    for name, mask in other.items())
 
-    def check(self, model):
+    def check(self, model: torch.nn.Module) -> None:
         """Refuse masks that are not this model's.
 
         Raises
@@ -139,13 +139,14 @@ class Masks(Mapping):
                 raise ValueError(f"{name}: mask of shape {tuple(mask.shape)}, but the "
                                  f"parameter has {shapes[name]}")
 
-    def apply(self, model):
+    def apply(self, model: torch.nn.Module) -> None:
         """Zero the masked weights of a model in place."""
         self.check(model)
         self.project(model)
 
     @torch.no_grad()
-    def project(self, model, optimizer=None):
+    def project(self, model: torch.nn.Module,
+                optimizer: torch.optim.Optimizer | None = None) -> None:
         """Zero the masked weights, and all that the optimizer holds under the mask.
 
         To be called after each ``optimizer.step()``: momentum that had gathered
@@ -160,7 +161,8 @@ class Masks(Mapping):
                     if torch.is_tensor(held) and held.shape == weight.shape:
                         held.masked_fill_(gone, 0)
 
-    def keep(self, model, optimizer):
+    def keep(self, model: torch.nn.Module,
+             optimizer: torch.optim.Optimizer) -> torch.utils.hooks.RemovableHandle:
         """Project after every step of an optimizer from now on.
 
         Returns
@@ -176,7 +178,7 @@ class Masks(Mapping):
             self._placed[name, device] = ~self[name].to(device)
         return self._placed[name, device]
 
-    def save(self, path):
+    def save(self, path: str | Path) -> None:
         """Write the masks to a safetensors file, as bytes of 0 and 1.
 
         Parameters
@@ -190,7 +192,7 @@ class Masks(Mapping):
             fresh.write_bytes(save(tensors, {"kind": "masks"}))
 
     @classmethod
-    def load(cls, path):
+    def load(cls, path: str | Path) -> "Masks":
         """Masks from a file that ``save`` wrote.
 
         Raises

@@ -7,9 +7,11 @@ import numpy as np
 import torch
 
 from eyeriss_sim.importers.torch_module import network_from_module
+from eyeriss_sim.oracle import EnergyOracle
+from eyeriss_sim.simulate import SimulationResult
 from pruning.masks import Masks
 from pruning.prunable import is_transposed, prunable
-from pruning.targets import Density, Energy, Macs, Params
+from pruning.targets import Density, Energy, Macs, Params, Target
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,8 @@ class Reference:
     weights: int
 
     @classmethod
-    def of(cls, model, prunables, oracle, images):
+    def of(cls, model: torch.nn.Module, prunables: dict, oracle: EnergyOracle,
+           images: torch.Tensor) -> "Reference":
         """Measure a dense network."""
         return cls(
             oracle(copy.deepcopy(model), images).total_uJ,
@@ -38,7 +41,7 @@ class Reference:
             sum(weight.numel() for weight in model.parameters()),
             sum(int(np.prod(one.shape)) for one in prunables.values()))
 
-    def as_dict(self):
+    def as_dict(self) -> dict:
         """For a report."""
         return asdict(self)
 
@@ -59,7 +62,7 @@ class Meter:
         self.prunables, self.dense, self.unit = prunables, dense, unit
 
     @property
-    def floor(self):
+    def floor(self) -> float:
         """Share that is left when every prunable weight is zero."""
         return self.share(Masks({
             name: torch.zeros(one.shape, dtype=torch.bool)
@@ -81,13 +84,13 @@ class LinearMeter(Meter):
         super().__init__(prunables, dense, unit)
         self.each, self.rest = each, rest
 
-    def share(self, masks):
+    def share(self, masks: Masks) -> float:
         """What the masks leave."""
         kept = sum(int(mask.sum()) * self.each[name] for name, mask in masks.items())
         return (kept + self.rest) / self.dense
 
     @property
-    def prices(self):
+    def prices(self) -> dict[str, torch.Tensor]:
         """What a weight adds, as a share; a scalar tensor a parameter."""
         return {name: torch.tensor(each / self.dense, dtype=torch.float64)
                 for name, each in self.each.items()}
@@ -117,7 +120,7 @@ class EnergyMeter(Meter):
         self.prices = self._prices()
 
     @torch.no_grad()
-    def share(self, masks):
+    def share(self, masks: Masks) -> float:
         """What the masks leave."""
         for name, mask in masks.items():
             self.model.get_parameter(name).copy_(mask)
@@ -149,7 +152,7 @@ class EnergyMeter(Meter):
         return prices
 
 
-def macs_by_layer(model, images):
+def macs_by_layer(model: torch.nn.Module, images: torch.Tensor) -> dict[str, int]:
     """MACs of one image, by module; a module that runs twice has those of both."""
     one = [tensor[:1] for tensor in images] if isinstance(images, (list, tuple)) else (
         images[:1])
@@ -163,7 +166,7 @@ def macs_by_layer(model, images):
     return found
 
 
-def macs_left(model, images):
+def macs_left(model: torch.nn.Module, images: torch.Tensor) -> float:
     """MACs of one image by weights that are not zero, and of layers without any."""
     weights = prunable(model)
     macs, left = macs_by_layer(model, images), 0.0
@@ -172,7 +175,8 @@ def macs_left(model, images):
     return left + sum(macs.values())
 
 
-def taken_by_layer(target, model, result):
+def taken_by_layer(target: Target, model: torch.nn.Module,
+                   result: SimulationResult) -> dict[str, float]:
     """What each layer takes now of the quantity that a target counts.
 
     Parameters
@@ -205,7 +209,8 @@ def taken_by_layer(target, model, result):
     return taken
 
 
-def meter_of(target, model, prunables, reference, oracle, images):
+def meter_of(target: Target, model: torch.nn.Module, prunables: dict,
+             reference: Reference, oracle: EnergyOracle, images: torch.Tensor) -> Meter:
     """The meter that a target is met on.
 
     Parameters

@@ -390,7 +390,8 @@ class MethodRun:
             self.floor = problem.floor
         return chosen
 
-    def result(self, network, masks, shrinks, met, right):
+    def result(self, network: torch.nn.Module, masks: Masks, shrinks: tuple,
+               met: float | None, right: float | None) -> Pruned:
         """The network that was kept, its costs, and how it came about."""
         summary, layers = describe(network, self.baseline, self.method.filter_code)
         report = {
@@ -409,7 +410,7 @@ class MethodRun:
                       tuple(self.shared.images.shape[1:]))
 
 
-def check_images(model, images):
+def check_images(model: torch.nn.Module, images: torch.Tensor) -> None:
     """Refuse data that the model does not take."""
     device = next(model.parameters()).device
     was = model.training

@@ -11,7 +11,7 @@ PLAIN = {"STRING", "BINSTRING", "SHORT_BINSTRING", "BINBYTES", "SHORT_BINBYTES",
          "GLOBAL", "STACK_GLOBAL", "REDUCE"}
 
 
-def check_growth(content):
+def check_growth(content: bytes) -> None:
     """Refuse a pickle that makes Python work or remember far more than it has bytes.
 
     A tuple of twice the same tuple, sixty deep, is hashed and shown 2^60 times; so

@@ -1,8 +1,11 @@
 """prune(): the one call from a network and a target to a pruned, trained network."""
 
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext
 from numbers import Integral
 from pathlib import Path
+
+import torch
 
 from eyeriss_sim.oracle import EnergyOracle
 from eyeriss_sim.plain import plain
@@ -10,21 +13,31 @@ from pruning.control_run import Control
 from pruning.controls import check_control
 from pruning.identity import images_hash, judge
 from pruning.loaders import Loaders
+from pruning.masks import Masks
 from pruning.method_run import MethodRun, Plan, Shared, Start
 from pruning.methods import check_steps, find_method, options_by_method
 from pruning.prunable import uncompiled
 from pruning.pruned import Pruned
-from pruning.report import check_oracles
+from pruning.recipe import Recipe
+from pruning.report import Baseline, check_oracles
 from pruning.result import begun, weights_hash
 from pruning.step_training import StepTraining
+from pruning.targets import Target
 
 
-def prune(model, method="energy_aware", target=None, *, data, oracle=None, recipe=None,
-          steps=1, schedule="geometric", accuracy_floor=None, control=None,
-          dense_epochs=None, make_fresh=None, teacher=None, baseline=None, shrinks=(),
-          fresh_recipe=None, include=("*",), exclude=(), seed=0, calibration=512,
-          empty_layers=False, folder=None, device=None, progress=None,
-          reports=None, **options) -> Pruned:
+def prune(model: torch.nn.Module, method: str = "energy_aware",
+          target: Target | Sequence[Target] | None = None, *, data: Loaders | Iterable,
+          oracle: EnergyOracle | None = None, recipe: Recipe | None = None,
+          steps: int = 1, schedule: str = "geometric",
+          accuracy_floor: float | None = None, control: str | None = None,
+          dense_epochs: int | None = None, make_fresh: Callable | None = None,
+          teacher: torch.nn.Module | None = None, baseline: Baseline | None = None,
+          shrinks: Sequence[Masks] = (), fresh_recipe: Recipe | None = None,
+          include: Iterable[str] = ("*",), exclude: Iterable[str] = (), seed: int = 0,
+          calibration: int = 512, empty_layers: bool = False,
+          folder: str | Path | None = None, device: str | None = None,
+          progress: bool | Callable | None = None, reports: dict | None = None,
+          **options) -> Pruned:
     """Prune a network to a share of what it costs.
 
     Parameters

@@ -40,7 +40,7 @@ class PlacedChannels(nn.Module):
 DROPPING_IMAGES = ("StochasticDepth", "DropPath")
 
 
-def drops_images(module):
+def drops_images(module: torch.nn.Module) -> bool:
     """Whether a module drops all channels of an image, or none, while it trains."""
     return type(module).__name__ in DROPPING_IMAGES and not any(
         True for _ in (*module.children(), *module.parameters(), *module.buffers()))
@@ -57,12 +57,12 @@ class Tracer(fx.Tracer):
             super().is_leaf_module(module, name))
 
 
-def trace(model):
+def trace(model: torch.nn.Module) -> fx.GraphModule:
     """The graph of a model, with the model's own modules."""
     return fx.GraphModule(model, Tracer().trace(model))
 
 
-def place_moved_channels(graph):
+def place_moved_channels(graph: fx.GraphModule) -> None:
     """Put a placing where a graph shuffles channels by views, or takes a part of them.
 
     So that the numbers of channels that its forward counts on are no matter.

@@ -7,7 +7,7 @@ import torch
 
 from eyeriss_sim.oracle import EnergyOracle
 from pruning.masks import Masks
-from pruning.meters import Reference, macs_left, meter_of
+from pruning.meters import Meter, Reference, macs_left, meter_of
 from pruning.progress import silent
 from pruning.prunable import prunable
 from pruning.selection import Order
@@ -75,22 +75,23 @@ class Problem:
     tell: object = silent
 
     @property
-    def shapes(self):
+    def shapes(self) -> dict[str, tuple]:
         """Of the parameters."""
         return {name: one.shape for name, one in self.prunables.items()}
 
     @cached_property
-    def meter(self):
+    def meter(self) -> Meter:
         """Measures the target's quantity under masks."""
         return meter_of(self.target, self.zeros_of or self.model, self.prunables,
                         self.reference, self.oracle, self.few_images)
 
     @property
-    def few_images(self):
+    def few_images(self) -> torch.Tensor:
         """Those that measure zeros."""
         return self.images[:self.zero_images]
 
-    def meet(self, scores, share=None, within=None):
+    def meet(self, scores: dict, share: float | None = None,
+             within: Masks | None = None) -> Masks:
         """Masks that remove lowest scores first, until the target is met.
 
         Parameters
@@ -108,7 +109,7 @@ class Problem:
         self.spared = self.order.spared(self.order.removed)
         return masks
 
-    def cost(self, network):
+    def cost(self, network: torch.nn.Module) -> float:
         """Share of the target's quantity that a network takes as it is.
 
         An energy is that of its own activation zeros, measured now. Other quantities

@@ -1,23 +1,26 @@
 """What is under way: of a training a bar in a terminal, one line an epoch anywhere."""
 
 import sys
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
 from rich.progress import (
     BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn)
 
+from pruning.recipe import Recipe
+
 
 class Silent:
     """Shows nothing."""
 
-    def step(self):
+    def step(self) -> None:
         """One step of the optimizer is done."""
 
-    def epoch(self, row):
+    def epoch(self, row: dict) -> None:
         """One epoch is done; ``row`` is its row of the history."""
 
-    def doing(self, what):
+    def doing(self, what: str) -> None:
         """Something else is under way than "steps", or they are again."""
 
 
@@ -27,7 +30,7 @@ class Told(Silent):
     def __init__(self, tell, epochs):
         self.tell, self.epochs = tell, epochs
 
-    def epoch(self, row):
+    def epoch(self, row: dict) -> None:
         self.tell(epoch_line(row, self.epochs))
 
 
@@ -54,22 +57,23 @@ class OnScreen(Silent):
         self.bar, self.epochs, self.steps = bar, epochs, steps
         self.task = None
 
-    def step(self):
+    def step(self) -> None:
         if self.task is None:
             self.task = self.bar.add_task("steps", total=self.steps)
         self.bar.advance(self.task)
 
-    def epoch(self, row):
+    def epoch(self, row: dict) -> None:
         self.bar.console.print(epoch_line(row, self.epochs), highlight=False)
         self.bar.reset(self.task)
 
-    def doing(self, what):
+    def doing(self, what: str) -> None:
         if self.task is not None:
             self.bar.update(self.task, description=what)
 
 
 @contextmanager
-def training_progress(recipe, steps, wanted):
+def training_progress(recipe: Recipe, steps: int,
+                      wanted: bool | Callable | None) -> Iterator[Silent]:
     """Something with ``step()`` and ``epoch(row)`` for the time of a training.
 
     Parameters
@@ -101,12 +105,12 @@ def is_shown(wanted: bool | None) -> bool:
     return sys.stderr.isatty() if wanted is None else bool(wanted)
 
 
-def silent(text):
+def silent(text: str) -> None:
     """Say nothing."""
 
 
 @contextmanager
-def telling(wanted):
+def telling(wanted: bool | Callable | None) -> Iterator[Callable[[str], None]]:
     """A function that says in a terminal, on stderr, what is under way for now.
 
     Parameters

@@ -1,8 +1,10 @@
 """Which parameters of a model may be pruned."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 
+import torch
 from torch import nn
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
@@ -33,12 +35,13 @@ class Prunable:
     sharers: tuple = ()
 
     @property
-    def layers(self):
+    def layers(self) -> tuple[str, ...]:
         """All modules that hold it."""
         return self.layer, *self.sharers
 
 
-def prunable(model, include=("*",), exclude=(), strict=True):
+def prunable(model: torch.nn.Module, include: Iterable[str] = ("*",),
+             exclude: Iterable[str] = (), strict: bool = True) -> dict[str, Prunable]:
     """The weights of convolutions and linear layers, in the order of the model.
 
     Parameters
@@ -106,11 +109,11 @@ def prunable(model, include=("*",), exclude=(), strict=True):
     return chosen
 
 
-def uncompiled(model):
+def uncompiled(model: nn.Module | None) -> nn.Module | None:
     """The module that torch.compile wraps, whose names are those of its layers."""
     return getattr(model, "_orig_mod", model)
 
 
-def is_transposed(model, one):
+def is_transposed(model: torch.nn.Module, one: Prunable) -> bool:
     """Whether a layer's weight is stored by input channel."""
     return isinstance(model.get_submodule(one.layer), _ConvTransposeNd)

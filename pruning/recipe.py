@@ -88,7 +88,7 @@ class Recipe:
                 raise ValueError(f"{key} must be in 0 <= {key} < 1, got "
                                  f"{getattr(self, key)}")
 
-    def as_dict(self):
+    def as_dict(self) -> dict:
         """Names and numbers, as JSON takes them.
 
         What came later, and is not used, is left out: trainings of before know no
@@ -97,7 +97,7 @@ class Recipe:
         return {key: value for key, value in asdict(self).items()
                 if key not in ("distil", "cutout") or value}
 
-    def learning_rate(self, done):
+    def learning_rate(self, done: float) -> float:
         """Learning rate when a share ``done`` (0..1) of all steps has been made.
 
         One cycle (Smith and Topin 2017): along a line from zero up to ``lr`` in the

@@ -15,7 +15,7 @@ TEXTS = ("rung", "method", "control", "target", "network", "data")
 NUMBERS = re.compile("accuracy|_rel(_|$)|^total_uJ|^(seed|epochs)$|minutes$")
 
 
-def read_json(path):
+def read_json(path: str | Path) -> dict:
     """What a JSON file of a result says.
 
     Returns
@@ -40,7 +40,7 @@ def read_json(path):
     return content
 
 
-def read_metrics(path):
+def read_metrics(path: str | Path) -> dict:
     """The metrics of a result, those of earlier versions under the names of today.
 
     They called the energy of an image energy_uJ, and the preset ``dense``, which is not
@@ -73,13 +73,13 @@ def _name_today(key):
                   r"\1_preset_dense", key)
 
 
-def write_json(path, content):
+def write_json(path: str | Path, content: dict) -> None:
     """One JSON file, whole or not at all."""
     with replacing(path) as fresh:
         fresh.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 
-def write_rows(path, rows):
+def write_rows(path: str | Path, rows: list[dict]) -> None:
     """Rows with the same keys as CSV."""
     with replacing(path) as fresh:
         with fresh.open("w", newline="", encoding="utf-8") as file:
@@ -118,7 +118,7 @@ def _number(text):
     return text
 
 
-def difference(before, now):
+def difference(before: object, now: object) -> str:
     """The first thing in which two entries of a config differ.
 
     Examples

@@ -17,7 +17,9 @@ RIDGE = 1e-3
 CHUNK_WORDS = 1 << 24   # of Gram matrices that are factored at once
 
 
-def restore(gram, cross, filters, support, quota, chunks=8, allowed=None):
+def restore(gram: torch.Tensor, cross: torch.Tensor, filters: torch.Tensor,
+            support: torch.Tensor, quota: torch.Tensor, chunks: int = 8,
+            allowed: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
     """Put back the original weights that reduce the output error most.
 
     A weight's gain is exact: 2 a_j x_j^T r - a_j^2 |x_j|^2 with the residual r. Gains
@@ -93,7 +95,8 @@ def _best(scores, counts):
     return torch.zeros_like(scores, dtype=torch.bool).scatter_(0, places, within)
 
 
-def refit(gram, cross, support, ridge=RIDGE):
+def refit(gram: torch.Tensor, cross: torch.Tensor, support: torch.Tensor,
+          ridge: float = RIDGE) -> tuple[torch.Tensor, float]:
     """Least squares of the wanted outputs on each filter's support.
 
     Solves (X_S^T X_S + eps I) b = X_S^T y, with eps = ``ridge`` times the mean diagonal

@@ -5,8 +5,10 @@ import hashlib
 import json
 import math
 import os
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from safetensors import SafetensorError
@@ -15,15 +17,18 @@ from safetensors.torch import load_file, save
 from eyeriss_sim.atomic import only_writer, replacing
 from eyeriss_sim.plain import is_whole
 from pruning.masks import Masks
-from pruning.records import (
-    difference, read_json, read_metrics, write_json, write_rows)
+from pruning.records import difference, read_json, read_metrics, write_json, write_rows
 from pruning.shrink import shrink
 from pruning.training_state import STATE_FILE
+
+if TYPE_CHECKING:
+    from pruning.pruned import Pruned
 
 MOST_VALUES = 10**8     # of an image
 
 
-def save_result(folder, pruned, config, metrics):
+def save_result(folder: str | Path, pruned: "Pruned", config: dict,
+                metrics: dict) -> None:
     """Write a pruned network and all that is known of it.
 
     Parameters
@@ -54,7 +59,7 @@ def save_result(folder, pruned, config, metrics):
     save_metrics(folder, {**pruned.report, **metrics})
 
 
-def save_metrics(folder, metrics):
+def save_metrics(folder: str | Path, metrics: dict) -> None:
     """Write what came out, as CSV and as JSON, which says that all the rest is there.
 
     Parameters
@@ -66,7 +71,7 @@ def save_metrics(folder, metrics):
     write_json(Path(folder) / "metrics.json", metrics)
 
 
-def finished(folder, config):
+def finished(folder: str | Path, config: dict) -> dict | None:
     """The metrics of a folder, or None where nothing is finished yet.
 
     Raises
@@ -82,7 +87,8 @@ def finished(folder, config):
 
 
 @contextmanager
-def begun(folder, config, name="config.json"):
+def begun(folder: str | Path, config: dict,
+          name: str = "config.json") -> Iterator[None]:
     """Note what a folder's trainings are for, as long as it holds any.
 
     Parameters
@@ -137,7 +143,7 @@ def _check_same(noted, config, begun=False):
                              f"{difference(before[key], value)}; name another folder")
 
 
-def weights_hash(model):
+def weights_hash(model: torch.nn.Module) -> str:
     """Short digest of a model's parameters and buffers, their names included."""
     digest = hashlib.sha256()
     for name, value in model.state_dict().items():
@@ -147,7 +153,8 @@ def weights_hash(model):
     return digest.hexdigest()[:16]
 
 
-def load_result(folder, dense):
+def load_result(folder: str | Path,
+                dense: torch.nn.Module) -> tuple[torch.nn.Module, Masks, tuple]:
     """The network of a result folder.
 
     Parameters

@@ -2,6 +2,7 @@
 
 import argparse
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 from eyeriss_sim.terminal import whole_number
@@ -10,7 +11,7 @@ from pruning.command_options import (
     load_data)
 
 
-def add_run(commands):
+def add_run(commands: argparse._SubParsersAction) -> None:
     """``run``: prune a trained network, rung by rung, into result folders."""
     from pruning.controls import CONTROLS
     from pruning.dense import RUNG_DISTIL
@@ -76,7 +77,7 @@ def add_run(commands):
     cmd.set_defaults(action=run_run)
 
 
-def run_run(args):
+def run_run(args: argparse.Namespace) -> None:
     from dataclasses import replace
 
     import torch
@@ -151,7 +152,7 @@ def run_run(args):
     print(f"{len(results)} rungs in {out}; accuracies are on {name}")
 
 
-def rungs_of(args):
+def rungs_of(args: argparse.Namespace) -> list:
     """The rungs that targets and options name."""
     from pruning.ladder import Rung, check_control_of
     from pruning.methods import check_steps, find_method, options_by_method
@@ -183,7 +184,7 @@ def rungs_of(args):
     return rungs or [Rung(None, options)]
 
 
-def reports_of(words):
+def reports_of(words: Sequence[str]) -> dict:
     """The oracles of a report: the usual ones and those that ``--report`` names."""
     from eyeriss_sim.oracle import EnergyOracle
     from pruning.report import batch_ending, usual_oracles
@@ -201,7 +202,7 @@ def reports_of(words):
     return found
 
 
-def number_or_text(text):
+def number_or_text(text: str) -> int | float | bool | str:
     """What a method's option is: a number where it reads as one."""
     for kind in (int, float):
         try:

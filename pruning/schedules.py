@@ -1,7 +1,7 @@
 """How shares fall from what there is to a target, step by step."""
 
 
-def geometric(start, end, steps, floor=0.0):
+def geometric(start: float, end: float, steps: int, floor: float = 0.0) -> list[float]:
     """Shares that lose the same part of what is above the floor at every step.
 
     Parameters
@@ -31,7 +31,7 @@ def geometric(start, end, steps, floor=0.0):
             for step in range(1, steps)] + [end]
 
 
-def cubic(start, end, steps):
+def cubic(start: float, end: float, steps: int) -> list[float]:
     """Shares that fall fast at first and slowly at last (Zhu and Gupta, 2017).
 
     Examples

@@ -2,36 +2,42 @@
 
 import copy
 import re
+from collections.abc import Iterable
 
 import torch
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
+from pruning.masks import Masks
 
-def weights_of(model, names):
+
+def weights_of(model: torch.nn.Module, names: Iterable[str]) -> dict[str, torch.Tensor]:
     """The parameters by name, on the CPU."""
     return {name: model.get_parameter(name).detach().cpu() for name in names}
 
 
-def magnitude(model, names):
+def magnitude(model: torch.nn.Module, names: Iterable[str]) -> dict[str, torch.Tensor]:
     """Absolute values."""
     return {name: weight.abs() for name, weight in weights_of(model, names).items()}
 
 
-def energy_of_weights(model, names):
+def energy_of_weights(model: torch.nn.Module,
+                      names: Iterable[str]) -> dict[str, torch.Tensor]:
     """Squares: what a projection onto fewer weights loses of the L2 norm."""
     return {name: weight.double().square()
             for name, weight in weights_of(model, names).items()}
 
 
-def random(model, names, seed):
+def random(model: torch.nn.Module, names: Iterable[str],
+           seed: int) -> dict[str, torch.Tensor]:
     """Independent uniform draws."""
     draw = torch.Generator().manual_seed(seed)
     return {name: torch.rand(weight.shape, generator=draw, dtype=torch.float64)
             for name, weight in weights_of(model, names).items()}
 
 
-def synflow(model, names, images, masks=None):
+def synflow(model: torch.nn.Module, names: Iterable[str], images: torch.Tensor,
+            masks: Masks | None = None) -> dict[str, torch.Tensor]:
     """Synaptic flow, |dR/dw * w| (Tanaka et al., NeurIPS 2020).
 
     R is the sum of the outputs of the network with every parameter and buffer replaced

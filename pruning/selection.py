@@ -1,8 +1,12 @@
 """From scores to masks: what goes first, and where to stop so that a target is met."""
 
+from collections.abc import Callable, Sequence
+from typing import NoReturn
+
 import torch
 
 from pruning.masks import Masks
+from pruning.meters import Meter
 
 WAYS = 2000     # parts of all units, to one of which the least cost is found
 
@@ -59,7 +63,7 @@ class Order:
             name: int(rank.masked_fill(~present[name], -1).argmax())
             for name, rank in self._ranks.items() if present[name].any()}
 
-    def masks(self, removed):
+    def masks(self, removed: int) -> Masks:
         """Masks once so many units have gone, last units of a parameter left out."""
         masks = {}
         for name, rank in self._ranks.items():
@@ -70,12 +74,12 @@ class Order:
             masks[name] = mask & self.within[name] if self.within else mask
         return Masks(masks)
 
-    def spared(self, removed):
+    def spared(self, removed: int) -> list[str]:
         """Parameters that so many units would empty but for their last unit."""
         return [name for name, place in self._last.items()
                 if int(self._ranks[name].view(-1)[place]) < removed]
 
-    def meet(self, meter, share, what="target"):
+    def meet(self, meter: Meter, share: float, what: str = "target") -> Masks:
         """The masks that remove no more units than a target asks for.
 
         Parameters
@@ -119,8 +123,9 @@ class OutOfReach(ValueError):
         self.tried = tried
 
 
-def refuse(what, unit, tried, floor=None, *, ask=None,
-           least_left="all prunable weights at zero"):
+def refuse(what: str, unit: str, tried: float, floor: float | None = None, *,
+           ask: float | None = None,
+           least_left: str = "all prunable weights at zero") -> NoReturn:
     """Say what is left at least, and what may be asked for.
 
     Parameters
@@ -151,12 +156,12 @@ def refuse(what, unit, tried, floor=None, *, ask=None,
                      + also, tried)
 
 
-def rounded_up(share):
+def rounded_up(share: float) -> float:
     """The next thousandth: what a message asks for."""
     return -(-share * 1000 // 1) / 1000
 
 
-def least(holds, most):
+def least(holds: Callable[[int], bool], most: int) -> int | None:
     """The smallest count in 0..most for which a property holds, by bisection, or None.
 
     Where the property comes and goes, a count at which it begins to hold.
@@ -177,7 +182,8 @@ def least(holds, most):
     return above
 
 
-def least_near(holds, start, low, high):
+def least_near(holds: Callable[[int], bool], start: int, low: int,
+               high: int) -> int | None:
     """As ``least``, but from a guess: few questions where the answer is near it.
 
     Parameters
@@ -221,7 +227,8 @@ def least_near(holds, start, low, high):
     return above
 
 
-def bottom(cost, share, tried, low, high):
+def bottom(cost: Callable[[int], float], share: float, tried: dict[int, float],
+           low: int, high: int) -> int:
     """A count at which a cost is at most ``share``, or else the one where it is least.
 
     For costs that fall and, near their end, rise again: tries counts nearer and nearer
@@ -262,7 +269,7 @@ def bottom(cost, share, tried, low, high):
         tried |= {count: cost(count) for count in new}
 
 
-def spread(units, shape):
+def spread(units: torch.Tensor, shape: Sequence[int]) -> torch.Tensor:
     """Values of units for each of their weights; ragged blocks end with the tensor."""
     for axis, (count, size) in enumerate(zip(units.shape, shape, strict=True)):
         if count == size:
@@ -272,7 +279,7 @@ def spread(units, shape):
     return units
 
 
-def pooled(scores, block):
+def pooled(scores: torch.Tensor, block: Sequence[int]) -> torch.Tensor:
     """Sums of scores over blocks of weights.
 
     Parameters
@@ -313,7 +320,7 @@ def _any_by_block(mask, shape):
     return pooled(mask.double(), block) > 0
 
 
-def by_layer(scores):
+def by_layer(scores: dict) -> dict[str, torch.Tensor]:
     """Scores whose global order takes the same share from every layer."""
     places = {}
     for name, score in scores.items():
@@ -324,7 +331,7 @@ def by_layer(scores):
     return places
 
 
-def by_pattern(scores, patterns):
+def by_pattern(scores: torch.Tensor, patterns: torch.Tensor) -> torch.Tensor:
     """Mask that keeps, of each kernel, the pattern with the largest scores.
 
     Parameters
@@ -340,7 +347,7 @@ def by_pattern(scores, patterns):
     return patterns[kept.argmax(-1)]
 
 
-def knapsack(scores, prices):
+def knapsack(scores: dict, prices: dict) -> dict[str, torch.Tensor]:
     """Scores over prices: what a greedy knapsack fills its budget by.
 
     A weight that costs nothing is kept before all others.

@@ -9,6 +9,7 @@ those that go, and once more after it, when weights only go.
 """
 
 import copy
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -17,8 +18,9 @@ from pruning import scores
 from pruning.calibration import follow, recalibrated
 from pruning.masks import Masks
 from pruning.meters import meter_of
+from pruning.problem import Problem
 from pruning.selection import (
-    OutOfReach, Order, bottom, knapsack, least, least_near, refuse)
+    Order, OutOfReach, bottom, knapsack, least, least_near, refuse)
 from pruning.targets import Energy
 
 # Of a training's steps: activations have mostly settled, and time is left to learn in.
@@ -43,11 +45,12 @@ class SettlingMasks:
         self.masks, self.problem = masks, problem
         self.folder = folder and Path(folder)
 
-    def project(self, model, optimizer=None):
+    def project(self, model: torch.nn.Module,
+                optimizer: torch.optim.Optimizer | None = None) -> None:
         """As ``Masks.project``, with the masks of now."""
         self.masks.project(model, optimizer)
 
-    def resume(self, done):
+    def resume(self, done: int) -> None:
         """Take up the masks that held when so many steps were done."""
         made = {int(file.stem.removeprefix("masks")): file for file in (
             self.folder.glob("masks*.safetensors") if self.folder else ())}
@@ -56,7 +59,7 @@ class SettlingMasks:
         if made:
             self.masks = Masks.load(made[max(made)])
 
-    def settle(self, model, done):
+    def settle(self, model: torch.nn.Module, done: int) -> tuple[Masks, float]:
         """Settle by the zeros that a model has once so many steps are done."""
         network = copy.deepcopy(model).to("cpu", memory_format=torch.contiguous_format)
         self.masks.apply(network.eval())
@@ -71,13 +74,14 @@ class SettlingMasks:
             self.masks.save(self.folder / f"masks{done}.safetensors")
 
 
-def not_yet_learnt(weight):
+def not_yet_learnt(weight: torch.Tensor) -> torch.Tensor:
     """A weight that comes back: it counts as not zero, and moves no activation."""
     return torch.tensor(torch.finfo(weight.dtype).tiny, dtype=weight.dtype,
                         device=weight.device)
 
 
-def settle(problem, network, masks, returned=None):
+def settle(problem: Problem, network: torch.nn.Module, masks: Masks,
+           returned: Mapping[str, torch.Tensor] | None = None) -> tuple[Masks, float]:
     """Trim a network, or give weights back, until its measured energy meets the target.
 
     Where the network is one that is trained, its normalisations follow. With the
@@ -125,7 +129,8 @@ def settle(problem, network, masks, returned=None):
     return masks, trial.tried[removed]
 
 
-def check_reachable(problem, network, masks, returned):
+def check_reachable(problem: Problem, network: torch.nn.Module, masks: Masks,
+                    returned: Mapping[str, torch.Tensor] | None) -> None:
     """Refuse an energy that no number of weights meets, before the network is trained.
 
     As ``settle``, with the activations that it has now; looks for any number of weights

@@ -3,15 +3,17 @@
 import copy
 
 import torch
-from torch import nn
+from torch import fx, nn
 
 from pruning.calibration import evaluating
 from pruning.channel_walk import channel_padding
 from pruning.channels import find_channels, is_gone
+from pruning.masks import Masks
 from pruning.placed import PlacedChannels
 
 
-def shrink(model, images, masks):
+def shrink(model: torch.nn.Module, images: torch.Tensor,
+           masks: Masks) -> fx.GraphModule:
     """Build the network without the channels that no weight reads.
 
     A channel goes where all weights that would read it, in every layer and

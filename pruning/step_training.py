@@ -7,7 +7,9 @@ from pathlib import Path
 import torch
 
 from pruning.loaders import Loaders, accuracy
+from pruning.masks import Masks
 from pruning.recipe import Recipe
+from pruning.settling import SettlingMasks
 from pruning.training import fit
 
 
@@ -46,7 +48,8 @@ class StepTraining:
         """Where the training after a step keeps its state."""
         return self.folder and self.folder / step
 
-    def train(self, network, masks, step, epochs=None, midway=None):
+    def train(self, network: torch.nn.Module, masks: Masks | SettlingMasks, step: str,
+              epochs: int | None = None, midway: SettlingMasks | None = None) -> None:
         """Train a network in place, on the CPU again afterwards.
 
         Parameters

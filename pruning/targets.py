@@ -60,7 +60,7 @@ class Params(Target):
 TARGETS = {kind.quantity: kind for kind in (Energy, Density, Macs, Params)}
 
 
-def parse_target(text):
+def parse_target(text: str) -> Target:
     """A target from ``quantity=share``.
 
     Examples

@@ -1,12 +1,14 @@
 """``eyeriss-prune train``: a dense network, into a result folder."""
 
+import argparse
+
 from eyeriss_sim.terminal import whole_number
 from pruning.command_options import (
     add_data_options, add_machine_options, check_is_no_file, choose_machine, data_name,
     load_data, percent)
 
 
-def add_train(commands):
+def add_train(commands: argparse._SubParsersAction) -> None:
     """``train NETWORK``: a dense network, into a result folder."""
     from pruning.models import MODELS
     from pruning.recipe import OPTIMIZERS, PRECISIONS
@@ -45,7 +47,7 @@ def add_train(commands):
     cmd.set_defaults(action=run_train)
 
 
-def run_train(args):
+def run_train(args: argparse.Namespace) -> None:
     from pruning.dense import recipe_for, train_dense
     from pruning.recipe import Recipe
     args.network = args.network.lower()

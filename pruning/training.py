@@ -3,8 +3,10 @@
 import copy
 import math
 import time
-from contextlib import nullcontext
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import torch
 from torch.nn import functional
@@ -12,6 +14,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from pruning.loaders import check_batch, outputs
 from pruning.progress import training_progress
+from pruning.recipe import Recipe
 from pruning.training_state import read_state, write_state
 
 CHECK_STEPS = 20    # between looks at the loss: each one waits for an accelerator
@@ -32,17 +35,17 @@ class History:
     rows: list = field(default_factory=list)
 
     @property
-    def accuracy(self):
+    def accuracy(self) -> float | None:
         """Accuracy after the last epoch, or None."""
         return self.rows[-1]["accuracy"] if self.rows else None
 
     @property
-    def wall_minutes(self):
+    def wall_minutes(self) -> float:
         """Minutes on the clock, those before a resume included."""
         return sum(row["wall_s"] for row in self.rows) / 60
 
     @property
-    def cpu_minutes(self):
+    def cpu_minutes(self) -> float:
         """Minutes of all cores together."""
         return sum(row["cpu_s"] for row in self.rows) / 60
 
@@ -51,8 +54,12 @@ class TrainingDiverged(ValueError):
     """The loss or a weight is no longer a finite number."""
 
 
-def fit(model, batches, recipe, *, evaluate=None, folder=None, after_step=(),
-        midway=None, teacher=None, device=None, progress=True):
+def fit(model: torch.nn.Module, batches: Iterable, recipe: Recipe, *,
+        evaluate: Callable | None = None, folder: str | Path | None = None,
+        after_step: Sequence[Callable] = (), midway: object | None = None,
+        teacher: torch.nn.Module | None = None,
+        device: str | torch.device | None = None,
+        progress: bool | Callable | None = True) -> History:
     """Train a model in place.
 
     Parameters
@@ -100,12 +107,12 @@ def fit(model, batches, recipe, *, evaluate=None, folder=None, after_step=(),
         training.
     """
     device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    place(model, device)
+    to_device(model, device)
     if recipe.distil:
         if teacher is None:
             raise ValueError(f"distil={recipe.distil:g} needs a teacher; give one, or "
                              "set it to 0")
-        teacher = place(
+        teacher = to_device(
             copy.deepcopy(teacher).requires_grad_(False).eval(), device)
     steps = number_of_steps(batches)
     optimizer = make_optimizer(model, recipe)
@@ -137,7 +144,7 @@ def fit(model, batches, recipe, *, evaluate=None, folder=None, after_step=(),
                                    teacher, show)
             except TrainingDiverged as problem:
                 (average or model).load_state_dict(good)
-                settle(model, average, optimizer, after_step)
+                finish(model, average, optimizer, after_step)
                 kept = f"; {folder} keeps the state of epoch {epoch - 1}" if (
                     folder is not None and epoch > 1) else ""
                 raise TrainingDiverged(
@@ -156,7 +163,7 @@ def fit(model, batches, recipe, *, evaluate=None, folder=None, after_step=(),
                 write_state(folder, model, optimizer, average, recipe, steps,
                             history.rows)
             show.epoch(history.rows[-1])
-    settle(model, average, optimizer, after_step)
+    finish(model, average, optimizer, after_step)
     return history
 
 
@@ -213,14 +220,14 @@ def train_epoch(model, batches, recipe, optimizer, average, after_step, moments,
     return mean
 
 
-def check_finite(model):
+def check_finite(model: torch.nn.Module) -> None:
     """Stop where a weight or a statistic is no number any more."""
     for name, tensor in model.state_dict().items():
         if tensor.is_floating_point() and not tensor.isfinite().all():
             raise TrainingDiverged(f"{name} has values that are not finite")
 
 
-def distance(logits, wanted):
+def distance(logits: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
     """How far what a network says is from what its teacher says.
 
     Kullback and Leibler's divergence of the softened probabilities, times the square of
@@ -232,14 +239,14 @@ def distance(logits, wanted):
         (wanted.float() / TEMPERATURE).softmax(1), reduction="batchmean")
 
 
-def place(model, device):
+def to_device(model: torch.nn.Module, device: torch.device) -> torch.nn.Module:
     """Move a model to a device, its weights in the order that suits convolutions."""
     if any(tensor.ndim == 5 for tensor in model.state_dict().values()):
         return model.to(device)     # torch has no such order for three dimensions
     return model.to(device, memory_format=torch.channels_last)
 
 
-def moving_average(decay):
+def moving_average(decay: float) -> Callable:
     """torch's, but for indices that a buffer may hold, which it would round."""
     averaged = get_ema_multi_avg_fn(decay)
 
@@ -252,7 +259,8 @@ def moving_average(decay):
     return update
 
 
-def settle(model, average, optimizer, after_step):
+def finish(model: torch.nn.Module, average: torch.nn.Module | None,
+           optimizer: torch.optim.Optimizer, after_step: Sequence[Callable]) -> None:
     """Give the model the weights that count, and masks the last word."""
     if average:
         model.load_state_dict(average.module.state_dict())
@@ -261,7 +269,7 @@ def settle(model, average, optimizer, after_step):
     model.eval()
 
 
-def make_optimizer(model, recipe):
+def make_optimizer(model: torch.nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     """SGD or AdamW; weight decay on weights only, not on biases and normalisation."""
     weights, others = [], []
     for parameter in model.parameters():
@@ -278,14 +286,14 @@ def make_optimizer(model, recipe):
     return torch.optim.AdamW(groups, recipe.lr, (recipe.momentum, 0.999))
 
 
-def autocast(device, precision):
+def autocast(device: torch.device, precision: str) -> AbstractContextManager:
     """Where bfloat16 keeps accuracy, if the recipe asks for it."""
     if precision == "float32":
         return nullcontext()
     return torch.autocast(device.type, torch.bfloat16)
 
 
-def number_of_steps(batches):
+def number_of_steps(batches: Iterable) -> int:
     """Batches of an epoch."""
     try:
         steps = len(batches)
@@ -298,7 +306,8 @@ def number_of_steps(batches):
 
 
 @torch.no_grad()
-def evaluate(model, images, labels, *, batch=1000, precision="bfloat16"):
+def evaluate(model: torch.nn.Module, images: torch.Tensor, labels: torch.Tensor, *,
+             batch: int = 1000, precision: str = "bfloat16") -> float:
     """Share of images that a model gets right.
 
     Parameters

@@ -8,11 +8,14 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
 from eyeriss_sim.atomic import replacing
+from pruning.recipe import Recipe
 
 STATE_FILE = "training.safetensors"
 
 
-def write_state(folder, model, optimizer, average, recipe, steps, rows):
+def write_state(folder: str | Path, model: torch.nn.Module,
+                optimizer: torch.optim.Optimizer, average: torch.nn.Module | None,
+                recipe: Recipe, steps: int, rows: list[dict]) -> None:
     """Keep everything that the next epoch needs.
 
     The tensors and, in the header's metadata, the rest as JSON: in one file, so that no
@@ -38,7 +41,9 @@ def write_state(folder, model, optimizer, average, recipe, steps, rows):
         fresh.write_bytes(save(tensors, {"training": json.dumps(rest)}))
 
 
-def read_state(folder, model, optimizer, average, recipe, steps):
+def read_state(folder: str | Path, model: torch.nn.Module,
+               optimizer: torch.optim.Optimizer, average: torch.nn.Module | None,
+               recipe: Recipe, steps: int) -> list[dict]:
     """Put a training where it was after its last whole epoch.
 
     Returns
@@ -77,7 +82,7 @@ def read_state(folder, model, optimizer, average, recipe, steps):
     return rest["rows"]
 
 
-def restore(path, module, tensors):
+def restore(path: str | Path, module: torch.nn.Module, tensors: dict) -> None:
     """Load values into a module of exactly these names and shapes."""
     wanted = module.state_dict()
     for name in wanted.keys() | tensors.keys():
@@ -88,7 +93,7 @@ def restore(path, module, tensors):
     module.load_state_dict(tensors)
 
 
-def restore_optimizer(optimizer, tensors):
+def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict) -> None:
     """Give an optimizer its buffers back, laid out in memory as the weights are.
 
     The layout decides which of torch's loops runs, and so the last bit.

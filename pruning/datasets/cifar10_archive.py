@@ -11,6 +11,7 @@ import pickle
 import tarfile
 import urllib.request
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +30,7 @@ CLASSES = 10
 MOST_B = 2**29          # of an archive, unpacked; CIFAR-10 has some 185 million
 
 
-def read_archive(path, records=RECORDS):
+def read_archive(path: str | Path, records: int = RECORDS) -> dict:
     """All images of an archive, as it was published.
 
     Parameters
@@ -66,7 +67,7 @@ def read_archive(path, records=RECORDS):
                          f"short: {why}") from None
 
 
-def find_archive(path):
+def find_archive(path: str | Path) -> Path:
     """The folder or file that holds the batches, at ``path`` or right in it."""
     path = Path(path)
     if path.is_file():
@@ -100,7 +101,7 @@ class FolderFiles:
         return (self.folder / name).read_bytes()
 
 
-def check_length(unpacked_B):
+def check_length(unpacked_B: int) -> None:
     """Refuse an archive that is far longer than CIFAR-10, before it is unpacked."""
     if unpacked_B > MOST_B:
         raise tarfile.ReadError(f"it unpacks to more than {MOST_B:,} bytes")
@@ -232,7 +233,8 @@ class PixelUnpickler(pickle.Unpickler):
         return self.known[module, name]
 
 
-def download(folder, url=URL, md5=MD5, progress=None):
+def download(folder: str | Path, url: str = URL, md5: str = MD5,
+             progress: Callable | None = None) -> Path:
     """Fetch the binary archive, unless a folder has CIFAR-10 already.
 
     It is checked before it takes its name.

@@ -9,6 +9,7 @@ package, by an entry point ``pruning.methods``.
 import importlib
 import inspect
 import pkgutil
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from numbers import Integral, Real
 
@@ -47,18 +48,18 @@ class Method:
     filter_code: str | None = None
 
     @property
-    def takes_steps(self):
+    def takes_steps(self) -> bool:
         """Whether it may go to its target in steps."""
         return not (self.shrinks or self.own_levels)
 
     @property
-    def options(self):
+    def options(self) -> dict:
         """Names of the method's options and what they are unless given."""
         return {key: one.default for key, one in inspect.signature(
             self.choose).parameters.items() if one.kind is one.KEYWORD_ONLY}
 
 
-def register(name, **traits):
+def register(name: str, **traits) -> Callable:
     """Make a function a method of that name."""
     def add(choose):
         METHODS.add(name, Method(name, choose, **traits))
@@ -66,12 +67,12 @@ def register(name, **traits):
     return add
 
 
-def find_method(name):
+def find_method(name: str) -> Method:
     """The method of a name, or a ValueError that lists the known ones."""
     return METHODS.find(name)
 
 
-def check_steps(names, steps):
+def check_steps(names: Sequence[str], steps: int) -> None:
     """Refuse a number of steps that is none, or that no method of these names takes."""
     if not isinstance(steps, Integral) or steps < 1:
         raise ValueError(f"steps must be a whole number of at least 1, got {steps!r}")
@@ -80,7 +81,7 @@ def check_steps(names, steps):
                          "it more epochs instead")
 
 
-def options_by_method(names, options):
+def options_by_method(names: Sequence[str], options: dict) -> list[dict]:
     """Which method of a composition gets which options.
 
     Parameters

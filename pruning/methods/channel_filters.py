@@ -10,6 +10,7 @@ from pruning.channels import find_channels
 from pruning.masks import Masks
 from pruning.meters import taken_by_layer
 from pruning.methods import register
+from pruning.problem import Problem
 from pruning.prunable import prunable
 from pruning.selection import least, refuse
 from pruning.shrink import shrink
@@ -23,7 +24,7 @@ THINNED = 0.2
 
 
 @register("channels", shrinks=True)
-def channels(problem, *, per_energy=True):
+def channels(problem: Problem, *, per_energy: bool = True) -> Masks:
     """Remove groups of tied channels, least squared weight (per joule) first.
 
     A group's worth is the squared norm of its filters as a share of their layers':

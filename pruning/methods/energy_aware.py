@@ -10,6 +10,7 @@ from pruning.calibration import check_refitted, columns_of, gather, weight_of
 from pruning.masks import Masks
 from pruning.meters import taken_by_layer
 from pruning.methods import register
+from pruning.problem import Problem
 from pruning.refit import RIDGE, refit, restore
 from pruning.selection import by_layer, knapsack
 
@@ -18,8 +19,9 @@ ALLOCATIONS = ("energy", "magnitude", "uniform")
 
 
 @register("energy_aware")
-def energy_aware(problem, *, removed=0.8, rows=8192, chunks=8, ridge=RIDGE,
-                 imitate="dense", allocation="energy"):
+def energy_aware(problem: Problem, *, removed: float = 0.8, rows: int = 8192,
+                 chunks: int = 8, ridge: float = RIDGE, imitate: str = "dense",
+                 allocation: str = "energy") -> Masks:
     """Yang, Chen, Sze, CVPR 2017, steps 1 to 4; ``prune`` loops over them.
 
     Layers are taken by what they cost of the target's quantity, largest first. In each,

@@ -1,12 +1,14 @@
 """Projection onto an energy budget: a knapsack, filled by worth per joule."""
 
 from pruning import scores
+from pruning.masks import Masks
 from pruning.methods import register
+from pruning.problem import Problem
 from pruning.selection import knapsack
 
 
 @register("energy_budget")
-def energy_budget(problem):
+def energy_budget(problem: Problem) -> Masks:
     """Keep the weights with the largest w^2 / energy until the budget is full.
 
     The nearest network in the L2 norm that costs no more than the target, up to the

@@ -6,6 +6,7 @@ import torch
 
 from pruning.masks import Masks
 from pruning.methods import register
+from pruning.problem import Problem
 from pruning.prunable import prunable
 
 TAPS = 9
@@ -13,7 +14,8 @@ LARGEST_SUPPORT = 4
 
 
 @register("psconv", at_init=True, own_levels=True, filter_code="periodic")
-def psconv(problem, *, support=2, period=8, dense_kernels=1, variants=None):
+def psconv(problem: Problem, *, support: int = 2, period: int = 8,
+           dense_kernels: int = 1, variants: int | None = None) -> Masks:
     """Periodic pre-defined sparse kernels (Kundu et al., IEEE TC 2020).
 
     Kernel (m, c) has support (m + c) mod period of a list that every layer shares, so
@@ -30,7 +32,7 @@ def psconv(problem, *, support=2, period=8, dense_kernels=1, variants=None):
 
 
 @register("psconv_random", at_init=True, own_levels=True)
-def psconv_random(problem, *, support=2):
+def psconv_random(problem: Problem, *, support: int = 2) -> Masks:
     """Pre-defined sparse kernels, each with a support of its own, drawn at random.
 
     Kundu et al., Allerton 2019. Every kernel's support has to be stored.
@@ -45,7 +47,8 @@ def psconv_random(problem, *, support=2):
     return _masks(problem, masks_of)
 
 
-def periodic_supports(support, period=8, dense_kernels=1, variants=None, seed=0):
+def periodic_supports(support: int, period: int = 8, dense_kernels: int = 1,
+                      variants: int | None = None, seed: int = 0) -> torch.Tensor:
     """The supports of one period, the dense kernels last.
 
     Parameters

@@ -1,13 +1,15 @@
 """SynFlow: prune a fresh network without data, conserving the flow through it."""
 
 from pruning import scores
+from pruning.masks import Masks
 from pruning.methods import register
+from pruning.problem import Problem
 from pruning.schedules import geometric
 from pruning.selection import Order
 
 
 @register("synflow", at_init=True)
-def synflow(problem, *, iterations=100):
+def synflow(problem: Problem, *, iterations: int = 100) -> Masks:
     """Remove the least flow, a little at a time, with the flow measured anew.
 
     Tanaka et al., NeurIPS 2020: after iteration k of n the share rho^(k/n) is left, of

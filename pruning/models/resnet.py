@@ -1,5 +1,6 @@
 """Residual networks for 32x32 images (He et al., CVPR 2016)."""
 
+import torch
 from torch import nn
 from torch.nn import functional
 
@@ -38,7 +39,7 @@ class BasicBlock(nn.Module):
         return self.relu(y + (x if self.downsample is None else self.downsample(x)))
 
 
-def projected_shortcut(channels, filters):
+def projected_shortcut(channels: int, filters: int) -> nn.Sequential:
     """Option B of the paper: a 1x1 convolution with stride 2."""
     return nn.Sequential(nn.Conv2d(channels, filters, 1, 2, bias=False),
                          nn.BatchNorm2d(filters))
@@ -72,7 +73,7 @@ class ResNet(nn.Module):
         return self.fc(x.mean((2, 3)))
 
 
-def start_weights(model):
+def start_weights(model: torch.nn.Module) -> None:
     """He et al.'s normal weights for convolutions, as the paper trains them."""
     for module in model.modules():
         if isinstance(module, nn.Conv2d):
