@@ -91,12 +91,12 @@ def gather(model: torch.nn.Module, layers: Iterable[str], images: torch.Tensor, 
         Names of Conv1d, Conv2d or Linear modules.
     images : Tensor, shape (images, ...)
     dense : torch.nn.Module, optional
-        Whose outputs are wanted: Y = X_dense A_dense at the same positions. By default
-        the model itself, with its weights as they are.
+        The network whose outputs are wanted: Y = X_dense A_dense at the same positions.
+        Unless given, the model itself with the weights that it has.
     rows : int
         Output positions that are sampled over all images, the same number in each.
     seed : int
-        Of the positions.
+        It decides the positions.
 
     Returns
     -------
@@ -216,7 +216,7 @@ def recalibrated(model: torch.nn.Module, images: torch.Tensor) -> torch.nn.Modul
     twin.eval()
     for norm in norms:
         norm.train()
-    # Of one size, since each counts the same; a single image may have no statistics.
+    # Chunks have one size, since each counts the same; one image has no statistics.
     chunks = images.tensor_split(-(-len(images) // STATISTICS_CHUNK))
     for some in chunks if norms else ():
         twin(some.to(device))

@@ -90,8 +90,8 @@ class Channels:
     def unread(self, masks: Masks) -> torch.Tensor:
         """Groups of which no layer reads a channel, as bool, shape (groups,).
 
-        Where a whole layer would go, or all that an operator reads, the first
-        channel of it stays.
+        The first channel stays of a layer that would go whole, and of what an operator
+        reads where all of that would go.
         """
         read = torch.zeros(self.groups, dtype=torch.bool)
         for layer, columns in self.inputs.items():

@@ -72,7 +72,7 @@ def _together(folders):
 
 
 def _experiment(file, metrics, config):
-    """Where a result belongs: first targets, experiment, settings, folder of rungs."""
+    """What a result is a part of: first targets, experiment, settings, ladder."""
     ladder, rung = file.parent, metrics.get("rung") or ""
     if ladder.name == rung:
         ladder = ladder.parent
@@ -151,7 +151,7 @@ def print_table(table: pd.DataFrame) -> None:
                   row["energy_rel_eyeriss_chip"], row["weights_rel"], row["macs_rel"],
                   row["floor"])
         names = {"network": str(row["network"]), "method": method,
-                 # With blanks, at which lines may break.
+                 # Lines may break at blanks.
                  "rung": row["rung"].replace("_", " "),
                  "seed": str(row["seed"])}
         shown.add_row(
@@ -232,7 +232,7 @@ def draw(table: pd.DataFrame) -> Figure:
             least = 100 * mean.accuracy.min()
             if least < bottom:
                 name += f" (down to {least:.1f} %)"
-            # Of a composition, rungs with the same channels are one ladder.
+            # Rungs of a composition that have the same channels are one ladder.
             for _, ladder in mean.groupby("first"):
                 panel.plot(ladder[key], 100 * ladder.accuracy, label=name,
                            color=COLOURS[place % len(COLOURS)],

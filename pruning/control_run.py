@@ -31,7 +31,7 @@ class Control:
     make_fresh : callable, optional
         Gives a network with fresh weights.
     fresh_recipe : Recipe, optional
-        For fresh weights, but for its epochs.
+        Training of fresh weights, but for its epochs.
     """
 
     name: str

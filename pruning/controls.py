@@ -37,13 +37,13 @@ def control_masks(control: str, masks: Masks, seed: int) -> Masks:
     ----------
     control : str
     masks : Masks
-        That a method found.
+        Masks that a method found.
     seed : int
 
     Returns
     -------
     Masks
-        As many weights a layer as in ``masks``.
+        Masks of as many weights a layer as in ``masks``.
     """
     return shuffled(masks, seed) if control in ("shuffle", "random") else masks
 
@@ -76,11 +76,11 @@ def control_epochs(control: str, epochs: int, dense_epochs: int,
     Parameters
     ----------
     epochs : int
-        That the pruned network was trained.
+        Epochs that the pruned network was trained.
     dense_epochs : int
-        Of the dense network's training.
+        Epochs of the dense network's training.
     epochs_before : int
-        Of the methods before this one in a composition.
+        Epochs of the methods before this one in a composition.
     """
     if control == "dense":
         return epochs_before + epochs

@@ -32,7 +32,7 @@ def recipe_for(network: str, dataset: str = "cifar10", **changes) -> Recipe:
     dataset : str
         One of ``pruning.datasets.DATASETS``.
     **changes
-        Of :class:`Recipe`.
+        Fields of :class:`Recipe`.
     """
     given = {key: value for key, value in changes.items() if value is not None}
     return replace(MODELS.find(network).recipe,
@@ -68,7 +68,7 @@ def check_fits(folder: str | Path, trained: dict, splits: Splits) -> None:
     Parameters
     ----------
     folder : str or Path
-        Where the network is; named in the message.
+        Folder of the network; named in the message.
     trained : dict
         Metadata of its checkpoint.
     splits : Splits
@@ -121,7 +121,7 @@ def train_dense(network: str, splits: Splits, recipe: Recipe, folder: str | Path
     Raises
     ------
     ValueError
-        As :func:`pruning.training.fit`; a folder with another training in it.
+        What :func:`pruning.training.fit` refuses; a folder with another training in it.
     """
     folder = Path(folder)
     config = {"network": network, "data": data_name, "recipe": recipe.as_dict(),

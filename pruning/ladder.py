@@ -36,8 +36,8 @@ class Rung:
     target : Target or sequence of Target or None
         A sequence has one for each method of a composition.
     options : dict
-        Of the method, as ``prune`` takes them: what tells the levels of one that has
-        its own.
+        Options of the method, as ``prune`` takes them: what tells the levels of one
+        that has its own.
     """
 
     target: object = None
@@ -52,7 +52,7 @@ class Rung:
 
     @property
     def targets(self) -> tuple:
-        """One a method."""
+        """Targets, one a method."""
         several = isinstance(self.target, (list, tuple))
         return tuple(self.target) if several else (self.target,)
 
@@ -86,7 +86,7 @@ def climb(model: torch.nn.Module, method: str, rungs: Sequence[Rung],
         The trained dense network.
     method : str
     rungs : sequence of Rung
-        In the order in which they are climbed, mildest first.
+        Rungs in the order in which they are climbed, mildest first.
     folder : str or Path
         Gets one result folder a rung, named after it.
     data : Loaders
@@ -94,18 +94,19 @@ def climb(model: torch.nn.Module, method: str, rungs: Sequence[Rung],
         What else makes the result what it is: network, data, seeds. A folder with
         another config is refused.
     recipe : Recipe
-        After each step of a rung; where it distils, the dense network teaches.
+        Training after each step of a rung; where it distils, the dense network teaches.
     make_fresh : callable
         Gives a network with fresh weights.
     fresh_recipe : Recipe, optional
-        Of networks from fresh weights: the dense network's own with its extra epochs.
+        Training of networks from fresh weights: the dense network's own with its extra
+        epochs.
     oracle : EnergyOracle, optional
     control : str, optional
     test : callable, optional
         Accuracy of a network on the test images, asked once a rung; of a rung that was
         finished without it, now.
     **options
-        Of ``prune``.
+        Options of ``prune``.
 
     Returns
     -------
@@ -147,7 +148,7 @@ def climb(model: torch.nn.Module, method: str, rungs: Sequence[Rung],
             save_metrics(kept, metrics)
         if metrics is None:
             if baseline is None:
-                # Of the dense network in any case, whatever this rung starts from.
+                # Costs of the dense network, whatever this rung starts from.
                 images = data.images(options.get("calibration", 512), seed)
                 baseline = Baseline.of(
                     model, prunable(model, options.get("include", ("*",)),
@@ -207,13 +208,13 @@ def out_of_reach(network: torch.nn.Module, method: Method, rungs: Sequence[Rung]
                  exclude: Iterable[str]) -> list[Target]:
     """Targets of rungs that are below what is left without any weight.
 
-    By the zeros of the network's activations as they are now, as ``prune`` judges the
+    The zeros of the network's activations are those of now, as ``prune`` judges the
     last of its steps; what else can't be reached shows where its rung is pruned.
 
     Parameters
     ----------
     network : torch.nn.Module
-        That the first of the rungs is pruned from.
+        What the first of the rungs is pruned from.
     method : Method
     rungs : sequence of Rung
     baseline : Baseline
@@ -248,7 +249,7 @@ def check_control_of(method: str, rungs: Sequence[Rung], control: str | None) ->
     Raises
     ------
     ValueError
-        With what to ask for instead.
+        The message says what to ask for instead.
     """
     if control and len(rungs) > 1 and not find_method(method.split("+")[0]).at_init:
         raise ValueError(
@@ -277,7 +278,7 @@ def check_falling(rungs: Sequence[Rung], one_method: bool) -> None:
     Raises
     ------
     ValueError
-        With the rungs.
+        The message names the rungs.
     """
     names = [rung.name for rung in rungs]
     for name in names:

@@ -13,12 +13,12 @@ class Loaders:
     Parameters
     ----------
     fit : iterable
-        For weights and calibration: a DataLoader, a list, ``pruning.batches.Batches``.
+        Batches for weights and calibration: a DataLoader, a list,
+        ``pruning.batches.Batches``.
     choose : iterable, optional
-        For accuracies that decide something; never the test images.
+        Batches for accuracies that decide something; never the test images.
     calibrate : iterable, optional
-        For zeros and output errors, as ``fit`` but without augmentation; ``fit`` unless
-        given.
+        Batches for zeros and output errors, without augmentation; ``fit`` unless given.
     """
 
     fit: object

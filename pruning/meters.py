@@ -42,7 +42,7 @@ class Reference:
             sum(int(np.prod(one.shape)) for one in prunables.values()))
 
     def as_dict(self) -> dict:
-        """For a report."""
+        """Names and values, for a report."""
         return asdict(self)
 
 
@@ -105,7 +105,7 @@ class EnergyMeter(Meter):
         Copied; masks may leave any of its prunable weights.
     oracle : EnergyOracle
     images : Tensor
-        That measure the zeros of activations.
+        They measure the zeros of activations.
     """
 
     def __init__(self, prunables, dense, model, oracle, images):
@@ -184,13 +184,13 @@ def taken_by_layer(target: Target, model: torch.nn.Module,
     target : Target
     model : torch.nn.Module
     result : SimulationResult
-        Of the model with the weights that it has.
+        What the model costs with the weights that it has.
 
     Returns
     -------
     dict of str to float
-        By module name, all its runs together: uJ with DRAM, MACs of weights that are
-        not zero, or weights that are not zero.
+        What each module takes, all its runs together: uJ with DRAM, MACs of weights
+        that are not zero, or weights that are not zero.
     """
     weights = prunable(model)
     masks = Masks.of(model, weights)
@@ -217,7 +217,7 @@ def meter_of(target: Target, model: torch.nn.Module, prunables: dict,
     ----------
     target : Target
     model : torch.nn.Module
-        As it is now; its activation zeros count for an energy.
+        The network of now; its activation zeros count for an energy.
     prunables : dict of str to Prunable
     reference : Reference
         The dense network.

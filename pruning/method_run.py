@@ -32,7 +32,7 @@ PACE = 0.8      # of what is above the floor, a step, where only an accuracy is 
 
 @dataclass(frozen=True)
 class Plan:
-    """Where a method is to arrive, and in which steps.
+    """The target of a method, and the steps that lead to it.
 
     Parameters
     ----------
@@ -155,7 +155,7 @@ class Start:
     ----------
     network : torch.nn.Module
     shrinks : tuple of Masks
-        By which channels have gone.
+        Masks by which channels have gone.
     baseline : Baseline, optional
         Costs of the dense network; those of ``network`` unless given.
     """
@@ -172,12 +172,12 @@ class MethodRun:
     ----------
     method : Method
     options : dict
-        Of the method.
+        Options of the method.
     plan : Plan
     start : Start or Pruned
     shared : Shared
     training : StepTraining
-        After each step.
+        How the network is trained after each step.
     thinned_next : bool
         Whether a method for weights goes on with the network.
 
@@ -207,7 +207,7 @@ class MethodRun:
     def prune(self) -> Pruned:
         """All steps; the last one that the accuracy floor allows.
 
-        Where only that floor is asked for, a step that can't be taken is the end, too.
+        A step that can't be taken is the end, too, if only that floor is asked for.
         """
         network = copy.deepcopy(self.start.network)
         masks = Masks.of(network, self.prunables)
@@ -271,7 +271,7 @@ class MethodRun:
             Under its masks.
         masks : Masks
         met : float or None
-            Where there is no training: what is measured at the end.
+            What is measured at the end, if there is no training.
 
         Raises
         ------
@@ -315,8 +315,8 @@ class MethodRun:
     def _refuse(self, before, within, target, refused):
         """Refuse an energy with the least that the same step, tried, would meet.
 
-        With and without normalisations that follow, where there is training: what it
-        makes of the activations nobody knows.
+        The step is tried with and without normalisations that follow, where there is
+        training: what it makes of the activations nobody knows.
         """
         meter = self._meter(before)
         tried, ask, met = refused.tried, rounded_up(refused.tried), None

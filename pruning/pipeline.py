@@ -56,11 +56,11 @@ def prune(model: torch.nn.Module, method: str = "energy_aware",
     data : Loaders or iterable
         Batches of (images, labels), given anew each time.
     oracle : EnergyOracle, optional
-        That an energy is of; ``eap_tool`` at batch 1 unless given.
+        What an energy is of; ``eap_tool`` at batch 1 unless given.
     recipe : Recipe, optional
         How the network is trained after each step; without one it is not.
     steps : int
-        From the present cost to the target.
+        Steps from the present cost to the target.
     schedule : {"geometric", "cubic"}
     accuracy_floor : float, optional
         Share of ``data.choose``'s images. A step that ends below it is taken back, and
@@ -68,20 +68,20 @@ def prune(model: torch.nn.Module, method: str = "energy_aware",
     control : str, optional
         One of ``pruning.controls.CONTROLS``: prune, then train that control instead.
     dense_epochs : int, optional
-        Of the given model's training; for controls from fresh weights.
+        Epochs of the given model's training; for controls from fresh weights.
     make_fresh : callable, optional
         Gives a network with fresh weights for such controls; by default the
         modules' ``reset_parameters`` do.
     fresh_recipe : Recipe, optional
-        Of such controls' training, but for its epochs: a rung's learning rate is too
+        Training of such controls, but for its epochs: a rung's learning rate is too
         low for fresh weights. ``recipe`` unless given.
     teacher : torch.nn.Module, optional
-        For a recipe that distils: the dense network; the given model unless it is one
+        The dense network, for a recipe that distils; the given model unless it is one
         of fresh weights.
     baseline : Baseline, optional
-        Of the dense network, where ``model`` is one that was pruned before.
+        Costs of the dense network, where ``model`` is one that was pruned before.
     shrinks : tuple of Masks
-        By which channels went before.
+        Masks by which channels went before.
     include, exclude : sequence of str
         Patterns of layer names.
     seed : int
@@ -91,9 +91,10 @@ def prune(model: torch.nn.Module, method: str = "energy_aware",
         Whether a layer may lose its last weight. Else the one that would go last stays,
         and the report says of which layers.
     folder : str or Path, optional
-        Where trainings keep their state, to be resumed by the same call alone.
+        Folder in which trainings keep their state, to be resumed by the same call
+        alone.
     device : str, optional
-        As ``fit``; only trainings move there.
+        Device of ``fit``; only trainings move there.
     progress : bool or callable, optional
         Whether trainings, and what is done between them, are shown on stderr; unless
         given, where that is a terminal. A callable is told instead, a line at a time.
@@ -102,8 +103,8 @@ def prune(model: torch.nn.Module, method: str = "energy_aware",
         ``{"mine": EnergyOracle("mine.toml")}`` gives ``total_uJ_mine``. Unless given,
         ``eap_tool``, ``eyeriss_chip`` and ``preset_dense``, at batch 1 and 16.
     **options
-        Of the method; in a composition ``"channels.per_energy"``, or without the name
-        for all methods that have it.
+        Options of the method; in a composition ``"channels.per_energy"``, or without
+        the name for all methods that have it.
 
     Returns
     -------
@@ -147,7 +148,7 @@ def prune(model: torch.nn.Module, method: str = "energy_aware",
         "teacher": teacher if teacher is None else weights_hash(teacher),
         **judge(shared.oracle), "model": weights_hash(model)}
     if folder:
-        # By content: loaders that draw images anew must heed torch's seed.
+        # Images by content: loaders that draw them anew must heed torch's seed.
         asked["calibration_images"] = images_hash(shared.images)
     if teacher is None and not find_method(names[0]).at_init:
         teacher = model

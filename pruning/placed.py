@@ -13,9 +13,9 @@ class PlacedChannels(nn.Module):
     Parameters
     ----------
     places : sequence of int
-        For each channel of the result the channel that goes there, or -1 for zeros.
+        Channel that goes to each place of the result, or -1 for zeros.
     channels : int
-        That come in.
+        Channels that come in.
 
     Examples
     --------

@@ -27,7 +27,7 @@ class Problem:
         The dense network's costs.
     oracle : EnergyOracle
     images : Tensor, shape (images, ...)
-        For calibration.
+        Calibration images.
     target : Target or None
         Its kind says what is counted. None for methods with levels of their own.
     within : Masks
@@ -40,11 +40,11 @@ class Problem:
     thinned_next : bool
         Whether a method for weights goes on with the network.
     zeros_of : torch.nn.Module, optional
-        Whose activation zeros the meter counts by; the model's own unless given.
+        The network whose activation zeros the meter counts by; the model unless given.
     floor : float, optional
         Least share that can be reached: the meter's, unless the method says another.
     order : Order, optional
-        In which the last ``meet`` removed weights.
+        The order in which the last ``meet`` removed weights.
     empty_layers : bool
         Whether a layer may lose its last weight.
     spared : list of str
@@ -76,7 +76,7 @@ class Problem:
 
     @property
     def shapes(self) -> dict[str, tuple]:
-        """Of the parameters."""
+        """Shapes of the parameters."""
         return {name: one.shape for name, one in self.prunables.items()}
 
     @cached_property
@@ -100,7 +100,7 @@ class Problem:
         share : float, optional
             A milder share on the way to the target.
         within : Masks, optional
-            Instead of ``problem.within``.
+            What may stay, instead of ``problem.within``.
         """
         self.order = Order(scores, self.shapes, self.within if within is None
                            else within, self.empty_layers)

@@ -40,9 +40,9 @@ def epoch_line(row: dict, epochs: int) -> str:
     Parameters
     ----------
     row : dict
-        Of a history.
+        A row of a history.
     epochs : int
-        In all.
+        Epochs in all.
     """
     accuracy = "" if row["accuracy"] is None else (
         f"  accuracy {100 * row['accuracy']:.2f} %")
@@ -80,7 +80,7 @@ def training_progress(recipe: Recipe, steps: int,
     ----------
     recipe : Recipe
     steps : int
-        Of one epoch.
+        Steps of one epoch.
     wanted : bool or callable or None
         False: nothing is shown; None: only where stderr is a terminal; a callable is
         told each epoch in one line instead.

@@ -20,10 +20,10 @@ class Prunable:
     name : str
         Dotted name of the parameter.
     layer : str
-        Of the module that holds it; the oracle's name of the layer.
+        Name of the module that holds it, and of the layer in the oracle.
     shape : tuple of int
     groups : int
-        Of a convolution.
+        Groups of a convolution.
     sharers : tuple of str
         Further modules that hold the same parameter.
     """
@@ -56,7 +56,7 @@ def prunable(model: torch.nn.Module, include: Iterable[str] = ("*",),
     Returns
     -------
     dict of str to Prunable
-        By parameter name; a parameter that two layers share stands once.
+        Prunables by parameter name; a parameter that two layers share stands once.
 
     Raises
     ------

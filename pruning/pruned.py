@@ -21,12 +21,12 @@ class Pruned:
     Parameters
     ----------
     network : torch.nn.Module
-        With zeros under its masks; a smaller network where channels went.
+        The network with zeros under its masks; a smaller one where channels went.
     masks : Masks
         The zeros of ``network``.
     shrinks : tuple of Masks
-        Where channels went: ``shrink`` by each in turn builds the network from the
-        dense one.
+        Masks by which channels went: ``shrink`` by each in turn builds the network from
+        the dense one.
     report : dict
         met: share of the target's quantity that the final network takes, with its own
         activation zeros; under a control, that of the pruned network. floor: the least

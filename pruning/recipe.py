@@ -21,9 +21,9 @@ class Recipe:
     lr : float
         Learning rate at the top of the one cycle.
     momentum : float
-        Of SGD; AdamW's first coefficient.
+        SGD's momentum, AdamW's first coefficient.
     weight_decay : float
-        On weights of CONV and FC layers; never on biases and normalisation.
+        Decay of weights of CONV and FC layers, never of biases and normalisation.
     batch : int
         Images of a step.
     label_smoothing : float

@@ -9,8 +9,8 @@ import math
 
 import torch
 
-# Of the mean diagonal of the Gram matrix. A linear layer has one row an image, and its
-# inputs nearly depend on each other: with a thousandth of this, least squares fits
+# Share of the mean diagonal of the Gram matrix. A linear layer has a row an image, and
+# its inputs nearly depend on each other: with a thousandth of this, least squares fits
 # what those few images have by chance with weights 30 times the largest original,
 # from which no training of VGG-16 at energy 0.15 came back.
 RIDGE = 1e-3
@@ -39,14 +39,14 @@ def restore(gram: torch.Tensor, cross: torch.Tensor, filters: torch.Tensor,
     quota : int64 Tensor, shape (M,)
         Weights that each filter may have in the end.
     chunks : int
-        In which the quota is filled.
+        Parts, one after another, in which the quota is filled.
     allowed : bool Tensor, shape (fan_in, M), optional
         Weights that may be chosen; at least as many a filter as its quota.
 
     Returns
     -------
     support : bool Tensor, shape (fan_in, M)
-        With ``quota`` weights a filter.
+        Weights that are left, ``quota`` a filter.
     values : float64 Tensor, shape (fan_in, M)
         The original ones where they reduce the error, 0 elsewhere.
     """

@@ -47,7 +47,7 @@ def with_code(oracles: dict[str, EnergyOracle], filter_code: str | None
     Returns
     -------
     dict of str to EnergyOracle
-        By batch; ``eap_tool_b16`` has ``eap_tool_periodic_b16`` beside it.
+        Oracles by batch; ``eap_tool_b16`` has ``eap_tool_periodic_b16`` beside it.
     """
     if filter_code is None:
         return oracles
@@ -89,11 +89,11 @@ class Baseline:
     Parameters
     ----------
     reference : Reference
-        That targets are relative to.
+        What targets are relative to.
     energies : dict of str to float
         uJ of a batch by report column.
     images : Tensor
-        That measure zeros, of the pruned networks, too.
+        They measure zeros, those of the pruned networks, too.
     weights : int
         All that could be pruned, those of layers that are excluded, too.
     oracles : dict of str to EnergyOracle
@@ -116,7 +116,7 @@ class Baseline:
         model : torch.nn.Module
         prunables : dict of str to Prunable
         oracle : EnergyOracle
-            For targets.
+            The oracle of targets.
         images : Tensor
             They measure the zeros of activations.
         reports : dict of str to EnergyOracle, optional

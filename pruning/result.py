@@ -95,9 +95,9 @@ def begun(folder: str | Path, config: dict,
     ----------
     folder : str or Path
     config : dict
-        As JSON takes it.
+        What JSON takes.
     name : str
-        Of the note.
+        File name of the note.
 
     Raises
     ------
@@ -169,7 +169,7 @@ def load_result(folder: str | Path,
         In evaluation mode.
     masks : Masks
     shrinks : tuple of Masks
-        By which channels went.
+        Masks by which channels went.
 
     Raises
     ------

@@ -30,15 +30,15 @@ def add_run(commands: argparse._SubParsersAction) -> None:
     cmd.add_argument("--target", action="append", default=[], metavar="Q=SHARE",
                      help="energy=0.5, density=, macs=, params=; again for a ladder")
     cmd.add_argument("--option", action="append", default=[], metavar="KEY=VALUE",
-                     help="of the method: support=2; of one of two: "
-                          "channels.per_energy=false")
+                     help="option of the method: support=2; of one of two "
+                          "methods: channels.per_energy=false")
     add_data_options(cmd)
     cmd.add_argument("--dense", metavar="FOLDER",
                      help="trained network (default: runs/NETWORK_dense_sSEED)")
     cmd.add_argument("--out", metavar="FOLDER",
                      help="gets a folder a rung (default: runs/NETWORK_METHOD_sSEED)")
     cmd.add_argument("--hardware", default="eap_tool", metavar="H",
-                     help="that energies are of (default: eap_tool)")
+                     help="hardware of the energies (default: eap_tool)")
     cmd.add_argument("--images", type=whole_number, default=1, metavar="N",
                      help="batch of the energy (default: 1)")
     cmd.add_argument("--report", action="append", default=[], metavar="H[@N]",
@@ -46,19 +46,19 @@ def add_run(commands: argparse._SubParsersAction) -> None:
                           "energies on: mine.toml, eyeriss_chip@4 (always: eap_tool, "
                           "eyeriss_chip and dense at batch 1 and 16)")
     cmd.add_argument("--epochs", type=whole_number, default=3, metavar="N",
-                     help="of training a step (default: 3)")
+                     help="epochs of training a step (default: 3)")
     cmd.add_argument("--fresh-epochs", type=whole_number, metavar="N",
-                     help="of methods that start from fresh weights (default: the "
-                          "dense network's and those of the steps)")
+                     help="epochs of methods that start from fresh weights (default: "
+                          "the dense network's and those of the steps)")
     cmd.add_argument("--lr", type=float, metavar="X",
-                     help="at its top (default: " + ", ".join(
+                     help="learning rate at its top (default: " + ", ".join(
                          f"{name} {one.rung_lr:g}" for name, one in MODELS.items())
                      + "; of fresh weights the dense network's)")
     cmd.add_argument("--distil", type=float, default=RUNG_DISTIL, metavar="SHARE",
-                     help="of the loss, that asks for what the dense network says "
+                     help="share of the loss that asks for what the dense network says "
                           f"(default: {RUNG_DISTIL:g})")
     cmd.add_argument("--steps", type=whole_number, default=1, metavar="N",
-                     help="from one rung to the next (default: 1)")
+                     help="steps from one rung to the next (default: 1)")
     cmd.add_argument("--schedule", choices=SCHEDULES, default="geometric",
                      help="of the steps (default: geometric)")
     cmd.add_argument("--accuracy-floor", type=float, metavar="SHARE",
@@ -109,7 +109,7 @@ def run_run(args: argparse.Namespace) -> None:
     dense = Recipe(**trained["recipe"])
     recipe = replace(dense, epochs=args.epochs, distil=args.distil, seed=args.seed,
                      lr=kind.rung_lr if args.lr is None else args.lr)
-    # As many epochs in all as a network that was trained dense and then pruned.
+    # It has as many epochs in all as a network that was trained dense and then pruned.
     fresh = replace(
         recipe, lr=dense.lr if args.lr is None else args.lr, epochs=math.ceil(
             (args.fresh_epochs or dense.epochs + args.epochs * args.steps)

@@ -59,7 +59,7 @@ def synflow(model: torch.nn.Module, names: Iterable[str], images: torch.Tensor,
     Returns
     -------
     dict of str to float64 Tensor
-        On a chain without biases the scores of every layer add up to the same.
+        Scores; on a chain without biases those of every layer add up to the same.
 
     Raises
     ------

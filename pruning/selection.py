@@ -21,7 +21,7 @@ class Order:
         sizes are smaller than the parameter's: (M, C, 1, 1) are whole kernels, and
         ceil(M / 4) of M blocks of four filters.
     shapes : dict of str to tuple
-        Of the parameters.
+        Shapes of the parameters.
     within : Masks, optional
         What earlier pruning left: units that have nothing in it are removed before
         others, and what it does not keep never comes back.
@@ -58,7 +58,7 @@ class Order:
                 scores.items(), rank.split([one.numel() for one in flat])):
             self._ranks[name] = part.reshape(score.shape)
         self.units = len(order)
-        # Of each parameter that has any unit, the one that goes last.
+        # The unit that goes last, of each parameter that has any.
         self._last = {} if may_empty else {
             name: int(rank.masked_fill(~present[name], -1).argmax())
             for name, rank in self._ranks.items() if present[name].any()}
@@ -86,7 +86,7 @@ class Order:
         ----------
         meter : Meter
         share : float
-            Of the dense network's cost.
+            Share of the dense network's cost.
         what : str
             How messages call the target.
 
@@ -133,7 +133,7 @@ def refuse(what: str, unit: str, tried: float, floor: float | None = None, *,
     what : str
         The target.
     unit : str
-        Of the shares.
+        What the shares are of.
     tried : float
         Least share that was tried.
     floor : float, optional
@@ -164,7 +164,7 @@ def rounded_up(share: float) -> float:
 def least(holds: Callable[[int], bool], most: int) -> int | None:
     """The smallest count in 0..most for which a property holds, by bisection, or None.
 
-    Where the property comes and goes, a count at which it begins to hold.
+    A property that comes and goes begins to hold at that count.
 
     Examples
     --------
@@ -184,7 +184,7 @@ def least(holds: Callable[[int], bool], most: int) -> int | None:
 
 def least_near(holds: Callable[[int], bool], start: int, low: int,
                high: int) -> int | None:
-    """As ``least``, but from a guess: few questions where the answer is near it.
+    """The same as ``least`` from a guess: few questions where the answer is near it.
 
     Parameters
     ----------
@@ -231,13 +231,13 @@ def bottom(cost: Callable[[int], float], share: float, tried: dict[int, float],
            low: int, high: int) -> int:
     """A count at which a cost is at most ``share``, or else the one where it is least.
 
-    For costs that fall and, near their end, rise again: tries counts nearer and nearer
+    Costs fall and, near their end, rise again: so it tries counts nearer and nearer
     to the end, then halves the ways from the cheapest to its neighbours.
 
     Parameters
     ----------
     cost : callable
-        Of a count.
+        Takes a count.
     share : float
     tried : dict of int to float
         Costs that are known; more are added.
@@ -301,7 +301,7 @@ def pooled(scores: torch.Tensor, block: Sequence[int]) -> torch.Tensor:
     for axis, length in enumerate(block):
         size = scores.shape[axis]
         length = length or size
-        # As ``spread`` undoes it: blocks of one length, the last one ragged.
+        # ``spread`` undoes it: blocks of one length, the last one ragged.
         count = -(-size // length)
         if -(-size // count) != length:
             raise ValueError(f"blocks of {length} do not cut an axis of {size} so that "

@@ -23,7 +23,7 @@ from pruning.selection import (
     Order, OutOfReach, bottom, knapsack, least, least_near, refuse)
 from pruning.targets import Energy
 
-# Of a training's steps: activations have mostly settled, and time is left to learn in.
+# Shares of a training's steps: activations hardly change, and time is left to learn in.
 MOMENTS = (0.5, 0.75, 0.9)
 
 
@@ -34,9 +34,9 @@ class SettlingMasks:
     ----------
     masks : Masks
     problem : Problem
-        Of the step that chose them.
+        What the step had that chose them.
     folder : Path, optional
-        Of the training: masks are kept beside its state, for a resume.
+        The training's; masks are kept beside its state, for a resume.
     """
 
     shares = MOMENTS
@@ -47,7 +47,7 @@ class SettlingMasks:
 
     def project(self, model: torch.nn.Module,
                 optimizer: torch.optim.Optimizer | None = None) -> None:
-        """As ``Masks.project``, with the masks of now."""
+        """Zero what the masks of now do not keep, as ``Masks.project`` does."""
         self.masks.project(model, optimizer)
 
     def resume(self, done: int) -> None:
@@ -91,11 +91,12 @@ def settle(problem: Problem, network: torch.nn.Module, masks: Masks,
     Parameters
     ----------
     problem : Problem
-        Of the step that chose the masks; targets other than energies are met already.
+        What the step had that chose the masks; targets other than energies are met
+        already.
     network : torch.nn.Module
         Changed in place.
     masks : Masks
-        That it has.
+        Those that the network has.
     returned : mapping of str to Tensor, optional
         Values of the weights that come back, by parameter name. Without them none
         comes back, and the energy may stay below the target.
@@ -133,8 +134,8 @@ def check_reachable(problem: Problem, network: torch.nn.Module, masks: Masks,
                     returned: Mapping[str, torch.Tensor] | None) -> None:
     """Refuse an energy that no number of weights meets, before the network is trained.
 
-    As ``settle``, with the activations that it has now; looks for any number of weights
-    that meets it, and changes nothing.
+    The activations are those that it has now. Any number of weights that meets the
+    energy will do, and nothing is changed.
 
     Raises
     ------
@@ -155,7 +156,7 @@ class _Trial:
     Parameters
     ----------
     problem, network, masks, returned
-        Of ``settle``.
+        Those of ``settle``.
     """
 
     def __init__(self, problem, network, masks, returned):
@@ -207,7 +208,7 @@ class _Trial:
 def _order(problem, network, masks):
     """The method's order, and how much of it has gone.
 
-    By worth per joule where the method chose otherwise than by an order.
+    The order is that of worth per joule where the method chose by none.
     """
     def gone(order):
         return least(lambda count: order.masks(count).kept <= masks.kept, order.units)

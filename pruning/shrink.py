@@ -24,7 +24,7 @@ def shrink(model: torch.nn.Module, images: torch.Tensor,
     model : torch.nn.Module
         Left as it is.
     images : Tensor
-        That it takes.
+        Images that it takes.
     masks : Masks
 
     Returns

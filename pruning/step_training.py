@@ -23,7 +23,7 @@ class StepTraining:
     recipe : Recipe, optional
         Without one no network is trained.
     teacher : torch.nn.Module, optional
-        For a recipe that distils.
+        The network that teaches, for a recipe that distils.
     folder : Path, optional
         Each training keeps its state in a folder of its own there.
     device : str, optional
@@ -45,7 +45,7 @@ class StepTraining:
         return self.recipe is not None and epochs != 0
 
     def folder_of(self, step: str) -> Path | None:
-        """Where the training after a step keeps its state."""
+        """The folder where the training after a step keeps its state."""
         return self.folder and self.folder / step
 
     def train(self, network: torch.nn.Module, masks: Masks | SettlingMasks, step: str,

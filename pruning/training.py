@@ -76,18 +76,18 @@ def fit(model: torch.nn.Module, batches: Iterable, recipe: Recipe, *,
     evaluate : callable, optional
         Given the model (in evaluation mode) after each epoch; returns an accuracy.
     folder : str or Path, optional
-        Where the state is kept after each epoch. A training that finds its own state
-        goes on from there; one that finds itself finished returns at once.
+        Folder that keeps the state after each epoch. A training that finds its own
+        state goes on from there; one that finds itself finished returns at once.
     after_step : sequence of callables
         Each called with (model, optimizer) before the first step, after each step of
         the optimizer, and once more when the averaged weights have become the model's:
         masks. A mask that holds for the weights holds for their average.
     midway : optional
-        With ``shares``, of the steps, after which ``midway.settle(model, done)`` is
+        Has ``shares`` of the steps, after which ``midway.settle(model, done)`` is
         called with the model that would count now; it is left as it is. First of all,
         ``midway.resume(done)`` hears how many steps an earlier run has done.
     teacher : torch.nn.Module, optional
-        For a recipe that distils: gives logits of the same shape. Left as it is.
+        Gives logits of the same shape, for a recipe that distils. Left as it is.
     device : str or torch.device, optional
         CUDA where there is one, else the CPU.
     progress : bool
@@ -180,7 +180,7 @@ def train_epoch(model, batches, recipe, optimizer, average, after_step, moments,
         if images.ndim == 4:
             images = images.contiguous(memory_format=torch.channels_last)
         for group in optimizer.param_groups:
-            # Of the middle of the step: neither the first nor the last is wasted.
+            # The rate in the middle of the step: no step is wasted.
             group["lr"] = recipe.learning_rate(
                 (before + step + 0.5) / (steps * recipe.epochs))
         with autocast(device, recipe.precision):
@@ -287,7 +287,7 @@ def make_optimizer(model: torch.nn.Module, recipe: Recipe) -> torch.optim.Optimi
 
 
 def autocast(device: torch.device, precision: str) -> AbstractContextManager:
-    """Where bfloat16 keeps accuracy, if the recipe asks for it."""
+    """Casting to bfloat16 where that keeps accuracy, if the recipe asks for it."""
     if precision == "float32":
         return nullcontext()
     return torch.autocast(device.type, torch.bfloat16)
@@ -315,12 +315,12 @@ def evaluate(model: torch.nn.Module, images: torch.Tensor, labels: torch.Tensor,
     model : torch.nn.Module
         Its mode (training or evaluation) is as before afterwards.
     images : float tensor, shape (N, C, H, W)
-        Normalised as in training.
+        Images normalised as in training.
     labels : int64 tensor, shape (N,)
     batch : int
         Images at a time.
     precision : str
-        As in :class:`Recipe`.
+        One of :class:`Recipe`'s.
 
     Returns
     -------

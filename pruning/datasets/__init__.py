@@ -73,7 +73,7 @@ def register(name: str, **traits) -> Callable:
     ----------
     name : str
     **traits
-        Of :class:`Dataset`; ``title`` is the name unless given.
+        Fields of :class:`Dataset`; ``title`` is the name unless given.
     """
     def add(read):
         DATASETS.add(name, Dataset(name=name, read=read, **{"title": name, **traits}))

@@ -44,7 +44,7 @@ def read_archive(path: str | Path, records: int = RECORDS) -> dict:
     Returns
     -------
     dict of str to (uint8 ndarray (records, 3, 32, 32), int64 ndarray (records,))
-        By the name of the file: images and labels.
+        Images and labels, by the name of the file.
 
     Raises
     ------
@@ -243,7 +243,7 @@ def download(folder: str | Path, url: str = URL, md5: str = MD5,
     ----------
     folder : str or Path
     url, md5 : str
-        From where, and the hexadecimal checksum that it must have.
+        Address of the archive, and the hexadecimal checksum that it must have.
     progress : callable, optional
         Called with (bytes so far, bytes in all).
 

@@ -37,7 +37,7 @@ class Method:
     shrinks : bool
         Whole channels go, and the smaller network is built.
     filter_code : str, optional
-        In which its weights are stored, where the hardware's own would waste bits.
+        The code that its weights are stored in, where the hardware's would waste bits.
     """
 
     name: str
@@ -87,9 +87,10 @@ def options_by_method(names: Sequence[str], options: dict) -> list[dict]:
     Parameters
     ----------
     names : sequence of str
-        Of methods.
+        Names of methods.
     options : dict
-        By ``option``, which goes to every method that has it, or ``method.option``.
+        Options by ``option``, which goes to every method that has it, or by
+        ``method.option``.
 
     Returns
     -------

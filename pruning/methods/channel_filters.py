@@ -90,8 +90,8 @@ def _worth(found, problem, per_energy):
 def _priced(problem):
     """What layers take of the target's quantity, by module name.
 
-    With weights about as sparse as what follows leaves them, and the zeros that
-    activations have now.
+    The weights are about as sparse as what follows leaves them, and activations have
+    the zeros of now.
     """
     model = copy.deepcopy(problem.model)
     result = problem.oracle(model, problem.few_images)

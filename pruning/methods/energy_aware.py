@@ -41,12 +41,12 @@ def energy_aware(problem: Problem, *, removed: float = 0.8, rows: int = 8192,
     rows : int
         Output positions of calibration images that an error is summed over.
     chunks : int
-        In which weights are restored.
+        Parts, one after another, in which weights are restored.
     ridge : float
-        Of the least squares, times the mean square of the inputs.
+        Ridge term of the least squares, times the mean square of the inputs.
     imitate : {"dense", "current"}
-        Whose outputs are wanted: those of the network before this step, or of the layer
-        for the inputs it gets now.
+        The outputs that are wanted: those of the network before this step, or of the
+        layer for the inputs it gets now.
     allocation : {"energy", "magnitude", "uniform"}
         Quotas are the counts that a knapsack by w^2 per joule, one threshold, or
         one density leave each filter.

@@ -61,7 +61,7 @@ def periodic_supports(support: int, period: int = 8, dense_kernels: int = 1,
     variants : int, optional
         Distinct sparse supports; as many as there are slots unless given.
     seed : int
-        Of the draw: each next support is one that covers the taps used least.
+        It decides the draw: each next support is one that covers the taps used least.
 
     Returns
     -------

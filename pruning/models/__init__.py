@@ -52,9 +52,9 @@ def register(name: str, **traits) -> Callable:
     Parameters
     ----------
     name : str
-        In lower case.
+        A name in lower case.
     **traits
-        Of :class:`Model`.
+        Fields of :class:`Model`.
     """
     def add(make):
         if name != name.lower():
