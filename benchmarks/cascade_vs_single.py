@@ -19,11 +19,12 @@ from pathlib import Path
 import pandas as pd
 
 from cascade.bench import (
-    SYSTEMS, curves, enter, learned_against_free, shipped_router, verdicts)
+    curves, enter, learned_against_free, shipped_router, verdicts)
 from cascade.cifar10_study import cifar10_study
 from cascade.figures import draw
 from cascade.levels import dense_level
 from cascade.report import print_learned_against_free, print_verdicts
+from cascade.routers import systems
 from eyeriss_sim.atomic import replacing
 from eyeriss_sim.terminal import OneLineParser, make_console, run_command, whole_number
 from pruning.datasets import load
@@ -56,7 +57,7 @@ def saved_on_curve(table, points):
     keys = ["network", "method", "hardware", "batch", "seed"]
     table = table[table.split == "test"]
     dense = table[table.system == "dense"].set_index(keys).accuracy
-    rows = table[table.system.isin((*SYSTEMS, "single"))].join(
+    rows = table[table.system.isin((*systems(), "single"))].join(
         dense.rename("dense"), on=keys)
     near = rows[rows.accuracy >= rows.dense - points / 100 - 1e-12]
     saved = (1 - near.groupby([*keys, "system"]).energy_rel.min()).clip(lower=0)
@@ -213,8 +214,8 @@ def print_summary(table):
                   title_justify="left")
     for heading in ("network", "method", "hardware", "batch", "points"):
         shown.add_column(heading, overflow="fold")
-    systems = ("single", *SYSTEMS)
-    for heading in (*systems, "wanted"):
+    headings = ("single", *systems())
+    for heading in (*headings, "wanted"):
         shown.add_column(heading, justify="right", no_wrap=True)
     keys = ["network", "method", "hardware", "batch", "points"]
     for key, rows in table.groupby(keys, sort=False):
@@ -224,13 +225,13 @@ def print_summary(table):
             # With blanks, at which lines may break.
             *(str(one).replace("+", " + ") for one in key),
             *(f"{100 * by_system[one]:.1f}" if one in by_system else "-"
-              for one in systems),
+              for one in headings),
             "-" if pd.isna(wanted) or key[2:4] != ("eap_tool", 1)
             else f"{100 * wanted:.0f}")
     console.print(shown)
     for points, paper in PAPER.items():
         rows = table[(table.points == points) & (table.hardware == "eap_tool")
-                     & (table.batch == 1) & table.system.isin(SYSTEMS)]
+                     & (table.batch == 1) & table.system.isin(systems())]
         mean = rows.groupby("network").saved.max().mean()
         console.print(f"best cascade at {points} points, mean of networks: "
                       f"{100 * mean:.1f} % (paper, its own networks: "

@@ -11,10 +11,9 @@ from cascade.choose import (
 from cascade.costs import floor_of
 from cascade.curve import hull_energy
 from cascade.levels import stored_kB
-from cascade.study import FREE
+from cascade.routers import systems
 
 LOSSES = (0.0, 0.5, 1.0, 2.0, 3.0)      # points of accuracy below the dense network
-SYSTEMS = (SELECTORS, *FREE)
 CURVE = 20                              # points of a curve, at most
 COLUMNS = ("network", "method", "hardware", "batch", "seed", "split", "system", "level",
            "threshold", "accuracy", "energy_rel", "reference_uJ", "floor_rel",
@@ -110,7 +109,7 @@ def curves(entrant, part):
     for place, level in enumerate(study.levels):
         add("single" if place else "dense", level.name, place, rights[place],
             costs[place])
-    for system in SYSTEMS:
+    for system in systems():
         offered = entrant.candidates[entrant.candidates.system == system]
         if offered.empty:       # nothing to learn a selector from
             continue
@@ -200,7 +199,7 @@ def verdicts(entrants, part="test"):
     """
     rows = []
     for loss in LOSSES:
-        for system in SYSTEMS:
+        for system in systems():
             found, lost, names, shares, floors = [], [], [], [], []
             for entrant in entrants:
                 choice = entrant.chosen(system, loss)
@@ -239,7 +238,7 @@ def learned_against_free(entrants, free="max_softmax", part="test"):
     entrants : sequence of Entrant
         The seeds of one network, method, hardware and batch.
     free : str
-        One of ``cascade.study.FREE``.
+        A router that learns nothing.
     part : str
 
     Returns
@@ -294,7 +293,7 @@ def shipped_router(entrants, loss):
         None where no system reaches that on every seed.
     """
     means = {}
-    for system in SYSTEMS:
+    for system in systems():
         choices = [entrant.chosen(system, loss) for entrant in entrants]
         if None not in choices:
             means[system] = np.mean([

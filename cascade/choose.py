@@ -7,7 +7,8 @@ import pandas as pd
 
 from cascade.curve import pareto
 from cascade.levels import pairs
-from cascade.study import FREE, Choice
+from cascade.routers import system_of
+from cascade.study import Choice
 
 SELECTORS = "cascade"       # the system of the learned selectors
 
@@ -24,9 +25,9 @@ def candidates(study, progress=None):
     Returns
     -------
     pandas.DataFrame
-        system (``cascade`` for learned selectors, else the router), mild, aggressive,
-        router, threshold, and of the choosing images accuracy, energy (of dense) and
-        share (that goes to the mild network).
+        system (``cascade`` for learned selectors, else the router's own), mild,
+        aggressive, router, threshold, and on the choosing images accuracy, energy (the
+        dense network's is 1) and share (that goes to the mild network).
     """
     places = pairs(range(len(study.levels)))
     found = []
@@ -36,7 +37,7 @@ def candidates(study, progress=None):
                 continue
             one = study.sweep(mild, aggressive, name)
             found.append(pd.DataFrame({
-                "system": name if name in FREE else SELECTORS, "mild": mild,
+                "system": system_of(name), "mild": mild,
                 "aggressive": aggressive, "router": name, "threshold": one.threshold,
                 "accuracy": one.accuracy, "energy": one.energy, "share": one.share}))
         if progress is not None:

@@ -6,7 +6,8 @@ import textwrap
 from pathlib import Path
 
 from cascade.deadlines.command import add_deadline
-from eyeriss_sim.terminal import OneLineParser, progress, run_command, whole_number
+from eyeriss_sim.terminal import (
+    OneLineParser, add_plugin_option, progress, run_command, whole_number)
 from pruning.cli import add_data_options, data_name, load_data, percent
 
 # Where a ladder is not there yet: rungs of the pruning, mildest first.
@@ -48,6 +49,7 @@ def add_ladder_options(cmd):
                      help="keeps outputs, selectors, costs (default: LADDER/cascade)")
     cmd.add_argument("--threads", type=whole_number, metavar="N",
                      help="cores to use (default: all)")
+    add_plugin_option(cmd)
 
 
 def add_build(commands):
@@ -119,6 +121,7 @@ def add_run(commands):
     cmd.add_argument("--out", metavar="FILE.csv",
                      help="prediction, route, score, uJ and ms of each image")
     cmd.add_argument("--threads", type=whole_number, metavar="N")
+    add_plugin_option(cmd)
     cmd.set_defaults(action=run_run)
 
 
@@ -168,6 +171,7 @@ def add_export(commands):
                "perhaps back.pt2 leave the choice to the caller.")
     cmd.add_argument("folder", metavar="FOLDER", help="as build wrote it")
     cmd.add_argument("--out", required=True, metavar="FOLDER")
+    add_plugin_option(cmd)
     cmd.set_defaults(action=run_export)
 
 

@@ -9,6 +9,7 @@ LINES = {"cascade": ("learned selector", "#4269d0", "o-"),
          "margin": ("margin", "#3ca951", "D-"),
          "random": ("random, same pairs and shares", "#9498a0", "x"),
          "hull": ("single levels, mixed", "#222222", "--")}
+OTHERS = ("dense", "single", "perfect")     # systems that are drawn in their own ways
 
 
 def draw(table, title, data):
@@ -48,7 +49,9 @@ def draw(table, title, data):
 
 
 def _panel(panel, rows):
-    for system, (label, colour, style) in LINES.items():
+    own = {system: (system, None, "v-") for system in rows.system
+           if system not in LINES and system not in OTHERS}
+    for system, (label, colour, style) in (LINES | own).items():
         line = rows[rows.system == system].sort_values("energy_rel")
         if len(line):
             panel.plot(line.energy_rel, 100 * line.accuracy, style, color=colour,

@@ -15,7 +15,8 @@ from safetensors.torch import save
 from cascade.costs import module_cost
 from cascade.levels import storage
 from cascade.routed import CascadeNet, RouteCosts, check_threshold
-from cascade.study import FREE, read_selector, save_selector
+from cascade.routers import find_router
+from cascade.routers.files import read_router, save_router
 from cascade.taps import cut, taps
 from eyeriss_sim.oracle import EnergyOracle
 from pruning.masks import Masks
@@ -51,13 +52,13 @@ def route_costs(study, choice):
                  for place in (choice.aggressive, choice.mild))
     oracle = EnergyOracle(study.hardware)
     every = _parts(oracle(few, _some(images, np.ones_like(routes))), layers)
-    free = choice.router in FREE
     router = study.router(*key)
+    charged = router.charged_layers()
     on = np.ones_like(routes) if router.needs_logits else ~routes
     staying = _parts(oracle(few, _some(images, on)), layers)
     going = _parts(oracle(many, _some(images, routes)), ())
-    asked = (0.0, 0.0) if free else module_cost(
-        router.layers, study.router_inputs(*key), study.hardware)
+    asked = (0.0, 0.0) if charged is None else module_cost(
+        charged, study.router_inputs(*key), study.hardware)
     return tuple(RouteCosts(float(every[0][unit]), float(asked[unit]),
                             float(staying[1][unit]), float(going[1][unit]))
                  for unit in (0, 1))
@@ -105,8 +106,8 @@ def save_cascade(folder, study, choice, network, notes, costs=None):
         fresh.chmod(0o755)
         for name, level in (("aggressive", few), ("mild", many)):
             _save_level(fresh / name, level, shape)
-        if choice.router not in FREE:
-            save_selector(fresh / "selector.safetensors", router)
+        if router.learns():
+            save_router(fresh / "selector.safetensors", router)
         (fresh / "cascade.json").write_text(json.dumps({
             "network": network, "image_shape": shape, "router": choice.router,
             "tap": study.tap_of(choice.aggressive, choice.router).name,
@@ -196,13 +197,14 @@ def load_cascade(folder, model=None):
         raise ValueError(f"{folder}: its aggressive network has no tap "
                          f"{told['tap']!r}; the folder is of another network")
     front, back = cut(few, by_name[told["tap"]])
-    router = (FREE[told["router"]]() if told["router"] in FREE
-              else read_selector(folder / "selector.safetensors"))
-    wanted = by_name[told["tap"]].shape[0]
-    if getattr(router, "channels", wanted) != wanted:
-        raise ValueError(f"{folder}/selector.safetensors: made for {router.channels} "
-                         f"channels, the tap has {wanted}; the files do not belong "
-                         "together")
+    kind = find_router(told["router"])
+    router = kind() if not kind.learns() else read_router(
+        folder / "selector.safetensors", kind)
+    try:
+        router.check_tap(by_name[told["tap"]].shape[0])
+    except ValueError as problem:
+        raise ValueError(f"{folder}/selector.safetensors: {problem}; the files do not "
+                         "belong together") from None
     return CascadeNet(front, back, router, many, told["threshold"], told[ENERGY],
                       told["latency_ms"], told["image_shape"])
 
@@ -220,9 +222,7 @@ def _read_notes(path):
         for key in ("network", "router", "tap"):
             if not isinstance(told[key], str):
                 raise ValueError(f"{key} is {told[key]!r}, which is no name")
-        if told["router"] not in FREE and not told["router"].startswith("selector@"):
-            raise ValueError(f"router is {told['router']!r}, none of "
-                             f"{', '.join(FREE)}, selector@TAP")
+        find_router(told["router"])
         told["threshold"] = float(told["threshold"])
         check_threshold(told["threshold"])
         told["image_shape"] = tuple(map(int, told["image_shape"]))

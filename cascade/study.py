@@ -6,26 +6,20 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save
-
 from cascade.costs import Strata, difficulties, module_cost, network_costs
 from cascade.curve import Costs, sweep
 from cascade.levels import check_pair, pairs
 from cascade.outputs import check_disjoint, content_hash, outputs_of
-from cascade.routers import Margin, MaxSoftmax, Selector
-from cascade.selector import (
-    TooFewToLearn, likely_needs_mild, needs_mild, train_selector)
+from cascade.routers import (
+    Lesson, TooFewToLearn, find_router, kind_and_tap, router_names)
+from cascade.routers.files import read_router, save_router, source_hash
 from cascade.taps import taps
-from eyeriss_sim.atomic import replacing
 from eyeriss_sim.oracle import EnergyOracle
 from eyeriss_sim.plain import plain
 from eyeriss_sim.read_only import read_only
 from eyeriss_sim.version import VERSION
 
-# Routers that ask for logits alone and cost nothing; all others are learned.
-FREE = {"max_softmax": MaxSoftmax, "margin": Margin}
-WITH_LOGITS = "+logits"
-ROUTER_IMAGES = 64      # that measure the zeros of a selector's inputs
+ROUTER_IMAGES = 64      # that measure the zeros of what a router's layers see
 
 
 @dataclass(frozen=True)
@@ -37,8 +31,8 @@ class Choice:
     mild, aggressive : int
         Places among the study's levels.
     router : str
-        ``max_softmax``, ``margin``, or ``selector@TAP``, with ``+logits`` where it sees
-        them.
+        Its name in :data:`cascade.routers.ROUTERS`, with ``@TAP`` where it sees
+        features: ``margin``, ``selector@relu_2``, ``selector@relu_2+logits``.
     threshold : float
     """
 
@@ -173,87 +167,91 @@ class Study:
 
     def routers(self, aggressive):
         """Names of the routers that a level offers as the aggressive one."""
-        names = [f"selector@{tap.name}" for tap in self.taps[aggressive]]
-        return [*names, names[-1] + WITH_LOGITS, *FREE]
+        return router_names([tap.name for tap in self.taps[aggressive]])
 
     def router(self, mild, aggressive, name):
-        """The router itself; a selector is trained, or read, when first asked for.
+        """The router itself; one that learns is trained, or read, when first asked for.
 
         Returns
         -------
-        torch.nn.Module or None
+        cascade.routers.Router or None
             None where too few images need the mild network to learn from.
         """
-        if name in FREE:
-            return FREE[name]()
+        kind = find_router(name)
+        if not kind.learns():
+            return kind()
         key = mild, aggressive, name
         if key not in self._routers:
-            self._routers[key] = self._selector(*key)
+            self._routers[key] = self._trained(kind, *key)
         return self._routers[key]
 
-    def _selector(self, mild, aggressive, name):
-        tap = self.tap_of(aggressive, name)
+    def _trained(self, kind, mild, aggressive, name):
         some = self.outputs[aggressive]["selector"]
         other = self.outputs[mild]["selector"]
-        labels = needs_mild(some.right, other.right)
-        sees_logits = name.endswith(WITH_LOGITS)
-        # From features alone chances teach more; with logits they repeat what is seen.
-        targets = labels.float() if sees_logits else likely_needs_mild(
-            some.logits, other.logits, some.labels)
-        summary = some.summaries[tap.name]
-        path = None
-        if self.cache is not None:
-            key = content_hash([summary, some.logits, labels, targets])[:24]
-            kind = "logits_" if sees_logits else ""
-            # Another version may train them otherwise.
-            path = self.cache / (
-                f"selector_{VERSION}_{kind}{key}.safetensors")
+        lesson = Lesson(self.summary(aggressive, name, "selector"), some.logits,
+                        other.logits, some.labels)
+        path, source = None, source_hash(kind)
+        if self.cache is not None and source is not None:
+            key = content_hash([one for one in (
+                lesson.summary, lesson.logits, lesson.next_logits, lesson.labels)
+                if one is not None])[:24]
+            # Another version, or another text of its file, may train it otherwise.
+            path = self.cache / (f"router_{VERSION}_{kind_and_tap(name)[0]}_"
+                                 f"{source[:12]}_{key}.safetensors")
             if path.exists():
-                return read_selector(path)
+                return read_router(path, kind)
         try:
-            selector = train_selector(summary, some.logits, labels, targets=targets,
-                                      sees_logits=sees_logits)
+            router = kind.trained(lesson).eval()
         except TooFewToLearn:
             return None
         if path is not None:
-            save_selector(path, selector)
-        return selector
+            save_router(path, router)
+        return router
 
     def tap_of(self, aggressive, name):
         """The tap at which a router looks; the last for those that see logits alone."""
-        wanted = name.removeprefix("selector@").removesuffix(WITH_LOGITS)
+        wanted = kind_and_tap(name)[1]
         for tap in self.taps[aggressive]:
             if tap.name == wanted:
                 return tap
         return self.taps[aggressive][-1]
 
+    def summary(self, aggressive, name, part):
+        """Pooled features that a router sees of a part; None: it sees logits alone."""
+        if find_router(name).at_taps == "none":
+            return None
+        return self.outputs[aggressive][part].summaries[
+            self.tap_of(aggressive, name).name]
+
     def scores(self, mild, aggressive, name, part):
         """The router's score of each image, float64 ndarray, shape (N,)."""
-        some = self.outputs[aggressive][part]
-        if name in FREE:
-            return FREE[name]()(None, some.logits).double().numpy()
         router = self.router(mild, aggressive, name)
-        summary = some.summaries[self.tap_of(aggressive, name).name]
         with torch.no_grad():
-            found = router.of_inputs(router.inputs(summary, some.logits))
-        return found.double().numpy()
+            found = router.of_inputs(router.inputs(
+                self.summary(aggressive, name, part),
+                self.outputs[aggressive][part].logits)).double().numpy()
+        if found.shape != (len(self.parts[part][0]),) or not (
+                (found >= 0) & (found <= 1)).all():
+            raise ValueError(f"router {name}: scores of shape {found.shape}, from "
+                             f"{found.min():g} to {found.max():g}; one an image, in 0 "
+                             "to 1, is needed")
+        return found
 
     def router_cost(self, mild, aggressive, name):
         """uJ, and ms, of an image in the router."""
         key = mild, aggressive, name
         if key not in self._router_costs:
-            router = self.router(*key)
-            found = (0.0, 0.0) if name in FREE else module_cost(
-                router.layers, self.router_inputs(*key), self.hardware, self.batch)
-            self._router_costs[key] = found
+            layers = self.router(*key).charged_layers()
+            self._router_costs[key] = (0.0, 0.0) if layers is None else module_cost(
+                layers, self.router_inputs(*key), self.hardware, self.batch)
         return self._router_costs[key]
 
     def router_inputs(self, mild, aggressive, name):
-        """What a selector's layers see of some choosing images, for their zeros."""
-        some = self.outputs[aggressive]["choosing"]
-        summary = some.summaries[self.tap_of(aggressive, name).name]
+        """What a router's layers see of some choosing images, for their zeros."""
+        summary = self.summary(aggressive, name, "choosing")
         return self.router(mild, aggressive, name).inputs(
-            summary[:ROUTER_IMAGES], some.logits[:ROUTER_IMAGES])
+            None if summary is None else summary[:ROUTER_IMAGES],
+            self.outputs[aggressive]["choosing"].logits[:ROUTER_IMAGES])
 
     def pair_costs(self, mild, aggressive, name, part, unit=0):
         """What each image of a part costs, of the dense network's.
@@ -273,8 +271,8 @@ class Study:
         """
         of, reference = self.costs[aggressive][unit], self.reference[unit]
         groups = self.groups[part]
-        asks_all = name in FREE or name.endswith(WITH_LOGITS)
-        front = of.layers if asks_all else self.tap_of(aggressive, name).layers
+        front = (of.layers if find_router(name).needs_logits
+                 else self.tap_of(aggressive, name).layers)
         rest = [layer for layer in of.layers if layer not in front]
         router = self.router_cost(mild, aggressive, name)[unit]
         other = self.costs[mild][unit]
@@ -325,31 +323,3 @@ class Study:
         right = np.where(routes, self.outputs[choice.mild][part].right.numpy(),
                          self.outputs[choice.aggressive][part].right.numpy())
         return right, self.pair_costs(*key, part, unit).of(routes), routes
-
-
-def save_selector(path, selector):
-    """A selector's weights, with its size in the file's header."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    tensors = {name: tensor.contiguous() for name, tensor in
-               selector.state_dict().items()}
-    with replacing(path) as fresh:
-        fresh.write_bytes(save(tensors, {
-            "channels": str(selector.channels), "hidden": str(selector.hidden),
-            "classes": str(selector.classes)}))
-
-
-def read_selector(path):
-    """A selector that :func:`save_selector` wrote."""
-    from safetensors import SafetensorError, safe_open
-    try:
-        with safe_open(path, "pt") as file:
-            size = {key: int(value) for key, value in file.metadata().items()}
-        selector = Selector(**size)
-        selector.load_state_dict(load_file(path))
-    except (SafetensorError, OSError, TypeError, ValueError, RuntimeError,
-            AttributeError) as problem:
-        raise ValueError(f"{path}: no selector, or damaged: "
-                         f"{str(problem).splitlines()[0]}; delete a cached one, "
-                         "build a cascade's anew") from None
-    return selector.requires_grad_(False).eval()

@@ -70,8 +70,8 @@ def ladder(tmp_path_factory):
 def two_sizes_of_selectors():
     """Fewer, and less trained, than in a real study: ``test_selector.py`` has those."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("cascade.selector.SIZES", ((0, 0.3), (32, 0.3)))
-        patch.setattr("cascade.selector.STEPS", 30)
+        patch.setattr("cascade.routers.selector.SIZES", ((0, 0.3), (32, 0.3)))
+        patch.setattr("cascade.routers.selector.STEPS", 30)
         yield
 
 
@@ -556,7 +556,9 @@ def test_a_damaged_folder_is_told_in_one_line(study, table, tmp_path):
     ("threshold", "nan", "threshold nan is out of its range"),
     ("threshold", "high", "could not convert"),
     ("threshold", None, "cascade.json: float"),
-    ("router", "coin", "router is 'coin', none of max_softmax"),
+    ("router", "coin", "router 'coin' is not registered; .* give --plugin FILE.py"),
+    ("router", "selector", "router 'selector' is not registered"),
+    ("router", "margin@relu_2", "router 'margin@relu_2' is not registered"),
     ("tap", ["a"], "tap is \\['a'\\]"),
     ("tap", "nowhere", "no tap 'nowhere'"),
     ("image_shape", 3, "cascade.json: 'int'"),

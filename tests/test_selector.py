@@ -5,9 +5,10 @@ import pytest
 import torch
 from scipy import stats
 
-from cascade import selector as training
-from cascade.routers import SORTED_LOGITS, Selector, pooled, sorted_logits
-from cascade.selector import likely_needs_mild, needs_mild, train_selector
+from cascade.routers import Selector, pooled
+from cascade.routers import selector as training
+from cascade.routers.selector import (
+    SORTED_LOGITS, likely_needs_mild, needs_mild, sorted_logits, train_selector)
 
 CHANNELS, CLASSES = 3, 4
 

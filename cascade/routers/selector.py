@@ -1,14 +1,18 @@
-"""How a selector is trained: on cached features of images that no network saw.
+"""The learned selector: a small head on a network's features, and how it is trained.
 
 Labels, calibration and the choice of its size are our completion; the paper's abstract
 (Maleki et al. 2021) has the place of the selector alone.
 """
 
+from typing import ClassVar
+
 import torch
+from torch import nn
 from torch.nn import functional
 
-from cascade.routers import Selector
+from cascade.routers.base import ROUTERS, Lesson, Router, TooFewToLearn
 
+SORTED_LOGITS = 10      # highest log-probabilities that a selector sees at most
 FOLDS = 5
 STEPS, RATE = 100, 0.03     # of Adam: a weight can move by 3 a standard deviation
 # Hidden neurons and weight decay, from which cross-validation chooses.
@@ -16,11 +20,98 @@ SIZES = ((0, 0.03), (0, 0.3), (0, 3.0), (32, 0.3), (32, 3.0))
 FLAT = 1e-3                 # the least scale of logits
 
 
-class TooFewToLearn(ValueError):
-    """Hardly an image needs the mild network, or hardly one does not."""
+class Selector(Router):
+    """A small head on the aggressive network's features (Maleki et al. 2021).
+
+    It sees the mean and maximum of each channel, has at most one hidden layer, and
+    gives the probability that this network is wrong where the mild one is right.
+
+    Parameters
+    ----------
+    channels : int
+        Channels of the feature map.
+    hidden : int
+        Hidden neurons; 0: no hidden layer.
+    classes : int
+        Classes of the logits that it sees, sorted; 0: it sees none, so that the rest of
+        the network need not have run.
+
+    Examples
+    --------
+    >>> Selector(4, 8)(torch.zeros(5, 4, 2, 2)).shape
+    torch.Size([5])
+    """
+
+    at_taps: ClassVar[str] = "each"
+    needs_logits = False
+    system: ClassVar[str | None] = "cascade"
+    settings: ClassVar[tuple[str, ...]] = ("channels", "hidden", "classes")
+
+    def __init__(self, channels: int, hidden: int = 32, classes: int = 0):
+        super().__init__()
+        self.channels, self.hidden, self.classes = channels, hidden, classes
+        self.needs_logits = classes > 0
+        inputs = 2 * channels + min(classes, SORTED_LOGITS)
+        if hidden:
+            self.layers = nn.Sequential(
+                nn.Linear(inputs, hidden), nn.ReLU(), nn.Linear(hidden, 1))
+        else:
+            self.layers = nn.Sequential(nn.Linear(inputs, 1))
+
+    @classmethod
+    def trained(cls, lesson: Lesson) -> "Selector":
+        """A selector for two networks, at a tap of the first."""
+        first, following = (logits.argmax(1) == lesson.labels
+                            for logits in (lesson.logits, lesson.next_logits))
+        labels = needs_mild(first, following)
+        # From features alone chances teach more; with logits they repeat what is seen.
+        targets = labels.float() if cls.needs_logits else likely_needs_mild(
+            lesson.logits, lesson.next_logits, lesson.labels)
+        return train_selector(lesson.summary, lesson.logits, labels, targets=targets,
+                              sees_logits=cls.needs_logits)
+
+    def inputs(self, summary: torch.Tensor,
+               logits: torch.Tensor | None = None) -> torch.Tensor:
+        """What the layers see, from pooled features and logits."""
+        if not self.needs_logits:
+            return summary
+        return torch.cat([summary, sorted_logits(logits)], 1)
+
+    def of_inputs(self, inputs: torch.Tensor) -> torch.Tensor:
+        """Probabilities, shape (N,)."""
+        inputs = inputs.to(self.layers[0].weight.dtype)
+        return self.layers(inputs)[:, 0].float().sigmoid()
+
+    def charged_layers(self) -> nn.Module:
+        """The head; pooling and sorting are not charged."""
+        return self.layers
+
+    def check_tap(self, channels: int) -> None:
+        """Refuse a tap with other channels than those that the head was made for."""
+        if channels != self.channels:
+            raise ValueError(f"made for {self.channels} channels, the tap has "
+                             f"{channels}")
 
 
-def needs_mild(aggressive_right, mild_right):
+class SelectorSeeingLogits(Selector):
+    """A selector that sees sorted logits as well, so that the whole network has run."""
+
+    at_taps: ClassVar[str] = "last"
+    needs_logits = True
+
+
+ROUTERS.add("selector", Selector)
+ROUTERS.add("selector+logits", SelectorSeeingLogits)
+
+
+def sorted_logits(logits: torch.Tensor) -> torch.Tensor:
+    """The highest log-probabilities, falling: which class it is does not matter."""
+    logits = logits.float().log_softmax(1)
+    return logits.topk(min(logits.shape[1], SORTED_LOGITS), 1).values
+
+
+def needs_mild(aggressive_right: torch.Tensor,
+               mild_right: torch.Tensor) -> torch.Tensor:
     """Labels: the images that only the mild network gets right.
 
     Where both are right the cheap one will do; where both are wrong nothing is to be
@@ -29,7 +120,8 @@ def needs_mild(aggressive_right, mild_right):
     return ~aggressive_right & mild_right
 
 
-def likely_needs_mild(aggressive_logits, mild_logits, classes):
+def likely_needs_mild(aggressive_logits: torch.Tensor, mild_logits: torch.Tensor,
+                      classes: torch.Tensor) -> torch.Tensor:
     """The same as a chance: what both networks say of each image's true class.
 
     A few hundred of 2,500 images need the mild network; this says of all the others
@@ -52,19 +144,22 @@ def likely_needs_mild(aggressive_logits, mild_logits, classes):
     return (1 - few) * many
 
 
-def train_selector(summary, logits, labels, *, targets=None, sees_logits=False, seed=0):
+def train_selector(summary: torch.Tensor, logits: torch.Tensor, labels: torch.Tensor,
+                   *, targets: torch.Tensor | None = None, sees_logits: bool = False,
+                   seed: int = 0) -> Selector:
     """Train, choose its size by cross-validation, calibrate.
 
     Parameters
     ----------
     summary : float tensor, shape (N, 2 C)
-        Of :func:`cascade.routers.pooled`.
+        Pooled features, see :func:`cascade.routers.pooled`.
     logits : float tensor, shape (N, classes)
         The aggressive network's.
     labels : bool tensor, shape (N,)
-        Of :func:`needs_mild`: the size is chosen, and the output calibrated, by them.
+        What :func:`needs_mild` says: the size is chosen, and the output calibrated, by
+        them.
     targets : float tensor, shape (N,), optional
-        What to learn, 0..1, of :func:`likely_needs_mild`; the labels unless given.
+        What to learn, 0..1, from :func:`likely_needs_mild`; the labels unless given.
     sees_logits : bool
         Then it may also ignore the features, if that is better.
     seed : int
@@ -91,7 +186,8 @@ def train_selector(summary, logits, labels, *, targets=None, sees_logits=False, 
             torch.enable_grad()):
         torch.manual_seed(seed)
         classes = logits.shape[1] if sees_logits else 0
-        blank = Selector(summary.shape[1] // 2, 0, classes)
+        kind = SelectorSeeingLogits if sees_logits else Selector
+        blank = kind(summary.shape[1] // 2, 0, classes)
         # A copy: what was made in inference mode can't be learned from.
         inputs = blank.inputs(summary, logits).detach().clone()
         if not inputs.isfinite().all():
@@ -139,7 +235,7 @@ def _fit(inputs, targets, like, hidden, decay, ignores_features=False):
     std = torch.where(std > 1e-6 * mean.abs().clamp_min(1e-6), std, torch.inf)
     if ignores_features:
         std[:2 * like.channels] = torch.inf
-    selector = Selector(like.channels, hidden, like.classes)
+    selector = type(like)(like.channels, hidden, like.classes)
     with torch.no_grad():       # begins at the share of the positives
         selector.layers[-1].weight.mul_(0.1)
         selector.layers[-1].bias.fill_(torch.logit(targets.mean(), 1e-6))
