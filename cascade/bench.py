@@ -81,7 +81,7 @@ def enter(study, network, method, seed, progress=None):
         Called with (pairs done, pairs in all).
     """
     dense = study.levels[0].network
-    setting = study.strata, study.hardware, study.batch
+    setting = study.strata, study.oracle
     floor = floor_of(dense, *setting)
     floors = tuple(floor_of(level.network, *setting, dense) if level.shrinks else floor
                    for level in study.levels)

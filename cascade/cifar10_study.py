@@ -8,7 +8,7 @@ from cascade.study import Study
 PARTS = ("selector", "choosing", "test")     # beside those that fitted
 
 
-def cifar10_study(network, dense, ladder, splits, hardware="eap_tool", batch=1, *,
+def cifar10_study(network, dense, ladder, splits, oracle="eap_tool", batch=None, *,
                   cache=None, parts=PARTS, progress=None):
     """Read levels, normalise images, run what is not in the cache.
 
@@ -21,8 +21,9 @@ def cifar10_study(network, dense, ladder, splits, hardware="eap_tool", batch=1, 
     ladder : str or Path
         As ``eyeriss-prune run`` fills it.
     splits : pruning.datasets.Splits
-    hardware : str
-    batch : int
+    oracle : EnergyOracle or str
+    batch : int, optional
+        As :class:`Study` takes them.
     cache : str or Path, optional
         ``cascade`` in the ladder's folder unless given.
     parts : sequence of str
@@ -47,7 +48,7 @@ def cifar10_study(network, dense, ladder, splits, hardware="eap_tool", batch=1, 
                      getattr(splits, name).labels) for name in ("fit", *parts)}
     rungs = ladder_levels(ladder, level.network)
     check_same_dense(level, rungs)
-    study = Study([level, *rungs], images, hardware, batch,
+    study = Study([level, *rungs], images, oracle, batch,
                   cache=cache or Path(ladder) / "cascade", progress=progress)
     study.costs     # what takes long is done while somebody is told
     return study

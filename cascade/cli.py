@@ -6,6 +6,8 @@ import textwrap
 from pathlib import Path
 
 from cascade.deadlines.command import add_deadline
+from eyeriss_sim.hardware import ZERO_HANDLINGS
+from eyeriss_sim.search import OBJECTIVES
 from eyeriss_sim.terminal import (
     OneLineParser, add_plugin_option, progress, run_command, whole_number)
 from pruning.cli import add_data_options, data_name, load_data, percent
@@ -44,6 +46,14 @@ def add_ladder_options(cmd):
     cmd.add_argument("--batch", type=whole_number, default=1, metavar="N",
                      help="images that run together (default: 1); a ladder that is "
                           "climbed first is one of batch 1")
+    cmd.add_argument("--zeros", choices=ZERO_HANDLINGS,
+                     help="what zeros save here (default: the hardware's own)")
+    cmd.add_argument("--bits", metavar="B|ifmap=B,...",
+                     help="widths of the cascade's operands: 8, or "
+                          "ifmap=8,filter=4,ofmap=8 (default: 16)")
+    cmd.add_argument("--objective", choices=OBJECTIVES, default="energy",
+                     help="what the search of the cascade's mappings minimises "
+                          "(default: energy)")
     cmd.add_argument("--seed", type=int, default=0, metavar="N")
     cmd.add_argument("--cache", metavar="FOLDER",
                      help="keeps outputs, selectors, costs (default: LADDER/cascade)")
@@ -98,7 +108,7 @@ def run_build(args):
         told["rivals_choosing"].items(), key=lambda one: one[1]))
     print(textwrap.fill(f"energy at this accuracy (choosing): {rivals}", 100,
                         subsequent_indent="  "))
-    print(f"written: {out}\nenergies are shares of dense on {args.hardware}, batch "
+    print(f"written: {out}\nenergies are shares of dense on {study.hardware}, batch "
           f"{args.batch}; accuracies are on {args.data_name}")
 
 
@@ -238,12 +248,17 @@ def write_bench(args, out):
 def study_of(args, parts=None):
     """The study that a command's options describe."""
     from cascade.cifar10_study import PARTS, cifar10_study
+    from cascade.oracles import as_oracle
     from eyeriss_sim.oracle import EnergyOracle
+    from eyeriss_sim.widths import BITS_16
     from pruning.models import MODELS
     from pruning.progress import telling
     args.network, args.data_name = args.network.lower(), data_name(args)
     MODELS.find(args.network)           # says which there are
-    EnergyOracle(args.hardware, batch=args.batch)       # known before hours of pruning
+    # What is wrong with it is told before hours of pruning.
+    oracle = as_oracle(EnergyOracle(
+        args.hardware, args.zeros, args.batch, objective=args.objective,
+        bits=BITS_16 if args.bits is None else args.bits))
     set_threads(args)
     dense_folder = args.dense or f"runs/{args.network}_dense_s{args.seed}"
     ladder = Path(args.ladder or f"runs/{args.network}_{args.method}_s{args.seed}")
@@ -260,8 +275,8 @@ def study_of(args, parts=None):
                              "eyeriss-prune run adds rungs to a ladder")
     with telling(True) as tell:
         return cifar10_study(
-            args.network, dense_folder, ladder, load_data(args), args.hardware,
-            args.batch, cache=args.cache, parts=parts or PARTS, progress=tell)
+            args.network, dense_folder, ladder, load_data(args), oracle,
+            cache=args.cache, parts=parts or PARTS, progress=tell)
 
 
 def rung_folder(rung, method):

@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from scipy.stats import binom
 
+from cascade.oracles import as_oracle, settings_text
 from cascade.outputs import run_hash
 from eyeriss_sim.atomic import replacing
-from eyeriss_sim.oracle import EnergyOracle
 from eyeriss_sim.read_only import read_only
 from eyeriss_sim.version import VERSION
 from pruning.meters import Reference, meter_of
@@ -151,15 +151,15 @@ class NetworkCosts:
                          out=np.ones_like(alone), where=alone > 0)
 
 
-def network_costs(network, strata, hardware, batches=(1,), cache=None):
+def network_costs(network, strata, oracle, batches=(1,), cache=None):
     """Simulate a network with its own zeros on each group of images.
 
     Parameters
     ----------
     network : torch.nn.Module
     strata : Strata
-    hardware : str
-        A preset or file.
+    oracle : EnergyOracle or str
+        Its own batch does not matter; a preset's name or a TOML file will do.
     batches : sequence of int
         1 and others, the largest included that is asked for later.
     cache : str or Path, optional
@@ -170,23 +170,21 @@ def network_costs(network, strata, hardware, batches=(1,), cache=None):
     energy, latency : NetworkCosts
         uJ with DRAM, and ms.
     """
-    path = None
+    path, oracle = None, as_oracle(oracle, 1)
     if cache is not None:
         key = run_hash(network, strata.images)
-        # A file's name says nothing of its content.
-        machine = hashlib.sha256(
-            f"{VERSION} {EnergyOracle(hardware).hardware}".encode())
+        # A hardware's name says nothing of its content.
+        machine = hashlib.sha256(f"{VERSION} {settings_text(oracle)}".encode())
         counts = "-".join(map(str, sorted(set(batches))))
         path = Path(cache) / (f"costs_{key[:24]}_{machine.hexdigest()[:12]}_"
                               f"{counts}.json")
         if path.exists():
             return _read(path)
-    oracle = EnergyOracle(hardware)
     alone = [_by_layer(oracle(network, images)) for images in strata.images]
     layers = tuple(alone[0])
     # Every group is as large as the others, so a few of each are the average image.
     some = strata.images[:, ::4].flatten(0, 1)
-    together = {k: _by_layer(EnergyOracle(hardware, batch=k)(network, some))
+    together = {k: _by_layer(oracle.with_batch(k)(network, some))
                 for k in batches}
     found = tuple(
         NetworkCosts(layers,
@@ -201,41 +199,42 @@ def network_costs(network, strata, hardware, batches=(1,), cache=None):
     return found
 
 
-def floor_of(network, strata, hardware, batch=1, dense=None):
+def floor_of(network, strata, oracle, dense=None):
     """Energy that is left when every weight is zero and activations still move.
 
     Parameters
     ----------
     network : torch.nn.Module
     strata : Strata
-    hardware : str
-    batch : int
+    oracle : EnergyOracle or str
+        A preset's name or a TOML file stands for one of batch 1.
     dense : torch.nn.Module, optional
-        From which channels went to make the network; itself unless given.
+        The network that lost channels to make this one; itself unless given.
 
     Returns
     -------
     float
-        Of the dense network's.
+        Share of the dense network's energy.
     """
     model = copy.deepcopy(network)
     names = prunable(model)
-    oracle = EnergyOracle(hardware, batch=batch)
+    oracle = as_oracle(oracle)
     images = strata.images[:, ::4].flatten(0, 1)
     reference = Reference.of(network if dense is None else dense, names, oracle, images)
     return meter_of(Energy(1), model, names, reference, oracle, images).floor
 
 
-def module_cost(module, inputs, hardware, batch=1):
-    """Energy and latency of an image in a small module: a selector's layers.
+def module_cost(module, inputs, oracle):
+    """Energy and latency of an image in a small module, such as a router's layers.
 
     Returns
     -------
     float, float
         uJ with DRAM, and ms.
     """
-    result = EnergyOracle(hardware, batch=batch)(module, inputs)
-    return result.total_uJ / batch, result.total_ms / batch
+    oracle = as_oracle(oracle)
+    result = oracle(module, inputs)
+    return result.total_uJ / oracle.batch, result.total_ms / oracle.batch
 
 
 def _by_layer(result):

@@ -18,7 +18,6 @@ from cascade.routed import CascadeNet, RouteCosts, check_threshold
 from cascade.routers import find_router
 from cascade.routers.files import read_router, save_router
 from cascade.taps import cut, taps
-from eyeriss_sim.oracle import EnergyOracle
 from pruning.masks import Masks
 from pruning.models import MODELS, make_model
 from pruning.prunable import prunable
@@ -50,7 +49,7 @@ def route_costs(study, choice):
     layers = study.tap_of(choice.aggressive, choice.router).layers
     few, many = (study.levels[place].network
                  for place in (choice.aggressive, choice.mild))
-    oracle = EnergyOracle(study.hardware)
+    oracle = study.oracle.with_batch(1)
     every = _parts(oracle(few, _some(images, np.ones_like(routes))), layers)
     router = study.router(*key)
     charged = router.charged_layers()
@@ -58,7 +57,7 @@ def route_costs(study, choice):
     staying = _parts(oracle(few, _some(images, on)), layers)
     going = _parts(oracle(many, _some(images, routes)), ())
     asked = (0.0, 0.0) if charged is None else module_cost(
-        charged, study.router_inputs(*key), study.hardware)
+        charged, study.router_inputs(*key), oracle)
     return tuple(RouteCosts(float(every[0][unit]), float(asked[unit]),
                             float(staying[1][unit]), float(going[1][unit]))
                  for unit in (0, 1))
@@ -115,7 +114,8 @@ def save_cascade(folder, study, choice, network, notes, costs=None):
             "aggressive": few.name, "weights": {
                 "aggressive": weights_hash(few.network),
                 "mild": weights_hash(many.network)},
-            "hardware": study.hardware, "batch": study.batch,
+            "hardware": study.hardware, "zeros": study.oracle.hardware.zeros,
+            "objective": study.oracle.objective, "batch": study.batch,
             ENERGY: asdict(energy), "latency_ms": asdict(latency),
             "storage": storage(many.network, few.network, router), **notes},
             indent=1) + "\n", encoding="utf-8")

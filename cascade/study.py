@@ -9,13 +9,12 @@ import torch
 from cascade.costs import Strata, difficulties, module_cost, network_costs
 from cascade.curve import Costs, sweep
 from cascade.levels import check_pair, pairs
+from cascade.oracles import as_oracle, name_of
 from cascade.outputs import check_disjoint, content_hash, outputs_of
 from cascade.routers import (
     Lesson, TooFewToLearn, find_router, kind_and_tap, router_names)
 from cascade.routers.files import read_router, save_router, source_hash
 from cascade.taps import taps
-from eyeriss_sim.oracle import EnergyOracle
-from eyeriss_sim.plain import plain
 from eyeriss_sim.read_only import read_only
 from eyeriss_sim.version import VERSION
 
@@ -54,9 +53,11 @@ class Study:
         ``selector`` and ``choosing``, normalised as the networks take them, and
         ``test`` where it may be looked at. ``fit``, where it is there, is only
         compared with them.
-    hardware : str
-    batch : int
-        Of the energy.
+    oracle : EnergyOracle or str
+        What prices networks, with the batch that runs together; a preset's name or a
+        TOML file stands for one of batch 1.
+    batch : int, optional
+        Another batch than the oracle's.
     cache : str or Path, optional
         A folder that keeps outputs, selectors and costs.
     progress : callable, optional
@@ -69,18 +70,18 @@ class Study:
         of one network, or in training mode; an unknown hardware.
     """
 
-    def __init__(self, levels, parts, hardware="eap_tool", batch=1, *, cache=None,
+    def __init__(self, levels, parts, oracle="eap_tool", batch=None, *, cache=None,
                  progress=None):
         for name in ("selector", "choosing"):
             if name not in parts:
                 raise ValueError(f"a cascade needs {name} images; there are "
                                  + ", ".join(parts))
-        batch = plain(batch)
-        EnergyOracle(hardware, batch=batch)     # what is wrong is told before any work
+        self.oracle = as_oracle(oracle, batch)      # what is wrong is told at once
+        self.hardware, self.batch = name_of(self.oracle), self.oracle.batch
         self.tell = progress or (lambda text: None)
         self.tell("comparing the parts' images")
         check_disjoint({name: images for name, (images, _) in parts.items()})
-        self.levels, self.hardware, self.batch = list(levels), hardware, batch
+        self.levels = list(levels)
         if len(self.levels) < 2:
             raise ValueError("a cascade needs the dense network and at least one level")
         for level in self.levels:
@@ -154,7 +155,7 @@ class Study:
         found = []
         for level in self.levels:
             self.tell(f"simulating {level.name} on {self.hardware}")
-            found.append(network_costs(level.network, self.strata, self.hardware,
+            found.append(network_costs(level.network, self.strata, self.oracle,
                                        batches, self.cache))
         return found
 
@@ -243,7 +244,7 @@ class Study:
         if key not in self._router_costs:
             layers = self.router(*key).charged_layers()
             self._router_costs[key] = (0.0, 0.0) if layers is None else module_cost(
-                layers, self.router_inputs(*key), self.hardware, self.batch)
+                layers, self.router_inputs(*key), self.oracle)
         return self._router_costs[key]
 
     def router_inputs(self, mild, aggressive, name):

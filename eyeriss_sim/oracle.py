@@ -2,6 +2,7 @@
 
 import threading
 import weakref
+from copy import copy
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -163,17 +164,21 @@ class EnergyOracle:
             self.hardware = replace(self.hardware, filter_code=filter_code)
         if search not in SEARCHES:
             raise ValueError(f"unknown search {search!r}; known: {', '.join(SEARCHES)}")
-        batch = plain(batch)
-        if not is_whole(batch, 1):
-            raise ValueError(
-                f"batch must be a whole number of at least 1, got {shown(batch)}")
-        self.batch = batch
+        self.batch = _checked_batch(batch)
         self.objective = objective
         self.search = search
         self.mappings, self.mapping_name = chosen_mappings(mapping, self.hardware)
         self.bits = as_bits(bits)
         self._lock = threading.Lock()
         self._measured = weakref.WeakKeyDictionary()
+
+    def with_batch(self, batch: int) -> "EnergyOracle":
+        """The same oracle for runs of another number of images; nothing is measured."""
+        other = copy(self)
+        other.batch = _checked_batch(batch)
+        other._lock = threading.Lock()
+        other._measured = weakref.WeakKeyDictionary()
+        return other
 
     def __call__(self, model, images=None, *, name=None, progress=None):
         """Energy of a torch module with its real zeros.
@@ -463,6 +468,14 @@ class EnergyOracle:
                 one, nonzero_macs=nonzero, filter_ratio=ratio, weights=weights,
                 densities=replace(one.densities, filter=weights / layer.filter_words))
         return recounted
+
+
+def _checked_batch(batch):
+    batch = plain(batch)
+    if not is_whole(batch, 1):
+        raise ValueError(
+            f"batch must be a whole number of at least 1, got {shown(batch)}")
+    return batch
 
 
 class _Sums:

@@ -20,7 +20,7 @@ from cascade.build import build, check_routed, offline
 from cascade.choose import best, candidates, chance, choose, perfect
 from cascade.cli import RUNGS, default_rungs, rung_folder, study_of
 from cascade.cli import main as command
-from cascade.costs import Strata, floor_of, network_costs
+from cascade.costs import Strata, floor_of, module_cost, network_costs
 from cascade.curve import sweep
 from cascade.figures import draw
 from cascade.folder import load_cascade, route_costs, save_cascade
@@ -314,6 +314,45 @@ def test_levels_are_in_the_order_of_the_studys_own_hardware(study, hardware):
                     1), outputs["choosing"].logits[:4].argmax(1))
 
 
+def test_every_setting_of_an_oracle_reaches_costs_and_their_cache(study, tmp_path):
+    usual = EnergyOracle("eap_tool")
+    oracles = [usual, EnergyOracle("eap_tool", "dense"),
+               EnergyOracle("eap_tool", bits=8),
+               EnergyOracle("eap_tool", filter_code="none"),
+               EnergyOracle("eap_tool", objective="cycles"),
+               EnergyOracle("eap_tool", search="sparse", objective="joules")]
+    net, totals = study.levels[1].network, []
+    for oracle in oracles:
+        kept, fresh = (network_costs(net, study.strata, oracle, cache=cache)[0].alone
+                       for cache in (tmp_path, None))
+        assert np.array_equal(kept, fresh)
+        totals.append(kept.sum())
+    assert len({*tmp_path.iterdir()}) == len(oracles)
+    assert totals[1] > totals[0] > totals[2] and totals[3] > totals[0]
+    named = Study(study.levels, study.parts, oracles[2], cache=study.cache)
+    assert named.hardware == "eap_tool bits=8" and named.batch == 1
+    assert named.reference[0] < study.reference[0]
+    layers = study.router(0, 2, f"selector@{study.taps[2][0].name}").layers
+    inputs = study.router_inputs(0, 2, f"selector@{study.taps[2][0].name}")
+    assert module_cost(layers, inputs, oracles[2])[0] < module_cost(
+        layers, inputs, "eap_tool")[0]
+
+
+def test_an_oracle_of_another_batch_is_as_one_made_for_it(study):
+    net, images = study.levels[1].network, study.strata.images[0]
+    one = EnergyOracle("eyeriss_chip", objective="joules", bits=8)
+    one(net, images)
+    derived = one.with_batch(4)
+    made = EnergyOracle("eyeriss_chip", batch=4, objective="joules", bits=8)
+    assert derived(net, images).total_uJ == made(net, images).total_uJ
+    assert (one.batch, derived.batch) == (1, 4)
+    assert one(net).total_uJ < derived(net).total_uJ
+    with pytest.raises(ValueError, match="not measured yet"):
+        one.with_batch(2)(net)
+    with pytest.raises(ValueError, match="batch must be"):
+        one.with_batch(0)
+
+
 @pytest.mark.parametrize("text", ["null", "[1, 2]", "[]", "{}", "[{}, {}]", "x"])
 def test_kept_costs_that_are_damaged_are_named(study, tmp_path, text):
     network_costs(study.levels[0].network, study.strata, "eap_tool", cache=tmp_path)
@@ -599,7 +638,8 @@ def test_what_a_study_can_not_use_is_refused_before_any_work(study):
         with pytest.raises(ValueError, match=told):
             Study(levels, {**parts, "choosing": choosing}, cache=study.cache, **options)
 
-    refused("TPU", hardware="TPU")
+    refused("TPU", oracle="TPU")
+    refused("bits names layers of one", oracle=EnergyOracle(bits={"fc": 8}))
     refused("batch must be", batch=0)
     refused("at least one level", levels[:1])
     refused(r"labels \(239,\)", choosing=(images, labels[1:]))
@@ -893,8 +933,9 @@ def test_a_climb_that_was_stopped_goes_on_to_all_that_it_was_asked_for(
     monkeypatch.setattr("cascade.cifar10_study.cifar10_study", lambda *a, **k: "study")
     options = SimpleNamespace(
         network="resnet20", method="channels+energy_aware", hardware="eyeriss_chip",
-        batch=1, threads=None, dense=None, seed=0, ladder=None, data="d",
-        dataset="cifar10", data_name="noise", download=True, epochs=1, cache=None,
+        batch=1, zeros=None, bits=None, objective="energy", threads=None, dense=None,
+        seed=0, ladder=None, data="d", dataset="cifar10", data_name="noise",
+        download=True, epochs=1, cache=None,
         rung=["energy=0.8+energy=0.7", "energy=0.80+energy=0.5"])
     with pytest.raises(KeyboardInterrupt):
         study_of(options)
@@ -924,8 +965,9 @@ def test_a_climb_that_was_refused_leaves_no_wish_behind(tmp_path, monkeypatch, n
     monkeypatch.setattr("cascade.cli.load_data", lambda args: None)
     options = SimpleNamespace(
         network="resnet20", method="energy_awar", hardware="eap_tool", batch=1,
-        threads=None, dense=None, seed=0, ladder=tmp_path, data="d", dataset="cifar10",
-        data_name="noise", download=False, epochs=1, cache=None, rung=["energy=0.33"])
+        zeros=None, bits=None, objective="energy", threads=None, dense=None, seed=0,
+        ladder=tmp_path, data="d", dataset="cifar10", data_name="noise", download=False,
+        epochs=1, cache=None, rung=["energy=0.33"])
     with pytest.raises(SystemExit):
         study_of(options)
     assert sorted(tmp_path.iterdir()) == before
