@@ -1,5 +1,6 @@
 """Cascades and all their rivals on images that nothing was chosen by."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -12,6 +13,7 @@ from cascade.costs import floor_of
 from cascade.curve import hull_energy
 from cascade.levels import stored_kB
 from cascade.routers import systems
+from cascade.study import Choice, Study
 
 LOSSES = (0.0, 0.5, 1.0, 2.0, 3.0)      # points of accuracy below the dense network
 CURVE = 20                              # points of a curve, at most
@@ -28,15 +30,15 @@ class Entrant:
     ----------
     study : Study
     candidates : pandas.DataFrame
-        Of :func:`cascade.choose.candidates`.
+        What :func:`cascade.choose.candidates` found.
     network, method : str
     seed : int
     floors : tuple of float
-        Energy without any prunable weight, of the dense network's; of each level, since
-        what channels cost goes with them.
+        Energy of each level without any prunable weight, the dense network's energy
+        being 1: what channels cost goes with them.
     """
 
-    study: object
+    study: Study
     candidates: pd.DataFrame
     network: str
     method: str
@@ -69,7 +71,8 @@ class Entrant:
         return tuple(np.stack([one[i] for one in found]) for i in (0, 1))
 
 
-def enter(study, network, method, seed, progress=None):
+def enter(study: Study, network: str, method: str, seed: int,
+          progress: Callable[[int, int], None] | None = None) -> Entrant:
     """An entrant: every candidate looked at, the floors measured.
 
     Parameters
@@ -88,7 +91,7 @@ def enter(study, network, method, seed, progress=None):
     return Entrant(study, candidates(study, progress), network, method, seed, floors)
 
 
-def curves(entrant, part):
+def curves(entrant: Entrant, part: str) -> pd.DataFrame:
     """All systems of an entrant on one part of the images.
 
     What a system offers was chosen on the choosing images: the points that no other
@@ -117,19 +120,20 @@ def curves(entrant, part):
         places = np.unique(np.linspace(0, len(front) - 1, CURVE).round().astype(int))
         for _, row in front.iloc[places].iterrows():
             choice = as_choice(row)
-            right, cost, routes = study.system(choice, part)
-            add(system, level_name(study, choice), choice.aggressive, right, cost,
-                choice.threshold, routes.mean())
-            rivals["random", choice.mild, choice.aggressive, routes.mean()] = choice
-            rivals["perfect", choice.mild, choice.aggressive, choice.router] = choice
-    for (system, mild, aggressive, share), choice in rivals.items():
+            right, cost, stages = study.system(choice, part)
+            share = (stages > 0).mean()
+            add(system, level_name(study, choice), choice.levels[0], right, cost,
+                choice.thresholds[0], share)
+            rivals["random", choice.levels, share] = choice
+            rivals["perfect", choice.levels, choice.routers] = choice
+    for (system, levels, share), choice in rivals.items():
         if system == "random":
             right, cost = chance(study, choice, part, share)
-            level = f"{study.levels[mild].name}>{study.levels[aggressive].name}"
+            level = chain_name(study, levels)
         else:
             right, cost, share = perfect(study, choice, part)
             level = level_name(study, choice)
-        add(system, level, aggressive, right, cost, share=share)
+        add(system, level, levels[0], right, cost, share=share)
     low, high = mean_interval(np.stack([row[5] for row in rows]))
     table = pd.DataFrame([{
         **entrant.name, "split": part, "system": system, "level": level,
@@ -152,7 +156,7 @@ def curves(entrant, part):
     return pd.concat([table, hull], ignore_index=True)[list(COLUMNS)]
 
 
-def network_table(study):
+def network_table(study: Study) -> pd.DataFrame:
     """The single levels, as :func:`cascade.deadlines.serve.serve` takes them.
 
     Returns
@@ -171,13 +175,17 @@ def network_table(study):
             study.levels, study.costs, study.outputs)])
 
 
-def level_name(study, choice):
-    """A pair and its router: ``energy=0.7>energy=0.4 margin``."""
-    mild, few = (study.levels[one].name for one in (choice.mild, choice.aggressive))
-    return f"{mild}>{few} {choice.router}"
+def level_name(study: Study, choice: Choice) -> str:
+    """A chain with its routers: ``dense>energy=0.4 margin``."""
+    return " ".join((chain_name(study, choice.levels), *choice.routers))
 
 
-def verdicts(entrants, part="test"):
+def chain_name(study: Study, levels: Sequence[int]) -> str:
+    """The levels of a chain, the last stage first: ``dense>energy=0.4``."""
+    return ">".join(study.levels[level].name for level in reversed(levels))
+
+
+def verdicts(entrants: Sequence[Entrant], part: str = "test") -> pd.DataFrame:
     """Each system at each loss, beside the hull of single levels; seeds together.
 
     Parameters
@@ -205,12 +213,12 @@ def verdicts(entrants, part="test"):
                 choice = entrant.chosen(system, loss)
                 if choice is None:
                     continue
-                right, costs, routes = entrant.study.system(choice, part)
+                right, costs, stages = entrant.study.system(choice, part)
                 found.append((right, costs, *entrant.levels(part)))
                 lost.append(100 * (entrant.wanted(0, part) - right.mean()))
                 names.append(level_name(entrant.study, choice))
-                shares.append(routes.mean())
-                floors.append(entrant.floors[choice.aggressive])
+                shares.append((stages > 0).mean())
+                floors.append(entrant.floors[choice.levels[0]])
             if len(found) < len(entrants):
                 continue
             difference, low, high = below_hull(found)
@@ -227,7 +235,8 @@ def verdicts(entrants, part="test"):
     return pd.DataFrame(rows)
 
 
-def learned_against_free(entrants, free="max_softmax", part="test"):
+def learned_against_free(entrants: Sequence[Entrant], free: str = "max_softmax",
+                         part: str = "test") -> pd.DataFrame:
     """The learned selectors beside a free router of the same energy; seeds together.
 
     For each loss the free router is chosen, and then of the learned selectors the one
@@ -277,7 +286,7 @@ def learned_against_free(entrants, free="max_softmax", part="test"):
     return pd.DataFrame(rows)
 
 
-def shipped_router(entrants, loss):
+def shipped_router(entrants: Sequence[Entrant], loss: float) -> str | None:
     """The system that needs the least energy on the choosing images: the default.
 
     Parameters

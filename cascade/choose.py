@@ -1,20 +1,22 @@
 """Levels, router and threshold that serve a wish best, by the choosing images alone."""
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
 
-from cascade.curve import pareto
+from cascade.curve import charge, pareto
 from cascade.levels import pairs
 from cascade.routers import system_of
-from cascade.study import Choice
+from cascade.study import Choice, Study
 
 SELECTORS = "cascade"       # the system of the learned selectors
 
 
-def candidates(study, progress=None):
-    """Every pair with every router at every threshold.
+def candidates(study: Study, progress: Callable[[int, int], None] | None = None
+               ) -> pd.DataFrame:
+    """Every pair of levels with every router at every threshold.
 
     Parameters
     ----------
@@ -33,24 +35,26 @@ def candidates(study, progress=None):
     found = []
     for done, (mild, aggressive) in enumerate(places, 1):
         for name in study.routers(aggressive):
-            if study.router(mild, aggressive, name) is None:
+            if study.router(aggressive, mild, name) is None:
                 continue
-            one = study.sweep(mild, aggressive, name)
+            curve = study.threshold_curve(aggressive, mild, name)
             found.append(pd.DataFrame({
                 "system": system_of(name), "mild": mild,
-                "aggressive": aggressive, "router": name, "threshold": one.threshold,
-                "accuracy": one.accuracy, "energy": one.energy, "share": one.share}))
+                "aggressive": aggressive, "router": name, "threshold": curve.threshold,
+                "accuracy": curve.accuracy, "energy": curve.energy,
+                "share": curve.share}))
         if progress is not None:
             progress(done, len(places))
     return pd.concat(found, ignore_index=True)
 
 
-def best(table):
+def best(table: pd.DataFrame) -> pd.DataFrame:
     """The rows that no other beats in accuracy and energy, most accurate first."""
     return table.iloc[pareto(table.accuracy.to_numpy(), table.energy.to_numpy())]
 
 
-def choose(table, study, *, accuracy=None, energy=None):
+def choose(table: pd.DataFrame, study: Study, *, accuracy: float | None = None,
+           energy: float | None = None) -> tuple[Choice, pd.Series]:
     """The cascade that a wish asks for.
 
     Parameters
@@ -109,7 +113,8 @@ def choose(table, study, *, accuracy=None, energy=None):
     return as_choice(row), row
 
 
-def check_wish(accuracy_loss=None, energy=None):
+def check_wish(accuracy_loss: float | None = None,
+               energy: float | None = None) -> None:
     """Refuse a wish that no network could mean, before any work is done.
 
     Parameters
@@ -127,40 +132,44 @@ def check_wish(accuracy_loss=None, energy=None):
                          "network are needed, fewer than 100")
 
 
-def as_choice(row):
-    """A row of :func:`candidates` as what it stands for."""
-    return Choice(int(row.mild), int(row.aggressive), row.router, float(row.threshold))
+def as_choice(row: pd.Series) -> Choice:
+    """A row of :func:`candidates` as the chain of two that it stands for."""
+    return Choice((int(row.aggressive), int(row.mild)), (row.router,),
+                  (float(row.threshold),))
 
 
-def chance(study, choice, part, share):
-    """The pair of a cascade with images sent at random, as many as it sends.
+def chance(study: Study, choice: Choice, part: str, share: float
+           ) -> tuple[np.ndarray, np.ndarray]:
+    """A chain of two with images sent on at random, as many as it sends.
 
     Nothing is looked at before, so that an image costs its own network alone.
 
     Returns
     -------
     right, costs : float64 ndarray, shape (N,)
-        Expected of each image.
+        What is expected for each image.
     """
-    few_right, few = study.level(choice.aggressive, part)
-    many_right, _ = study.level(choice.mild, part)
-    costs = study.pair_costs(choice.mild, choice.aggressive, "max_softmax", part)
-    few = few * study.part_of_batch(choice.aggressive)(np.array([1 - share]))
-    many = costs.mild * costs.mild_share(np.array([share]))
+    first, following = choice.levels
+    few_right, few = study.level(first, part)
+    many_right, _ = study.level(following, part)
+    _, costs = study.chain_costs(choice.levels, ("max_softmax",), part)
+    few = few * study.part_of_batch(first)(np.array([1 - share]))
+    many = costs.asked * costs.asked_share(np.array([share]))
     return ((1 - share) * few_right + share * many_right,
             (1 - share) * few + share * many)
 
 
-def perfect(study, choice, part):
-    """The pair and the costs of a cascade with a router that knows the answers.
+def perfect(study: Study, choice: Choice, part: str
+            ) -> tuple[np.ndarray, np.ndarray, float]:
+    """A chain of two, and its costs, with a router that knows the answers.
 
     Returns
     -------
     right, costs : ndarray, shape (N,)
     share : float
     """
-    few_right, _ = study.level(choice.aggressive, part)
-    many_right, _ = study.level(choice.mild, part)
+    few_right, many_right = (study.level(level, part)[0] for level in choice.levels)
     routes = ~few_right & many_right
-    costs = study.pair_costs(choice.mild, choice.aggressive, choice.router, part)
-    return few_right | many_right, costs.of(routes), float(routes.mean())
+    costs = study.chain_costs(choice.levels, choice.routers, part)
+    return (few_right | many_right, charge(costs, routes.astype(np.int64)),
+            float(routes.mean()))

@@ -46,7 +46,7 @@ def cifar10_study(network, dense, ladder, splits, oracle="eap_tool", batch=None,
         raise ValueError(f"{dense} holds {found}, not {network}")
     images = {name: (splits.normalise(getattr(splits, name).images),
                      getattr(splits, name).labels) for name in ("fit", *parts)}
-    rungs = ladder_levels(ladder, level.network)
+    rungs = ladder_levels(ladder, level.network, network)
     check_same_dense(level, rungs)
     study = Study([level, *rungs], images, oracle, batch,
                   cache=cache or Path(ladder) / "cascade", progress=progress)

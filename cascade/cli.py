@@ -82,7 +82,7 @@ def add_build(commands):
 
 
 def run_build(args):
-    from cascade.build import build
+    from cascade.building import build
     from cascade.cifar10_study import PARTS
     from cascade.choose import check_wish
     from cascade.folder import check_folder
@@ -96,11 +96,12 @@ def run_build(args):
             told = build(study, out, args.network, accuracy_loss=args.accuracy_loss,
                          energy=args.energy, data=args.data_name, progress=show)
     choice = told["choice"]
-    print(f"{study.levels[choice.mild].name} > {study.levels[choice.aggressive].name}, "
-          f"router {choice.router}, threshold {choice.threshold:.4g}")
-    if choice.threshold == math.inf:
-        print(f"one network is enough: {study.levels[choice.aggressive].name} answers "
-              "every image")
+    names = [study.levels[level].name for level in choice.levels]
+    print(" > ".join(reversed(names)) + "".join(
+        f", router {router}, threshold {threshold:.4g}"
+        for router, threshold in zip(choice.routers, choice.thresholds)))
+    if choice.thresholds[0] == math.inf:
+        print(f"one network is enough: {names[0]} answers every image")
     for part in ("choosing", "test"):
         if part in told:
             print_part(part, told[part])
@@ -138,7 +139,7 @@ def add_run(commands):
 def run_run(args):
     import pandas as pd
 
-    from cascade.build import check_routed
+    from cascade.building import check_routed
     from eyeriss_sim.atomic import replacing
     from eyeriss_sim.result_files import check_output_path
     from pruning.records import read_json
@@ -156,7 +157,8 @@ def run_run(args):
           f"mild answers {percent(float(routed.routes.double().mean()))}; "
           f"{float(routed.uJ.mean()):.2f} uJ and {float(routed.ms.mean()):.4f} ms an "
           f"image on {told.get('hardware')}, at batch 1")
-    print(f"both networks run on all of them: {differences['predictions']} predictions "
+    print(f"{'all' if len(told.get('stages', ())) > 2 else 'both'} networks run on all "
+          f"of them: {differences['predictions']} predictions "
           f"and {differences['routes']} routes differ, energy by "
           f"{differences['energy']:.1e}")
     built = told.get("test")
@@ -166,11 +168,13 @@ def run_run(args):
               f"share {share - built['share_mild']:+.4f}, energy "
               f"{float(routed.uJ.mean()) / built['routed_uJ'] - 1:+.1e}")
     if out:
+        # Where "mild", any stage but the first, does not say which one answered.
+        further = {} if len(told.get("stages", ())) < 3 else {"stage": routed.stages}
         with replacing(out) as fresh:
             pd.DataFrame({
                 "prediction": routed.predictions, "label": labels,
                 "mild": routed.routes, "score": routed.scores, "uJ": routed.uJ,
-                "ms": routed.ms}).to_csv(fresh, index=False)
+                "ms": routed.ms, **further}).to_csv(fresh, index=False)
 
 
 def add_export(commands):

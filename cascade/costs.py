@@ -54,7 +54,7 @@ class Strata:
         return cls(edges, torch.stack([images[torch.from_numpy(one)]
                                        for one in chosen]))
 
-    def place(self, difficulty):
+    def group_of(self, difficulty):
         """The group of each image, by its difficulty."""
         return np.searchsorted(self.edges, np.asarray(difficulty), side="right")
 
@@ -81,14 +81,14 @@ class NetworkCosts:
 
     Parameters
     ----------
-    layers : tuple of str
+    layer_names : tuple of str
     alone : float64 ndarray, shape (STRATA, layers)
-        Of one image at batch 1, by group of images.
+        Cost of one image at batch 1, by group of images.
     batches : dict of int to float64 ndarray, shape (layers,)
-        Of a batch of so many average images, at least 1 and the largest.
+        Cost of a batch of so many average images, for 1, the largest, and others.
     """
 
-    layers: tuple
+    layer_names: tuple
     alone: np.ndarray
     batches: dict
 
@@ -96,21 +96,27 @@ class NetworkCosts:
         for array in (self.alone, *self.batches.values()):
             read_only(array)
 
-    def part(self, layers=None, batch=1):
-        """Of an image in a full batch, the layers named, by group of images.
+    def part(self, names=None, batch=1):
+        """Cost per image of the named layers in a full batch, by group of images.
+
+        Parameters
+        ----------
+        names : sequence of str, optional
+            All layers unless given.
+        batch : int
 
         Returns
         -------
         float64 ndarray, shape (STRATA,)
         """
-        chosen = [layers is None or name in layers for name in self.layers]
-        if layers is not None and sum(chosen) != len(set(layers)):
-            missing = sorted(set(layers) - set(self.layers))
+        chosen = [names is None or name in names for name in self.layer_names]
+        if names is not None and sum(chosen) != len(set(names)):
+            missing = sorted(set(names) - set(self.layer_names))
             raise ValueError(f"the simulator saw no layer {missing[0]!r}")
         return (self.alone * self._share(batch))[:, chosen].sum(1)
 
-    def expected_share(self, q, batch, layers=None):
-        """What an image costs, of what it does alone, where ``q`` of a batch come here.
+    def expected_share(self, q, batch, names=None):
+        """What an image costs over what it does alone, where ``q`` of a batch come.
 
         How many of a batch come is binomial; what so many cost is read off a line
         between the batches that were simulated.
@@ -120,14 +126,14 @@ class NetworkCosts:
         q : float64 ndarray
             Shares, 0..1.
         batch : int
-        layers : sequence of str, optional
-            Only these.
+        names : sequence of str, optional
+            Layers that count; all unless given.
 
         Returns
         -------
         float64 ndarray of that shape
         """
-        chosen = [layers is None or name in layers for name in self.layers]
+        chosen = [names is None or name in names for name in self.layer_names]
         counts = np.arange(batch + 1)
         known = np.array([0, *sorted(self.batches)])
         totals = np.array([0.0, *(self.batches[k][chosen].sum() for k in known[1:])])
@@ -142,7 +148,7 @@ class NetworkCosts:
     def _share(self, count):
         """By layer: an image among ``count`` over one alone."""
         if count == 1:
-            return np.ones(len(self.layers))
+            return np.ones(len(self.layer_names))
         if count not in self.batches:
             raise ValueError(f"no batch of {count} was simulated; there are "
                              + ", ".join(map(str, self.batches)))
@@ -243,7 +249,7 @@ def _by_layer(result):
 
 
 def _as_json(costs):
-    return {"layers": costs.layers, "alone": costs.alone.tolist(),
+    return {"layers": costs.layer_names, "alone": costs.alone.tolist(),
             "batches": {str(k): one.tolist() for k, one in costs.batches.items()}}
 
 

@@ -1,45 +1,62 @@
-"""Accuracy against energy: of routed pairs, and of single levels mixed at random."""
+"""Accuracy against energy of routed stages, and of single levels mixed at random."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-STEPS = 100     # thresholds that a sweep looks at; more would only fit noise
+STEPS = 100     # thresholds that a curve looks at; more would only fit noise
 
 
 @dataclass(frozen=True, eq=False)
-class Costs:
-    """What each image costs in a pair of networks; arrays of shape (N,).
+class ImageCosts:
+    """What each image costs in one stage of a chain; arrays of shape (N,).
 
     Parameters
     ----------
     asked : float64 ndarray
-        What has run when the router has spoken.
+        What has run when the stage's router has spoken; all of a last stage.
     back : float64 ndarray
-        The rest of the aggressive network, in a full batch.
-    mild : float64 ndarray
-        The mild network, alone.
-    back_share, mild_share : callable
-        Shares of images that come there, to what one costs of ``back``, ``mild``.
+        The rest of the network, for images that stay.
+    asked_share, back_share : callable
+        Shares of images that come there, to what one then costs of ``asked``, ``back``:
+        in a batch, filters are read once for all.
     """
 
     asked: np.ndarray
     back: np.ndarray
-    mild: np.ndarray
-    back_share: object = np.ones_like
-    mild_share: object = np.ones_like
+    asked_share: Callable[[np.ndarray], np.ndarray] = np.ones_like
+    back_share: Callable[[np.ndarray], np.ndarray] = np.ones_like
 
-    def of(self, routes):
-        """Each image's, by the share of it that goes: bools, or numbers in 0..1."""
-        routes = np.asarray(routes, np.float64)
-        share = np.array([routes.mean()])
-        return (self.asked + (1 - routes) * self.back * self.back_share(1 - share)
-                + routes * self.mild * self.mild_share(share))
+
+def charge(costs: Sequence[ImageCosts], stages: np.ndarray) -> np.ndarray:
+    """What each image costs in a chain.
+
+    Parameters
+    ----------
+    costs : sequence of ImageCosts
+        One a stage.
+    stages : int ndarray, shape (N,)
+        Which stage answers each image.
+
+    Returns
+    -------
+    float64 ndarray, shape (N,)
+    """
+    comes = [(stages >= number).astype(np.float64) for number in range(len(costs) + 1)]
+    shares = [np.array([one.mean()]) for one in comes]
+    total = np.zeros(len(stages))
+    for number, cost in enumerate(costs):
+        stays = comes[number] - comes[number + 1]
+        total = total + comes[number] * cost.asked * cost.asked_share(shares[number])
+        total = total + stays * cost.back * cost.back_share(
+            shares[number] - shares[number + 1])
+    return total
 
 
 @dataclass(frozen=True, eq=False)
-class Sweep:
-    """A pair at many thresholds; arrays of one shape, fewest images to go first."""
+class ThresholdCurve:
+    """Two stages at many thresholds; arrays of one shape, fewest images to go first."""
 
     threshold: np.ndarray
     accuracy: np.ndarray
@@ -47,29 +64,28 @@ class Sweep:
     share: np.ndarray
 
 
-def sweep(scores, stay_right, go_right, costs):
-    """All that a threshold on scores can make of a pair.
+def threshold_curve(scores: np.ndarray, stay_right: np.ndarray, go_right: np.ndarray,
+                    costs: Sequence[ImageCosts]) -> ThresholdCurve:
+    """All that a threshold on scores can make of two stages.
 
     Parameters
     ----------
     scores : float ndarray, shape (N,)
-        Images above the threshold go to the mild network.
+        Images above the threshold go on to the second stage.
     stay_right, go_right : bool ndarray, shape (N,)
-        Whether the aggressive, and the mild, network is right.
-    costs : Costs
-
-    Returns
-    -------
-    Sweep
+        Whether the first, and the second, network is right.
+    costs : (ImageCosts, ImageCosts)
 
     Examples
     --------
-    >>> found = sweep(np.array([.1, .9]), np.array([True, False]),
-    ...               np.array([True, True]),
-    ...               Costs(np.ones(2), np.zeros(2), np.full(2, 3.0)))
+    >>> found = threshold_curve(
+    ...     np.array([.1, .9]), np.array([True, False]), np.array([True, True]),
+    ...     [ImageCosts(np.ones(2), np.zeros(2)),
+    ...      ImageCosts(np.full(2, 3.0), np.zeros(2))])
     >>> found.accuracy.tolist(), found.energy.tolist(), found.threshold.tolist()
     ([0.5, 1.0, 1.0], [1.0, 2.5, 4.0], [inf, 0.5, -inf])
     """
+    first, following = costs
     scores = np.asarray(scores, np.float64)
     order = np.argsort(-scores, kind="stable")
     falling = scores[order]
@@ -87,12 +103,13 @@ def sweep(scores, stay_right, go_right, costs):
 
     share = gone / N
     right = before(go_right) + np.sum(stay_right) - before(stay_right)
-    energy = (costs.asked.sum() + before(costs.mild) * costs.mild_share(share)
-              + (costs.back.sum() - before(costs.back)) * costs.back_share(1 - share))
-    return Sweep(threshold, right / N, energy / N, share)
+    energy = (first.asked.sum()
+              + before(following.asked) * following.asked_share(share)
+              + (first.back.sum() - before(first.back)) * first.back_share(1 - share))
+    return ThresholdCurve(threshold, right / N, energy / N, share)
 
 
-def pareto(accuracy, energy):
+def pareto(accuracy: np.ndarray, energy: np.ndarray) -> np.ndarray:
     """Places of the points that no other beats in both, by falling energy.
 
     Examples
@@ -106,7 +123,8 @@ def pareto(accuracy, energy):
     return order[first]
 
 
-def hull_energy(accuracies, energies, wanted):
+def hull_energy(accuracies: np.ndarray, energies: np.ndarray,
+                wanted: np.ndarray) -> np.ndarray:
     """Energy at which single levels, mixed two at a time at random, reach an accuracy.
 
     The lower convex hull of the levels. An accuracy above all of theirs costs what the

@@ -1,78 +1,85 @@
 """A cascade as programs that run without this package: torch.export, batch 1."""
 
 import copy
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
 from torch import nn
 
+from cascade.stages import Chain
 from eyeriss_sim.atomic import only_writer, replacing
 
 WHOLE = "cascade"       # the program that decides for itself
 
 
-def export_whole(cascade, image):
+def export_whole(cascade: Chain, image: torch.Tensor) -> torch.export.ExportedProgram:
     """One program in which the choice of the network is a ``torch.cond``.
 
-    The mild network, and what is left of the aggressive one, are branches: a runtime
+    The second network, and what is left of the first, are branches: a runtime
     runs the one that the image needs. torch calls ``torch.cond`` a prototype; where a
     runtime lacks it, take :func:`export_parts`.
 
     Parameters
     ----------
-    cascade : CascadeNet
+    cascade : Chain
+        A chain of two stages.
     image : float tensor, shape (1, C, H, W)
         An example: its shape, type and device become the program's.
 
     Returns
     -------
     torch.export.ExportedProgram
-        Of an image, to logits, shape (1, classes); whether the mild network answered,
+        An image to logits, shape (1, classes); whether the second network answered,
         bool, (1,); and the router's score, (1,).
 
     Raises
     ------
     ValueError
-        An image of another shape, or a network that can't be exported.
+        An image of another shape, a network that can't be exported, or a chain of
+        other than two stages.
     """
     return _export(_Whole(cascade), image, WHOLE)
 
 
-def export_parts(cascade, image):
+def export_parts(cascade: Chain, image: torch.Tensor
+                 ) -> dict[str, torch.export.ExportedProgram]:
     """The same as two programs, or three, between which the caller chooses.
 
     Parameters
     ----------
-    cascade : CascadeNet
+    cascade : Chain
+        A chain of two stages.
     image : float tensor, shape (1, C, H, W)
         An example: its shape, type and device become the programs'.
 
     Returns
     -------
     dict of str to torch.export.ExportedProgram
-        ``first``: of an image, to an answer; whether the mild network is needed, bool,
+        ``first``: an image to an answer; whether the second network is needed, bool,
         shape (1,); and the score, (1,).
-        ``mild``: of an image, to logits.
-        ``back``, only where the router doesn't need the aggressive network's logits: of
-        the answer, which then is the feature map at the tap, to logits. Without it the
+        ``mild``: an image to the second network's logits.
+        ``back``, only where the router doesn't need the first network's logits: the
+        answer, which then is the feature map at the tap, to logits. Without it the
         answer is the logits. :func:`run_parts` puts them together.
 
     Raises
     ------
     ValueError
-        An image of another shape, or a network that can't be exported.
+        An image of another shape, a network that can't be exported, or a chain of
+        other than two stages.
     """
     first = _First(cascade)
     parts = {"first": _export(first, image, "first"),
-             "mild": _export(cascade.mild, image, "mild")}
-    if not cascade.router.needs_logits:
+             "mild": _export(cascade.stages[1], image, "mild")}
+    if not cascade.asks_all[0]:
         with torch.no_grad():
             features = first(image)[0]
-        parts["back"] = _export(cascade.back, features, "back")
+        parts["back"] = _export(cascade.stages[0].back, features, "back")
     return parts
 
 
-def run_parts(parts, image):
+def run_parts(parts: dict[str, Callable], image: torch.Tensor) -> tuple:
     """What :func:`export_parts` promises, as one would write it around any runtime.
 
     Parameters
@@ -92,7 +99,8 @@ def run_parts(parts, image):
     return (parts["back"](answer) if "back" in parts else answer), goes, score
 
 
-def save_programs(cascade, image, folder):
+def save_programs(cascade: Chain, image: torch.Tensor,
+                  folder: str | Path) -> list[Path]:
     """Write a cascade as ``cascade.pt2`` and, for the same images, in parts.
 
     Whoever uses them needs torch alone, and one image at a time::
@@ -110,7 +118,8 @@ def save_programs(cascade, image, folder):
 
     Parameters
     ----------
-    cascade : CascadeNet
+    cascade : Chain
+        A chain of two stages.
     image : float tensor, shape (1, C, H, W)
     folder : str or Path
         Made where it is missing; a file is there whole or not at all.
@@ -147,12 +156,15 @@ class _First(nn.Module):
 
     def __init__(self, cascade):
         super().__init__()
-        self.front, self.router, self.back = cascade.front, cascade.router, None
-        if cascade.router.needs_logits:
-            self.back = cascade.back
+        if len(cascade.stages) != 2:
+            raise ValueError(f"a chain of {len(cascade.stages)} stages can't be "
+                             "exported; programs are written for two")
+        stage = cascade.stages[0]
+        self.front, self.router = stage.front, cascade.routers[0]
+        self.back = stage.back if cascade.asks_all[0] else None
         # Wider than any score: it is compared as it is, not rounded.
         self.register_buffer(
-            "threshold", torch.tensor(cascade.threshold, dtype=torch.float64))
+            "threshold", torch.tensor(cascade.thresholds[0], dtype=torch.float64))
 
     def forward(self, image):
         features = self.front(image)
@@ -166,8 +178,8 @@ class _Whole(nn.Module):
 
     def __init__(self, cascade):
         super().__init__()
-        self.first, self.mild = _First(cascade), cascade.mild
-        self.rest = cascade.back if self.first.back is None else None
+        self.first, self.mild = _First(cascade), cascade.stages[1]
+        self.rest = cascade.stages[0].back if self.first.back is None else None
 
     def forward(self, image):
         answer, goes, score = self.first(image)
@@ -183,7 +195,7 @@ class _Whole(nn.Module):
 
 
 class _Ordered(nn.Module):
-    """A module that takes images in whatever order of memory, as CascadeNet does."""
+    """A module that takes images in whatever order of memory, as a Chain does."""
 
     def __init__(self, module):
         super().__init__()

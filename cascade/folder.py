@@ -1,10 +1,12 @@
-"""A cascade as one folder: two networks, a router, a threshold, its costs."""
+"""A cascade as one folder: networks, routers, thresholds, costs."""
 
 import json
 import math
 import os
+import re
 import shutil
 import tempfile
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
@@ -13,54 +15,66 @@ import torch
 from safetensors.torch import save
 
 from cascade.costs import module_cost
-from cascade.levels import storage
-from cascade.routed import CascadeNet, RouteCosts, check_threshold
-from cascade.routers import find_router
+from cascade.levels import Level, storage
+from cascade.routers import Router, find_router
 from cascade.routers.files import read_router, save_router
-from cascade.taps import cut, taps
+from cascade.stages import Chain, Stage, StageCost, check_threshold
+from cascade.study import Choice, Study
+from cascade.taps import find_taps
 from pruning.masks import Masks
 from pruning.models import MODELS, make_model
 from pruning.prunable import prunable
 from pruning.records import read_json
 from pruning.result import load_result, weights_hash
 
-# Of each part of a cascade, at batch 1; earlier versions called it OLD_ENERGY.
-ENERGY, OLD_ENERGY = "total_uJ_per_image", "energy_uJ"
+# Of each part of a stage, at batch 1; earlier versions called it OLD_ENERGY.
+ENERGY, OLD_ENERGY, LATENCY = "total_uJ_per_image", "energy_uJ", "latency_ms"
 ROUTE_IMAGES = 256      # of a route's own, that measure its zeros
-NEEDED = ("network", "image_shape", "router", "tap", "threshold", ENERGY, "latency_ms")
-OWN_FILES = {"cascade.json", "aggressive", "mild", "selector.safetensors"}
+NEEDED = ("network", "image_shape", "stages")
+OLD_NEEDED = ("network", "image_shape", "router", "tap", "threshold", ENERGY, LATENCY)
+ROUTER_FILE = "router.safetensors"      # in the folder of the stage that it looks at
+# What earlier versions kept of a chain of two, the first stage first.
+OLD_STAGES, OLD_ROUTER_FILE = ("aggressive", "mild"), "selector.safetensors"
+OWN_FILES = {"cascade.json", *OLD_STAGES, OLD_ROUTER_FILE}
+STAGE_FOLDER = re.compile(r"stage\d+")
 
 
-def route_costs(study, choice):
-    """What each part costs an image at batch 1, with the zeros of its own route.
+def route_costs(study: Study, choice: Choice
+                ) -> tuple[tuple[StageCost, ...], tuple[StageCost, ...]]:
+    """What each stage costs an image at batch 1, with the zeros of its own route.
 
-    The aggressive network is measured on all choosing images up to the tap, after it on
-    those for which it runs on; the mild one on those that go. A route that nothing
-    takes is measured on all.
+    A stage is measured up to its tap on all choosing images that come to it, after the
+    tap on those for which it runs on. Where no image comes it is measured on all.
 
     Returns
     -------
-    energy, latency : RouteCosts
+    energies, latencies : tuple of StageCost
         uJ and ms.
     """
-    key = choice.mild, choice.aggressive, choice.router
+    study.check_order(choice)
     images = study.parts["choosing"][0]
-    routes = study.scores(*key, "choosing") > choice.threshold
-    layers = study.tap_of(choice.aggressive, choice.router).layers
-    few, many = (study.levels[place].network
-                 for place in (choice.aggressive, choice.mild))
+    answered = study.answering(choice, "choosing")
     oracle = study.oracle.with_batch(1)
-    every = _parts(oracle(few, _some(images, np.ones_like(routes))), layers)
-    router = study.router(*key)
-    charged = router.charged_layers()
-    on = np.ones_like(routes) if router.needs_logits else ~routes
-    staying = _parts(oracle(few, _some(images, on)), layers)
-    going = _parts(oracle(many, _some(images, routes)), ())
-    asked = (0.0, 0.0) if charged is None else module_cost(
-        charged, study.router_inputs(*key), oracle)
-    return tuple(RouteCosts(float(every[0][unit]), float(asked[unit]),
-                            float(staying[1][unit]), float(going[1][unit]))
-                 for unit in (0, 1))
+    found: tuple[list, list] = ([], [])
+    for number, level in enumerate(choice.levels):
+        network, comes = study.levels[level].network, answered >= number
+        if number == len(choice.routers):
+            whole = _parts(oracle(network, _some(images, comes)), ())[1]
+            for costs, cost in zip(found, whole):
+                costs.append(StageCost(float(cost)))
+            continue
+        step = choice.steps[number]
+        router = study.router(*step)
+        names = study.tap_of(level, choice.routers[number]).layer_names
+        front = _parts(oracle(network, _some(images, comes)), names)[0]
+        on = comes if router.needs_logits else answered == number
+        back = _parts(oracle(network, _some(images, on)), names)[1]
+        layers = router.charged_layers()
+        asked = (0.0, 0.0) if layers is None else module_cost(
+            layers, study.router_inputs(*step), oracle)
+        for costs, parts in zip(found, zip(front, asked, back)):
+            costs.append(StageCost(*map(float, parts)))
+    return tuple(found[0]), tuple(found[1])
 
 
 def _some(images, chosen):
@@ -76,7 +90,8 @@ def _parts(result, layers):
             for rows in (table[front], table[~front])]
 
 
-def save_cascade(folder, study, choice, network, notes, costs=None):
+def save_cascade(folder: str | Path, study: Study, choice: Choice, network: str,
+                 notes: dict, costs: tuple | None = None) -> None:
     """Write all that a cascade needs; the folder is never there in part.
 
     Parameters
@@ -87,37 +102,38 @@ def save_cascade(folder, study, choice, network, notes, costs=None):
     study : Study
     choice : Choice
     network : str
-        One of ``pruning.models.MODELS``, or what a user's own is called.
+        One of ``pruning.models.MODELS``, or what a user's own is called; levels that
+        note another architecture keep theirs.
     notes : dict
         What else to say of it, as JSON takes it.
-    costs : pair of RouteCosts, optional
-        Of :func:`route_costs`, where they are known.
+    costs : pair of tuples of StageCost, optional
+        Energies and latencies of :func:`route_costs`, where they are known.
     """
     folder = check_folder(folder)
-    router = study.router(choice.mild, choice.aggressive, choice.router)
-    energy, latency = costs or route_costs(study, choice)
-    few, many = study.levels[choice.aggressive], study.levels[choice.mild]
+    energies, latencies = costs or route_costs(study, choice)
+    levels = [study.levels[level] for level in choice.levels]
+    routers = [study.router(*step) for step in choice.steps]
     shape = tuple(study.parts["choosing"][0].shape[1:])
+    stages = [_stage_notes(level, network, costs) for level, costs in zip(
+        levels, zip(energies, latencies))]
+    for stage, step, threshold in zip(stages, choice.steps, choice.thresholds):
+        stage |= {"tap": study.tap_of(step[0], step[2]).name, "router": step[2],
+                  "threshold": _as_text(threshold)}
     folder.parent.mkdir(parents=True, exist_ok=True)
     fresh = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     old = fresh.with_name(fresh.name + ".old")
     try:
         fresh.chmod(0o755)
-        for name, level in (("aggressive", few), ("mild", many)):
-            _save_level(fresh / name, level, shape)
-        if router.learns():
-            save_router(fresh / "selector.safetensors", router)
+        for number, level in enumerate(levels):
+            _save_level(fresh / stage_folder(number), level, shape)
+        for number, router in enumerate(routers):
+            if router.learns():
+                save_router(fresh / stage_folder(number) / ROUTER_FILE, router)
         (fresh / "cascade.json").write_text(json.dumps({
-            "network": network, "image_shape": shape, "router": choice.router,
-            "tap": study.tap_of(choice.aggressive, choice.router).name,
-            "threshold": _as_text(choice.threshold), "mild": many.name,
-            "aggressive": few.name, "weights": {
-                "aggressive": weights_hash(few.network),
-                "mild": weights_hash(many.network)},
+            "network": network, "image_shape": shape, "stages": stages,
             "hardware": study.hardware, "zeros": study.oracle.hardware.zeros,
             "objective": study.oracle.objective, "batch": study.batch,
-            ENERGY: asdict(energy), "latency_ms": asdict(latency),
-            "storage": storage(many.network, few.network, router), **notes},
+            "storage": storage([level.network for level in levels], routers), **notes},
             indent=1) + "\n", encoding="utf-8")
         if folder.exists():
             folder.rename(old)
@@ -135,7 +151,18 @@ def save_cascade(folder, study, choice, network, notes, costs=None):
         shutil.rmtree(old, ignore_errors=True)
 
 
-def check_folder(folder):
+def stage_folder(number: int) -> str:
+    """Name of a stage's folder, the first being ``stage1``."""
+    return f"stage{number + 1}"
+
+
+def _stage_notes(level, network, costs):
+    return {"name": level.name, "network": level.architecture or network,
+            "weights": weights_hash(level.network), ENERGY: asdict(costs[0]),
+            LATENCY: asdict(costs[1])}
+
+
+def check_folder(folder: str | Path) -> Path:
     """Refuse a place for a cascade that holds anything else, before any work is done.
 
     Returns
@@ -150,7 +177,8 @@ def check_folder(folder):
     if not os.access(folder.parent if there == folder else there, os.W_OK):
         raise ValueError(f"{folder} can not be written; name another folder")
     names = {one.name for one in folder.iterdir()} if there == folder else set()
-    others = sorted(names - OWN_FILES)
+    others = sorted(name for name in names - OWN_FILES
+                    if not STAGE_FOLDER.fullmatch(name))
     if not others and names and "cascade.json" not in names:
         others = sorted(names)
     if others:
@@ -159,87 +187,157 @@ def check_folder(folder):
     return folder
 
 
-def load_cascade(folder, model=None):
-    """The cascade of a folder.
+def load_cascade(folder: str | Path,
+                 model: torch.nn.Module | Mapping[str, torch.nn.Module] | None = None
+                 ) -> Chain:
+    """The cascade of a folder, also of one that an earlier version wrote.
 
     Parameters
     ----------
     folder : str or Path
-    model : torch.nn.Module, optional
+    model : torch.nn.Module or dict of them by name, optional
         A dense network of the kind that was pruned, with any weights; needed where it
-        is none of ``pruning.models.MODELS``.
-
-    Returns
-    -------
-    CascadeNet
+        is none of ``pruning.models.MODELS``. Stages of several such kinds need each by
+        the name that it was saved under.
 
     Raises
     ------
     ValueError
-        Files that are missing, damaged or of another network.
+        Files that are missing, damaged or of another network; a router that nothing has
+        registered.
     """
     folder = Path(folder)
     told = _read_notes(folder / "cascade.json")
-    if model is None:
-        if told["network"] not in MODELS:
-            raise ValueError(f"{folder} is of {told['network']}, none of "
-                             f"{', '.join(MODELS)}: give load_cascade(folder, model) a "
-                             "dense network of its kind")
-        model = make_model(told["network"])
-    few, many = (load_result(folder / name, model)[0]
-                 for name in ("aggressive", "mild"))
-    for name, one in (("aggressive", few), ("mild", many)):
-        if told["weights"].get(name, weights_hash(one)) != weights_hash(one):
-            raise ValueError(f"{folder}/{name}: not the weights that the cascade was "
-                             "built of; the files do not belong together")
-    by_name = {tap.name: tap for tap in taps(few, told["image_shape"])}
-    if told["tap"] not in by_name:
-        raise ValueError(f"{folder}: its aggressive network has no tap "
-                         f"{told['tap']!r}; the folder is of another network")
-    front, back = cut(few, by_name[told["tap"]])
-    kind = find_router(told["router"])
-    router = kind() if not kind.learns() else read_router(
-        folder / "selector.safetensors", kind)
+    networks = []
+    for stage in told["stages"]:
+        place = folder / stage["folder"]
+        network = load_result(place, _model_for(folder, stage["network"], model))[0]
+        if (stage["weights"] or weights_hash(network)) != weights_hash(network):
+            raise ValueError(f"{place}: not the weights that the cascade was built of; "
+                             "the files do not belong together")
+        networks.append(network)
+    stages, routers, thresholds = [], [], []
+    for stage, network in zip(told["stages"], networks):
+        tap = None
+        if stage["router"] is not None:
+            tap = _tap_named(folder, network, stage, told["image_shape"])
+            routers.append(_router_of(folder / stage["router_file"], stage["router"],
+                                      tap.shape[0]))
+            thresholds.append(stage["threshold"])
+        stages.append(Stage(network, tap, stage[ENERGY], stage[LATENCY],
+                            stage["name"]))
+    return Chain(stages, routers, thresholds, told["image_shape"])
+
+
+def _model_for(folder, name, model):
+    if isinstance(model, Mapping):
+        model = model.get(name)
+    if model is not None:
+        return model
+    if name not in MODELS:
+        raise ValueError(f"{folder} is of {name}, none of {', '.join(MODELS)}: give "
+                         "load_cascade(folder, model) a dense network of its kind")
+    return make_model(name)
+
+
+def _tap_named(folder, network, stage, image_shape):
+    for tap in find_taps(network, image_shape):
+        if tap.name == stage["tap"]:
+            return tap
+    raise ValueError(f"{folder}/{stage['folder']}: its network has no tap "
+                     f"{stage['tap']!r}; the folder is of another network")
+
+
+def _router_of(path, name, channels) -> Router:
+    kind = find_router(name)
+    if not kind.learns():
+        return kind()
+    router = read_router(path, kind)
     try:
-        router.check_tap(by_name[told["tap"]].shape[0])
+        router.check_tap(channels)
     except ValueError as problem:
-        raise ValueError(f"{folder}/selector.safetensors: {problem}; the files do not "
-                         "belong together") from None
-    return CascadeNet(front, back, router, many, told["threshold"], told[ENERGY],
-                      told["latency_ms"], told["image_shape"])
+        raise ValueError(f"{path}: {problem}; the files do not belong together"
+                         ) from None
+    return router
 
 
 def _read_notes(path):
     """What ``cascade.json`` says, checked: somebody may have edited it."""
     told = read_json(path)
-    if OLD_ENERGY in told:
+    if isinstance(told, dict) and OLD_ENERGY in told:
         told.setdefault(ENERGY, told.pop(OLD_ENERGY))
-    missing = [key for key in NEEDED if not isinstance(told, dict) or key not in told]
+    old = isinstance(told, dict) and "stages" not in told and "router" in told
+    missing = [key for key in (OLD_NEEDED if old else NEEDED)
+               if not isinstance(told, dict) or key not in told]
     if missing:
         raise ValueError(f"{path}: {missing[0]} is missing; eyeriss-cascade build "
                          "writes such a file")
     try:
-        for key in ("network", "router", "tap"):
-            if not isinstance(told[key], str):
-                raise ValueError(f"{key} is {told[key]!r}, which is no name")
-        find_router(told["router"])
-        told["threshold"] = float(told["threshold"])
-        check_threshold(told["threshold"])
+        if not isinstance(told["network"], str):
+            raise ValueError(f"network is {told['network']!r}, which is no name")
         told["image_shape"] = tuple(map(int, told["image_shape"]))
-        told["weights"] = dict(told.get("weights", {}))     # older folders have none
-        for key in (ENERGY, "latency_ms"):
-            costs = {part: float(cost) for part, cost in dict(told[key]).items()}
-            for part, cost in costs.items():
-                if not 0 <= cost < math.inf:
-                    raise ValueError(f"{key} of {part} is {cost}; a finite number of "
-                                     "at least 0 is needed")
-            told[key] = RouteCosts(**costs)
+        stages = _old_stages(told) if old else [
+            {key: value for key, value in dict(one).items()
+             if key not in ("folder", "router_file")} for one in told["stages"]]
+        if not stages:
+            raise ValueError("no stages; one at least is needed")
+        told["stages"] = [_checked_stage(stage, number, number == len(stages) - 1)
+                          for number, stage in enumerate(stages)]
     except (TypeError, ValueError) as problem:
         raise ValueError(f"{path}: {problem}") from None
     return told
 
 
-def _save_level(place, level, shape):
+def _old_stages(told):
+    """The chain of two that earlier versions wrote as an aggressive and a mild one."""
+    weights = dict(told.get("weights", {}))         # the oldest have none
+    first, last = ({"name": str(told.get(name, name)), "network": told["network"],
+                    "weights": weights.get(name), "folder": name}
+                   for name in OLD_STAGES)
+    first |= {"tap": told["tap"], "router": told["router"],
+              "threshold": told["threshold"], "router_file": OLD_ROUTER_FILE}
+    for key in (ENERGY, LATENCY):
+        costs = dict(told[key])
+        absent = [part for part in ("front", "router", "back", "mild")
+                  if part not in costs]
+        if absent:
+            raise ValueError(f"{key}: {absent[0]} is missing")
+        last[key] = {"front": costs.pop("mild")}
+        first[key] = costs
+    return [first, last]
+
+
+def _checked_stage(stage, number, is_last):
+    """The notes of one stage, all keys there and of their kinds."""
+    where = f"stage {number + 1}"
+    folder = stage.setdefault("folder", stage_folder(number))
+    stage.setdefault("router_file", f"{folder}/{ROUTER_FILE}")
+    for key in ("name", "network", ENERGY, LATENCY, *(
+            [] if is_last else ["router", "tap", "threshold"])):
+        if key not in stage:
+            raise ValueError(f"{where}: {key} is missing")
+    stage = {"router": None, "weights": None, **stage}
+    if is_last and stage["router"] is not None:
+        raise ValueError(f"{where}: router {stage['router']!r}, but no stage after it")
+    names = ("name", "network") if is_last else ("name", "network", "router", "tap")
+    for key in names:
+        if not isinstance(stage[key], str):
+            raise ValueError(f"{where}: {key} is {stage[key]!r}, which is no name")
+    if not is_last:
+        find_router(stage["router"])
+        stage["threshold"] = float(stage["threshold"])
+        check_threshold(stage["threshold"])
+    for key in (ENERGY, LATENCY):
+        costs = {part: float(cost) for part, cost in dict(stage[key]).items()}
+        for part, cost in costs.items():
+            if not 0 <= cost < math.inf:
+                raise ValueError(f"{where}: {key} of {part} is {cost}; a finite number "
+                                 "of at least 0 is needed")
+        stage[key] = StageCost(**costs)
+    return stage
+
+
+def _save_level(place: Path, level: Level, shape: tuple) -> None:
     """A level as a result folder that ``pruning.result`` reads."""
     place.mkdir()
     # save_file() would make it its writer's alone.

@@ -1,5 +1,6 @@
 """The levels of a ladder, and the pairs that they make."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
@@ -8,8 +9,6 @@ import torch
 
 from eyeriss_sim.codes import WORD_BITS, significance_map_ratio
 from pruning.checkpoint import fresh_model, load_model
-from pruning.masks import Masks
-from pruning.prunable import prunable
 from pruning.records import difference, read_json, read_metrics
 from pruning.result import load_result, weights_hash
 
@@ -27,16 +26,20 @@ class Level:
     folder : Path or None
         Its result folder.
     shrinks : tuple of Masks
-        By which channels went from the dense network.
+        Masks by which channels went from the dense network.
+    architecture : str
+        One of ``pruning.models.MODELS``, or what a user's own is called; what a whole
+        study is of where it is left out.
     """
 
     name: str
     network: torch.nn.Module
-    folder: Path = None
+    folder: Path | None = None
     shrinks: tuple = ()
+    architecture: str = ""
 
 
-def dense_level(folder):
+def dense_level(folder: str | Path) -> tuple[Level, str]:
     """The dense network of a training's folder, or of a finished ``density=1`` rung.
 
     Returns
@@ -63,22 +66,25 @@ def dense_level(folder):
                              f"{100 * masks.density:.4g} % of the weights"
                              f"{' of fewer channels' * bool(shrinks)}; the dense one "
                              "is needed: a training, or a density=1 rung")
-        return Level("dense", network, folder), name
+        return Level("dense", network, folder, architecture=name), name
     model, _ = load_model(folder / "weights.safetensors", name)
-    return Level("dense", model, folder), name
+    return Level("dense", model, folder, architecture=name), name
 
 
-def ladder_levels(folder, network):
+def ladder_levels(folder: str | Path, network: torch.nn.Module,
+                  architecture: str = "") -> list[Level]:
     """The finished rungs of a ladder, mildest first by their reports on ``eap_tool``.
 
-    :class:`cascade.study.Study` orders them by the hardware that it is of.
+    :class:`cascade.study.Study` orders them by its own oracle.
 
     Parameters
     ----------
     folder : str or Path
-        As ``eyeriss-prune run`` fills it.
+        A folder as ``eyeriss-prune run`` fills it.
     network : torch.nn.Module
         A dense network of that kind.
+    architecture : str, optional
+        What the levels are of, as :class:`Level` notes it.
 
     Returns
     -------
@@ -98,7 +104,7 @@ def ladder_levels(folder, network):
                 raise ValueError(f"{file}: {key} is missing; eyeriss-prune run writes "
                                  "it with a rung")
         pruned, _, shrinks = load_result(file.parent, network)
-        level = Level(metrics["rung"], pruned, file.parent, shrinks)
+        level = Level(metrics["rung"], pruned, file.parent, shrinks, architecture)
         found.append((-metrics["energy_rel_eap_tool"], level.name, level))
     if not found:
         raise ValueError(f"{folder}: no finished rung in it; eyeriss-prune run makes "
@@ -106,7 +112,7 @@ def ladder_levels(folder, network):
     return [level for *_, level in sorted(found, key=lambda one: one[:2])]
 
 
-def check_same_dense(dense, rungs):
+def check_same_dense(dense: Level, rungs: Sequence[Level]) -> None:
     """Refuse rungs that were not pruned from this training of the dense network.
 
     Parameters
@@ -136,7 +142,7 @@ def check_same_dense(dense, rungs):
                              "dense network that it comes from")
 
 
-def pairs(levels):
+def pairs(levels: Sequence) -> list[tuple]:
     """Every (mild, aggressive) pair of levels, mildest first.
 
     Examples
@@ -147,74 +153,72 @@ def pairs(levels):
     return list(combinations(levels, 2))
 
 
-def check_pair(mild, aggressive, image_shape):
-    """Refuse two networks that are no two levels of one.
+def check_same_task(levels: Sequence[Level], image_shape: Sequence[int]) -> None:
+    """Refuse levels that can't be stages of one chain.
 
-    Masks need not be nested, nor need the mild network keep more weights: a method
-    may bring weights back on the way, and dear ones weigh more than many cheap ones.
-    Nor need it have more channels in each layer: those of a ladder go with each first
-    target anew.
+    Levels may come from several ladders and architectures. Masks need not be nested,
+    nor need a dearer network keep more weights or channels.
+
+    Parameters
+    ----------
+    levels : sequence of Level
+    image_shape : (C, H, W)
 
     Raises
     ------
     ValueError
-        Other classes; other weights, unless channels went; a mild network that is a
-        part of the aggressive one.
+        Networks that take other images, or tell other classes.
     """
-    with torch.no_grad():
-        classes = [level.network(torch.zeros(1, *image_shape)).shape[-1]
-                   for level in (mild, aggressive)]
-    pair = f"pair {mild.name}, {aggressive.name}"
-    if classes[0] != classes[1]:
-        raise ValueError(f"{pair}: {classes[0]} and {classes[1]} classes; both levels "
-                         "must be of one network")
-    kept = [Masks.of(level.network, prunable(level.network))
-            for level in (mild, aggressive)]
-    if kept[0].keys() != kept[1].keys():
-        other = sorted(kept[0].keys() ^ kept[1].keys())[0]
-        raise ValueError(f"{pair}: their masks disagree: only one has {other}; both "
-                         "levels must be of one network")
-    for name in kept[0]:
-        shapes = [tuple(one[name].shape) for one in kept]
-        both_shrunk = mild.shrinks and aggressive.shrinks
-        if not both_shrunk and any(few > many for many, few in zip(*shapes)):
+    classes = []
+    for level in levels:
+        weight = next(level.network.parameters(), torch.zeros(()))
+        try:
+            with torch.no_grad():
+                logits = level.network(weight.new_zeros(1, *image_shape))
+        except (RuntimeError, ValueError) as problem:
             raise ValueError(
-                f"{pair}: their masks disagree: {name} has shape {shapes[0]} in the "
-                f"mild network and {shapes[1]} in the aggressive one; swap them, or "
-                "take levels of one network")
-    if kept[1].kept > kept[0].kept and all(
-            kept[0][name].shape == kept[1][name].shape for name in kept[0]
-    ) and kept[0].nested_in(kept[1]):
-        raise ValueError(f"{pair}: the aggressive network keeps {kept[1].kept} "
-                         f"weights, the mild one {kept[0].kept}; swap them")
+                f"{level.name} does not take images of shape {tuple(image_shape)}: "
+                f"{str(problem).splitlines()[0]}; all levels must take the same images"
+            ) from None
+        classes.append(logits.shape[-1])
+        if classes[-1] != classes[0]:
+            raise ValueError(f"pair {levels[0].name}, {level.name}: {classes[0]} and "
+                             f"{classes[-1]} classes; all levels must tell the same "
+                             "classes")
 
 
-def storage(mild, aggressive, router=None):
-    """What DRAM has to hold of a pair, with weights as significance maps.
+def storage(networks: Sequence[torch.nn.Module],
+            routers: Sequence[torch.nn.Module] = ()) -> dict:
+    """What DRAM has to hold of a chain, with weights as significance maps.
 
     Parameters
     ----------
-    mild, aggressive : torch.nn.Module
-    router : torch.nn.Module, optional
+    networks : sequence of torch.nn.Module
+        In the order of the stages.
+    routers : sequence of torch.nn.Module
 
     Returns
     -------
     dict
-        stores (1 where each weight that both keep has one value and the masks are
-        nested: then the aggressive network is a part of the mild one, but for biases
-        and normalisations of its own), mild_kB, aggressive_kB, router_kB, total_kB.
+        stores: how many networks' weights are stored; stage_kB, one a stage, as if it
+        were alone; router_kB of all routers; total_kB. A network needs no store of its
+        own where each weight that it keeps has the same value in a later stage's: then
+        it is a part of that one, but for biases and normalisations of its own.
     """
-    sizes = {"mild_kB": stored_kB(mild), "aggressive_kB": stored_kB(aggressive),
-             "router_kB": stored_kB(router) if router is not None else 0.0}
-    shared = _share_values(mild, aggressive)
-    total = sizes["mild_kB"] + sizes["router_kB"]
-    if shared:
-        # The second map says which of the stored weights are the aggressive one's.
-        total += sum(weight.numel() for weight in _weights(aggressive)) / 8e3
-        total += _own_kB(mild, aggressive)
-    else:
-        total += sizes["aggressive_kB"]
-    return {"stores": 1 if shared else 2, **sizes, "total_kB": total}
+    sizes = [stored_kB(network) for network in networks]
+    router_kB = sum((stored_kB(router) for router in routers), 0.0)
+    stores, total = 0, 0.0
+    for number in reversed(range(len(networks))):
+        whole = next((other for other in networks[number + 1:]
+                      if _share_values(other, networks[number])), None)
+        if whole is None:
+            stores, total = stores + 1, total + sizes[number]
+        else:
+            # A second map says which of the stored weights are this network's.
+            total += sum(weight.numel() for weight in _weights(networks[number])) / 8e3
+            total += _own_kB(whole, networks[number])
+    return {"stores": stores, "stage_kB": sizes, "router_kB": router_kB,
+            "total_kB": total + router_kB}
 
 
 def _weights(network):
@@ -229,7 +233,7 @@ def _own_kB(mild, aggressive):
                and not value.equal(some[name])) / 8e3
 
 
-def stored_kB(network):
+def stored_kB(network: torch.nn.Module) -> float:
     """Weights in 16 bits as the energy tool stores them; biases and the like dense."""
     bits = 0.0
     for weight in network.parameters():

@@ -9,7 +9,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
 from cascade.routers import pooled
-from cascade.taps import program, tapped, taps
+from cascade.taps import find_taps, program, tapped
 from eyeriss_sim.atomic import replacing
 from eyeriss_sim.version import VERSION
 
@@ -24,7 +24,7 @@ class Outputs:
     ----------
     logits : float32 tensor, shape (N, classes)
     summaries : dict of str to float32 tensor, shape (N, 2 C)
-        Of :func:`cascade.routers.pooled`, by the tap's name.
+        Pooled features, see :func:`cascade.routers.pooled`, by the tap's name.
     labels : int64 tensor, shape (N,)
     """
 
@@ -69,21 +69,21 @@ def outputs_of(network, images, labels, cache=None, progress=None):
     ValueError
         Logits that are no finite numbers.
     """
-    places = taps(network, images.shape[1:])
+    taps = find_taps(network, images.shape[1:])
     path = None
     if cache is not None:
         key = run_hash(network, images)
         path = Path(cache) / f"outputs_{key[:24]}.safetensors"
-        found = _read(path, places, len(images))
+        found = _read(path, taps, len(images))
         if found is not None:
             return Outputs(*found, labels)
-    showing = tapped(network, places)
-    logits, summaries = [], {place.name: [] for place in places}
+    showing = tapped(network, taps)
+    logits, summaries = [], {tap.name: [] for tap in taps}
     for done in range(0, len(images), CHUNK):
         *features, answer = showing(images[done:done + CHUNK].contiguous(
             memory_format=torch.channels_last))
-        for place, one in zip(places, features):
-            summaries[place.name].append(pooled(one))
+        for tap, features_there in zip(taps, features):
+            summaries[tap.name].append(pooled(features_there))
         logits.append(answer.float())
         if progress is not None:
             progress(min(done + CHUNK, len(images)), len(images))
@@ -102,12 +102,12 @@ def outputs_of(network, images, labels, cache=None, progress=None):
     return Outputs(logits, summaries, labels)
 
 
-def _read(path, places, count):
+def _read(path, taps, count):
     """Logits and summaries of a file, or None where it is missing or damaged."""
     try:
         found = load_file(path)
         logits = found["logits"]
-        summaries = {place.name: found[f"tap:{place.name}"] for place in places}
+        summaries = {tap.name: found[f"tap:{tap.name}"] for tap in taps}
     except (SafetensorError, OSError, KeyError):
         return None
     return (logits, summaries) if len(logits) == count else None

@@ -1,20 +1,24 @@
-"""Every pair of a ladder with every router: what each makes of each image."""
+"""Chains of the levels of a study: what each router and chain makes of each image."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import torch
+
 from cascade.costs import Strata, difficulties, module_cost, network_costs
-from cascade.curve import Costs, sweep
-from cascade.levels import check_pair, pairs
+from cascade.curve import ImageCosts, ThresholdCurve, charge, threshold_curve
+from cascade.levels import Level, check_same_task
 from cascade.oracles import as_oracle, name_of
 from cascade.outputs import check_disjoint, content_hash, outputs_of
 from cascade.routers import (
-    Lesson, TooFewToLearn, find_router, kind_and_tap, router_names)
+    Lesson, Router, TooFewToLearn, find_router, kind_and_tap, router_names)
 from cascade.routers.files import read_router, save_router, source_hash
-from cascade.taps import taps
+from cascade.stages import check_threshold
+from cascade.taps import Tap, find_taps
+from eyeriss_sim.oracle import EnergyOracle
 from eyeriss_sim.read_only import read_only
 from eyeriss_sim.version import VERSION
 
@@ -23,32 +27,55 @@ ROUTER_IMAGES = 64      # that measure the zeros of what a router's layers see
 
 @dataclass(frozen=True)
 class Choice:
-    """A cascade: a pair of levels, a router, a threshold.
+    """A chain of a study's levels: stages in order, a router and threshold between.
 
     Parameters
     ----------
-    mild, aggressive : int
-        Places among the study's levels.
-    router : str
-        Its name in :data:`cascade.routers.ROUTERS`, with ``@TAP`` where it sees
-        features: ``margin``, ``selector@relu_2``, ``selector@relu_2+logits``.
-    threshold : float
+    levels : tuple of int
+        Places among the study's levels, the first to run first: (aggressive, mild).
+    routers : tuple of str
+        One before each next stage, by its name in :data:`cascade.routers.ROUTERS`, with
+        ``@TAP`` where it sees features: ``margin``, ``selector@relu_2``,
+        ``selector@relu_2+logits``.
+    thresholds : tuple of float
+        One a router.
+
+    Raises
+    ------
+    ValueError
+        Other numbers of routers and thresholds than of next stages.
     """
 
-    mild: int
-    aggressive: int
-    router: str
-    threshold: float
+    levels: tuple[int, ...]
+    routers: tuple[str, ...] = ()
+    thresholds: tuple[float, ...] = ()
+
+    def __post_init__(self):
+        if not self.levels or not (
+                len(self.routers) == len(self.thresholds) == len(self.levels) - 1):
+            raise ValueError(f"a choice of {len(self.levels)} levels, "
+                             f"{len(self.routers)} routers, {len(self.thresholds)} "
+                             "thresholds; a router and a threshold go before each next "
+                             "level")
+        for threshold in self.thresholds:
+            check_threshold(threshold)
+
+    @property
+    def steps(self) -> list[tuple[int, int, str]]:
+        """Level, next level and router of each step of the chain."""
+        return list(zip(self.levels, self.levels[1:], self.routers))
 
 
 class Study:
-    """A ladder, its images, a hardware; all outputs, routers and costs.
+    """Levels, images and an oracle; all outputs, routers and costs.
 
     Parameters
     ----------
     levels : sequence of Level
-        The dense network first, then the rungs, mildest first. Kept so by what they
-        cost on this hardware at this batch; those that cost the same stay as given.
+        The dense network first, then levels of one ladder or several, whatever their
+        architecture: they need only take the same images and tell the same classes.
+        Kept in the order of what they cost by this oracle, dearest first; those that
+        cost the same stay as given.
     parts : dict of str to (images, labels)
         ``selector`` and ``choosing``, normalised as the networks take them, and
         ``test`` where it may be looked at. ``fit``, where it is there, is only
@@ -66,12 +93,15 @@ class Study:
     Raises
     ------
     ValueError
-        Parts that share images, or have other labels than images; levels that are not
-        of one network, or in training mode; an unknown hardware.
+        Parts that share images, or have other labels than images; levels of other
+        classes or images, or in training mode; an unknown hardware.
     """
 
-    def __init__(self, levels, parts, oracle="eap_tool", batch=None, *, cache=None,
-                 progress=None):
+    def __init__(self, levels: Sequence[Level],
+                 parts: dict[str, tuple[torch.Tensor, torch.Tensor]],
+                 oracle: EnergyOracle | str = "eap_tool", batch: int | None = None, *,
+                 cache: str | Path | None = None,
+                 progress: Callable[[str], None] | None = None):
         for name in ("selector", "choosing"):
             if name not in parts:
                 raise ValueError(f"a cascade needs {name} images; there are "
@@ -97,8 +127,7 @@ class Study:
                     f"{name}: images {tuple(images.shape)}, labels "
                     f"{tuple(labels.shape)}; one label an image, and images of shape "
                     f"{tuple(shape)}, are needed")
-        for mild, aggressive in pairs(self.levels):
-            check_pair(mild, aggressive, shape)
+        check_same_task(self.levels, shape)
         for level in self.levels:
             dtype = next(level.network.parameters()).dtype
             for name, (images, _) in self.parts.items():
@@ -106,7 +135,7 @@ class Study:
                     raise ValueError(
                         f"{name}: images of {images.dtype}, but the weights of "
                         f"{level.name} are {dtype}; convert the images")
-        self.taps = [taps(level.network, shape) for level in self.levels]
+        self.taps = [find_taps(level.network, shape) for level in self.levels]
         self.outputs = []
         for level in self.levels:
             self.tell(f"outputs of {level.name}")
@@ -137,13 +166,13 @@ class Study:
         return Strata.of(self.parts["choosing"][0], self.difficulty("choosing"))
 
     def difficulty(self, part):
-        """Of each image of a part."""
+        """How hard each image of a part is, see :func:`cascade.costs.difficulties`."""
         return difficulties([one[part].logits for one in self.outputs])
 
     @cached_property
     def groups(self):
         """The group of each image, by part."""
-        return {part: read_only(self.strata.place(self.difficulty(part)))
+        return {part: read_only(self.strata.group_of(self.difficulty(part)))
                 for part in self.parts}
 
     @cached_property
@@ -161,35 +190,34 @@ class Study:
 
     @cached_property
     def reference(self):
-        """uJ, and ms, of an image in the dense network: the mean of all choosing."""
+        """Mean cost of a choosing image in the dense network, uJ and ms."""
         places = self.groups["choosing"]    # not even, where images tie
         return tuple(float(one.part(batch=self.batch)[places].mean())
                      for one in self.costs[0])
 
-    def routers(self, aggressive):
-        """Names of the routers that a level offers as the aggressive one."""
-        return router_names([tap.name for tap in self.taps[aggressive]])
+    def routers(self, first: int) -> list[str]:
+        """Names of the routers that a level offers as a stage before another."""
+        return router_names([tap.name for tap in self.taps[first]])
 
-    def router(self, mild, aggressive, name):
-        """The router itself; one that learns is trained, or read, when first asked for.
+    def router(self, first: int, following: int, name: str) -> Router | None:
+        """A router between two levels, trained, or read, when first asked for.
 
         Returns
         -------
         cascade.routers.Router or None
-            None where too few images need the mild network to learn from.
+            None where too few images need the following level to learn from.
         """
         kind = find_router(name)
         if not kind.learns():
             return kind()
-        key = mild, aggressive, name
+        key = first, following, name
         if key not in self._routers:
             self._routers[key] = self._trained(kind, *key)
         return self._routers[key]
 
-    def _trained(self, kind, mild, aggressive, name):
-        some = self.outputs[aggressive]["selector"]
-        other = self.outputs[mild]["selector"]
-        lesson = Lesson(self.summary(aggressive, name, "selector"), some.logits,
+    def _trained(self, kind, first, following, name):
+        some, other = (self.outputs[level]["selector"] for level in (first, following))
+        lesson = Lesson(self.summary(first, name, "selector"), some.logits,
                         other.logits, some.labels)
         path, source = None, source_hash(kind)
         if self.cache is not None and source is not None:
@@ -209,28 +237,27 @@ class Study:
             save_router(path, router)
         return router
 
-    def tap_of(self, aggressive, name):
+    def tap_of(self, first: int, name: str) -> Tap:
         """The tap at which a router looks; the last for those that see logits alone."""
         wanted = kind_and_tap(name)[1]
-        for tap in self.taps[aggressive]:
+        for tap in self.taps[first]:
             if tap.name == wanted:
                 return tap
-        return self.taps[aggressive][-1]
+        return self.taps[first][-1]
 
-    def summary(self, aggressive, name, part):
+    def summary(self, first: int, name: str, part: str) -> torch.Tensor | None:
         """Pooled features that a router sees of a part; None: it sees logits alone."""
         if find_router(name).at_taps == "none":
             return None
-        return self.outputs[aggressive][part].summaries[
-            self.tap_of(aggressive, name).name]
+        return self.outputs[first][part].summaries[self.tap_of(first, name).name]
 
-    def scores(self, mild, aggressive, name, part):
-        """The router's score of each image, float64 ndarray, shape (N,)."""
-        router = self.router(mild, aggressive, name)
+    def scores(self, first: int, following: int, name: str, part: str) -> np.ndarray:
+        """The router's score of each image, float64, shape (N,)."""
+        router = self.router(first, following, name)
         with torch.no_grad():
             found = router.of_inputs(router.inputs(
-                self.summary(aggressive, name, part),
-                self.outputs[aggressive][part].logits)).double().numpy()
+                self.summary(first, name, part),
+                self.outputs[first][part].logits)).double().numpy()
         if found.shape != (len(self.parts[part][0]),) or not (
                 (found >= 0) & (found <= 1)).all():
             raise ValueError(f"router {name}: scores of shape {found.shape}, from "
@@ -238,89 +265,135 @@ class Study:
                              "to 1, is needed")
         return found
 
-    def router_cost(self, mild, aggressive, name):
-        """uJ, and ms, of an image in the router."""
-        key = mild, aggressive, name
-        if key not in self._router_costs:
+    def router_cost(self, first: int, following: int, name: str,
+                    batch: int | None = None) -> tuple[float, float]:
+        """Energy and latency of an image in the router, uJ and ms, in a full batch."""
+        key, batch = (first, following, name), batch or self.batch
+        if (key, batch) not in self._router_costs:
             layers = self.router(*key).charged_layers()
-            self._router_costs[key] = (0.0, 0.0) if layers is None else module_cost(
-                layers, self.router_inputs(*key), self.oracle)
-        return self._router_costs[key]
+            self._router_costs[key, batch] = (
+                (0.0, 0.0) if layers is None else module_cost(
+                    layers, self.router_inputs(*key), self.oracle.with_batch(batch)))
+        return self._router_costs[key, batch]
 
-    def router_inputs(self, mild, aggressive, name):
+    def router_inputs(self, first: int, following: int, name: str) -> torch.Tensor:
         """What a router's layers see of some choosing images, for their zeros."""
-        summary = self.summary(aggressive, name, "choosing")
-        return self.router(mild, aggressive, name).inputs(
+        summary = self.summary(first, name, "choosing")
+        return self.router(first, following, name).inputs(
             None if summary is None else summary[:ROUTER_IMAGES],
-            self.outputs[aggressive]["choosing"].logits[:ROUTER_IMAGES])
+            self.outputs[first]["choosing"].logits[:ROUTER_IMAGES])
 
-    def pair_costs(self, mild, aggressive, name, part, unit=0):
-        """What each image of a part costs, of the dense network's.
+    def chain_costs(self, levels: Sequence[int], routers: Sequence[str], part: str,
+                    unit: int = 0) -> list[ImageCosts]:
+        """What each image of a part costs in each stage of a chain.
 
         Parameters
         ----------
-        mild, aggressive : int
-        name : str
-            Of the router.
+        levels : sequence of int
+        routers : sequence of str
+            One fewer. The first network and its router run in full batches, later
+            ones for as many of a batch as come to them.
         part : str
         unit : {0, 1}
             Energy, latency.
 
         Returns
         -------
-        Costs
+        list of ImageCosts
+            Shares of the dense network's cost.
         """
-        of, reference = self.costs[aggressive][unit], self.reference[unit]
+        found, reference = [], self.reference[unit]
         groups = self.groups[part]
-        front = (of.layers if find_router(name).needs_logits
-                 else self.tap_of(aggressive, name).layers)
-        rest = [layer for layer in of.layers if layer not in front]
-        router = self.router_cost(mild, aggressive, name)[unit]
-        other = self.costs[mild][unit]
-        return Costs(
-            ((of.part(front, self.batch) + router) / reference)[groups],
-            (of.part(rest, self.batch) / reference)[groups],
-            (other.part() / reference)[groups],
-            self.part_of_batch(aggressive, unit, rest),
-            lambda q: other.expected_share(q, self.batch))
+        for number, level in enumerate(levels):
+            costs, front, router = self.costs[level][unit], None, 0.0
+            batch = self.batch if number == 0 else 1
+            if number < len(routers):
+                name = routers[number]
+                router = self.router_cost(level, levels[number + 1], name, batch)[unit]
+                front = (costs.layer_names if find_router(name).needs_logits
+                         else self.tap_of(level, name).layer_names)
+            rest = [] if front is None else [
+                layer for layer in costs.layer_names if layer not in front]
+            asked = (costs.part(front, batch) + router) / reference
+            back = costs.part(rest, batch) / reference
+            share_of = self._share_of if number else self._share_of_full
+            found.append(ImageCosts(
+                asked[groups], back[groups],
+                share_of(level, unit, front) if number else np.ones_like,
+                share_of(level, unit, rest)))
+        return found
 
-    def part_of_batch(self, place, unit=0, layers=None):
-        """Shares of images that come to a level's layers, to what one costs there.
+    def _share_of(self, level, unit, names):
+        """Shares of images that come to some layers, to what one costs over alone."""
+        return lambda share: self.costs[level][unit].expected_share(
+            share, self.batch, names)
 
-        Returns
-        -------
-        callable
-            Of what it costs where all come: in a full batch.
-        """
-        costs = self.costs[place][unit]
-        full = costs.expected_share(np.ones(1), self.batch, layers)
-        return lambda share: costs.expected_share(share, self.batch, layers) / full
+    def _share_of_full(self, level, unit=0, names=None):
+        """Shares of images that come to some layers, to what one costs over all."""
+        costs = self.costs[level][unit]
+        full = costs.expected_share(np.ones(1), self.batch, names)
+        return lambda share: costs.expected_share(share, self.batch, names) / full
 
-    def level(self, place, part, unit=0):
+    def part_of_batch(self, level: int) -> Callable[[np.ndarray], np.ndarray]:
+        """Shares of images that come to a level, to an image's energy over all's."""
+        return self._share_of_full(level)
+
+    def level(self, level: int, part: str,
+              unit: int = 0) -> tuple[np.ndarray, np.ndarray]:
         """A single level: whether each image is right, and what it costs."""
-        energy = self.costs[place][unit].part(batch=self.batch) / self.reference[unit]
-        return (self.outputs[place][part].right.numpy(), energy[self.groups[part]])
+        cost = self.costs[level][unit].part(batch=self.batch) / self.reference[unit]
+        return self.outputs[level][part].right.numpy(), cost[self.groups[part]]
 
-    def sweep(self, mild, aggressive, name, part="choosing"):
-        """A pair and router at every threshold."""
-        return sweep(self.scores(mild, aggressive, name, part),
-                     self.outputs[aggressive][part].right.numpy(),
-                     self.outputs[mild][part].right.numpy(),
-                     self.pair_costs(mild, aggressive, name, part))
+    def threshold_curve(self, first: int, following: int, name: str,
+                        part: str = "choosing") -> ThresholdCurve:
+        """Two levels and a router at every threshold."""
+        return threshold_curve(
+            self.scores(first, following, name, part),
+            self.outputs[first][part].right.numpy(),
+            self.outputs[following][part].right.numpy(),
+            self.chain_costs((first, following), (name,), part))
 
-    def system(self, choice, part, unit=0):
-        """What a cascade makes of each image.
+    def answering(self, choice: Choice, part: str) -> np.ndarray:
+        """Which stage of a chain answers each image, int64, shape (N,)."""
+        stages = np.zeros(len(self.parts[part][0]), np.int64)
+        for number, (step, threshold) in enumerate(
+                zip(choice.steps, choice.thresholds)):
+            goes = (stages == number) & (self.scores(*step, part) > threshold)
+            stages += goes
+        return stages
+
+    def system(self, choice: Choice, part: str,
+               unit: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """What a chain makes of each image.
 
         Returns
         -------
         right : bool ndarray, shape (N,)
         costs : float64 ndarray, shape (N,)
-            Of the dense network's.
-        routes : bool ndarray, shape (N,)
-            True: the mild network answers.
+            Shares of the dense network's cost.
+        stages : int64 ndarray, shape (N,)
+            Which stage answers.
         """
-        key = choice.mild, choice.aggressive, choice.router
-        routes = self.scores(*key, part) > choice.threshold
-        right = np.where(routes, self.outputs[choice.mild][part].right.numpy(),
-                         self.outputs[choice.aggressive][part].right.numpy())
-        return right, self.pair_costs(*key, part, unit).of(routes), routes
+        stages = self.answering(choice, part)
+        rights = np.stack([self.outputs[level][part].right.numpy()
+                           for level in choice.levels])
+        costs = self.chain_costs(choice.levels, choice.routers, part, unit)
+        return (rights[stages, np.arange(len(stages))], charge(costs, stages), stages)
+
+    def check_order(self, choice: Choice) -> None:
+        """Refuse a chain in which a stage costs more than the next one.
+
+        Raises
+        ------
+        ValueError
+            What both cost an image by this study's oracle.
+        """
+        for first, following, _ in choice.steps:
+            needs = [float(self.costs[level][0].part(batch=self.batch).mean())
+                     for level in (first, following)]
+            if needs[0] > needs[1]:
+                names = [self.levels[level].name for level in (first, following)]
+                raise ValueError(
+                    f"pair {names[1]}, {names[0]}: {names[0]} needs {needs[0]:.4g} uJ "
+                    f"an image on {self.hardware}, {names[1]}, which is to answer what "
+                    f"it can not, {needs[1]:.4g}; swap them")

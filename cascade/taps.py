@@ -1,6 +1,7 @@
 """Where a network can be cut in two, and the two halves."""
 
 import copy
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -17,36 +18,36 @@ class Tap:
     Parameters
     ----------
     name : str
-        Of the operator whose result it is, as the graph names it.
+        The operator whose result it is, as the graph names it.
     shape : tuple of int
         (C, H, W) of the feature map.
-    layers : tuple of str
-        Those before it, as the simulator counts and names them: ``conv#2`` is the
+    layer_names : tuple of str
+        The layers before it, as the simulator counts and names them: ``conv#2`` is the
         second run of ``conv``.
-    place : int
-        Of the operator in the graph.
+    position : int
+        Number of the operator in the graph.
     """
 
     name: str
     shape: tuple
-    layers: tuple
-    place: int
+    layer_names: tuple
+    position: int
 
 
-def taps(model, image_shape):
+def find_taps(model: torch.nn.Module, image_shape: Sequence[int]) -> list[Tap]:
     """The taps of a network: the last one at each size of feature map.
 
     Parameters
     ----------
     model : torch.nn.Module
-        That torch.fx can trace.
+        One that torch.fx can trace.
     image_shape : tuple of int
         (C, H, W) of one image.
 
     Returns
     -------
     list of Tap
-        In the order of the network; the last has the last CONV layer's features.
+        Taps in the order of the network; the last has the last CONV layer's features.
 
     Raises
     ------
@@ -59,7 +60,7 @@ def taps(model, image_shape):
     >>> net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.MaxPool2d(2),
     ...                     nn.Conv2d(4, 8, 3), nn.ReLU(), nn.Flatten(),
     ...                     nn.Linear(8, 2))
-    >>> [(tap.shape, tap.layers) for tap in taps(net, (3, 8, 8))]
+    >>> [(tap.shape, tap.layer_names) for tap in find_taps(net, (3, 8, 8))]
     [((4, 6, 6), ('0',)), ((8, 1, 1), ('0', '3'))]
     """
     graph = _traced(model)
@@ -71,18 +72,18 @@ def taps(model, image_shape):
             found.pop(shape[2:], None)      # a size may come back: order is by the last
             found[shape[2:]] = node
     whole = _layers(model, image_shape)
-    places = {node: place for place, node in enumerate(graph.graph.nodes)}
+    positions = {node: at for at, node in enumerate(graph.graph.nodes)}
     kept = []
     for node in found.values():
         try:
-            layers = _layers(_halves(graph, places[node])[0], image_shape)
+            layers = _layers(_halves(graph, positions[node])[0], image_shape)
         except ValueError:      # none yet
             continue
         # Its cost has to be that of the whole network's first layers. A pooling changes
         # the size and adds no layer: what it was made of says more.
         if layers == whole[:len(layers)] and (
-                not kept or layers != kept[-1].layers):
-            kept.append(Tap(node.name, shapes[node][1:], layers, places[node]))
+                not kept or layers != kept[-1].layer_names):
+            kept.append(Tap(node.name, shapes[node][1:], layers, positions[node]))
     if not kept:
         raise ValueError(
             f"{type(model).__name__} has no place between a CONV layer and its end "
@@ -91,7 +92,8 @@ def taps(model, image_shape):
     return kept
 
 
-def cut(model, tap):
+def cut(model: torch.nn.Module,
+        tap: Tap) -> tuple[torch.nn.Module, torch.nn.Module]:
     """A network as two: up to a tap, and the rest.
 
     Parameters
@@ -99,7 +101,7 @@ def cut(model, tap):
     model : torch.nn.Module
         Its modules and weights are shared, not copied, and stay in their modes.
     tap : Tap
-        Of this network.
+        One that this network has.
 
     Returns
     -------
@@ -115,13 +117,13 @@ def cut(model, tap):
     """
     graph = _traced(model)
     nodes = list(graph.graph.nodes)
-    if tap.place >= len(nodes) or nodes[tap.place].name != tap.name:
-        raise ValueError(f"tap {tap.name} after {tap.layers[-1]} is not of this "
-                         f"{type(model).__name__}; taps() lists those that are")
-    return _halves(graph, tap.place)
+    if tap.position >= len(nodes) or nodes[tap.position].name != tap.name:
+        raise ValueError(f"tap {tap.name} after {tap.layer_names[-1]} is not of this "
+                         f"{type(model).__name__}; find_taps() lists those that are")
+    return _halves(graph, tap.position)
 
 
-def _halves(graph, place):
+def _halves(graph, position):
     """A graph up to one operator, and the rest, with the modules of the whole."""
     front, back = fx.Graph(), fx.Graph()
     copies, here = {}, front
@@ -136,22 +138,22 @@ def _halves(graph, place):
             back.output(copied(node.args[0]))
         elif node.op != "get_attr":
             copies[node] = here.node_copy(node, copied)
-        if at == place:
+        if at == position:
             front.output(copies[node])
             here = back
             copies = {node: back.placeholder("features")}
     return fx.GraphModule(graph, front), fx.GraphModule(graph, back)
 
 
-def tapped(model, places):
+def tapped(model: torch.nn.Module, taps: Sequence[Tap]) -> torch.nn.Module:
     """A network that shows its features on the way.
 
     Parameters
     ----------
     model : torch.nn.Module
         Its modules and weights are shared, not copied.
-    places : sequence of Tap
-        Of this network.
+    taps : sequence of Tap
+        Some that this network has.
 
     Returns
     -------
@@ -166,12 +168,12 @@ def tapped(model, places):
         if node.op != "output":
             copies[node] = shown.node_copy(node, copies.__getitem__)
             continue
-        shown.output((*(copies[by_name[place.name]] for place in places),
+        shown.output((*(copies[by_name[tap.name]] for tap in taps),
                       copies[node.args[0]]))
     return fx.GraphModule(graph, shown)
 
 
-def program(model):
+def program(model: torch.nn.Module) -> str:
     """What a model's forward does with its modules, as text."""
     return _traced(model).code
 

@@ -1,9 +1,10 @@
 """A ladder becomes pairs, a study, a choice, a folder, and runs as it was counted."""
 
-import copy
 import json
 import math
 import re
+import shutil
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -16,16 +17,17 @@ from pruning_nets import Residual, chain, make, pictures
 from cascade.bench import (
     COLUMNS, Entrant, curves, learned_against_free, network_table, shipped_router,
     verdicts)
-from cascade.build import build, check_routed, offline
-from cascade.choose import best, candidates, chance, choose, perfect
+from cascade.building import build, check_routed, offline
+from cascade.choose import as_choice, best, candidates, chance, choose, perfect
 from cascade.cli import RUNGS, default_rungs, rung_folder, study_of
 from cascade.cli import main as command
 from cascade.costs import Strata, floor_of, module_cost, network_costs
-from cascade.curve import sweep
+from cascade.curve import charge, threshold_curve
 from cascade.figures import draw
 from cascade.folder import load_cascade, route_costs, save_cascade
 from cascade.levels import (
-    Level, check_pair, check_same_dense, dense_level, ladder_levels, pairs, storage)
+    Level, check_same_dense, check_same_task, dense_level, ladder_levels, pairs,
+    storage)
 from cascade.outputs import check_disjoint, outputs_of
 from cascade.report import print_learned_against_free, print_verdicts
 from cascade.study import Choice, Study
@@ -163,40 +165,149 @@ def test_images_in_two_parts_are_refused(study):
     check_disjoint({name: part[0] for name, part in study.parts.items()})
 
 
-def test_pairs_of_other_networks_are_refused(ladder, study):
+def test_levels_of_other_classes_or_images_are_refused(ladder, study):
     net, _ = ladder
-    torch.manual_seed(1)
-    with pytest.raises(ValueError, match="their masks disagree: only one has"):
-        check_pair(Level("m", net), Level("a", chain().eval()), SHAPE)
     other = Residual()
     other.fc = torch.nn.Linear(16, 7)
-    with pytest.raises(ValueError, match="5 and 7 classes"):
-        check_pair(Level("m", net), Level("a", other.eval()), SHAPE)
-    with pytest.raises(ValueError, match="swap them"):
-        check_pair(study.levels[2], study.levels[1], SHAPE)
-    dear, cheap = copy.deepcopy(net), copy.deepcopy(net)
-    with torch.no_grad():       # fewer weights, but others
-        next(dear.parameters()).zero_()
-        cheap.fc.weight[0, 0] = 0
-    check_pair(Level("m", dear), Level("a", cheap), SHAPE)
+    with pytest.raises(ValueError, match="pair m, a: 5 and 7 classes; all levels must"):
+        check_same_task([Level("m", net), Level("a", other.eval())], SHAPE)
+    with pytest.raises(ValueError, match="a does not take images of shape") as problem:
+        check_same_task([Level("m", net), Level("a", torch.nn.Sequential(
+            torch.nn.Flatten(), torch.nn.Linear(3 * 16 * 16, 5)).eval())], SHAPE)
+    assert "\n" not in str(problem.value)
+    with pytest.raises(ValueError, match="a does not take images of shape"):
+        Study([study.levels[0], Level("a", torch.nn.Conv2d(1, 5, 3).eval())],
+              study.parts)
     assert len(pairs(study.levels)) == 3
 
 
-def test_a_mild_network_may_have_fewer_channels_if_it_keeps_more_weights(tmp_path):
-    net, data = make("option A"), [(pictures(16), torch.zeros(16, dtype=torch.int64))]
-    climb(net, "channels+magnitude_global",
-          [Rung((Energy(0.75), Energy(0.72))), Rung((Energy(0.95), Energy(0.6)))],
-          tmp_path, data=data, config={}, recipe=None, make_fresh=None)
-    dense = Level("dense", net)
-    mild, few = ladder_levels(tmp_path, net)
-    channels = [sum(layer.out_channels for layer in level.network.modules()
-                    if isinstance(layer, torch.nn.Conv2d)) for level in (mild, few)]
-    assert channels[0] < channels[1]
-    for pair in pairs([dense, mild, few]):
-        check_pair(*pair, SHAPE)
-    for level in (mild, few):
-        with pytest.raises(ValueError, match="swap them"):
-            check_pair(level, dense, SHAPE)
+def test_a_stage_that_costs_more_than_the_next_one_is_refused(study, tmp_path):
+    swapped = Choice((1, 2), ("margin",), (0.5,))
+    with pytest.raises(ValueError, match=r"pair energy=0.65, energy=0.8: energy=0.8 "
+                                         r"needs .* uJ an image on eap_tool.* swap"):
+        save_cascade(tmp_path / "c", study, swapped, "residual", {})
+    assert not list(tmp_path.iterdir())
+    # By the hardware at hand: zeros of weights save nothing there.
+    same = Study(study.levels, study.parts, "dense", cache=study.cache)
+    same.check_order(swapped)
+
+
+def test_levels_of_several_ladders_and_architectures_make_one_cascade(
+        study, tmp_path):
+    small = make("chain", seed=3)
+    levels = [*study.levels[:2], Level("small", small, architecture="chain")]
+    pool = Study(levels, study.parts, cache=study.cache)
+    table = candidates(pool)
+    small_place, = (place for place, level in enumerate(pool.levels)
+                    if level.name == "small")
+    rows = table[(table.aggressive == small_place) & (table.mild == 0)
+                 & (table.router == "margin") & table.share.between(0.1, 0.9)]
+    choice = as_choice(rows.iloc[0])
+    save_cascade(tmp_path / "c", pool, choice, "residual", {})
+    models = {"residual": Residual(), "chain": chain()}
+    images = study.parts["test"][0][:30]
+    routed, differences = check_routed(tmp_path / "c", images, models)
+    assert differences["routes"] == 0 and 0 < routed.routes.sum() < 30
+    assert torch.equal(routed.stages, torch.from_numpy(
+        pool.answering(choice, "test")[:30]))
+    with pytest.raises(ValueError, match="is of chain, none of .*give load_cascade"):
+        load_cascade(tmp_path / "c", {"residual": Residual()})
+
+
+def chain_of_three(study):
+    """Two routers, thresholds that some images pass."""
+    name = next(one for one in study.routers(2) if one.startswith("selector@")
+                and study.router(2, 1, one) is not None)
+    thresholds = [float(np.quantile(study.scores(*step, "choosing"), 0.4))
+                  for step in ((2, 1, name), (1, 0, "margin"))]
+    return Choice((2, 1, 0), (name, "margin"), tuple(thresholds))
+
+
+def test_a_chain_of_one_level_is_that_level_exactly(study):
+    for hardware in (study, Study(study.levels, study.parts, batch=4,
+                                  cache=study.cache)):
+        for level in range(3):
+            right, costs, stages = hardware.system(Choice((level,)), "test")
+            alone, energy = hardware.level(level, "test")
+            assert np.array_equal(right, alone) and np.array_equal(costs, energy)
+            assert not stages.any()
+
+
+@pytest.mark.parametrize("batch", [1, 4])
+def test_in_a_chain_of_three_each_stage_is_paid_by_those_that_reach_it(study, batch):
+    pool = Study(study.levels, study.parts, batch=batch, cache=study.cache)
+    choice = chain_of_three(pool)
+    right, costs, stages = pool.system(choice, "test")
+    assert set(stages) == {0, 1, 2}
+    for number, level in enumerate(choice.levels):
+        there = stages == number
+        assert np.array_equal(right[there],
+                              pool.outputs[level]["test"].right.numpy()[there])
+    parts = pool.chain_costs(choice.levels, choice.routers, "test")
+    shares = [np.array([(stages >= number).mean()]) for number in range(4)]
+    for number in range(3):
+        expected = sum(
+            parts[k].asked * parts[k].asked_share(shares[k]) for k in range(number + 1)
+        ) + parts[number].back * parts[number].back_share(
+            shares[number] - shares[number + 1])
+        assert np.allclose(costs[stages == number], expected[stages == number])
+    if batch == 1:      # the second router sees logits: all of its network has run
+        alone = sum(pool.level(level, "test")[1] for level in choice.levels[1:])
+        first = parts[0].asked
+        assert np.allclose(costs[stages == 2], (alone + first)[stages == 2])
+
+
+def test_infinite_thresholds_of_a_chain_of_three_give_the_formula(study):
+    routers = chain_of_three(study).routers
+    for thresholds, reached in (((math.inf, 0.5), 0), ((-math.inf, math.inf), 1),
+                                ((-math.inf, -math.inf), 2)):
+        choice = Choice((2, 1, 0), routers, thresholds)
+        right, costs, stages = study.system(choice, "test")
+        assert (stages == reached).all()
+        assert np.array_equal(right, study.level(2 - reached, "test")[0])
+        parts = study.chain_costs(choice.levels, routers, "test")
+        assert np.array_equal(costs, sum(one.asked for one in parts[:reached + 1])
+                              + parts[reached].back)
+
+
+def test_chains_of_any_length_are_kept_and_run_as_they_were_counted(study, tmp_path):
+    images = study.parts["test"][0][:60]
+    for choice in (Choice((1,)), chain_of_three(study)):
+        place = tmp_path / str(len(choice.levels))
+        save_cascade(place, study, choice, "residual", {})
+        assert sorted(one.name for one in place.iterdir()) == ["cascade.json", *(
+            f"stage{number}" for number in range(1, len(choice.levels) + 1))]
+        routed, differences = check_routed(place, images, Residual())
+        assert differences["predictions"] == differences["routes"] == 0
+        assert differences["energy"] < 1e-12
+        assert np.array_equal(routed.stages.numpy(),
+                              study.answering(choice, "test")[:60])
+        energies, latencies = route_costs(study, choice)
+        net = load_cascade(place, Residual())
+        assert net.energies == energies and net.latencies == latencies
+    single = EnergyOracle("eap_tool")(
+        study.levels[1].network, study.parts["choosing"][0]).total_uJ
+    assert route_costs(study, Choice((1,)))[0][0].front == pytest.approx(single)
+
+
+def as_earlier_version(folder):
+    """Turn a folder of two stages into what versions before 0.4 wrote."""
+    file = folder / "cascade.json"
+    told = json.loads(file.read_text())
+    first, last = told.pop("stages")
+    for number, name in ((1, "aggressive"), (2, "mild")):
+        (folder / f"stage{number}").rename(folder / name)
+    router = folder / "aggressive" / "router.safetensors"
+    if router.exists():
+        router.rename(folder / "selector.safetensors")
+    for key in ("total_uJ_per_image", "latency_ms"):
+        told[key] = {**first[key], "mild": last[key]["front"]}
+    told |= {"router": first["router"], "tap": first["tap"],
+             "threshold": first["threshold"], "mild": last["name"],
+             "aggressive": first["name"], "weights": {
+                 "aggressive": first["weights"], "mild": last["weights"]}}
+    file.write_text(json.dumps(told))
+    return told
 
 
 def test_rungs_of_another_training_are_refused(ladder, tmp_path):
@@ -248,29 +359,32 @@ def test_a_folder_that_names_no_network_is_refused_in_one_line(tmp_path):
 def test_two_networks_share_a_store_only_where_values_are_equal(ladder):
     net, folder = ladder
     mild, few = ladder_levels(folder, net)
-    one = storage(mild.network, few.network)    # pruned, never trained: a part of it
+    # Pruned, never trained: the first is a part of the second.
+    one = storage([few.network, mild.network])
     assert one["stores"] == 1
-    assert one["total_kB"] < one["mild_kB"] + one["aggressive_kB"]
+    assert one["total_kB"] < sum(one["stage_kB"])
+    # And both are parts of the dense one.
+    assert storage([few.network, mild.network, net])["stores"] == 1
     # Jointly trained networks share weights and have normalisations of their own.
     with torch.no_grad():
         few.network.bn.weight.add_(0.5)
         few.network.bn.running_mean.add_(0.5)
-    own = storage(mild.network, few.network)
+    own = storage([few.network, mild.network])
     assert own["stores"] == 1
     assert own["total_kB"] == pytest.approx(one["total_kB"] + 2 * 8 * 2 / 1e3)
     weight = next(p for p in few.network.parameters() if p.ndim > 1)
     with torch.no_grad():
         weight[weight != 0] *= 1.01
-    two = storage(mild.network, few.network)
+    two = storage([few.network, mild.network])
     assert two["stores"] == 2
-    assert two["total_kB"] == pytest.approx(two["mild_kB"] + two["aggressive_kB"])
+    assert two["total_kB"] == pytest.approx(sum(two["stage_kB"]))
 
 
 def test_costs_of_parts_sum_to_the_network(study):
     for costs in study.costs:
         for one in costs:
-            front = study.taps[0][0].layers
-            rest = [name for name in one.layers if name not in front]
+            front = study.taps[0][0].layer_names
+            rest = [name for name in one.layer_names if name not in front]
             assert np.allclose(one.part(front) + one.part(rest), one.part())
             with pytest.raises(ValueError, match="no layer 'nowhere'"):
                 one.part(["nowhere"])
@@ -281,7 +395,8 @@ def test_costs_are_kept_and_read_as_they_were(study, tmp_path):
     first = network_costs(net, study.strata, "eap_tool", (1, 2), tmp_path)
     again = network_costs(net, study.strata, "eap_tool", (1, 2), tmp_path)
     for one, other in zip(first, again):
-        assert np.array_equal(one.alone, other.alone) and one.layers == other.layers
+        assert np.array_equal(one.alone, other.alone)
+        assert one.layer_names == other.layer_names
         assert all(np.array_equal(one.batches[k], other.batches[k]) for k in (1, 2))
     assert first[0].part(batch=2).mean() < first[0].part().mean()
 
@@ -298,11 +413,7 @@ def test_costs_of_other_batches_are_kept_apart(study, tmp_path):
 def test_levels_are_in_the_order_of_the_studys_own_hardware(study, hardware):
     dense, *rungs = study.levels
     for given in (rungs, rungs[::-1]):
-        try:
-            own = Study([dense, *given], study.parts, hardware, cache=study.cache)
-        except ValueError as problem:   # a nested network as the mild one
-            assert given != rungs and "swap them" in str(problem)
-            continue
+        own = Study([dense, *given], study.parts, hardware, cache=study.cache)
         energies = [energy.part().mean() for energy, _ in own.costs]
         assert own.levels[0] is dense and energies[1:] == sorted(
             energies[1:], reverse=True)
@@ -332,8 +443,8 @@ def test_every_setting_of_an_oracle_reaches_costs_and_their_cache(study, tmp_pat
     named = Study(study.levels, study.parts, oracles[2], cache=study.cache)
     assert named.hardware == "eap_tool bits=8" and named.batch == 1
     assert named.reference[0] < study.reference[0]
-    layers = study.router(0, 2, f"selector@{study.taps[2][0].name}").layers
-    inputs = study.router_inputs(0, 2, f"selector@{study.taps[2][0].name}")
+    step = 2, 0, f"selector@{study.taps[2][0].name}"
+    layers, inputs = study.router(*step).layers, study.router_inputs(*step)
     assert module_cost(layers, inputs, oracles[2])[0] < module_cost(
         layers, inputs, "eap_tool")[0]
 
@@ -389,10 +500,10 @@ def test_the_floor_lies_below_every_level(study):
 @pytest.mark.parametrize("part", ("choosing", "test"))
 def test_a_system_is_what_its_threshold_says_of_every_image(study, table, part):
     for _, row in best(table).iterrows():
-        choice = Choice(int(row.mild), int(row.aggressive), row.router, row.threshold)
-        right, costs, routes = study.system(choice, part)
-        many, few = (study.outputs[place][part] for place in (
-            choice.mild, choice.aggressive))
+        choice = as_choice(row)
+        right, costs, stages = study.system(choice, part)
+        routes = stages > 0
+        few, many = (study.outputs[level][part] for level in choice.levels)
         wanted = torch.where(torch.from_numpy(routes), many.right, few.right)
         assert np.array_equal(right, wanted.numpy())
         if part == "choosing":
@@ -402,10 +513,10 @@ def test_a_system_is_what_its_threshold_says_of_every_image(study, table, part):
 
 
 def test_without_a_route_a_free_cascade_is_its_aggressive_network(study):
-    right, costs, _ = study.system(Choice(0, 2, "margin", math.inf), "test")
+    right, costs, _ = study.system(Choice((2, 0), ("margin",), (math.inf,)), "test")
     alone, energy = study.level(2, "test")
     assert np.array_equal(right, alone) and np.allclose(costs, energy)
-    right, costs, _ = study.system(Choice(0, 2, "margin", -math.inf), "test")
+    right, costs, _ = study.system(Choice((2, 0), ("margin",), (-math.inf,)), "test")
     assert np.array_equal(right, study.level(0, "test")[0])
     assert np.allclose(costs, energy + study.level(0, "test")[1])
 
@@ -413,9 +524,9 @@ def test_without_a_route_a_free_cascade_is_its_aggressive_network(study):
 def test_of_the_aggressive_network_less_has_run_at_an_earlier_tap(study):
     names = [name for name in study.routers(2) if name.startswith("selector@")]
     # Beside a network this small the selectors' own sizes would decide.
-    asked = [study.pair_costs(0, 2, name, "test").asked.mean()
-             - study.router_cost(0, 2, name)[0] / study.reference[0] for name in names
-             if study.router(0, 2, name) is not None]
+    asked = [study.chain_costs((2, 0), (name,), "test")[0].asked.mean()
+             - study.router_cost(2, 0, name)[0] / study.reference[0] for name in names
+             if study.router(2, 0, name) is not None]
     assert asked == sorted(asked) and len(asked) > 2 and asked[0] < asked[-1]
 
 
@@ -440,18 +551,18 @@ def test_a_wish_is_met_or_refused_with_the_best_there_is(study, table):
     # No image goes anywhere: what is never run should be small to store.
     level = study.outputs[2]["choosing"].accuracy
     choice, _ = choose(table[table.aggressive == 2], study, accuracy=level)
-    assert choice.threshold == math.inf and choice.mild == 1
+    assert choice.thresholds == (math.inf,) and choice.levels == (2, 1)
 
 
 def test_chance_and_perfection_enclose_a_router(study, table):
     choice, row = choose(table[table.system == "margin"], study, energy=0.8)
     right, costs = chance(study, choice, "choosing", row.share)
     assert right.mean() == pytest.approx(
-        (1 - row.share) * study.level(choice.aggressive, "choosing")[0].mean()
-        + row.share * study.level(choice.mild, "choosing")[0].mean())
+        (1 - row.share) * study.level(choice.levels[0], "choosing")[0].mean()
+        + row.share * study.level(choice.levels[1], "choosing")[0].mean())
     known, _, share = perfect(study, choice, "choosing")
     assert known.mean() >= row.accuracy
-    assert known.mean() >= study.level(choice.mild, "choosing")[0].mean()
+    assert known.mean() >= study.level(choice.levels[1], "choosing")[0].mean()
     assert share <= known.mean()
 
 
@@ -461,22 +572,23 @@ def test_a_folder_runs_as_it_was_counted_offline(
         study, table, tmp_path, router, threshold):
     rows = table[table.router.str.startswith(router) & table.share.between(.05, .5)]
     row = rows.iloc[len(rows) // 2]
-    choice = Choice(int(row.mild), int(row.aggressive), row.router,
-                    row.threshold if threshold == "chosen" else threshold)
+    choice = as_choice(row)
+    if threshold != "chosen":
+        choice = replace(choice, thresholds=(threshold,))
     save_cascade(tmp_path / "c", study, choice, "residual", {"accuracy": row.accuracy})
     images, labels = study.parts["test"]
     routed, differences = check_routed(tmp_path / "c", images[:100], Residual())
     assert differences["predictions"] == differences["routes"] == 0
     assert differences["energy"] < 1e-12
-    right, _, routes = study.system(choice, "test")
-    assert np.array_equal(routed.routes.numpy(), routes[:100])
+    right, _, stages = study.system(choice, "test")
+    assert np.array_equal(routed.stages.numpy(), stages[:100])
     assert np.array_equal((routed.predictions == labels[:100]).numpy(), right[:100])
-    costs = route_costs(study, choice)[0]
+    (costs, last), _ = route_costs(study, choice)
     net = load_cascade(tmp_path / "c", Residual())
     if threshold == -math.inf:
-        back = costs.back if net.router.needs_logits else 0
+        back = costs.back if net.asks_all[0] else 0
         assert float(routed.uJ.mean()) == pytest.approx(
-            costs.front + costs.router + back + costs.mild, rel=1e-15)
+            costs.front + costs.router + back + last.front, rel=1e-15)
     if threshold == math.inf:
         assert float(routed.uJ.mean()) == pytest.approx(
             costs.front + costs.router + costs.back, rel=1e-15)
@@ -484,12 +596,12 @@ def test_a_folder_runs_as_it_was_counted_offline(
 
 
 def test_the_mild_network_costs_what_its_own_images_leave(study):
-    choice = Choice(1, 2, "margin", math.inf)       # nobody goes: measured on all
-    everyone = route_costs(study, choice)[0]
-    scores = study.scores(1, 2, "margin", "choosing")
-    some = route_costs(study, Choice(1, 2, "margin", float(np.median(scores))))[0]
-    assert some.front == everyone.front and some.mild != everyone.mild
-    assert some.mild == pytest.approx(everyone.mild, rel=0.05)
+    scores = study.scores(2, 1, "margin", "choosing")
+    everyone, some = (       # nobody goes: measured on all
+        route_costs(study, Choice((2, 1), ("margin",), (threshold,)))[0]
+        for threshold in (math.inf, float(np.median(scores))))
+    assert some[0].front == everyone[0].front and some[1].front != everyone[1].front
+    assert some[1].front == pytest.approx(everyone[1].front, rel=0.05)
 
 
 def test_building_writes_what_it_promises_and_nothing_else(study, table, tmp_path):
@@ -508,14 +620,14 @@ def test_building_writes_what_it_promises_and_nothing_else(study, table, tmp_pat
         others[one] for one in ("cascade", "margin", "max_softmax") if one in others
     ) == pytest.approx(own)
     assert others["hull"] <= others["single"] <= others["dense"]
-    assert (tmp_path / "c" / "mild" / "weights.safetensors").stat().st_mode & 0o044
+    assert (tmp_path / "c" / "stage2" / "weights.safetensors").stat().st_mode & 0o044
     assert written["choosing"]["accuracy"] >= (
         written["choosing"]["dense_accuracy"] - 0.05)
     assert [one.name for one in tmp_path.iterdir()] == ["c"]
     before = (tmp_path / "c" / "cascade.json").read_bytes()
     net = load_cascade(tmp_path / "c", Residual())
     with pytest.raises(ValueError, match="threshold 7 is out of its range"):
-        net.threshold = 7
+        net.thresholds = [7]
     with pytest.raises(ValueError, match="the least is"):
         build(study, tmp_path / "c", "residual", energy=0.1, table=table)
     assert (tmp_path / "c" / "cascade.json").read_bytes() == before
@@ -572,16 +684,16 @@ def test_images_of_another_size_are_refused_by_a_built_cascade(study, table, tmp
 
 def test_a_damaged_folder_is_told_in_one_line(study, table, tmp_path):
     build(study, tmp_path / "c", "residual", accuracy_loss=5.0, table=table)
-    file = tmp_path / "c" / "mild" / "weights.safetensors"
+    file = tmp_path / "c" / "stage2" / "weights.safetensors"
     file.write_bytes(file.read_bytes()[:200])
-    with pytest.raises(ValueError, match="mild.*weights.safetensors"):
+    with pytest.raises(ValueError, match="stage2.*weights.safetensors"):
         load_cascade(tmp_path / "c", Residual())
     build(study, tmp_path / "c", "residual", accuracy_loss=5.0, table=table)
-    few, many = tmp_path / "c" / "aggressive", tmp_path / "c" / "mild"
+    few, many = tmp_path / "c" / "stage1", tmp_path / "c" / "stage2"
     few.rename(tmp_path / "few")
     many.rename(few)
     (tmp_path / "few").rename(many)
-    with pytest.raises(ValueError, match="aggressive: not the weights that the"):
+    with pytest.raises(ValueError, match="stage1: not the weights that the"):
         load_cascade(tmp_path / "c", Residual())
     with pytest.raises(ValueError, match="cascade.json"):
         load_cascade(tmp_path)
@@ -590,7 +702,7 @@ def test_a_damaged_folder_is_told_in_one_line(study, table, tmp_path):
         load_cascade(tmp_path / "c")
 
 
-@pytest.mark.parametrize("key, value, told", (
+EDITED = (
     ("threshold", 7, "threshold 7 is out of its range"),
     ("threshold", "nan", "threshold nan is out of its range"),
     ("threshold", "high", "could not convert"),
@@ -600,34 +712,88 @@ def test_a_damaged_folder_is_told_in_one_line(study, table, tmp_path):
     ("router", "margin@relu_2", "router 'margin@relu_2' is not registered"),
     ("tap", ["a"], "tap is \\['a'\\]"),
     ("tap", "nowhere", "no tap 'nowhere'"),
-    ("image_shape", 3, "cascade.json: 'int'"),
-    ("total_uJ_per_image", {"front": 1}, "missing 3"),
-    ("total_uJ_per_image", {"front": -1, "router": 0, "back": 1, "mild": 1},
-     "front is -1"),
-    ("latency_ms", [1, 2], "cascade.json: "),
-    ("weights", 7, "cascade.json: 'int'"),
-    ("network", "mine", r"cascade.json|load_cascade\(folder, model\)")))
-def test_an_edited_folder_is_told_in_one_line(
-        study, table, tmp_path, key, value, told):
-    if not (tmp_path / "c").exists():
-        build(study, tmp_path / "c", "residual", accuracy_loss=5.0, table=table)
+    ("latency_ms", [1, 2], "cascade.json: "))
+
+
+@pytest.fixture(scope="module")
+def built(study, table, tmp_path_factory):
+    """A cascade's folder as it is written now, and as earlier versions wrote it."""
+    folders = [tmp_path_factory.mktemp("built") / name for name in ("new", "old")]
+    for folder in folders:
+        build(study, folder, "residual", accuracy_loss=5.0, table=table)
+    as_earlier_version(folders[1])
+    return folders
+
+
+def edited(folder, tmp_path, change):
+    """The folder with another ``cascade.json``, which ``change`` makes of its own."""
+    shutil.copytree(folder, tmp_path / "c")
     file = tmp_path / "c" / "cascade.json"
-    file.write_text(json.dumps({**json.loads(file.read_text()), key: value}))
+    told = json.loads(file.read_text())
+    change(told)
+    file.write_text(json.dumps(told))
+    return tmp_path / "c"
+
+
+def refused(folder, told, model):
     with pytest.raises(ValueError, match=told) as raised:
-        load_cascade(tmp_path / "c", None if key == "network" else Residual())
+        load_cascade(folder, model)
     assert len(str(raised.value).splitlines()) == 1
 
 
-def test_the_cascade_of_an_earlier_version_is_read(study, table, tmp_path):
-    build(study, tmp_path / "c", "residual", accuracy_loss=5.0, table=table)
-    before = load_cascade(tmp_path / "c", Residual()).energy
-    file = tmp_path / "c" / "cascade.json"
-    told = json.loads(file.read_text())
-    assert "energy_uJ" not in told and before.front > 0
-    file.write_text(json.dumps({
-        "energy_uJ" if key == "total_uJ_per_image" else key: value
-        for key, value in told.items()}))
-    assert load_cascade(tmp_path / "c", Residual()).energy == before
+@pytest.mark.parametrize("key, value, told", (
+    *EDITED, ("image_shape", 3, "cascade.json: 'int'"), ("stages", 3, "cascade.json: "),
+    ("stages", [], "no stages"), ("total_uJ_per_image", {"back": 1}, "'front'"),
+    ("total_uJ_per_image", {"front": -1}, "stage 1: .* front is -1"),
+    ("network", 7, "stage 1: network is 7"), ("weights", "x", "not the weights"),
+    ("network", "mine", r"load_cascade\(folder, model\)")))
+def test_an_edited_folder_is_told_in_one_line(built, tmp_path, key, value, told):
+    folder = edited(built[0], tmp_path, lambda notes: (
+        notes if key in ("image_shape", "stages") else notes["stages"][0]
+    ).update({key: value}))
+    refused(folder, told, None if key == "network" else Residual())
+
+
+@pytest.mark.parametrize("key, value, told", (
+    *EDITED, ("image_shape", 3, "cascade.json: 'int'"), ("weights", 7, "json: 'int'"),
+    ("total_uJ_per_image", {"front": 1}, "router is missing"),
+    ("total_uJ_per_image", {"front": -1, "router": 0, "back": 1, "mild": 1},
+     "front is -1"),
+    ("network", "mine", r"load_cascade\(folder, model\)")))
+def test_an_edited_folder_of_an_earlier_version_is_told_in_one_line(
+        built, tmp_path, key, value, told):
+    folder = edited(built[1], tmp_path, lambda notes: notes.update({key: value}))
+    refused(folder, told, None if key == "network" else Residual())
+
+
+def test_a_last_stage_that_a_router_looks_at_is_refused(built, tmp_path):
+    def change(notes):
+        notes["stages"] = notes["stages"][:1]
+
+    refused(edited(built[0], tmp_path, change), "but no stage after it", Residual())
+
+
+def test_the_cascade_of_an_earlier_version_is_read(study, built, tmp_path):
+    new, old = (load_cascade(folder, Residual()) for folder in built)
+    oldest = load_cascade(edited(built[1], tmp_path, lambda notes: notes.update(
+        {"energy_uJ": notes.pop("total_uJ_per_image")})), Residual())
+    images = study.parts["test"][0][:40]
+    expected = new(images)
+    for earlier in (old, oldest):
+        assert earlier.energies == new.energies and earlier.energies[0].front > 0
+        assert earlier.latencies == new.latencies
+        assert earlier.thresholds == new.thresholds
+        got = earlier(images)
+        assert torch.equal(got.logits, expected.logits)
+        assert torch.equal(got.scores, expected.scores)
+        assert torch.equal(got.uJ, expected.uJ) and torch.equal(got.ms, expected.ms)
+
+
+def test_a_folder_of_an_earlier_version_is_replaced(study, table, built, tmp_path):
+    folder = edited(built[1], tmp_path, lambda notes: None)
+    build(study, folder, "residual", accuracy_loss=5.0, table=table)
+    assert sorted(one.name for one in folder.iterdir()) == [
+        "cascade.json", "stage1", "stage2"]
 
 
 def test_what_a_study_can_not_use_is_refused_before_any_work(study):
@@ -811,39 +977,42 @@ def test_a_batch_of_sixteen_costs_less_an_image(study):
     assert sixteen.reference[0] < study.reference[0]
     # An image with a deadline waits for all of its batch: it is served alone.
     assert np.allclose(network_table(sixteen).ms, network_table(study).ms)
-    choice = Choice(0, 2, "margin", float(np.median(
-        study.scores(0, 2, "margin", "test"))))
-    alone = study.pair_costs(0, 2, "margin", "test")
-    together = sixteen.pair_costs(0, 2, "margin", "test")
-    _, costs, routes = sixteen.system(choice, "test")
-    expected = (together.asked + together.mild * together.mild_share(
+    choice = Choice((2, 0), ("margin",), (float(np.median(
+        study.scores(2, 0, "margin", "test"))),))
+    alone = study.chain_costs((2, 0), ("margin",), "test")[1]
+    first, together = sixteen.chain_costs((2, 0), ("margin",), "test")
+    _, costs, stages = sixteen.system(choice, "test")
+    routes = stages > 0
+    expected = (first.asked + together.asked * together.asked_share(
         np.array([routes.mean()])))[routes]
     assert np.allclose(costs[routes], expected)
     # Alone in the mild network, an image saves nothing of the batch.
-    rarely = together.mild_share(np.array([1e-6]))
+    rarely = together.asked_share(np.array([1e-6]))
     assert rarely[0] == pytest.approx(1, abs=1e-3)
-    assert np.allclose(together.mild * sixteen.reference[0],
-                       alone.mild * study.reference[0])
+    assert np.allclose(together.asked * sixteen.reference[0],
+                       alone.asked * study.reference[0])
 
 
 def test_in_a_batch_the_rest_of_the_aggressive_network_runs_for_those_that_stay(study):
     sixteen = Study(study.levels, study.parts, batch=16, cache=study.cache)
     name = next(name for name in sixteen.routers(2)
-                if sixteen.router(0, 2, name) is not None)
-    costs = sixteen.pair_costs(0, 2, name, "test")
-    layers = sixteen.costs[2][0].layers
-    rest = [one for one in layers if one not in sixteen.tap_of(2, name).layers]
+                if sixteen.router(2, 0, name) is not None)
+    both = sixteen.chain_costs((2, 0), (name,), "test")
+    costs = both[0]
+    layers = sixteen.costs[2][0].layer_names
+    rest = [one for one in layers if one not in sixteen.tap_of(2, name).layer_names]
     assert rest and costs.back_share(np.ones(1)) == pytest.approx(1)
     # One that stays alone pays for all the filters of the rest.
     alone = costs.back.mean() * costs.back_share(np.array([1e-6]))[0]
     assert alone * sixteen.reference[0] == pytest.approx(
         sixteen.costs[2][0].part(rest).mean(), rel=0.02)
     assert alone > 1.05 * costs.back.mean()
-    scores = sixteen.scores(0, 2, name, "test")
+    scores = sixteen.scores(2, 0, name, "test")
     few, many = (sixteen.outputs[place]["test"].right.numpy() for place in (2, 0))
-    found = sweep(scores, few, many, costs)
+    found = threshold_curve(scores, few, many, both)
     for threshold, energy in zip(found.threshold, found.energy):
-        assert energy == pytest.approx(costs.of(scores > threshold).mean(), rel=1e-12)
+        assert energy == pytest.approx(
+            charge(both, (scores > threshold).astype(int)).mean(), rel=1e-12)
 
 
 def test_a_dense_level_is_read_from_a_training_or_a_rung(tmp_path):

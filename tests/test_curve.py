@@ -1,4 +1,4 @@
-"""Sweeps equal naive loops; hulls are convex; intervals hold what they promise."""
+"""Curves equal naive loops; hulls are convex; intervals hold what they promise."""
 
 import numpy as np
 import pytest
@@ -7,36 +7,43 @@ from hypothesis import strategies as st
 
 from cascade.bootstrap import below_hull, mean_interval, mean_over_seeds
 from cascade.costs import NetworkCosts
-from cascade.curve import Costs, hull_energy, pareto, sweep
+from cascade.curve import ImageCosts, charge, hull_energy, pareto, threshold_curve
+
+
+def two_stages(asked, back, last, back_share=np.ones_like, last_share=np.ones_like):
+    """What images cost in two stages, of which the second is all one part."""
+    return [ImageCosts(asked, back, back_share=back_share),
+            ImageCosts(last, np.zeros_like(last), last_share)]
 
 
 def draw_pair(random, N):
     scores = random.integers(0, 6, N) / 5       # many images share a score
     few, many = random.random((2, N)) < 0.7
-    costs = Costs(random.random(N), random.random(N), 2 * random.random(N))
+    costs = two_stages(random.random(N), random.random(N), 2 * random.random(N))
     return scores, few, many, costs
 
 
 @given(st.integers(1, 40), st.integers(0, 10**6))
-def test_a_sweep_equals_routing_every_image_at_each_threshold(N, seed):
+def test_a_curve_equals_routing_every_image_at_each_threshold(N, seed):
     scores, few, many, costs = draw_pair(np.random.default_rng(seed), N)
-    found = sweep(scores, few, many, costs)
+    first, last = costs
+    found = threshold_curve(scores, few, many, costs)
     assert len(found.threshold) == len(np.unique(scores)) + 1
     for place, threshold in enumerate(found.threshold):
         right = energy = gone = 0
         for i in range(N):
             if scores[i] > threshold:
                 right += many[i]
-                energy += costs.asked[i] + costs.mild[i]
+                energy += first.asked[i] + last.asked[i]
                 gone += 1
             else:
                 right += few[i]
-                energy += costs.asked[i] + costs.back[i]
+                energy += first.asked[i] + first.back[i]
         assert found.accuracy[place] == pytest.approx(right / N, abs=1e-12)
         assert found.energy[place] == pytest.approx(energy / N, abs=1e-12)
         assert found.share[place] == gone / N
         assert found.energy[place] == pytest.approx(
-            costs.of(scores > threshold).mean(), abs=1e-12)
+            charge(costs, (scores > threshold).astype(int)).mean(), abs=1e-12)
 
 
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), min_size=1,
@@ -144,11 +151,12 @@ def test_seeds_are_drawn_again_beside_the_images_of_a_hull():
 
 
 @pytest.mark.parametrize("images, thresholds", [(101, 102), (102, 102), (1000, 102)])
-def test_a_sweep_looks_at_a_hundred_thresholds_spread_over_the_images(
+def test_a_curve_looks_at_a_hundred_thresholds_spread_over_the_images(
         images, thresholds):
     scores = np.random.default_rng(0).permutation(images) / images
     ones = np.ones(images)
-    found = sweep(scores, ones > 0, ones > 0, Costs(ones, ones, ones))
+    found = threshold_curve(scores, ones > 0, ones > 0,
+                            two_stages(ones, ones, ones))
     assert len(found.threshold) == thresholds       # none, all, and a hundred between
     steps = np.diff(found.share[1:-1])
     assert steps.min() > 0 and steps.max() <= (images // 100 + 1) / images + 1e-12
@@ -158,20 +166,21 @@ def test_a_sweep_looks_at_a_hundred_thresholds_spread_over_the_images(
 
 def test_a_threshold_lies_in_the_middle_of_the_scores_that_it_parts():
     ones = np.ones(3)
-    found = sweep(np.array([0.5, 0.1, 0.8]), ones > 0, ones > 0,
-                  Costs(ones, ones, ones))
+    found = threshold_curve(np.array([0.5, 0.1, 0.8]), ones > 0, ones > 0,
+                            two_stages(ones, ones, ones))
     assert found.threshold.tolist() == pytest.approx([np.inf, 0.65, 0.3, -np.inf])
 
 
-def test_a_batch_changes_what_an_image_costs_in_a_sweep_as_in_a_routing():
+def test_a_batch_changes_what_an_image_costs_in_a_curve_as_in_a_routing():
     random = np.random.default_rng(0)
     scores, few, many = random.random(50), random.random(50) < 0.6, random.random(
         50) < 0.8
-    costs = Costs(random.random(50), random.random(50), random.random(50),
-                  lambda share: 1 + share, lambda share: 3 - share)
-    found = sweep(scores, few, many, costs)
+    costs = two_stages(random.random(50), random.random(50), random.random(50),
+                       lambda share: 1 + share, lambda share: 3 - share)
+    found = threshold_curve(scores, few, many, costs)
     for threshold, energy in zip(found.threshold, found.energy):
-        assert costs.of(scores > threshold).mean() == pytest.approx(energy, rel=1e-12)
+        routed = charge(costs, (scores > threshold).astype(int))
+        assert routed.mean() == pytest.approx(energy, rel=1e-12)
 
 
 def test_intervals_are_of_two_thousand_samples_between_their_percentiles():
@@ -229,3 +238,22 @@ def test_what_is_more_accurate_than_all_levels_costs_as_the_most_accurate():
     wanted = np.array([0.95, 0.9, 0.8, 0.7, 0.6])
     assert hull_energy(accuracies, energies, wanted).tolist() == pytest.approx(
         [1.0, 1.0, 0.75, 0.5, 0.5])
+
+
+@given(st.integers(1, 5), st.integers(1, 30), st.integers(0, 10**6))
+def test_each_image_is_charged_for_the_stages_that_it_reaches(count, N, seed):
+    random = np.random.default_rng(seed)
+    slopes = random.random((count, 2))
+    costs = [ImageCosts(*random.random((2, N)), lambda share, k=k: 1 + slopes[k, 0]
+                        * (1 - share), lambda share, k=k: 1 + slopes[k, 1] * share)
+             for k in range(count)]
+    stages = random.integers(0, count, N)
+    found = charge(costs, stages)
+    for i in range(N):
+        expected = 0
+        for k in range(stages[i] + 1):
+            comes, stays = (stages >= k).mean(), (stages == k).mean()
+            expected += costs[k].asked[i] * (1 + slopes[k, 0] * (1 - comes))
+            if k == stages[i]:
+                expected += costs[k].back[i] * (1 + slopes[k, 1] * stays)
+        assert found[i] == pytest.approx(expected, rel=1e-12)

@@ -3,13 +3,15 @@
 import pytest
 import torch
 from pruning_nets import make, pictures
-from test_routed import ENERGY, LATENCY, ROUTERS, build, images_of, selector_for
+from test_stages import (
+    ROUTERS, build, chain_of_two, images_of, selector_for, stages_of)
 from torch import nn
 from torch.profiler import profile
 
 from cascade.export import export_parts, export_whole, run_parts, save_programs
-from cascade.routed import CascadeNet
-from cascade.taps import cut, taps
+from cascade.routers import Margin
+from cascade.stages import Chain
+from cascade.taps import find_taps
 from pruning.channels import find_channels
 from pruning.prunable import prunable
 from pruning.shrink import shrink
@@ -26,10 +28,9 @@ def shrunk_cascade():
         masks = channels.masks(gone, prunable(model))
         networks.append(shrink(model, pictures(), masks))
     aggressive = nn.Sequential(networks[0], nn.ReLU(inplace=True)).eval()
-    tap = taps(aggressive, (3, 8, 8))[0]
-    net = CascadeNet(*cut(aggressive, tap), selector_for(tap), networks[1].eval(), 0.5,
-                     ENERGY, LATENCY)
-    net.threshold = net(images_of()).scores.median().item()
+    tap = find_taps(aggressive, (3, 8, 8))[0]
+    net = chain_of_two(aggressive, tap, selector_for(tap), networks[1].eval())
+    net.thresholds = [net(images_of()).scores.median().item()]
     return net
 
 
@@ -78,7 +79,8 @@ def test_a_program_runs_the_convolutions_of_one_branch_alone(exported):
     def convolutions(module):
         return sum(isinstance(one, nn.Conv2d) for one in module.modules())
 
-    asked = net.front, *([net.back] if net.router.needs_logits else [])
+    stage = net.stages[0]
+    asked = stage.front, *([stage.back] if net.asks_all[0] else [])
     first = sum(map(convolutions, asked))
     seen = set()
     for image in images_of(12).split(1):
@@ -86,8 +88,8 @@ def test_a_program_runs_the_convolutions_of_one_branch_alone(exported):
             with profile() as profiled:
                 goes = run(image)[1].item()
             counts = {one.key: one.count for one in profiled.key_averages()}
-            rest = convolutions(net.mild) if goes else (
-                0 if net.router.needs_logits else convolutions(net.back))
+            rest = convolutions(net.stages[1]) if goes else (
+                0 if net.asks_all[0] else convolutions(stage.back))
             assert counts["aten::conv2d"] == first + rest
             seen.add(goes)
     assert seen == {True, False}
@@ -96,7 +98,7 @@ def test_a_program_runs_the_convolutions_of_one_branch_alone(exported):
 def test_there_are_two_programs_where_the_router_sees_logits_and_else_three(exported):
     net, programs = exported
     assert set(programs) == {"cascade", "first", "mild"} | (
-        set() if net.router.needs_logits else {"back"})
+        set() if net.asks_all[0] else {"back"})
 
 
 @pytest.mark.parametrize("threshold", [float("inf"), -float("inf")])
@@ -113,7 +115,7 @@ def test_the_score_is_compared_with_the_threshold_as_it_is():
     image = images_of(1)
     score = net(image).scores.item()
     for threshold, goes in ((score, False), (score - 1e-12, True)):
-        net.threshold = threshold
+        net.thresholds = [threshold]
         assert export_parts(net, image)["first"].module()(image)[1].item() is goes
 
 
@@ -146,7 +148,7 @@ def test_a_network_that_fails_leaves_no_program_behind(tmp_path):
             return x.mean((2, 3)) if x.sum() > 0 else x.amax((2, 3))
 
     net = build()[0]
-    net.mild = Asks()
+    net.stages[1].front = Asks()
     with pytest.raises(ValueError, match="can't be exported") as problem:
         save_programs(net, images_of(1), tmp_path / "new")
     assert "\n" not in str(problem.value)
@@ -164,3 +166,10 @@ def test_an_example_with_wrong_channels_is_refused_in_one_line():
     with pytest.raises(ValueError, match="can't be exported") as problem:
         export_whole(build()[0], torch.zeros(1, 4, 8, 8))
     assert "\n" not in str(problem.value)
+
+
+def test_a_chain_of_other_than_two_stages_is_not_exported():
+    for count in (1, 3):
+        chain = Chain(stages_of(count), [Margin()] * (count - 1), [0.5] * (count - 1))
+        with pytest.raises(ValueError, match=f"a chain of {count} stages can't be"):
+            export_whole(chain, images_of(1))

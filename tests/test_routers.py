@@ -7,7 +7,7 @@ import torch
 from pruning_nets import Residual
 from test_cascade import ladder, study  # noqa: F401  (fixtures)
 
-from cascade.build import check_routed
+from cascade.building import check_routed
 from cascade.choose import as_choice, candidates
 from cascade.cli import main as command
 from cascade.folder import load_cascade, save_cascade
@@ -94,10 +94,10 @@ def test_a_users_router_is_trained_compared_kept_and_loaded_back(
     assert {name for name in table.router if name.startswith("linear")} == {
         f"linear@{tap.name}" for tap in own.taps[1]}
     name = f"linear@{own.taps[1][0].name}"
-    uJ, ms = own.router_cost(0, 1, name)
-    assert uJ > 0 and ms > 0 and own.router_cost(0, 1, "entropy") == (0, 0)
+    uJ, ms = own.router_cost(1, 0, name)
+    assert uJ > 0 and ms > 0 and own.router_cost(1, 0, "entropy") == (0, 0)
     again = Study(study.levels[::2], study.parts, cache=tmp_path / "cache")
-    assert (again.scores(0, 1, name, "test") == own.scores(0, 1, name, "test")).all()
+    assert (again.scores(1, 0, name, "test") == own.scores(1, 0, name, "test")).all()
     for router in ("entropy", name):
         rows = table[(table.router == router) & table.share.between(0.1, 0.9)]
         choice = as_choice(rows.iloc[len(rows) // 2])
@@ -105,7 +105,7 @@ def test_a_users_router_is_trained_compared_kept_and_loaded_back(
         routed, differences = check_routed(
             tmp_path / router, study.parts["test"][0][:40], Residual())
         assert differences["routes"] == 0 and 0 < routed.routes.sum() < 40
-    assert load_cascade(tmp_path / name, Residual()).router.note == "one of two"
+    assert load_cascade(tmp_path / name, Residual()).routers[0].note == "one of two"
     forget("entropy", "linear")
     for router in ("entropy", name):
         with pytest.raises(ValueError, match="is not registered.*give --plugin") as one:
@@ -122,7 +122,7 @@ def test_a_plugin_that_changes_is_trained_again(study, plugin, tmp_path):  # noq
         forget("entropy", "linear")
         import_plugin(file)
         own = Study(study.levels[::2], study.parts, cache=tmp_path / "cache")
-        scores.append(own.scores(0, 1, name, "test"))
+        scores.append(own.scores(1, 0, name, "test"))
     assert (scores[0] != scores[1]).any()
 
 
@@ -152,7 +152,7 @@ def test_scores_outside_0_to_1_are_refused(study):  # noqa: F811
     ROUTERS.add("wild", Wild)
     try:
         with pytest.raises(ValueError, match="router wild: scores .* in 0 to 1"):
-            study.scores(0, 2, "wild", "test")
+            study.scores(2, 0, "wild", "test")
     finally:
         forget("wild")
 

@@ -9,7 +9,7 @@ from pruning_nets import make, pictures
 from torch import nn
 from torch.nn import functional
 
-from cascade.taps import cut, taps
+from cascade.taps import cut, find_taps
 from eyeriss_sim.importers.torch_module import network_from_module
 from pruning.channels import find_channels
 from pruning.models import make_model
@@ -132,7 +132,7 @@ def images_of(shape, count=3):
 @pytest.mark.parametrize("training", [False, True])
 def test_the_halves_give_the_whole_networks_logits_to_the_last_bit(net, training):
     model, shape, count = net
-    found = taps(model, shape)
+    found = find_taps(model, shape)
     assert len(found) == count
     images = images_of(shape)
     model.train(training)       # normalisations by the batch: the halves see it too
@@ -159,11 +159,11 @@ def test_the_layers_of_a_tap_are_those_that_its_front_runs(net):
     try:
         model(images_of(shape))
         whole = list(calls)
-        for tap in taps(model, shape):
+        for tap in find_taps(model, shape):
             front, back = cut(model, tap)
             calls.clear()
             features = front(images_of(shape))
-            assert tuple(calls) == tap.layers
+            assert tuple(calls) == tap.layer_names
             back(features)
             assert calls == whole
     finally:
@@ -173,17 +173,17 @@ def test_the_layers_of_a_tap_are_those_that_its_front_runs(net):
 
 def test_the_taps_go_deeper_and_the_last_has_every_convolution(net):
     model, shape, _ = net
-    found = taps(model, shape)
+    found = find_taps(model, shape)
     for one, other in zip(found, found[1:]):
-        assert len(one.layers) < len(other.layers)
-        assert other.layers[:len(one.layers)] == one.layers
+        assert len(one.layer_names) < len(other.layer_names)
+        assert other.layer_names[:len(one.layer_names)] == one.layer_names
     assert {name for name, module in model.named_modules()
-            if isinstance(module, nn.Conv2d)} <= set(found[-1].layers)
+            if isinstance(module, nn.Conv2d)} <= set(found[-1].layer_names)
 
 
 def test_the_back_leaves_the_features_as_they_are(net):
     model, shape, _ = net
-    for tap in taps(model, shape):
+    for tap in find_taps(model, shape):
         front, back = cut(model, tap)
         with torch.no_grad():
             features = front(images_of(shape))
@@ -195,7 +195,7 @@ def test_the_back_leaves_the_features_as_they_are(net):
 def test_the_halves_share_the_networks_weights(net):
     model, shape, _ = net
     own = {id(one) for one in (*model.parameters(), *model.buffers())}
-    for tap in taps(model, shape):
+    for tap in find_taps(model, shape):
         halves = [{id(one) for one in (*half.parameters(), *half.buffers())}
                   for half in cut(model, tap)]
         assert halves[0] and halves[0] | halves[1] <= own
@@ -204,7 +204,7 @@ def test_the_halves_share_the_networks_weights(net):
 
 def test_a_change_of_a_weight_is_seen_by_both_halves():
     model = SharedScale().eval()
-    front, back = cut(model, taps(model, (3, 8, 8))[0])
+    front, back = cut(model, find_taps(model, (3, 8, 8))[0])
     with torch.no_grad():
         model.scale.mul_(2)
         model.one.weight.mul_(3)
@@ -218,7 +218,7 @@ def test_cutting_changes_nothing_in_a_network_that_is_being_trained():
     model[1].eval()             # a frozen normalisation in a network in training
     before = {key: one.clone() for key, one in model.state_dict().items()}
     modes = [module.training for module in model.modules()]
-    for tap in taps(model, (3, 8, 8)):
+    for tap in find_taps(model, (3, 8, 8)):
         cut(model, tap)
     assert [module.training for module in model.modules()] == modes
     for key, one in model.state_dict().items():
@@ -230,17 +230,17 @@ def test_a_place_whose_values_are_written_over_is_no_tap():
         nn.Conv2d(3, 4, 3, 2, 1), nn.ReLU(), nn.Conv2d(4, 4, 2), nn.Flatten(),
         nn.ReLU(inplace=True), nn.Linear(4 * 9, 5))
     # Flatten is a view: the ReLU behind it writes into the last map, of 3x3 pixels.
-    assert [tap.shape for tap in taps(model, (3, 8, 8))] == [(4, 4, 4)]
+    assert [tap.shape for tap in find_taps(model, (3, 8, 8))] == [(4, 4, 4)]
     model[4] = nn.ReLU()
-    assert [tap.shape for tap in taps(model, (3, 8, 8))] == [(4, 4, 4), (4, 3, 3)]
+    assert [tap.shape for tap in find_taps(model, (3, 8, 8))] == [(4, 4, 4), (4, 3, 3)]
 
 
 def test_taps_are_found_inside_inference_mode_and_in_double_precision():
     model = make("option A")
-    expected = taps(model, (3, 8, 8))
+    expected = find_taps(model, (3, 8, 8))
     with torch.inference_mode():
-        assert taps(model, (3, 8, 8)) == expected
-    assert taps(model.double(), (3, 8, 8)) == expected
+        assert find_taps(model, (3, 8, 8)) == expected
+    assert find_taps(model.double(), (3, 8, 8)) == expected
 
 
 def test_a_layer_that_runs_again_is_named_as_the_simulator_names_it():
@@ -259,8 +259,8 @@ def test_a_layer_that_runs_again_is_named_as_the_simulator_names_it():
     model, images = Again().eval(), images_of((3, 8, 8))
     names = tuple(one.name for one in network_from_module(model, (1, 3, 8, 8)).layers)
     assert len(names) == len(set(names)) == 6
-    first, last = taps(model, (3, 8, 8))
-    assert first.layers == names[:4] and last.layers == names[:5]
+    first, last = find_taps(model, (3, 8, 8))
+    assert first.layer_names == names[:4] and last.layer_names == names[:5]
     front, back = cut(model, first)
     with torch.no_grad():
         assert torch.equal(back(front(images)), model(images))
@@ -276,19 +276,20 @@ def test_a_place_before_all_layers_is_no_tap():
         def forward(self, x):
             return self.fc(self.conv(x - self.mean).relu().mean((2, 3)))
 
-    assert [tap.layers for tap in taps(Centred().eval(), (3, 8, 8))] == [("conv",)]
+    tap, = find_taps(Centred().eval(), (3, 8, 8))
+    assert tap.layer_names == ("conv",)
 
 
 def test_layers_of_any_kind_are_those_that_the_simulator_counts():
     torch.manual_seed(0)
     model, shape = Functional().eval(), (3, 8, 8)
     whole = [one.name for one in network_from_module(model, (1, *shape)).layers]
-    found = taps(model, shape)
-    assert [list(tap.layers) for tap in found] == [whole[:2], whole[:3]]
+    found = find_taps(model, shape)
+    assert [list(tap.layer_names) for tap in found] == [whole[:2], whole[:3]]
     for tap in found:
         front, back = cut(model, tap)
         assert [one.name for one in network_from_module(front, (1, *shape)).layers] == (
-            list(tap.layers))
+            list(tap.layer_names))
         with torch.no_grad():
             assert torch.equal(back(front(images_of(shape))), model(images_of(shape)))
 
@@ -298,8 +299,8 @@ def test_taps_stay_in_order_where_a_size_comes_back():
         nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(), nn.Conv2d(4, 6, 3, 2, 1), nn.ReLU(),
         nn.Upsample(scale_factor=2), nn.Conv2d(6, 5, 3, padding=1), nn.ReLU(),
         nn.Flatten(), nn.Linear(5 * 64, 5)).eval()
-    found = taps(model, (3, 8, 8))
-    assert [(tap.shape, tap.layers) for tap in found] == [
+    found = find_taps(model, (3, 8, 8))
+    assert [(tap.shape, tap.layer_names) for tap in found] == [
         ((6, 4, 4), ("0", "2")), ((5, 8, 8), ("0", "2", "5"))]
 
 
@@ -308,7 +309,7 @@ def test_taps_stay_in_order_where_a_size_comes_back():
     (lambda: nn.Sequential(nn.Flatten(), nn.Linear(192, 5)), (3, 8, 8))])
 def test_a_network_without_a_tap_is_refused_in_one_line(build, shape):
     with pytest.raises(ValueError, match="no place between a CONV layer") as problem:
-        taps(build(), shape)
+        find_taps(build(), shape)
     assert "\n" not in str(problem.value)
 
 
@@ -322,29 +323,30 @@ def test_a_network_that_cant_be_traced_is_refused_in_one_line():
             x = self.conv(x)
             return x.mean((2, 3)) if x.sum() > 0 else x.amax((2, 3))
 
-    for call in (lambda: taps(Asks(), (3, 8, 8)),
-                 lambda: cut(Asks(), taps(make("chain"), (3, 8, 8))[0])):
+    for call in (lambda: find_taps(Asks(), (3, 8, 8)),
+                 lambda: cut(Asks(), find_taps(make("chain"), (3, 8, 8))[0])):
         with pytest.raises(ValueError, match="Asks can't be traced") as problem:
             call()
         assert "\n" not in str(problem.value)
 
 
 def test_a_transformers_patches_are_its_only_tap():
-    assert [tap.layers for tap in taps(SmallViT().eval(), (3, 32, 32))] == [("patch",)]
+    tap, = find_taps(SmallViT().eval(), (3, 32, 32))
+    assert tap.layer_names == ("patch",)
 
 
 def test_images_of_a_wrong_shape_are_refused_in_one_line(capfd):
     with pytest.raises(ValueError, match=r"image of shape \(1, 8, 8\)") as problem:
-        taps(make("chain"), (1, 8, 8))
+        find_taps(make("chain"), (1, 8, 8))
     assert "\n" not in str(problem.value)
     assert capfd.readouterr() == ("", "")
 
 
 def test_a_tap_of_another_network_is_refused():
-    tap = taps(make("chain"), (3, 8, 8))[0]
+    tap = find_taps(make("chain"), (3, 8, 8))[0]
     with pytest.raises(ValueError, match="is not of this Residual"):
         cut(make("option A"), tap)
     # A name that both have is not enough.
-    deeper = taps(make("option A"), (3, 8, 8))[1]
+    deeper = find_taps(make("option A"), (3, 8, 8))[1]
     with pytest.raises(ValueError, match="is not of this Residual"):
-        cut(make("option A"), replace(deeper, place=deeper.place - 1))
+        cut(make("option A"), replace(deeper, position=deeper.position - 1))

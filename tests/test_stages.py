@@ -1,20 +1,22 @@
-"""CascadeNet runs what an image needs, and says what that cost."""
+"""A chain runs what an image needs, and says what that cost."""
 
 import copy
+import itertools
 import math
 
+import numpy as np
 import pytest
 import torch
 from pruning_nets import make
 from torch import nn
 
-from cascade.build import offline
-from cascade.routed import CascadeNet, RouteCosts, check_threshold
+from cascade.building import offline
 from cascade.routers import Margin, MaxSoftmax, Selector
-from cascade.taps import cut, taps
+from cascade.stages import Chain, Stage, StageCost, check_threshold, mean_cost
+from cascade.taps import find_taps
 
-ENERGY = RouteCosts(front=3.0, router=0.25, back=0.5, mild=7.125)
-LATENCY = RouteCosts(front=0.3, router=0.01, back=0.2, mild=0.7)
+ENERGY = StageCost(front=3.0, router=0.25, back=0.5), StageCost(7.125)
+LATENCY = StageCost(front=0.3, router=0.01, back=0.2), StageCost(0.7)
 IMAGE = (3, 8, 8)
 
 
@@ -34,17 +36,23 @@ ROUTERS = {"selector": selector_for, "seeing logits": lambda tap: selector_for(t
            "max-softmax": lambda tap: MaxSoftmax(), "margin": lambda tap: Margin()}
 
 
+def chain_of_two(aggressive, tap, router, mild, threshold=0.5, image_shape=None):
+    """A chain of two networks with the costs above."""
+    stages = [Stage(aggressive, tap, ENERGY[0], LATENCY[0]),
+              Stage(mild, None, ENERGY[1], LATENCY[1])]
+    return Chain(stages, [router], [threshold], image_shape)
+
+
 def build(router="selector", threshold=None, which=0):
-    """A cascade of two small networks; by default half of the images go."""
+    """A chain of two small networks; by default half of the images go on."""
     aggressive, mild = make("option A", seed=0), make("option B", seed=1)
-    tap = taps(aggressive, IMAGE)[which]
-    front, back = cut(aggressive, tap)
+    tap = find_taps(aggressive, IMAGE)[which]
     if isinstance(router, str):
         router = ROUTERS[router](tap)
-    net = CascadeNet(front, back, router, mild, 0.5, ENERGY, LATENCY)
+    net = chain_of_two(aggressive, tap, router, mild)
     if threshold is None:
         threshold = net(images_of()).scores.median().item()
-    net.threshold = threshold
+    net.thresholds = [threshold]
     return net, aggressive, mild
 
 
@@ -64,13 +72,15 @@ class Given(nn.Module):
 
 def count_calls(net):
     calls = {}
-    for name in ("front", "back", "router", "mild"):
+    parts = {"front": net.stages[0].front, "back": net.stages[0].back,
+             "router": net.routers[0], "mild": net.stages[1].front}
+    for name, part in parts.items():
         calls[name] = 0
 
         def hook(*_, name=name):
             calls[name] += 1
 
-        getattr(net, name).register_forward_hook(hook)
+        part.register_forward_hook(hook)
     return calls
 
 
@@ -83,11 +93,12 @@ def test_an_image_gets_the_logits_of_the_network_that_its_score_asks_for(router,
     assert 0 < got.routes.sum() < len(images)
     for place, image in enumerate(images.split(1)):
         with torch.no_grad():
-            features = net.front(image)
-            score = net.router(features, aggressive(image))
-            expected = mild(image) if score > net.threshold else aggressive(image)
+            features = net.stages[0].front(image)
+            score = net.routers[0](features, aggressive(image))
+            threshold, = net.thresholds
+            expected = mild(image) if score > threshold else aggressive(image)
         assert torch.equal(got.scores[place], score[0])
-        assert got.routes[place] == bool(score > net.threshold)
+        assert got.routes[place] == bool(score > threshold)
         assert torch.equal(got.logits[place], expected[0])
         assert got.predictions[place] == expected.argmax()
     assert not got.logits.requires_grad
@@ -128,8 +139,8 @@ def test_images_of_one_channel_are_the_same_however_they_lie():
         nn.Conv2d(1, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 16, 3, 2, 1), nn.ReLU(),
         nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 5)).eval()
         for _ in range(2))
-    net = CascadeNet(*cut(few, taps(few, (1, 28, 28))[0]), Margin(), many, 0.5, ENERGY,
-                     LATENCY, (1, 28, 28))
+    net = chain_of_two(few, find_taps(few, (1, 28, 28))[0], Margin(), many,
+                       image_shape=(1, 28, 28))
     images = images_of(20, shape=(1, 28, 28))
     other = images.to(memory_format=torch.channels_last)
     assert torch.equal(net(other).logits, net(images).logits)
@@ -153,22 +164,22 @@ def test_a_network_that_an_image_does_not_need_is_not_run(router):
     assert calls["front"] == calls["router"] == len(images)
     assert calls["mild"] == gone
     assert calls["back"] == (
-        len(images) if net.router.needs_logits else len(images) - gone)
+        len(images) if net.asks_all[0] else len(images) - gone)
 
 
 @pytest.mark.parametrize("router", ROUTERS)
 def test_energies_are_those_of_the_formula(router):
     net, _, _ = build(router)
     got = net(images_of())
-    needed = net.router.needs_logits
-    for costs, charged in ((ENERGY, got.uJ), (LATENCY, got.ms)):
+    needed, = net.asks_all
+    for (costs, last), charged in ((ENERGY, got.uJ), (LATENCY, got.ms)):
         assert charged.dtype == torch.float64
         share = got.routes.double().mean().item()
-        mean = costs.front + costs.router + share * costs.mild + (
+        mean = costs.front + costs.router + share * last.front + (
             costs.back if needed else (1 - share) * costs.back)
         assert charged.mean().item() == pytest.approx(mean, rel=1e-12)
         stay = costs.front + costs.router + costs.back
-        go = costs.front + costs.router + (costs.back if needed else 0) + costs.mild
+        go = costs.front + costs.router + (costs.back if needed else 0) + last.front
         assert charged.tolist() == [go if goes else stay for goes in got.routes]
 
 
@@ -179,13 +190,14 @@ def test_infinite_thresholds_send_all_or_none(router):
     calls = count_calls(net)
     got = net(images)
     assert got.routes.all() and calls["mild"] == len(images)
-    assert set(got.uJ.tolist()) == {ENERGY.front + ENERGY.router + ENERGY.mild + (
-        ENERGY.back if net.router.needs_logits else 0)}
+    first, last = ENERGY
+    assert set(got.uJ.tolist()) == {first.front + first.router + last.front + (
+        first.back if net.asks_all[0] else 0)}
     net, aggressive, mild = build(router, threshold=math.inf)
     calls = count_calls(net)
     got = net(images)
     assert not got.routes.any() and calls["mild"] == 0
-    assert set(got.uJ.tolist()) == {ENERGY.front + ENERGY.router + ENERGY.back}
+    assert set(got.uJ.tolist()) == {first.front + first.router + first.back}
 
 
 @pytest.mark.parametrize("score, threshold, goes", [
@@ -204,7 +216,7 @@ def test_a_score_is_compared_with_the_threshold_as_exact_numbers(
 def test_a_threshold_out_of_its_range_is_refused(wrong):
     net, _, _ = build()
     with pytest.raises(ValueError, match="scores lie in 0 to 1") as problem:
-        CascadeNet(net.front, net.back, net.router, net.mild, wrong, ENERGY, LATENCY)
+        Chain(net.stages, net.routers, [wrong])
     assert "\n" not in str(problem.value)
 
 
@@ -260,3 +272,95 @@ def test_confidence_scores_lie_in_0_to_1_and_rise_with_doubt(router, classes):
     if isinstance(router, Margin):
         expected = expected + probabilities[:, 1]
     assert torch.allclose(scores.double(), expected, atol=1e-6)
+
+
+def stages_of(count, bits=1024):
+    """Stages of several architectures, and random costs that a float adds exactly."""
+    draw = np.random.default_rng(count)
+    stages = []
+    for number in range(count):
+        network = make(("option A", "chain", "option B")[number % 3], seed=number)
+        tap = None if number == count - 1 else find_taps(network, IMAGE)[0]
+        costs = [StageCost(*(draw.integers(1, bits, 3) / bits)) if tap else StageCost(
+            int(draw.integers(1, bits)) / bits) for _ in range(2)]
+        stages.append(Stage(network, tap, *costs, name=f"stage {number}"))
+    return stages
+
+
+def test_a_chain_of_one_is_its_network_exactly():
+    stage, = stages_of(1)
+    chain, images = Chain([stage]), images_of()
+    got = chain(images)
+    for place, image in enumerate(images.split(1)):
+        with torch.no_grad():
+            assert torch.equal(got.logits[place], stage.front(image)[0])
+    assert set(got.uJ.tolist()) == {stage.energy.front}
+    assert set(got.ms.tolist()) == {stage.latency.front}
+    assert not got.routes.any() and got.scores.isnan().all()
+    predictions, answered, mean = offline(chain, images)
+    assert torch.equal(predictions, got.predictions) and not answered.any()
+    assert mean == stage.energy.front
+
+
+@pytest.mark.parametrize("count", [2, 3, 4])
+def test_each_image_of_a_chain_pays_for_the_stages_that_it_reaches(count):
+    stages, images = stages_of(count), images_of(60)
+    routers = [(Margin() if number % 2 else selector_for(stage.tap))
+               for number, stage in enumerate(stages[:-1])]
+    chain = Chain(stages, routers, [0.5] * (count - 1))
+    with torch.no_grad():       # thresholds that about half of the images pass
+        chain.thresholds = [
+            float(torch.cat([router(stage.front(image), stage(image))
+                             for image in images.split(1)]).median())
+            for router, stage in zip(routers, stages)]
+    got = chain(images)
+    assert set(got.stages.tolist()) == set(range(count))
+    for place, image in enumerate(images.split(1)):
+        uJ = ms = 0
+        for number, stage in enumerate(stages):
+            with torch.no_grad():
+                logits = stage(image)
+                if number == count - 1:
+                    uJ, ms = uJ + stage.energy.front, ms + stage.latency.front
+                    break
+                score = routers[number](stage.front(image), logits)
+            goes = score.item() > chain.thresholds[number]
+            back = not goes or routers[number].needs_logits
+            uJ, ms = (spent + cost.front + cost.router + back * cost.back
+                      for spent, cost in ((uJ, stage.energy), (ms, stage.latency)))
+            if not goes:
+                break
+        assert got.stages[place] == number
+        assert torch.equal(got.logits[place], logits[0])
+        assert got.uJ[place] == uJ and got.ms[place] == ms
+    predictions, answered, mean = offline(chain, images)
+    assert torch.equal(predictions, got.predictions)
+    assert torch.equal(answered, got.stages)
+    assert mean == pytest.approx(got.uJ.mean().item(), rel=1e-12)
+    assert mean_cost(chain.latencies, chain.asks_all, got.stages) == pytest.approx(
+        got.ms.mean().item(), rel=1e-12)
+
+
+@pytest.mark.parametrize("ends", itertools.product((-math.inf, math.inf), repeat=2))
+def test_infinite_thresholds_lead_every_image_to_one_stage(ends):
+    stages = stages_of(3)
+    chain = Chain(stages, [Margin(), Margin()], ends)
+    reached = 0 if ends[0] > 0 else 1 if ends[1] > 0 else 2
+    got = chain(images_of(10))
+    assert (got.stages == reached).all()
+    before = sum(one.energy.front + one.energy.router + one.energy.back
+                 for one in stages[:reached])
+    last = stages[reached].energy
+    assert set(got.uJ.tolist()) == {before + last.front + last.router + last.back}
+    assert mean_cost(chain.energies, chain.asks_all, got.stages) == got.uJ[0]
+
+
+def test_stages_routers_and_thresholds_that_do_not_fit_are_refused():
+    stages = stages_of(3)
+    for arguments, told in (
+            (([], []), "a chain of 0 stages"),
+            ((stages, [Margin()], [0.5]), "a chain of 3 stages with 1 routers"),
+            ((stages, [Margin(), Margin()], [0.5]), "1 thresholds for 2 routers"),
+            ((stages[::-1], [Margin(), Margin()], [0.5, 0.5]), "stage 2 has no tap")):
+        with pytest.raises(ValueError, match=told):
+            Chain(*arguments)

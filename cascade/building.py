@@ -1,17 +1,23 @@
 """From a ladder and a wish to a cascade in a folder, and what the test images say."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import torch
 
 from cascade.choose import candidates, check_wish, choose
 from cascade.curve import hull_energy
 from cascade.folder import check_folder, load_cascade, route_costs, save_cascade
+from cascade.stages import Chain, Routed, mean_cost
+from cascade.study import Study
 
 
-def build(study, folder, network, *, accuracy_loss=None, energy=None, table=None,
-          data="", progress=None):
+def build(study: Study, folder: str | Path, network: str, *,
+          accuracy_loss: float | None = None, energy: float | None = None,
+          table: pd.DataFrame | None = None, data: str = "",
+          progress: Callable[[int, int], None] | None = None) -> dict:
     """Choose a cascade on the choosing images and write it.
 
     Parameters
@@ -60,26 +66,27 @@ def build(study, folder, network, *, accuracy_loss=None, energy=None, table=None
             # batch 1.
             "reference_uJ": study.reference[0], "reference_ms": study.reference[1],
             "reference_alone_uJ": alone[0], "reference_alone_ms": alone[1]}
-    energy, latency = route_costs(study, choice)
-    router = study.router(choice.mild, choice.aggressive, choice.router)
+    energies, latencies = route_costs(study, choice)
+    asks_all = [study.router(*step).needs_logits for step in choice.steps]
     for part in study.parts:
         if part == "selector":
             continue
-        right, costs, routes = study.system(choice, part)
+        right, costs, stages = study.system(choice, part)
         _, times, _ = study.system(choice, part, unit=1)
         told[part] = {
             "accuracy": float(right.mean()), "energy_rel": float(costs.mean()),
-            "routed_uJ": routed_energy(energy, router.needs_logits, routes),
-            "latency_rel": float(times.mean()), "share_mild": float(routes.mean()),
+            "routed_uJ": mean_cost(energies, asks_all, stages),
+            "latency_rel": float(times.mean()),
+            "share_mild": float((stages > 0).mean()),
             "dense_accuracy": study.outputs[0][part].accuracy,
             "energy_rel_quantiles": _quantiles(costs),
             "latency_rel_quantiles": _quantiles(times)}
     told["rivals_choosing"] = rivals(study, table, float(row.accuracy))
-    save_cascade(folder, study, choice, network, told, (energy, latency))
+    save_cascade(folder, study, choice, network, told, (energies, latencies))
     return {"choice": choice, **told}
 
 
-def rivals(study, table, accuracy):
+def rivals(study: Study, table: pd.DataFrame, accuracy: float) -> dict[str, float]:
     """Least energy of each rival that is as accurate on the choosing images.
 
     Returns
@@ -104,26 +111,8 @@ def rivals(study, table, accuracy):
             if not np.isnan(energy)}
 
 
-def routed_energy(costs, needs_logits, routes):
-    """Mean energy of images that are routed so, uJ, at batch 1.
-
-    E_front + E_router + (1 - q) E_back + q E_mild; all of E_back where the router needs
-    logits.
-
-    Parameters
-    ----------
-    costs : RouteCosts
-    needs_logits : bool
-    routes : bool ndarray or tensor, shape (N,)
-        True: the mild network answers.
-    """
-    q = float(np.asarray(routes).mean())
-    back = costs.back if needs_logits else (1 - q) * costs.back
-    return costs.front + costs.router + back + q * costs.mild
-
-
 def _quantiles(values):
-    """Of the images, in the words of a table: the distribution beside the mean."""
+    """What shares of the images cost at most: the distribution beside the mean."""
     shares = (0.05, 0.5, 0.95, 1.0)
     found = torch.quantile(torch.from_numpy(values), torch.tensor(
         shares, dtype=torch.float64))
@@ -131,55 +120,63 @@ def _quantiles(values):
 
 
 @torch.no_grad()
-def offline(net, images, progress=None):
-    """What routed execution must give: both networks on every image, then the formula.
+def offline(chain: Chain, images: torch.Tensor,
+            progress: Callable[[int, int], None] | None = None
+            ) -> tuple[torch.Tensor, torch.Tensor, float]:
+    """What routed execution must give: every network on every image, then the formula.
 
-    Image by image, as the routed network runs them, so that both agree to the last bit.
+    Image by image, as the chain runs them, so that both agree to the last bit.
 
     Parameters
     ----------
-    net : CascadeNet
+    chain : Chain
     images : float tensor, shape (N, C, H, W)
     progress : callable, optional
 
     Returns
     -------
     predictions : int64 tensor, shape (N,)
-    routes : bool tensor, shape (N,)
+    stages : int64 tensor, shape (N,)
+        Which stage answers.
     mean_uJ : float
-        Of :func:`routed_energy`.
+        As :func:`cascade.stages.mean_cost` has it.
     """
-    few, many, scores = [], [], []
+    answers, scores = [], []
     for place, image in enumerate(images.split(1), 1):
         image = image.clone(memory_format=torch.contiguous_format)
-        features = net.front(image)
-        logits = net.back(features)
-        few.append(logits)
-        many.append(net.mild(image))
-        scores.append(net.router(features, logits))
+        logits, given = [], []
+        for number, stage in enumerate(chain.stages):
+            features = stage.front(image)
+            logits.append(stage.finish(features))
+            if number < len(chain.routers):
+                given.append(chain.routers[number](features, logits[-1]).double())
+        answers.append(torch.stack(logits, 1))
+        scores.append(torch.stack([*given, torch.full((1,), -torch.inf).double()], 1))
         if progress is not None:
             progress(place, len(images))
-    routes = torch.cat(scores).double() > net.threshold
-    logits = torch.where(routes[:, None], torch.cat(many), torch.cat(few))
-    return (logits.argmax(1), routes,
-            routed_energy(net.energy, net.router.needs_logits, routes))
+    goes = torch.cat(scores) > torch.tensor([*chain.thresholds, 0.0]).double()
+    stages = goes.long().cumprod(1).sum(1)
+    logits = torch.cat(answers)[torch.arange(len(images)), stages]
+    return logits.argmax(1), stages, mean_cost(chain.energies, chain.asks_all, stages)
 
 
-def check_routed(folder, images, model=None, progress=None):
+def check_routed(folder: str | Path, images: torch.Tensor, model=None,
+                 progress: Callable[[int, int], None] | None = None
+                 ) -> tuple[Routed, dict]:
     """Run a cascade's folder routed and offline; both must say the same.
 
     Returns
     -------
     Routed
-        Of the routed execution.
+        What the routed execution gave.
     dict
         predictions, routes: images in which they differ; energy: the relative
         difference of the mean.
     """
-    net = load_cascade(Path(folder), model)
-    routed = net(images, progress)
-    predictions, routes, mean = offline(net, images, progress)
+    chain = load_cascade(Path(folder), model)
+    routed = chain(images, progress)
+    predictions, stages, mean = offline(chain, images, progress)
     return routed, {
         "predictions": int((routed.predictions != predictions).sum()),
-        "routes": int((routed.routes != routes).sum()),
+        "routes": int((routed.stages != stages).sum()),
         "energy": float(abs(routed.uJ.mean() / mean - 1))}
