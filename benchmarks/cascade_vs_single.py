@@ -72,10 +72,10 @@ def ladders_of(folder, method, seeds):
     Parameters
     ----------
     folder : Path
-        Of one network's ladders.
+        Folder of one network's ladders.
     method : str
     seeds : int
-        That are looked for.
+        How many are looked for.
 
     Returns
     -------

@@ -52,11 +52,11 @@ class Entrant:
             "hardware": self.study.hardware, "batch": self.study.batch,
             "seed": self.seed})
 
-    def wanted(self, loss, part="choosing"):
+    def wanted(self, loss: float, part: str = "choosing") -> float:
         """The accuracy that lies ``loss`` points below the dense network's."""
         return self.study.outputs[0][part].accuracy - loss / 100
 
-    def chosen(self, system, loss):
+    def chosen(self, system: str, loss: float) -> Choice | None:
         """The choice of a system for a loss on the choosing images, or None."""
         table = self.candidates[self.candidates.system == system]
         try:
@@ -64,7 +64,7 @@ class Entrant:
         except ValueError:
             return None
 
-    def levels(self, part):
+    def levels(self, part: str) -> tuple[np.ndarray, ...]:
         """Every single level: rights and costs, each shape (levels, N)."""
         found = [self.study.level(place, part)
                  for place in range(len(self.study.levels))]

@@ -1,5 +1,6 @@
 """How sure a difference is: images, and seeds, drawn again."""
 
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -12,7 +13,8 @@ INTERVAL = (2.5, 97.5)
 BLOCK = 200             # samples at a time, for the memory of their weights
 
 
-def draws(images, seed=0, samples=SAMPLES):
+def draws(images: int, seed: int = 0,
+          samples: int = SAMPLES) -> Iterator[np.ndarray]:
     """How often each image is drawn, a block of samples at a time.
 
     Yields
@@ -33,7 +35,8 @@ def _counts(images, seed, samples):
     return read_only(random.poisson(1.0, (samples, images)).astype(np.uint8))
 
 
-def mean_interval(values, seed=0):
+def mean_interval(values: np.ndarray,
+                  seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """95 % interval of a mean over images.
 
     Parameters
@@ -51,7 +54,8 @@ def mean_interval(values, seed=0):
     return low.reshape(values.shape[:-1]), high.reshape(values.shape[:-1])
 
 
-def below_hull(systems, seed=0):
+def below_hull(systems: Sequence[tuple],
+               seed: int = 0) -> tuple[float, float, float]:
     """How much less energy a system needs than single levels of the same accuracy.
 
     Paired: every sample draws the same images for the system and for all levels; and
@@ -100,7 +104,8 @@ def below_hull(systems, seed=0):
     return tuple(round(float(one), 6) for one in (whole, low, high))
 
 
-def mean_over_seeds(values, seed=0):
+def mean_over_seeds(values: Sequence[np.ndarray],
+                    seed: int = 0) -> tuple[float, float, float]:
     """A mean over images and seeds with its 95 % interval, both drawn again.
 
     Parameters

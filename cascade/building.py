@@ -26,13 +26,13 @@ def build(study: Study, folder: str | Path, network: str, *,
         With ``test`` images if they are to be looked at, once.
     folder : str or Path
     network : str
-        As :func:`cascade.folder.save_cascade` takes it.
+        What :func:`cascade.folder.save_cascade` calls it.
     accuracy_loss : float, optional
         Points of accuracy below the dense network, for the least energy.
     energy : float, optional
         Share of the dense network's, for the highest accuracy.
     table : pandas.DataFrame, optional
-        Of :func:`cascade.choose.candidates`, where it is known.
+        What :func:`cascade.choose.candidates` found, where it is known.
     data : str
         What the images are called.
     progress : callable, optional
@@ -139,7 +139,7 @@ def offline(chain: Chain, images: torch.Tensor,
     stages : int64 tensor, shape (N,)
         Which stage answers.
     mean_uJ : float
-        As :func:`cascade.stages.mean_cost` has it.
+        What :func:`cascade.stages.mean_cost` says.
     """
     answers, scores = [], []
     for place, image in enumerate(images.split(1), 1):

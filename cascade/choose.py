@@ -60,7 +60,7 @@ def choose(table: pd.DataFrame, study: Study, *, accuracy: float | None = None,
     Parameters
     ----------
     table : pandas.DataFrame
-        Of :func:`candidates`, all or some.
+        All rows of :func:`candidates`, or some.
     study : Study
     accuracy : float, optional
         At least this on the choosing images, for the least energy, which must be below

@@ -1,15 +1,20 @@
 """A study of networks of the collection, from their result folders and CIFAR-10."""
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from cascade.levels import check_same_dense, dense_level, ladder_levels
 from cascade.study import Study
+from eyeriss_sim.oracle import EnergyOracle
+from pruning.datasets import Splits
 
 PARTS = ("selector", "choosing", "test")     # beside those that fitted
 
 
-def cifar10_study(network, dense, ladder, splits, oracle="eap_tool", batch=None, *,
-                  cache=None, parts=PARTS, progress=None):
+def cifar10_study(network: str, dense: str | Path, ladder: str | Path, splits: Splits,
+                  oracle: EnergyOracle | str = "eap_tool", batch: int | None = None, *,
+                  cache: str | Path | None = None, parts: Sequence[str] = PARTS,
+                  progress: Callable[[str], None] | None = None) -> Study:
     """Read levels, normalise images, run what is not in the cache.
 
     Parameters
@@ -19,17 +24,17 @@ def cifar10_study(network, dense, ladder, splits, oracle="eap_tool", batch=None,
     dense : str or Path
         Folder of the dense network: a training, or a finished ``density=1`` rung.
     ladder : str or Path
-        As ``eyeriss-prune run`` fills it.
+        A folder as ``eyeriss-prune run`` fills it.
     splits : pruning.datasets.Splits
     oracle : EnergyOracle or str
     batch : int, optional
-        As :class:`Study` takes them.
+        Both as :class:`Study` takes them.
     cache : str or Path, optional
         ``cascade`` in the ladder's folder unless given.
     parts : sequence of str
-        Of the splits.
+        Parts of the splits.
     progress : callable, optional
-        As :class:`Study`.
+        What :class:`Study` calls.
 
     Returns
     -------

@@ -28,21 +28,22 @@ def add_ladder_options(cmd):
     from pruning.models import MODELS
     cmd.add_argument("--network", required=True, help=", ".join(MODELS))
     cmd.add_argument("--method", default="energy_aware", metavar="M",
-                     help="of eyeriss-prune (default: energy_aware)")
+                     help="a method of eyeriss-prune (default: energy_aware)")
     add_data_options(cmd)
     cmd.add_argument("--dense", metavar="FOLDER",
                      help="trained network (default: runs/NETWORK_dense_sSEED)")
     cmd.add_argument("--ladder", metavar="FOLDER",
-                     help="of eyeriss-prune run (default: runs/NETWORK_METHOD_sSEED; "
-                          "climbed first if it is not there)")
+                     help="folder of eyeriss-prune run (default: "
+                          "runs/NETWORK_METHOD_sSEED; climbed first if it is not "
+                          "there)")
     cmd.add_argument("--rung", action="append", metavar="Q=SHARE",
-                     help="of a ladder that is climbed first: energy=0.4; of channels "
-                          "and then weights: energy=0.7+energy=0.4")
+                     help="rung of a ladder that is climbed first: energy=0.4; of "
+                          "channels and then weights: energy=0.7+energy=0.4")
     cmd.add_argument("--epochs", type=whole_number, default=3, metavar="N",
                      help="a rung that is climbed first (default: 3)")
     cmd.add_argument("--hardware", default="eap_tool", metavar="H",
-                     help="that energies are of, also of the rungs of a ladder that is "
-                          "climbed first (default: eap_tool)")
+                     help="machine that energies are of, also those of a ladder that "
+                          "is climbed first (default: eap_tool)")
     cmd.add_argument("--batch", type=whole_number, default=1, metavar="N",
                      help="images that run together (default: 1); a ladder that is "
                           "climbed first is one of batch 1")
@@ -183,7 +184,7 @@ def add_export(commands):
         "export", help="write a cascade as torch.export programs for batch 1",
         epilog="cascade.pt2 decides for itself (torch.cond); first.pt2, mild.pt2 and "
                "perhaps back.pt2 leave the choice to the caller.")
-    cmd.add_argument("folder", metavar="FOLDER", help="as build wrote it")
+    cmd.add_argument("folder", metavar="FOLDER", help="a cascade that build wrote")
     cmd.add_argument("--out", required=True, metavar="FOLDER")
     add_plugin_option(cmd)
     cmd.set_defaults(action=run_export)

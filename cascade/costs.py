@@ -3,6 +3,7 @@
 import copy
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from scipy.stats import binom
 from cascade.oracles import as_oracle, settings_text
 from cascade.outputs import run_hash
 from eyeriss_sim.atomic import replacing
+from eyeriss_sim.oracle import EnergyOracle
 from eyeriss_sim.read_only import read_only
 from eyeriss_sim.version import VERSION
 from pruning.meters import Reference, meter_of
@@ -32,14 +34,14 @@ class Strata:
     edges : float64 ndarray, shape (STRATA - 1,)
         Difficulties between the groups.
     images : float tensor, shape (STRATA, STRATUM_IMAGES, C, H, W)
-        That measure.
+        Images that measure zeros.
     """
 
     edges: np.ndarray
     images: torch.Tensor
 
     @classmethod
-    def of(cls, images, difficulty):
+    def of(cls, images: torch.Tensor, difficulty: np.ndarray) -> "Strata":
         """Groups of equal size, each measured by images spread evenly over it."""
         difficulty = np.asarray(difficulty, dtype=np.float64)
         order = np.argsort(difficulty, kind="stable")
@@ -54,18 +56,18 @@ class Strata:
         return cls(edges, torch.stack([images[torch.from_numpy(one)]
                                        for one in chosen]))
 
-    def group_of(self, difficulty):
+    def group_of(self, difficulty: np.ndarray) -> np.ndarray:
         """The group of each image, by its difficulty."""
         return np.searchsorted(self.edges, np.asarray(difficulty), side="right")
 
 
-def difficulties(all_logits):
+def difficulties(all_logits: Sequence[torch.Tensor]) -> np.ndarray:
     """How hard images are: what the networks leave to all but their first class.
 
     Parameters
     ----------
     all_logits : sequence of tensors, shape (N, classes)
-        Of several networks; the mean of what they say.
+        Logits of several networks; the mean of what they say counts.
 
     Returns
     -------
@@ -96,7 +98,7 @@ class NetworkCosts:
         for array in (self.alone, *self.batches.values()):
             read_only(array)
 
-    def part(self, names=None, batch=1):
+    def part(self, names: Sequence[str] | None = None, batch: int = 1) -> np.ndarray:
         """Cost per image of the named layers in a full batch, by group of images.
 
         Parameters
@@ -115,7 +117,8 @@ class NetworkCosts:
             raise ValueError(f"the simulator saw no layer {missing[0]!r}")
         return (self.alone * self._share(batch))[:, chosen].sum(1)
 
-    def expected_share(self, q, batch, names=None):
+    def expected_share(self, q: np.ndarray, batch: int,
+                       names: Sequence[str] | None = None) -> np.ndarray:
         """What an image costs over what it does alone, where ``q`` of a batch come.
 
         How many of a batch come is binomial; what so many cost is read off a line
@@ -157,7 +160,10 @@ class NetworkCosts:
                          out=np.ones_like(alone), where=alone > 0)
 
 
-def network_costs(network, strata, oracle, batches=(1,), cache=None):
+def network_costs(network: torch.nn.Module, strata: Strata,
+                  oracle: EnergyOracle | str, batches: Sequence[int] = (1,),
+                  cache: str | Path | None = None
+                  ) -> tuple[NetworkCosts, NetworkCosts]:
     """Simulate a network with its own zeros on each group of images.
 
     Parameters
@@ -205,7 +211,8 @@ def network_costs(network, strata, oracle, batches=(1,), cache=None):
     return found
 
 
-def floor_of(network, strata, oracle, dense=None):
+def floor_of(network: torch.nn.Module, strata: Strata, oracle: EnergyOracle | str,
+             dense: torch.nn.Module | None = None) -> float:
     """Energy that is left when every weight is zero and activations still move.
 
     Parameters
@@ -230,7 +237,8 @@ def floor_of(network, strata, oracle, dense=None):
     return meter_of(Energy(1), model, names, reference, oracle, images).floor
 
 
-def module_cost(module, inputs, oracle):
+def module_cost(module: torch.nn.Module, inputs: torch.Tensor,
+                oracle: EnergyOracle | str) -> tuple[float, float]:
     """Energy and latency of an image in a small module, such as a router's layers.
 
     Returns

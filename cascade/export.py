@@ -91,7 +91,7 @@ def run_parts(parts: dict[str, Callable], image: torch.Tensor) -> tuple:
     Returns
     -------
     logits, goes, score
-        As the one program gives them.
+        What the one program gives.
     """
     answer, goes, score = parts["first"](image)
     if goes:

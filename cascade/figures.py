@@ -1,5 +1,6 @@
 """Accuracy against energy of cascades and their rivals."""
 
+import pandas as pd
 from matplotlib.figure import Figure
 
 # Label, colour and format. What routers offer is of many pairs, each point a choice of
@@ -12,14 +13,14 @@ LINES = {"cascade": ("learned selector", "#4269d0", "o-"),
 OTHERS = ("dense", "single", "perfect")     # systems that are drawn in their own ways
 
 
-def draw(table, title, data):
+def draw(table: pd.DataFrame, title: str, data: str) -> Figure:
     """Each system's curve, a panel a hardware and batch.
 
     Parameters
     ----------
     table : pandas.DataFrame
-        Of :func:`cascade.bench.curves`, one network, method and split; of several
-        seeds the first is drawn.
+        What :func:`cascade.bench.curves` found, one network, method and split; of
+        several seeds the first is drawn.
     title, data : str
 
     Returns

@@ -1,6 +1,7 @@
 """What a network says of many images, computed once and kept."""
 
 import hashlib
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,18 +34,20 @@ class Outputs:
     labels: torch.Tensor
 
     @property
-    def right(self):
+    def right(self) -> torch.Tensor:
         """Which images the network gets right, bool, shape (N,)."""
         return self.logits.argmax(1) == self.labels
 
     @property
-    def accuracy(self):
+    def accuracy(self) -> float:
         """Share of the images."""
         return float(self.right.double().mean())
 
 
 @torch.no_grad()
-def outputs_of(network, images, labels, cache=None, progress=None):
+def outputs_of(network: torch.nn.Module, images: torch.Tensor, labels: torch.Tensor,
+               cache: str | Path | None = None,
+               progress: Callable[[int, int], None] | None = None) -> Outputs:
     """Run a network over images, or read what an earlier run kept.
 
     Parameters
@@ -52,7 +55,7 @@ def outputs_of(network, images, labels, cache=None, progress=None):
     network : torch.nn.Module
         In evaluation mode.
     images : float tensor, shape (N, C, H, W)
-        As it takes them.
+        Images as the network takes them.
     labels : int64 tensor, shape (N,)
     cache : str or Path, optional
         A folder. Files in it are named after what the network computes, its weights
@@ -113,7 +116,7 @@ def _read(path, taps, count):
     return (logits, summaries) if len(logits) == count else None
 
 
-def run_hash(network, images):
+def run_hash(network: torch.nn.Module, images: torch.Tensor) -> str:
     """SHA-256 of all on which a network's results for images depend."""
     # Weights alone do not tell a ReLU from a tanh, or a stride from another.
     text = f"{VERSION}\n{network}\n{program(network)}"
@@ -121,7 +124,7 @@ def run_hash(network, images):
         [*network.parameters(), *network.buffers(), images]))).encode()).hexdigest()
 
 
-def content_hash(tensors):
+def content_hash(tensors: Iterable[torch.Tensor]) -> str:
     """SHA-256 of the bytes of tensors, as a hexadecimal number."""
     digest = hashlib.sha256()
     for tensor in tensors:
@@ -131,7 +134,7 @@ def content_hash(tensors):
     return digest.hexdigest()
 
 
-def check_disjoint(parts):
+def check_disjoint(parts: dict[str, torch.Tensor]) -> None:
     """Refuse parts of the data that share an image.
 
     Parameters

@@ -1,17 +1,18 @@
 """Verdicts as tables on a terminal."""
 
+import pandas as pd
 from rich.table import Table
 
 from eyeriss_sim.terminal import make_console
 
 
-def print_verdicts(table):
+def print_verdicts(table: pd.DataFrame) -> None:
     """Systems at each loss beside the hull, in 80 columns if need be.
 
     Parameters
     ----------
     table : pandas.DataFrame
-        Of :func:`cascade.bench.verdicts`.
+        What :func:`cascade.bench.verdicts` found.
     """
     console = make_console()
     if table.empty:
@@ -45,13 +46,13 @@ def print_verdicts(table):
         "hull: energy of single levels, mixed at random, at the accuracy reached")
 
 
-def print_learned_against_free(table):
+def print_learned_against_free(table: pd.DataFrame) -> None:
     """The learned selectors beside a free router at equal energy.
 
     Parameters
     ----------
     table : pandas.DataFrame
-        Of :func:`cascade.bench.learned_against_free`.
+        What :func:`cascade.bench.learned_against_free` found.
     """
     if table.empty:
         return

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from cascade.costs import Strata, difficulties, module_cost, network_costs
+from cascade.costs import (
+    NetworkCosts, Strata, difficulties, module_cost, network_costs)
 from cascade.curve import ImageCosts, ThresholdCurve, charge, threshold_curve
 from cascade.levels import Level, check_same_task
 from cascade.oracles import as_oracle, name_of
@@ -161,22 +162,22 @@ class Study:
             setattr(self, name, [held[0], *(held[place] for place in places)])
 
     @cached_property
-    def strata(self):
+    def strata(self) -> Strata:
         """Groups of the choosing images, by how hard all levels find them."""
         return Strata.of(self.parts["choosing"][0], self.difficulty("choosing"))
 
-    def difficulty(self, part):
+    def difficulty(self, part: str) -> np.ndarray:
         """How hard each image of a part is, see :func:`cascade.costs.difficulties`."""
         return difficulties([one[part].logits for one in self.outputs])
 
     @cached_property
-    def groups(self):
+    def groups(self) -> dict[str, np.ndarray]:
         """The group of each image, by part."""
         return {part: read_only(self.strata.group_of(self.difficulty(part)))
                 for part in self.parts}
 
     @cached_property
-    def costs(self):
+    def costs(self) -> list[tuple[NetworkCosts, NetworkCosts]]:
         """Energy and latency of each level."""
         batches = [1]
         while batches[-1] < self.batch:
@@ -189,11 +190,11 @@ class Study:
         return found
 
     @cached_property
-    def reference(self):
+    def reference(self) -> tuple[float, ...]:
         """Mean cost of a choosing image in the dense network, uJ and ms."""
-        places = self.groups["choosing"]    # not even, where images tie
-        return tuple(float(one.part(batch=self.batch)[places].mean())
-                     for one in self.costs[0])
+        groups = self.groups["choosing"]    # not even, where images tie
+        return tuple(float(costs.part(batch=self.batch)[groups].mean())
+                     for costs in self.costs[0])
 
     def routers(self, first: int) -> list[str]:
         """Names of the routers that a level offers as a stage before another."""

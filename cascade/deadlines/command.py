@@ -23,10 +23,10 @@ def add_deadline(commands):
                      help="FILE.csv with columns ms and perhaps weight, "
                           "lognormal:MEDIAN,SIGMA or uniform:LOW,HIGH, in ms")
     cmd.add_argument("--miss", type=float, default=0.0, metavar="ACCURACY",
-                     help="that a missed deadline counts: 0.1 for a guess among ten "
+                     help="what a missed deadline counts: 0.1 for a guess among ten "
                           "classes (default: 0)")
     cmd.add_argument("--memory-MB", type=float, metavar="X",
-                     help="that all members take together, at most; 1 MB = 10^6 bytes")
+                     help="most that all members take together; 1 MB = 10^6 bytes")
     cmd.add_argument("--out", metavar="FILE.csv", help="also write the members here")
     cmd.set_defaults(action=run_deadline)
 
@@ -68,7 +68,7 @@ def run_deadline(args):
           f"{100 * all_of_them:.2f} %")
 
 
-def print_service(service, with_bytes=False):
+def print_service(service, with_bytes: bool = False) -> None:
     """The members on standard output, at most 100 columns wide."""
     from rich.table import Table
     console = make_console()

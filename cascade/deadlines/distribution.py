@@ -13,7 +13,7 @@ class SampledDeadlines:
     ----------
     ms : sequence of float
     weights : sequence of float, optional
-        Of any sum; equal unless given.
+        Weights of any sum; equal unless given.
 
     Raises
     ------
@@ -41,7 +41,7 @@ class SampledDeadlines:
         later = np.cumsum(weights[order][::-1])[::-1]
         self._met = np.append(later / later[0], 0.0)
 
-    def met(self, ms):
+    def met(self, ms: np.ndarray) -> np.ndarray:
         """Share of the deadlines that leave at least so much time, float64 ndarray."""
         return self._met[np.searchsorted(self._ms, ms, side="left")]
 
@@ -57,12 +57,12 @@ class DrawnDeadlines:
     def __init__(self, distribution):
         self._distribution = distribution
 
-    def met(self, ms):
+    def met(self, ms: np.ndarray) -> np.ndarray:
         """Share of the deadlines that leave at least so much time, float64 ndarray."""
         return np.asarray(self._distribution.sf(ms), np.float64)
 
 
-def parse_deadlines(text):
+def parse_deadlines(text: str) -> SampledDeadlines | DrawnDeadlines:
     """Deadlines that a text describes.
 
     Parameters

@@ -1,12 +1,15 @@
 """Tables of numbers, checked cell by cell."""
 
 import warnings
+from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 
-def read_table(path, needed, optional=()):
+def read_table(path: str | Path, needed: Sequence[str],
+               optional: Sequence[str] = ()) -> pd.DataFrame:
     """A .csv file with columns of which all but ``name`` are numbers.
 
     Parameters
@@ -41,7 +44,8 @@ def read_table(path, needed, optional=()):
         raise ValueError(f"{path}: {problem}") from None
 
 
-def as_numbers(table, needed, optional=()):
+def as_numbers(table: pd.DataFrame, needed: Sequence[str],
+               optional: Sequence[str] = ()) -> pd.DataFrame:
     """The table with those columns as finite float64, all but ``name``.
 
     Raises

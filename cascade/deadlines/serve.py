@@ -9,9 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from cascade.deadlines.distribution import DrawnDeadlines, SampledDeadlines
 from cascade.deadlines.number_table import as_numbers
 
 COLUMNS = ("name", "ms", "accuracy")
+Deadlines = SampledDeadlines | DrawnDeadlines
 LABELS = 1_000_000      # part choices that are kept side by side under a memory limit
 
 
@@ -36,7 +38,8 @@ class Service:
     missed: float
 
 
-def serve(table, deadlines, members, *, miss=0.0, memory_bytes=None):
+def serve(table: pd.DataFrame, deadlines: Deadlines, members: int, *,
+          miss: float = 0.0, memory_bytes: float | None = None) -> Service:
     """Choose networks so that each deadline gets the best answer there is time for.
 
     An image with a deadline runs the most accurate member that meets it. That member is
@@ -57,12 +60,12 @@ def serve(table, deadlines, members, *, miss=0.0, memory_bytes=None):
     miss : float
         What a missed deadline counts, 0..1: 0, or the accuracy of a guess.
     memory_bytes : float, optional
-        Of all members together, at most.
+        Most bytes of all members together.
 
     Returns
     -------
     Service
-        Of several best choices one with the fewest members.
+        One with the fewest members, where several choices are best.
 
     Raises
     ------
@@ -117,13 +120,14 @@ def serve(table, deadlines, members, *, miss=0.0, memory_bytes=None):
     return Service(found, float(missed * miss + share @ found.accuracy), missed)
 
 
-def undominated(table, miss=0.0, with_bytes=False):
+def undominated(table: pd.DataFrame, miss: float = 0.0,
+                with_bytes: bool = False) -> pd.DataFrame:
     """The networks that can be of use, from fast to slow.
 
     Parameters
     ----------
     table : pandas.DataFrame
-        As in :func:`serve`.
+        A table that :func:`serve` takes.
     miss : float
         A network that is no better is of no use.
     with_bytes : bool

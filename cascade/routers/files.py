@@ -30,7 +30,7 @@ def read_router(path: str | Path, kind: type[Router]) -> Router:
     ----------
     path : str or Path
     kind : type
-        As it is registered.
+        Its class, as it is registered.
 
     Raises
     ------
