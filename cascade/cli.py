@@ -60,7 +60,6 @@ def add_ladder_options(cmd):
                      help="keeps outputs, selectors, costs (default: LADDER/cascade)")
     cmd.add_argument("--threads", type=whole_number, metavar="N",
                      help="cores to use (default: all)")
-    add_plugin_option(cmd)
 
 
 def add_build(commands):
@@ -133,7 +132,6 @@ def add_run(commands):
     cmd.add_argument("--out", metavar="FILE.csv",
                      help="prediction, route, score, uJ and ms of each image")
     cmd.add_argument("--threads", type=whole_number, metavar="N")
-    add_plugin_option(cmd)
     cmd.set_defaults(action=run_run)
 
 

@@ -341,7 +341,8 @@ def test_each_image_of_a_chain_pays_for_the_stages_that_it_reaches(count):
         got.ms.mean().item(), rel=1e-12)
 
 
-@pytest.mark.parametrize("ends", itertools.product((-math.inf, math.inf), repeat=2))
+@pytest.mark.parametrize("ends", list(
+    itertools.product((-math.inf, math.inf), repeat=2)))
 def test_infinite_thresholds_lead_every_image_to_one_stage(ends):
     stages = stages_of(3)
     chain = Chain(stages, [Margin(), Margin()], ends)
