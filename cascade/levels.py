@@ -207,7 +207,7 @@ def storage(networks: Sequence[torch.nn.Module],
     """
     sizes = [stored_kB(network) for network in networks]
     router_kB = sum((stored_kB(router) for router in routers), 0.0)
-    stores, total = 0, 0.0
+    stores, total = 0, router_kB
     for number in reversed(range(len(networks))):
         whole = next((other for other in networks[number + 1:]
                       if _share_values(other, networks[number])), None)
@@ -218,7 +218,7 @@ def storage(networks: Sequence[torch.nn.Module],
             total += sum(weight.numel() for weight in _weights(networks[number])) / 8e3
             total += _own_kB(whole, networks[number])
     return {"stores": stores, "stage_kB": sizes, "router_kB": router_kB,
-            "total_kB": total + router_kB}
+            "total_kB": total}
 
 
 def _weights(network):
