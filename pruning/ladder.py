@@ -4,7 +4,7 @@ import copy
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from itertools import takewhile
 from pathlib import Path
 
@@ -25,6 +25,10 @@ from pruning.report import Baseline
 from pruning.result import (
     begun, finished, load_result, save_metrics, save_result, weights_hash)
 from pruning.targets import Target
+
+# Options of prune() that a rung's config has elsewhere, or that change no network.
+NOT_ASKED = ("data", "recipe", "control", "make_fresh", "fresh_recipe", "device",
+             "progress", "reports")
 
 
 @dataclass(frozen=True)
@@ -113,82 +117,145 @@ def climb(model: torch.nn.Module, method: str, rungs: Sequence[Rung],
     list of dict
         The metrics of each rung.
     """
-    oracle, data = oracle or EnergyOracle("eap_tool"), Loaders.of(data)
-    model = uncompiled(model)
-    names = method.split("+")
+    model, names = uncompiled(model), method.split("+")
     at_init = find_method(names[0]).at_init
+    data, oracle = Loaders.of(data), oracle or EnergyOracle("eap_tool")
     training = fresh_recipe if at_init and fresh_recipe is not None else recipe
-    seed = options.get("seed", 0)
-    baseline, dense_weights = None, weights_hash(model)
-    network, shrinks, last, chain, found = model, (), None, [], []
     if at_init and make_fresh is None:
         raise ValueError(f"{method} starts from fresh weights; give make_fresh, which "
                          "returns a network that has them")
     check_control_of(method, rungs, control)
-    if not (at_init or control):
+    one_from_another = not (at_init or control)
+    if one_from_another:
         check_falling(rungs, len(names) == 1)
-    for place, rung in enumerate(rungs):
-        goes_on = not (at_init or control) and last is not None and (
+    way = _Way(model, names, oracle, {
+        "data": data, "recipe": training, "control": control, "make_fresh": make_fresh,
+        "fresh_recipe": fresh_recipe, **options})
+    network, shrinks, last, chain, found = model, (), None, [], []
+    for number, rung in enumerate(rungs):
+        goes_on = one_from_another and last is not None and (
             len(names) == 1 or rung.follows(last))
         if not goes_on:
             network, shrinks, chain = model, (), []
-        kept = Path(folder) / rung.name
-        asked = {**config, "method": method, "rung": rung.name, "control": control,
-                 **judge(oracle), "recipe": training and training.as_dict(),
-                 "options": {key: str(value) for key, value in options.items()
-                             if key not in ("device", "progress", "reports")},
-                 **({"fresh_recipe": fresh_recipe.as_dict()} if fresh_recipe is not None
-                    and control in FROM_FRESH_WEIGHTS else {}),
-                 "before": list(chain), "dense_weights": dense_weights,
-                 "settings": [{**find_method(name).options, **own} for name, own in zip(
-                     names, options_by_method(names, rung.options))]}
+        kept, asked = Path(folder) / rung.name, {**config, **way.asked(rung, chain)}
         metrics = finished(kept, asked)
         if metrics is not None and test and metrics.get("test_accuracy") is None:
             metrics["test_accuracy"] = test(load_result(kept, model)[0])
             save_metrics(kept, metrics)
         if metrics is None:
-            if baseline is None:
-                # Costs of the dense network, whatever this rung starts from.
-                images = data.images(options.get("calibration", 512), seed)
-                baseline = Baseline.of(
-                    model, prunable(model, options.get("include", ("*",)),
-                                    options.get("exclude", ())), oracle,
-                    images[:ZERO_IMAGES], options.get("reports"))
             start = make_fresh() if at_init else copy.deepcopy(network)
-            methods, targets, own = names, rung.targets, rung.options
-            if goes_on:             # what comes before the last method is done
-                methods, targets = names[-1:], targets[-1:]
-                own = options_by_method(names, rung.options)[-1]
-            pruned_to = partial(
-                prune, start, "+".join(methods), data=data, oracle=oracle,
-                recipe=training, baseline=baseline, shrinks=shrinks, control=control,
-                make_fresh=make_fresh, fresh_recipe=fresh_recipe, teacher=model,
-                **options, **own)
-            if len(methods) == 1:
-                # Which refuses it with what can be reached, before anything is trained.
-                for target in out_of_reach(
-                        start, find_method(*methods), [rung, *followers(
-                            rungs[place:], len(names) == 1)], baseline, oracle,
-                        options.get("include", ("*",)), options.get("exclude", ())):
-                    pruned_to(target)
-            clock, cpu = time.monotonic(), time.process_time()
-            with begun(kept / "training", asked):
-                pruned = pruned_to(targets, folder=kept / "training")
+            pruned, times = way.prune(rungs[number:], start, shrinks, goes_on,
+                                      kept / "training", asked)
             metrics = {
                 "rung": rung.name, "control": control, "method": method,
                 "target": "+".join(map(str, filter(None, rung.targets))) or None,
-                "test_accuracy": test(pruned.network) if test else None,
-                "minutes": minutes(time.monotonic() - clock, pruned, "wall_s"),
-                "cpu_minutes": minutes(time.process_time() - cpu, pruned, "cpu_s")}
+                "test_accuracy": test(pruned.network) if test else None, **times()}
             save_result(kept, pruned, asked, metrics)
             metrics = finished(kept, asked)
             network, shrinks = pruned.network, pruned.shrinks
-        elif not (at_init or control):
+        elif one_from_another:
             network, _, shrinks = load_result(kept, model)
         last = rung
         chain.append(rung.name)
         found.append(metrics)
     return found
+
+
+@dataclass(eq=False)
+class _Way:
+    """How each rung of a ladder is pruned.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        The dense network.
+    names : list of str
+        Names of the methods.
+    oracle : EnergyOracle
+    options : dict
+        Options of ``prune`` that all rungs have.
+    """
+
+    model: torch.nn.Module
+    names: list
+    oracle: EnergyOracle
+    options: dict
+
+    @cached_property
+    def baseline(self):
+        """Costs of the dense network, whatever a rung starts from."""
+        images = self.options["data"].images(
+            self.options.get("calibration", 512), self.options.get("seed", 0))
+        return Baseline.of(
+            self.model, prunable(self.model, **self._patterns()), self.oracle,
+            images[:ZERO_IMAGES], self.options.get("reports"))
+
+    @cached_property
+    def dense_weights(self):
+        """Digest of the dense network's weights."""
+        return weights_hash(self.model)
+
+    def _patterns(self):
+        return {"include": self.options.get("include", ("*",)),
+                "exclude": self.options.get("exclude", ())}
+
+    def asked(self, rung, chain):
+        """What makes a rung's result what it is, after the rungs of a chain."""
+        given, methods = self.options, "+".join(self.names)
+        recipe, fresh = given["recipe"], given["fresh_recipe"]
+        return {
+            "method": methods, "rung": rung.name, "control": given["control"],
+            **judge(self.oracle), "recipe": recipe and recipe.as_dict(),
+            "options": {key: str(value) for key, value in given.items()
+                        if key not in NOT_ASKED},
+            **({"fresh_recipe": fresh.as_dict()} if fresh is not None
+               and given["control"] in FROM_FRESH_WEIGHTS else {}),
+            "before": list(chain), "dense_weights": self.dense_weights,
+            "settings": [{**find_method(name).options, **own} for name, own in zip(
+                self.names, options_by_method(self.names, rung.options))]}
+
+    def prune(self, rungs, start, shrinks, goes_on, folder, asked):
+        """Prune to the first of the rungs that are left.
+
+        Parameters
+        ----------
+        rungs : sequence of Rung
+        start : torch.nn.Module
+        shrinks : tuple of Masks
+        goes_on : bool
+            Whether only the last method has something left to do.
+        folder : Path
+            Trainings keep their state there.
+        asked : dict
+            Noted beside them.
+
+        Returns
+        -------
+        Pruned
+        callable
+            Gives the minutes that it has taken until now.
+        """
+        rung = rungs[0]
+        methods, targets, own = self.names, rung.targets, rung.options
+        if goes_on:
+            methods, targets = self.names[-1:], targets[-1:]
+            own = options_by_method(self.names, rung.options)[-1]
+        pruned_to = partial(
+            prune, start, "+".join(methods), oracle=self.oracle, teacher=self.model,
+            baseline=self.baseline, shrinks=shrinks, **self.options, **own)
+        if len(methods) == 1:
+            # Which refuses it with what can be reached, before anything is trained.
+            for target in out_of_reach(
+                    start, find_method(*methods), [rung, *followers(
+                        rungs, len(self.names) == 1)], self.baseline, self.oracle,
+                    **self._patterns()):
+                pruned_to(target)
+        clock, cpu = time.monotonic(), time.process_time()
+        with begun(folder, asked):
+            pruned = pruned_to(targets, folder=folder)
+        return pruned, lambda: {
+            "minutes": minutes(time.monotonic() - clock, pruned, "wall_s"),
+            "cpu_minutes": minutes(time.process_time() - cpu, pruned, "cpu_s")}
 
 
 def followers(rungs: Sequence[Rung], one_method: bool) -> list[Rung]:
