@@ -37,3 +37,14 @@ def shown(value):
         # Python writes out no more than 4300 digits.
         return f"a number of some {int(value.bit_length() * log10(2))} digits"
     return repr(value)
+
+
+def ceil_div(a: int, b: int) -> int:
+    """The smallest whole number not below a / b, for positive b.
+
+    Examples
+    --------
+    >>> ceil_div(7, 2), ceil_div(6, 2)
+    (4, 3)
+    """
+    return -(-a // b)

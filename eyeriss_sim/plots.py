@@ -16,7 +16,7 @@ from eyeriss_sim import report
 from eyeriss_sim.atomic import replacing
 from eyeriss_sim.cycles import CAUSES
 from eyeriss_sim.figure_style import BLUE, GRID, ORANGE, PINK, RED, SKY, STYLE, YELLOW
-from eyeriss_sim.kernels import ceil_div
+from eyeriss_sim.plain import ceil_div
 from eyeriss_sim.labels import CAUSE_NAMES, clip_middle, pick_unit, printable, shorten
 from eyeriss_sim.levels import (
     COST_LEVELS,

@@ -45,8 +45,8 @@ def search(layer, hardware, objective="energy", keep=1, skip="hopeless",
     are tried cut into column strips: where the GLB can't hold many filters' psums of
     whole rows, narrower ones let more PEs work and reload less; where the stride
     exceeds the filter, the columns between two strips need not be sent. What is skipped
-    and why nothing better is among it stands with ``kernels.search_chip`` and
-    ``kernels.search_strips``. Rows of a matrix product that fill no map near to a
+    and why nothing better is among it stands with ``rs_kernels.search_chip`` and
+    ``rs_kernels.search_strips``. Rows of a matrix product that fill no map near to a
     square are tried on larger ones as well (``product_maps.py``).
 
     Ties are settled by fewer cycles, by the closed forms alone, which take a hundredth

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from eyeriss_sim.kernels import ceil_div
+from eyeriss_sim.plain import ceil_div
 from eyeriss_sim.product_maps import laid
 
 

@@ -10,7 +10,7 @@ from itertools import product
 
 import numpy as np
 
-from eyeriss_sim.kernels import EXACT, ends_of_run
+from eyeriss_sim.dataflows.rs_kernels import EXACT, ends_of_run
 from eyeriss_sim.levels import (
     DRAIN,
     DRAM,

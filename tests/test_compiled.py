@@ -15,7 +15,9 @@ import pytest
 import cascade
 import eyeriss_sim
 import pruning
-from eyeriss_sim import kernels
+from eyeriss_sim.dataflows import isca16_kernels
+from eyeriss_sim.dataflows import rs_kernels as kernels
+from eyeriss_sim.dataflows.base import OBJECTIVES, SKIPS
 from eyeriss_sim.machine import array
 
 # What a kernel may use beside its own file: nothing that this project would change.
@@ -85,7 +87,7 @@ def test_a_kernel_that_uses_a_name_of_another_file_is_found():
     source = inspect.cleandoc("""
         import numpy as np
         from numba import njit
-        from eyeriss_sim.kernels import RF, ceil_div
+        from eyeriss_sim.dataflows.rs_kernels import RF, ceil_div
         OWN = 3
 
         @njit(cache=True)
@@ -96,8 +98,8 @@ def test_a_kernel_that_uses_a_name_of_another_file_is_found():
             return RF
         """)
     assert foreign_names(source) == {
-        ("kernel", "RF", "eyeriss_sim.kernels"),
-        ("kernel", "ceil_div", "eyeriss_sim.kernels")}
+        ("kernel", "RF", "eyeriss_sim.dataflows.rs_kernels"),
+        ("kernel", "ceil_div", "eyeriss_sim.dataflows.rs_kernels")}
 
 
 def test_the_files_of_kernels_are_among_those_looked_at():
@@ -108,8 +110,22 @@ def test_the_files_of_kernels_are_among_those_looked_at():
         if any(isinstance(node, ast.FunctionDef) and is_compiled(node)
                for node in ast.walk(tree)):
             compiled.add(name)
-    assert {"eyeriss_sim.kernels", "eyeriss_sim.zero_kernels",
-            "eyeriss_sim.machine.array"} <= compiled
+    assert {"eyeriss_sim.dataflows.rs_kernels", "eyeriss_sim.dataflows.isca16_kernels",
+            "eyeriss_sim.zero_kernels", "eyeriss_sim.machine.array"} <= compiled
+
+
+@pytest.mark.parametrize("name", ["ceil_div", "score_of", "keep_best"])
+def test_helpers_of_both_searches_are_the_same(name):
+    one, other = (inspect.getsource(getattr(module, name).py_func)
+                  for module in (kernels, isca16_kernels))
+    assert one == other
+
+
+def test_both_searches_number_objectives_and_skips_as_their_names_stand():
+    for module in (kernels, isca16_kernels):
+        assert module.TIE == kernels.TIE
+        assert [getattr(module, name.upper()) for name in OBJECTIVES] == [0, 1, 2, 3]
+        assert [getattr(module, f"SKIP_{name.upper()}") for name in SKIPS] == [0, 1, 2]
 
 
 def test_machine_and_model_have_the_same_pipeline():

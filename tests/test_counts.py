@@ -9,7 +9,7 @@ from draws import CHIP, layers, legal_triples
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from eyeriss_sim import kernels
+from eyeriss_sim.dataflows import rs_kernels as kernels
 from eyeriss_sim.counts import count
 from eyeriss_sim.hardware import load_hardware
 from eyeriss_sim.layer import ConvLayer

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 
 import naive
 from draws import CHIP, legal_triples
-from eyeriss_sim import kernels
+from eyeriss_sim.dataflows import rs_kernels as kernels
 from eyeriss_sim.counts import count
 from eyeriss_sim.cycles import Cycles, count_cycles
 from eyeriss_sim.layer import ConvLayer

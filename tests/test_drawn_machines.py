@@ -7,7 +7,7 @@ import pytest
 
 from draws import CHIP
 from benchmarks.drawn_machines import draw_case
-from eyeriss_sim import kernels
+from eyeriss_sim.dataflows import rs_kernels as kernels
 from eyeriss_sim.counts import count
 from eyeriss_sim.cycles import count_cycles
 from eyeriss_sim.layer import ConvLayer

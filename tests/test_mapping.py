@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 import naive
 from draws import CHIP, LIMITS, legal_case, legal_triples
-from eyeriss_sim import kernels
+from eyeriss_sim.dataflows import rs_kernels as kernels
 from eyeriss_sim.hardware import load_hardware
 from eyeriss_sim.dataflows.rs_geometry import cut, even_cuts, glb_use
 from eyeriss_sim.layer import EXACT, ConvLayer

@@ -41,7 +41,8 @@ def closed_package(tmp_path):
 
 def test_a_closed_package_and_home_compile_into_a_temporary_folder(
         closed_package, tmp_path):
-    code = "from eyeriss_sim.kernels import ceil_div; print(ceil_div(5, 2))"
+    code = ("from eyeriss_sim.dataflows.rs_kernels import ceil_div;"
+            "print(ceil_div(5, 2))")
     for _ in range(2):
         done = subprocess.run([sys.executable, "-c", code], env=closed_package,
                               cwd=tmp_path, capture_output=True, text=True)
@@ -56,9 +57,9 @@ def test_a_temporary_folder_that_others_can_write_to_is_left_alone(
     taken = tmp_path / "tmp" / f"eyeriss_sim_kernels_{os.getuid()}"
     taken.mkdir(mode=0o777)
     taken.chmod(0o777)
-    subprocess.run([sys.executable, "-c", "import eyeriss_sim.kernels as k;"
-                    "k.ceil_div(5, 2)"], env=closed_package, cwd=tmp_path, check=True,
-                   capture_output=True)
+    code = "from eyeriss_sim.dataflows.rs_kernels import ceil_div; ceil_div(5, 2)"
+    subprocess.run([sys.executable, "-c", code], env=closed_package, cwd=tmp_path,
+                   check=True, capture_output=True)
     assert not list(taken.iterdir())
 
 

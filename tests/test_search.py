@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 import naive
 from draws import CHIP, layers, machines
-from eyeriss_sim import kernels
+from eyeriss_sim.dataflows import rs_kernels as kernels
 from eyeriss_sim.counts import count
 from eyeriss_sim.cycles import count_cycles
 from eyeriss_sim.energy import level_energy

@@ -8,7 +8,7 @@ import pytest
 
 import naive
 from draws import CHIP, CHOICES, odd_layer, odd_machine
-from eyeriss_sim import kernels
+from eyeriss_sim.dataflows import rs_kernels as kernels
 from eyeriss_sim.levels import DRAM
 from eyeriss_sim.layer import ConvLayer
 from eyeriss_sim.dataflows.rs_geometry import cut

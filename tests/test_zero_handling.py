@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from eyeriss_sim import ConvLayer, Densities, EnergyOracle, Network, kernels, levels
+from eyeriss_sim import ConvLayer, Densities, EnergyOracle, Network, levels
+from eyeriss_sim.dataflows import rs_kernels as kernels
 from eyeriss_sim.hardware import load_hardware
 from eyeriss_sim.levels import PSUM, READ, RF, WRITE
 from eyeriss_sim.registry import import_plugin

@@ -4,7 +4,7 @@ from math import ceil
 
 import numpy as np
 
-from eyeriss_sim import kernels
+from eyeriss_sim.dataflows import isca16_kernels
 from eyeriss_sim.area import MEMORY_B, UM2_PER_B, memory_um2
 from eyeriss_sim.codes import WORD_B, WORD_BITS
 from eyeriss_sim.counts import Counts
@@ -12,7 +12,7 @@ from eyeriss_sim.cycles import Cycles
 from eyeriss_sim.dataflows import register
 from eyeriss_sim.dataflows.base import OBJECTIVES, SKIPS, Dataflow, Loop, step_loop
 from eyeriss_sim.dataflows.row_stationary import RowStationary
-from eyeriss_sim.kernels import ceil_div
+from eyeriss_sim.plain import ceil_div
 from eyeriss_sim.levels import (
     ACCESSES_SHAPE, DRAM, FILTER, GLB, HOP, IFMAP, KINDS, NOC, PSUM, READ, RF, WRITE)
 from eyeriss_sim.prices import PARTS
@@ -104,7 +104,7 @@ class Isca16(Dataflow):
         (rf, noc, glb, dram), alu = hardware.prices_at_widths
         cost = np.array([alu, *rf, *noc, glb[IFMAP], glb[PSUM], *dram])
         hop_weight = 1.0 if objective == "joules" else SEARCHED_HOP_WEIGHT
-        return kernels.search_isca16(
+        return isca16_kernels.search_isca16(
             sizes, words, cost, hop_weight, savings.ifmap_ratio,
             savings.filter_ratio, savings.ofmap_ratio, savings.macs_left,
             OBJECTIVES.index(objective), clock, SKIPS.index(skip), best, mappings)

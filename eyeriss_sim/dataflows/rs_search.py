@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from eyeriss_sim import kernels
+from eyeriss_sim.dataflows import rs_kernels as kernels
 from eyeriss_sim.dataflows.base import OBJECTIVES, SKIPS
 from eyeriss_sim.dataflows.rs_geometry import cut, even_cuts, limits, timing
 from eyeriss_sim.hardware import Hardware

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from eyeriss_sim.codes import RLC_WORD_BITS, WORD_BITS, rlc_decode, rlc_encode
-from eyeriss_sim.kernels import link_cycles
+from eyeriss_sim.dataflows.rs_kernels import link_cycles
 
 RLC_WORDS = RLC_WORD_BITS // WORD_BITS
 

@@ -5,7 +5,7 @@ from itertools import product
 
 import numpy as np
 
-from eyeriss_sim.kernels import R_FULL, S_FULL
+from eyeriss_sim.dataflows.rs_kernels import R_FULL, S_FULL
 from eyeriss_sim.levels import (
     ACCESSES_SHAPE,
     DRAIN,

@@ -10,7 +10,7 @@ from matplotlib.ticker import FuncFormatter, MultipleLocator
 
 from eyeriss_sim.figure_style import (
     BLUE, GREEN, INK, ORANGE, PALE, PINK, RED, SKY, STYLE, YELLOW)
-from eyeriss_sim.kernels import ceil_div
+from eyeriss_sim.plain import ceil_div
 from eyeriss_sim.labels import printable
 from eyeriss_sim.machine import array
 from eyeriss_sim.machine.timing import CAUSES

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from eyeriss_sim.counts import count
-from eyeriss_sim.kernels import R_FULL, S_FULL, STEADY
+from eyeriss_sim.dataflows.rs_kernels import R_FULL, S_FULL, STEADY
 from eyeriss_sim.levels import (
     ACCESSES_SHAPE,
     DRAIN,
