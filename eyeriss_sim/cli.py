@@ -297,7 +297,10 @@ def run_validate(args):
 def run_simulation(args):
     """The SimulationResult that the common options ask for."""
     from eyeriss_sim.simulate import as_network, simulate
-    load_hardware(args.hardware)    # a wrong name is told before anything is compiled
+    # A wrong name is told before anything is compiled.
+    hardware = load_hardware(args.hardware)
+    if args.zeros is not None:
+        hardware.with_zeros(args.zeros)
     with announced_compilation():
         warm_up()
     if args.images:

@@ -146,8 +146,8 @@ class SimulationResult:
         --------
         >>> from eyeriss_sim import simulate
         >>> words = simulate("alexnet").accesses
-        >>> float(words["CONV1", "dram", "filter", "read"])
-        34848.0
+        >>> float(words["CONV1", "rf", "filter", "read"])       # one a MAC
+        105415200.0
         """
         names = [one.layer.name for one in self.by_layer]
         return pd.Series(

@@ -16,7 +16,7 @@ import eyeriss_sim
 import pruning
 from cascade.bootstrap import mean_interval
 from cascade.costs import NetworkCosts
-from cascade.curve import Costs, Sweep
+from cascade.curve import ImageCosts, ThresholdCurve
 from eyeriss_sim import ConvLayer, Mapping, Network, load_hardware, simulate
 from eyeriss_sim.counts import Counts
 from eyeriss_sim.cycles import Cycles
@@ -118,7 +118,8 @@ def test_costs_of_a_level_cannot_be_written_to():
             array[:] = 0
 
 
-@pytest.mark.parametrize("record", [Counts, Geometry, LayerZeros, Costs, Sweep])
+@pytest.mark.parametrize("record", [Counts, Geometry, LayerZeros, ImageCosts,
+                                    ThresholdCurve])
 def test_records_of_arrays_are_fixed_and_equal_only_to_themselves(record):
     assert record.__dataclass_params__.frozen
     assert record.__eq__ is object.__eq__       # arrays have no one truth value
