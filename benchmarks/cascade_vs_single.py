@@ -18,8 +18,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from cascade.bench import (
-    curves, enter, learned_against_free, shipped_router, verdicts)
+from cascade.bench import curves, enter, learned_against_free, shipped_router, verdicts
 from cascade.cifar10_study import cifar10_study
 from cascade.figures import draw
 from cascade.levels import dense_level

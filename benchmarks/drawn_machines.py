@@ -7,9 +7,9 @@ above one about as often as not, and limits are met exactly.
 
 from dataclasses import replace
 
+from eyeriss_sim.dataflows.rs_geometry import even_cuts, glb_use
 from eyeriss_sim.hardware import load_hardware
 from eyeriss_sim.layer import ConvLayer
-from eyeriss_sim.dataflows.rs_geometry import even_cuts, glb_use
 from eyeriss_sim.mapping import Mapping, check_mapping
 
 

@@ -15,13 +15,13 @@ import pandas as pd
 from rich.table import Table
 from scipy.optimize import brentq
 
-from eyeriss_sim.validation.tables import PUBLISHED, published
 from eyeriss_sim import Densities
 from eyeriss_sim.atomic import replacing
 from eyeriss_sim.hardware import load_hardware
 from eyeriss_sim.networks import load_zoo
 from eyeriss_sim.oracle import EnergyOracle
 from eyeriss_sim.terminal import OneLineParser, make_console, run_command
+from eyeriss_sim.validation.tables import PUBLISHED, published
 
 NETWORKS = ("alexnet", "googlenet")
 FMAPS = {"coded": "significance_map", "uncoded": "none"}

@@ -14,13 +14,13 @@ from pathlib import Path
 import pandas as pd
 from rich.table import Table
 
-from eyeriss_sim.figure_style import SERIES
-from eyeriss_sim.validation.tables import published
 from eyeriss_sim import Densities
 from eyeriss_sim.atomic import replacing
+from eyeriss_sim.figure_style import SERIES
 from eyeriss_sim.networks import load_zoo
 from eyeriss_sim.oracle import EnergyOracle
 from eyeriss_sim.terminal import OneLineParser, make_console, run_command
+from eyeriss_sim.validation.tables import published
 
 TERMS = ("ifmap", "ofmap", "weight", "compute")
 DEEP_COMPRESSION_TOTAL = 18.5       # 10^8 MAC energies, CVPR 2017, Table 1

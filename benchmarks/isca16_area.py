@@ -22,9 +22,9 @@ from rich.table import Table
 
 from eyeriss_sim.atomic import replacing
 from eyeriss_sim.codes import WORD_B
+from eyeriss_sim.figure_style import BLUE, GRID, INK, ORANGE, RED, STYLE
 from eyeriss_sim.hardware import load_hardware
 from eyeriss_sim.networks import load_zoo
-from eyeriss_sim.figure_style import BLUE, GRID, INK, ORANGE, RED, STYLE
 from eyeriss_sim.plots import save_figure
 from eyeriss_sim.sweep.dataset import read_results
 from eyeriss_sim.sweep.run import run_sweep

@@ -20,11 +20,11 @@ from rich.progress import track
 from rich.table import Table
 
 from benchmarks.drawn_machines import draw_case
-from eyeriss_sim.figure_style import SERIES
 from eyeriss_sim import load_hardware
 from eyeriss_sim.atomic import replacing
 from eyeriss_sim.counts import count
 from eyeriss_sim.cycles import count_cycles
+from eyeriss_sim.figure_style import SERIES
 from eyeriss_sim.labels import clip_middle
 from eyeriss_sim.machine.layer_run import check_machine
 from eyeriss_sim.machine.timing import time_layer

@@ -29,9 +29,9 @@ from eyeriss_sim.atomic import replacing
 from eyeriss_sim.oracle import EnergyOracle
 from eyeriss_sim.terminal import OneLineParser, run_command, whole_number
 from pruning.checkpoint import load_model
-from pruning.datasets import load
 from pruning.cli import main as eyeriss_prune
 from pruning.compare import collect, draw, print_periodic
+from pruning.datasets import load
 from pruning.meters import Reference, meter_of
 from pruning.method_run import ZERO_IMAGES
 from pruning.methods import find_method

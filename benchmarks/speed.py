@@ -18,15 +18,14 @@ from dataclasses import dataclass, replace
 from itertools import chain
 
 import numpy as np
-
 from rich.table import Table
 
 from eyeriss_sim import load_hardware, simulate
 from eyeriss_sim.counts import count
+from eyeriss_sim.dataflows.rs_geometry import cut_shape
 from eyeriss_sim.layer import ConvLayer
 from eyeriss_sim.machine.layer_run import run_layer
 from eyeriss_sim.machine.timing import time_layer
-from eyeriss_sim.dataflows.rs_geometry import cut_shape
 from eyeriss_sim.mapping import shape_key
 from eyeriss_sim.mapping_files import read_mappings
 from eyeriss_sim.networks import load_zoo

@@ -8,7 +8,14 @@ import pandas as pd
 
 from cascade.bootstrap import below_hull, mean_interval, mean_over_seeds
 from cascade.choose import (
-    SELECTORS, as_choice, best, candidates, chance, choose, perfect)
+    SELECTORS,
+    as_choice,
+    best,
+    candidates,
+    chance,
+    choose,
+    perfect,
+)
 from cascade.costs import floor_of
 from cascade.curve import hull_energy
 from cascade.levels import stored_kB

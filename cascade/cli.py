@@ -9,7 +9,12 @@ from cascade.deadlines.command import add_deadline
 from eyeriss_sim.hardware import ZERO_HANDLINGS
 from eyeriss_sim.search import OBJECTIVES
 from eyeriss_sim.terminal import (
-    OneLineParser, add_plugin_option, progress, run_command, whole_number)
+    OneLineParser,
+    add_plugin_option,
+    progress,
+    run_command,
+    whole_number,
+)
 from pruning.cli import add_data_options, data_name, load_data, percent
 
 # Where a ladder is not there yet: rungs of the pruning, mildest first.
@@ -83,8 +88,8 @@ def add_build(commands):
 
 def run_build(args):
     from cascade.building import build
-    from cascade.cifar10_study import PARTS
     from cascade.choose import check_wish
+    from cascade.cifar10_study import PARTS
     from cascade.folder import check_folder
     from eyeriss_sim.atomic import only_writer_of
     check_wish(args.accuracy_loss, args.energy)
@@ -222,7 +227,12 @@ def run_bench(args):
 def write_bench(args, out):
     """All that ``bench`` works out, writes and prints."""
     from cascade.bench import (
-        curves, enter, learned_against_free, network_table, verdicts)
+        curves,
+        enter,
+        learned_against_free,
+        network_table,
+        verdicts,
+    )
     from cascade.figures import draw
     from cascade.report import print_learned_against_free, print_verdicts
     from eyeriss_sim.atomic import replacing

@@ -8,14 +8,19 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from cascade.costs import (
-    NetworkCosts, Strata, difficulties, module_cost, network_costs)
+from cascade.costs import NetworkCosts, Strata, difficulties, module_cost, network_costs
 from cascade.curve import ImageCosts, ThresholdCurve, charge, threshold_curve
 from cascade.levels import Level, check_same_task
 from cascade.oracles import as_oracle, name_of
 from cascade.outputs import check_disjoint, content_hash, outputs_of
 from cascade.routers import (
-    Lesson, Router, TooFewToLearn, find_router, kind_and_tap, router_names)
+    Lesson,
+    Router,
+    TooFewToLearn,
+    find_router,
+    kind_and_tap,
+    router_names,
+)
 from cascade.routers.files import read_router, save_router, source_hash
 from cascade.stages import check_threshold
 from cascade.taps import Tap, find_taps

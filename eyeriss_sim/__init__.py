@@ -1,16 +1,16 @@
 """A cycle- and energy-accurate model of the Eyeriss CNN accelerator."""
 
 import eyeriss_sim.kernel_cache  # noqa: F401  first, for all kernels
+from eyeriss_sim.explain import explain
 from eyeriss_sim.hardware import Hardware, load_hardware
 from eyeriss_sim.layer import ConvLayer, Network
+from eyeriss_sim.machine.machine import Machine
 from eyeriss_sim.mapping import Mapping
 from eyeriss_sim.networks import load_zoo
 from eyeriss_sim.oracle import EnergyOracle
 from eyeriss_sim.result import SimulationResult
 from eyeriss_sim.search import search
 from eyeriss_sim.simulate import simulate
-from eyeriss_sim.explain import explain
-from eyeriss_sim.machine.machine import Machine
 from eyeriss_sim.version import VERSION
 from eyeriss_sim.widths import Bits
 from eyeriss_sim.zeros import Densities

@@ -11,9 +11,18 @@ from eyeriss_sim.networks import zoo_names
 from eyeriss_sim.search import OBJECTIVES, search
 from eyeriss_sim.sweep.commands import add_heatmap, add_pareto, add_sweep
 from eyeriss_sim.terminal import (
-    OneLineParser, add_plugin_option, announced_compilation, announced_run,
-    make_console, network_input, network_inputs, progress, run_command, whole_number,
-    zeros_known)
+    OneLineParser,
+    add_plugin_option,
+    announced_compilation,
+    announced_run,
+    make_console,
+    network_input,
+    network_inputs,
+    progress,
+    run_command,
+    whole_number,
+    zeros_known,
+)
 from eyeriss_sim.version import VERSION
 from eyeriss_sim.zero_handling import ZERO_HANDLINGS
 

@@ -8,9 +8,9 @@ from rich.table import Table
 from rich.text import Text
 
 from eyeriss_sim.cycles import CAUSES
+from eyeriss_sim.dataflows.rs_geometry import even_cuts
 from eyeriss_sim.labels import decimals, pick_unit, printable
 from eyeriss_sim.levels import KINDS, LEVELS
-from eyeriss_sim.dataflows.rs_geometry import even_cuts
 from eyeriss_sim.mapping import check_mapping
 from eyeriss_sim.product_maps import laid
 from eyeriss_sim.report import COUNTS, joules_by_part

@@ -8,8 +8,17 @@ from eyeriss_sim import plots
 from eyeriss_sim.figure_style import INK
 from eyeriss_sim.labels import decimals, pick_unit, printable
 from eyeriss_sim.report import (
-    COUNTS, ENERGY, MEMORY, TIMES, cycle_shares, energy_shares, joules_text,
-    mapping_sources, totals, widths)
+    COUNTS,
+    ENERGY,
+    MEMORY,
+    TIMES,
+    cycle_shares,
+    energy_shares,
+    joules_text,
+    mapping_sources,
+    totals,
+    widths,
+)
 
 FIGURES = {
     "Joules by part": plots.joules_by_part,

@@ -16,7 +16,6 @@ from eyeriss_sim import report
 from eyeriss_sim.atomic import replacing
 from eyeriss_sim.cycles import CAUSES
 from eyeriss_sim.figure_style import BLUE, GRID, ORANGE, PINK, RED, SKY, STYLE, YELLOW
-from eyeriss_sim.plain import ceil_div
 from eyeriss_sim.labels import CAUSE_NAMES, clip_middle, pick_unit, printable, shorten
 from eyeriss_sim.levels import (
     COST_LEVELS,
@@ -26,6 +25,7 @@ from eyeriss_sim.levels import (
     LEVEL_NAMES,
     PART_COLOURS,
 )
+from eyeriss_sim.plain import ceil_div
 
 CAUSE_COLOURS = {"mac": BLUE, "ramp": SKY, "psum_net": PINK, "glb": ORANGE,
                  "dram_filter": RED, "dram_fmap": YELLOW}

@@ -7,15 +7,28 @@ from html import escape
 import numpy as np
 import pandas as pd
 
+from eyeriss_sim.codes import WORD_B
 from eyeriss_sim.counts import Counts
 from eyeriss_sim.cycles import CAUSES, Cycles
 from eyeriss_sim.energy import edp_isca16, width_factors
-from eyeriss_sim.codes import WORD_B
 from eyeriss_sim.hardware import Hardware
 from eyeriss_sim.layer import ConvLayer, Network
 from eyeriss_sim.levels import (
-    DIRECTIONS, DRAIN, DRAM, FILL, FILTER, GLB, IFMAP, JOULE_PARTS, KINDS, LEVELS,
-    PART_NAMES, PSUM, READ, WRITE)
+    DIRECTIONS,
+    DRAIN,
+    DRAM,
+    FILL,
+    FILTER,
+    GLB,
+    IFMAP,
+    JOULE_PARTS,
+    KINDS,
+    LEVELS,
+    PART_NAMES,
+    PSUM,
+    READ,
+    WRITE,
+)
 from eyeriss_sim.mapping import Mapping
 from eyeriss_sim.widths import Bits, at_widths
 from eyeriss_sim.zeros import Densities, Savings

@@ -13,6 +13,21 @@ from pruning.targets import Density, Energy, Macs, Params
 
 load = Pruned.load
 
-__all__ = ["DATASETS", "Density", "Energy", "Loaders", "METHODS", "MODELS", "Macs",
-           "Masks", "Params", "Pruned", "Recipe", "Rung", "climb", "load",
-           "make_model", "prune"]
+__all__ = [
+           "DATASETS",
+           "METHODS",
+           "MODELS",
+           "Density",
+           "Energy",
+           "Loaders",
+           "Macs",
+           "Masks",
+           "Params",
+           "Pruned",
+           "Recipe",
+           "Rung",
+           "climb",
+           "load",
+           "make_model",
+           "prune",
+]

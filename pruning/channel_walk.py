@@ -8,8 +8,7 @@ import torch
 from torch import fx, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.instancenorm import _InstanceNorm
-from torch.nn.modules.padding import (
-    _ConstantPadNd, _ReflectionPadNd, _ReplicationPadNd)
+from torch.nn.modules.padding import _ConstantPadNd, _ReflectionPadNd, _ReplicationPadNd
 
 from pruning.placed import PlacedChannels, drops_images
 from pruning.ties import FIXED, Ties

@@ -7,7 +7,12 @@ from dataclasses import dataclass
 import torch
 
 from pruning.controls import (
-    FROM_FRESH_WEIGHTS, OF_CHANNELS, control_epochs, control_masks, fresh)
+    FROM_FRESH_WEIGHTS,
+    OF_CHANNELS,
+    control_epochs,
+    control_masks,
+    fresh,
+)
 from pruning.masks import Masks
 from pruning.method_run import MethodRun, Start
 from pruning.prunable import prunable

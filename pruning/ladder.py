@@ -23,7 +23,13 @@ from pruning.pruned import Pruned
 from pruning.recipe import Recipe
 from pruning.report import Baseline
 from pruning.result import (
-    begun, finished, load_result, save_metrics, save_result, weights_hash)
+    begun,
+    finished,
+    load_result,
+    save_metrics,
+    save_result,
+    weights_hash,
+)
 from pruning.targets import Target
 
 # Options of prune() that a rung's config has elsewhere, or that change no network.

@@ -36,7 +36,7 @@ def check_growth(content: bytes) -> None:
                 raise pickle.UnpicklingError(
                     f"it numbers what it remembers up to {place:.3g}")
             plain[place] = before in PLAIN
-        elif opcode.name == "DUP" or opcode.name in GETS and not plain.get(argument):
+        elif opcode.name == "DUP" or (opcode.name in GETS and not plain.get(argument)):
             raise pickle.UnpicklingError("it refers twice to one tuple, list or "
                                          "dictionary")
         before = opcode.name

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from eyeriss_sim.atomic import replacing
 
-
 # Columns of tables that are text even where they read as numbers.
 NAMES = ("layer", "hardware", "zeros", "step")
 # Metrics that are text, and what those are called that are numbers.
@@ -58,7 +57,7 @@ def read_metrics(path: str | Path) -> dict:
     metrics = {_name_today(key): value for key, value in read_json(path).items()}
     for key, value in metrics.items():
         kinds, what = ((str,), "text") if key in TEXTS else ((int, float), "a number")
-        if key not in TEXTS and not NUMBERS.search(key) or value is None:
+        if (key not in TEXTS and not NUMBERS.search(key)) or value is None:
             continue
         if not isinstance(value, kinds) or isinstance(value, bool):
             raise ValueError(f"{path}: {key} must be {what}, got {value!r:.60}; it is "

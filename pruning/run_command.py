@@ -7,8 +7,13 @@ from pathlib import Path
 
 from eyeriss_sim.terminal import whole_number
 from pruning.command_options import (
-    add_data_options, add_machine_options, check_is_no_file, choose_machine, data_name,
-    load_data)
+    add_data_options,
+    add_machine_options,
+    check_is_no_file,
+    choose_machine,
+    data_name,
+    load_data,
+)
 
 
 def add_run(commands: argparse._SubParsersAction) -> None:
@@ -85,8 +90,7 @@ def run_run(args: argparse.Namespace) -> None:
     from eyeriss_sim.oracle import EnergyOracle
     from pruning.batches import Batches
     from pruning.checkpoint import load_model
-    from pruning.dense import (
-        accuracy_on, check_fits, fitting_batches, input_and_output)
+    from pruning.dense import accuracy_on, check_fits, fitting_batches, input_and_output
     from pruning.ladder import climb
     from pruning.loaders import Loaders
     from pruning.models import MODELS, make_model

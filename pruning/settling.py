@@ -20,7 +20,14 @@ from pruning.masks import Masks
 from pruning.meters import meter_of
 from pruning.problem import Problem
 from pruning.selection import (
-    Order, OutOfReach, bottom, knapsack, least, least_near, refuse)
+    Order,
+    OutOfReach,
+    bottom,
+    knapsack,
+    least,
+    least_near,
+    refuse,
+)
 from pruning.targets import Energy
 
 # Shares of a training's steps: activations hardly change, and time is left to learn in.

@@ -4,8 +4,14 @@ import argparse
 
 from eyeriss_sim.terminal import whole_number
 from pruning.command_options import (
-    add_data_options, add_machine_options, check_is_no_file, choose_machine, data_name,
-    load_data, percent)
+    add_data_options,
+    add_machine_options,
+    check_is_no_file,
+    choose_machine,
+    data_name,
+    load_data,
+    percent,
+)
 
 
 def add_train(commands: argparse._SubParsersAction) -> None:

@@ -10,6 +10,7 @@ from itertools import product
 
 import numpy as np
 
+from eyeriss_sim.dataflows.rs_geometry import timing
 from eyeriss_sim.dataflows.rs_kernels import EXACT, ends_of_run
 from eyeriss_sim.levels import (
     DRAIN,
@@ -25,7 +26,6 @@ from eyeriss_sim.levels import (
     RF,
     WRITE,
 )
-from eyeriss_sim.dataflows.rs_geometry import timing
 
 
 def chunks(items, size):

@@ -15,8 +15,14 @@ import torch
 from pruning_nets import Residual, chain, make, pictures
 
 from cascade.bench import (
-    COLUMNS, Entrant, curves, learned_against_free, network_table, shipped_router,
-    verdicts)
+    COLUMNS,
+    Entrant,
+    curves,
+    learned_against_free,
+    network_table,
+    shipped_router,
+    verdicts,
+)
 from cascade.building import build, check_routed, offline
 from cascade.choose import as_choice, best, candidates, chance, choose, perfect
 from cascade.cli import RUNGS, default_rungs, rung_folder, study_of
@@ -26,8 +32,14 @@ from cascade.curve import charge, threshold_curve
 from cascade.figures import draw
 from cascade.folder import load_cascade, route_costs, save_cascade
 from cascade.levels import (
-    Level, check_same_dense, check_same_task, dense_level, ladder_levels, pairs,
-    storage)
+    Level,
+    check_same_dense,
+    check_same_task,
+    dense_level,
+    ladder_levels,
+    pairs,
+    storage,
+)
 from cascade.outputs import check_disjoint, outputs_of
 from cascade.report import print_learned_against_free, print_verdicts
 from cascade.study import Choice, Study

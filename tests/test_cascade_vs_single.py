@@ -5,7 +5,12 @@ import pytest
 
 from benchmarks import cascade_vs_single
 from benchmarks.cascade_vs_single import (
-    METHODS, WANTED, ladders_of, saved_on_curve, summary)
+    METHODS,
+    WANTED,
+    ladders_of,
+    saved_on_curve,
+    summary,
+)
 from cascade.bench import COLUMNS
 from pruning.methods import METHODS as PRUNING_METHODS
 

@@ -9,8 +9,9 @@ from draws import CHIP, layers, legal_triples
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from eyeriss_sim.dataflows import rs_kernels as kernels
 from eyeriss_sim.counts import count
+from eyeriss_sim.dataflows import rs_kernels as kernels
+from eyeriss_sim.dataflows.rs_geometry import cut, cut_shape, even_cuts
 from eyeriss_sim.hardware import load_hardware
 from eyeriss_sim.layer import ConvLayer
 from eyeriss_sim.levels import (
@@ -27,7 +28,6 @@ from eyeriss_sim.levels import (
     RF,
     WRITE,
 )
-from eyeriss_sim.dataflows.rs_geometry import cut, cut_shape, even_cuts
 from eyeriss_sim.mapping import Mapping, shape_key
 
 ISCA16 = load_hardware("isca16_256")

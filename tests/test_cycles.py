@@ -2,17 +2,17 @@
 
 from dataclasses import replace
 
+import naive
 import numpy as np
 import pytest
+from draws import CHIP, legal_triples
 from hypothesis import given, settings
 
-import naive
-from draws import CHIP, legal_triples
-from eyeriss_sim.dataflows import rs_kernels as kernels
 from eyeriss_sim.counts import count
 from eyeriss_sim.cycles import Cycles, count_cycles
-from eyeriss_sim.layer import ConvLayer
+from eyeriss_sim.dataflows import rs_kernels as kernels
 from eyeriss_sim.dataflows.rs_geometry import cut, timing
+from eyeriss_sim.layer import ConvLayer
 from eyeriss_sim.mapping import Mapping
 from eyeriss_sim.zeros import Savings
 

@@ -12,7 +12,10 @@ from scipy import integrate, stats
 from cascade.deadlines import serve as module
 from cascade.deadlines.command import add_deadline
 from cascade.deadlines.distribution import (
-    DrawnDeadlines, SampledDeadlines, parse_deadlines)
+    DrawnDeadlines,
+    SampledDeadlines,
+    parse_deadlines,
+)
 from cascade.deadlines.serve import serve, undominated
 from eyeriss_sim.terminal import OneLineParser, run_command
 

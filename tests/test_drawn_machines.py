@@ -4,15 +4,15 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-
 from draws import CHIP
+
 from benchmarks.drawn_machines import draw_case
-from eyeriss_sim.dataflows import rs_kernels as kernels
 from eyeriss_sim.counts import count
 from eyeriss_sim.cycles import count_cycles
+from eyeriss_sim.dataflows import rs_kernels as kernels
+from eyeriss_sim.dataflows.rs_geometry import cut, timing
 from eyeriss_sim.layer import ConvLayer
 from eyeriss_sim.machine.timing import time_layer
-from eyeriss_sim.dataflows.rs_geometry import cut, timing
 from eyeriss_sim.mapping import Mapping
 from eyeriss_sim.zeros import NO_SAVINGS
 

@@ -2,12 +2,12 @@
 
 from collections import Counter
 
+import naive
 import numpy as np
 import pytest
+from draws import LIMITS, legal_case, legal_triples
 from hypothesis import given, settings
 
-import naive
-from draws import LIMITS, legal_case, legal_triples
 from eyeriss_sim.dataflows.rs_geometry import glb_use
 from eyeriss_sim.mapping import check_mapping
 

@@ -3,8 +3,7 @@
 import pytest
 import torch
 from pruning_nets import make, pictures
-from test_stages import (
-    ROUTERS, build, chain_of_two, images_of, selector_for, stages_of)
+from test_stages import ROUTERS, build, chain_of_two, images_of, selector_for, stages_of
 from torch import nn
 from torch.profiler import profile
 

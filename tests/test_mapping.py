@@ -2,16 +2,16 @@
 
 from dataclasses import astuple, replace
 
+import naive
 import numpy as np
 import pytest
+from draws import CHIP, LIMITS, legal_case, legal_triples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import naive
-from draws import CHIP, LIMITS, legal_case, legal_triples
 from eyeriss_sim.dataflows import rs_kernels as kernels
-from eyeriss_sim.hardware import load_hardware
 from eyeriss_sim.dataflows.rs_geometry import cut, even_cuts, glb_use
+from eyeriss_sim.hardware import load_hardware
 from eyeriss_sim.layer import EXACT, ConvLayer
 from eyeriss_sim.mapping import LEAST, Mapping, check_mapping, layer_of, shape_key
 from eyeriss_sim.mapping_files import read_mappings

@@ -12,9 +12,7 @@ onnx = pytest.importorskip("onnx")
 from onnx_files import MICROSOFT, save  # noqa: E402
 
 from eyeriss_sim.importers import onnx_walk  # noqa: E402
-from eyeriss_sim.importers.onnx_file import (  # noqa: E402
-    network_from_onnx, network_with_weights)
-
+from eyeriss_sim.importers.onnx_file import network_from_onnx, network_with_weights  # noqa: E402
 from eyeriss_sim.sweep.evaluate import evaluate_chunk  # noqa: E402
 from eyeriss_sim.sweep.spec import make_spec  # noqa: E402
 

@@ -7,7 +7,14 @@ import numpy as np
 import pytest
 
 from eyeriss_sim import (
-    Bits, ConvLayer, EnergyOracle, Mapping, Network, load_hardware, simulate)
+    Bits,
+    ConvLayer,
+    EnergyOracle,
+    Mapping,
+    Network,
+    load_hardware,
+    simulate,
+)
 from eyeriss_sim.cli import main
 from eyeriss_sim.importers import load_network
 from eyeriss_sim.importers.csv_table import network_from_csv

@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from draws import CHIP
 from torch import nn
 
-from draws import CHIP
 from eyeriss_sim import EnergyOracle, simulate
 from eyeriss_sim.cli import main
 from eyeriss_sim.counts import count

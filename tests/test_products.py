@@ -9,8 +9,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from eyeriss_sim.importers.activations import watch_layers
-from eyeriss_sim.importers.products import (
-    is_linear, is_packed_conv, told)
+from eyeriss_sim.importers.products import is_linear, is_packed_conv, told
 from eyeriss_sim.importers.torch_module import FACTORS, network_from_module
 
 

@@ -6,9 +6,9 @@ import re
 import shutil
 from contextlib import contextmanager
 
+import pruning_nets
 import pytest
 import torch
-import pruning_nets
 from pruning_nets import Tokens, make, pictures
 from torch import nn
 from torch.nn.utils import prune as torch_prune

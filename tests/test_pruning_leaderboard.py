@@ -9,8 +9,18 @@ import torch
 import pruning.datasets
 from benchmarks import pruning_leaderboard
 from benchmarks.pruning_leaderboard import (
-    COLUMNS, EVERYTHING, SEVERAL_SEEDS, arguments, best_methods, draw_leaderboard,
-    leaderboard, left_out, pieces, results, write)
+    COLUMNS,
+    EVERYTHING,
+    SEVERAL_SEEDS,
+    arguments,
+    best_methods,
+    draw_leaderboard,
+    leaderboard,
+    left_out,
+    pieces,
+    results,
+    write,
+)
 from pruning.datasets import Split, Splits, pixel_statistics
 from pruning.dense import train_dense
 from pruning.methods import METHODS

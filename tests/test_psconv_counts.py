@@ -6,7 +6,12 @@ import torch
 
 from benchmarks import psconv_counts
 from benchmarks.psconv_counts import (
-    beside_published, mobilenet_v2, shape_counts, shufflenet, sparse_counts)
+    beside_published,
+    mobilenet_v2,
+    shape_counts,
+    shufflenet,
+    sparse_counts,
+)
 from eyeriss_sim.networks import load_zoo
 
 

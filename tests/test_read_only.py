@@ -20,8 +20,8 @@ from cascade.curve import ImageCosts, ThresholdCurve
 from eyeriss_sim import ConvLayer, Mapping, Network, load_hardware, simulate
 from eyeriss_sim.counts import Counts
 from eyeriss_sim.cycles import Cycles
-from eyeriss_sim.machine.timing import time_layer
 from eyeriss_sim.dataflows.rs_geometry import Geometry
+from eyeriss_sim.machine.timing import time_layer
 from eyeriss_sim.zeros import Densities, LayerZeros, Savings
 
 NETWORK = Network("tiny", (

@@ -12,7 +12,14 @@ from cascade.choose import as_choice, candidates
 from cascade.cli import main as command
 from cascade.folder import load_cascade, save_cascade
 from cascade.routers import (
-    ROUTERS, Router, find_router, kind_and_tap, name_at, router_names, systems)
+    ROUTERS,
+    Router,
+    find_router,
+    kind_and_tap,
+    name_at,
+    router_names,
+    systems,
+)
 from cascade.routers.files import read_router, save_router
 from cascade.study import Study
 from eyeriss_sim.registry import import_plugin

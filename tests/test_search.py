@@ -2,21 +2,21 @@
 
 from dataclasses import astuple, replace
 
+import naive
 import numpy as np
 import pytest
+from draws import CHIP, layers, machines
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-import naive
-from draws import CHIP, layers, machines
-from eyeriss_sim.dataflows import rs_kernels as kernels
 from eyeriss_sim.counts import count
 from eyeriss_sim.cycles import count_cycles
+from eyeriss_sim.dataflows import rs_kernels as kernels
+from eyeriss_sim.dataflows.rs_geometry import cut, even_cuts, timing
 from eyeriss_sim.energy import level_energy
 from eyeriss_sim.hardware import load_hardware
-from eyeriss_sim.levels import DRAM
 from eyeriss_sim.layer import ConvLayer, Network
-from eyeriss_sim.dataflows.rs_geometry import cut, even_cuts, timing
+from eyeriss_sim.levels import DRAM
 from eyeriss_sim.mapping import Mapping, check_mapping, shape_key
 from eyeriss_sim.product_maps import maps_of
 from eyeriss_sim.search import OBJECTIVES, SKIPS, search, search_shape

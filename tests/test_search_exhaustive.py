@@ -3,15 +3,15 @@
 from dataclasses import replace
 from itertools import islice
 
+import naive
 import numpy as np
 import pytest
-
-import naive
 from draws import CHIP, CHOICES, odd_layer, odd_machine
+
 from eyeriss_sim.dataflows import rs_kernels as kernels
-from eyeriss_sim.levels import DRAM
-from eyeriss_sim.layer import ConvLayer
 from eyeriss_sim.dataflows.rs_geometry import cut
+from eyeriss_sim.layer import ConvLayer
+from eyeriss_sim.levels import DRAM
 from eyeriss_sim.mapping import Mapping
 from eyeriss_sim.search import OBJECTIVES, search
 from eyeriss_sim.simulate import simulate_layer

@@ -8,7 +8,12 @@ from scipy import stats
 from cascade.routers import Selector, pooled
 from cascade.routers import selector as training
 from cascade.routers.selector import (
-    SORTED_LOGITS, likely_needs_mild, needs_mild, sorted_logits, train_selector)
+    SORTED_LOGITS,
+    likely_needs_mild,
+    needs_mild,
+    sorted_logits,
+    train_selector,
+)
 
 CHANNELS, CLASSES = 3, 4
 

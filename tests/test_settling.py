@@ -15,10 +15,9 @@ from eyeriss_sim.oracle import EnergyOracle
 from pruning import Density, Energy, Loaders, Macs, Masks, Recipe, prune
 from pruning.calibration import follow, recalibrated
 from pruning.meters import Reference
-from pruning.prunable import prunable
 from pruning.problem import Problem
-from pruning.selection import (
-    Order, OutOfReach, bottom, by_layer, least, least_near)
+from pruning.prunable import prunable
+from pruning.selection import Order, OutOfReach, bottom, by_layer, least, least_near
 from pruning.settling import SettlingMasks, settle
 
 # Fast enough that activations change while it trains.

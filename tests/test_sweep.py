@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from draws import CHIP
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from draws import CHIP
 from eyeriss_sim import simulate
 from eyeriss_sim.area import area_mm2, glb_that_fits, memory_um2, storage_mm2
 from eyeriss_sim.hardware import load_hardware

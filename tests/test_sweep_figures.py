@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from test_cli import run as run_command
 
 from eyeriss_sim.layer import ConvLayer, Network
 from eyeriss_sim.sweep import run
@@ -15,7 +16,6 @@ from eyeriss_sim.sweep.dataset import read_results
 from eyeriss_sim.sweep.figures import axis_label, front_figure, heatmap_figure
 from eyeriss_sim.sweep.front import best_over, pareto_front, read_points
 from eyeriss_sim.sweep.spec import make_spec
-from test_cli import run as run_command
 
 TINY = Network("tiny", (
     ConvLayer(name="conv", M=8, C=3, H=10, W=10, R=3, S=3),

@@ -15,8 +15,16 @@ from pruning.masks import Masks
 from pruning.meters import Reference, meter_of
 from pruning.prunable import prunable
 from pruning.selection import (
-    Order, OutOfReach, by_layer, by_pattern, knapsack, pooled, refuse, rounded_up,
-    spread)
+    Order,
+    OutOfReach,
+    by_layer,
+    by_pattern,
+    knapsack,
+    pooled,
+    refuse,
+    rounded_up,
+    spread,
+)
 from pruning.targets import Density, Energy, Macs, Params, parse_target
 
 

@@ -65,7 +65,7 @@ def test_array_that_holds_no_images_is_refused(tmp_path, array, words, ending):
 
 def test_array_file_without_an_images_entry_is_refused(tmp_path):
     path = tmp_path / "a.npz"
-    np.savez(path, **{key: IMAGES for key in "abcde"})
+    np.savez(path, **dict.fromkeys("abcde", IMAGES))
     refused('holds a, b, c and 2 more; call the array of images "images"',
             load_images, path)
     np.savez(path)
@@ -113,7 +113,7 @@ def test_damaged_file_is_refused_or_read_but_never_crashes(tmp_path, name, data)
     except ValueError as problem:
         assert str(problem).startswith(str(path)) and "\n" not in str(problem)
     else:
-        assert kind == "flip" or kind == "cut" and not name.startswith("a.np")
+        assert kind == "flip" or (kind == "cut" and not name.startswith("a.np"))
 
 
 def test_no_images_are_refused(tmp_path):

@@ -2,14 +2,14 @@
 
 import numpy as np
 import pytest
+from draws import CHIP
 from matplotlib.colors import to_rgb
 
-from draws import CHIP
+from eyeriss_sim.figure_style import BLUE, GREEN
 from eyeriss_sim.layer import ConvLayer
 from eyeriss_sim.machine import array, timeline
 from eyeriss_sim.machine.trace import record_passes
 from eyeriss_sim.mapping import Mapping
-from eyeriss_sim.figure_style import BLUE, GREEN
 
 LAYER = ConvLayer(name="conv", N=2, M=6, C=5, H=9, W=9, R=3, S=3)
 MAPPING = Mapping(6, 2, 7, 3, 2, 1, 2)

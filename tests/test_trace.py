@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from draws import CHIP, legal_triples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from draws import CHIP, legal_triples
 from eyeriss_sim.counts import count
 from eyeriss_sim.hardware import load_hardware
 from eyeriss_sim.layer import ConvLayer

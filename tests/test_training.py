@@ -4,8 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from pruning.batches import (
-    Batches, mirrored, random_crop, random_cutout, random_flip)
+from pruning.batches import Batches, mirrored, random_crop, random_cutout, random_flip
 from pruning.recipe import Recipe
 from pruning.training import TrainingDiverged, evaluate, fit
 from pruning.training_state import STATE_FILE

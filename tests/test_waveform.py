@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from draws import CHIP
 from vcd.reader import TokenKind, tokenize
 
-from draws import CHIP
 from eyeriss_sim.layer import ConvLayer
 from eyeriss_sim.machine import array
 from eyeriss_sim.machine.layer_run import run_layer

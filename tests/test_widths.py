@@ -15,13 +15,13 @@ from eyeriss_sim import Densities, Mapping, simulate
 from eyeriss_sim.cli import main
 from eyeriss_sim.counts import count
 from eyeriss_sim.cycles import count_cycles
+from eyeriss_sim.dataflows.rs_geometry import glb_use
 from eyeriss_sim.energy import level_energy, width_factors
 from eyeriss_sim.hardware import load_hardware, preset_names
 from eyeriss_sim.layer import ConvLayer, Network
 from eyeriss_sim.levels import NOC, PSUM
 from eyeriss_sim.machine.functional import run_on_random_words
 from eyeriss_sim.machine.timing import time_layer
-from eyeriss_sim.dataflows.rs_geometry import glb_use
 from eyeriss_sim.mapping import check_mapping
 from eyeriss_sim.oracle import EnergyOracle
 from eyeriss_sim.search import OBJECTIVES, search

@@ -24,7 +24,13 @@ from eyeriss_sim.layer import ConvLayer
 from eyeriss_sim.mapping import Mapping
 from eyeriss_sim.widths import Bits
 from eyeriss_sim.zeros import (
-    NO_SAVINGS, Densities, Savings, count_zeros, read_shares, savings_of)
+    NO_SAVINGS,
+    Densities,
+    Savings,
+    count_zeros,
+    read_shares,
+    savings_of,
+)
 
 
 def naive_pairs(stream):

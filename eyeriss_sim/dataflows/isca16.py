@@ -4,17 +4,28 @@ from math import ceil
 
 import numpy as np
 
-from eyeriss_sim.dataflows import isca16_kernels
 from eyeriss_sim.area import MEMORY_B, UM2_PER_B, memory_um2
 from eyeriss_sim.codes import WORD_B, WORD_BITS
 from eyeriss_sim.counts import Counts
 from eyeriss_sim.cycles import Cycles
-from eyeriss_sim.dataflows import register
+from eyeriss_sim.dataflows import isca16_kernels, register
 from eyeriss_sim.dataflows.base import OBJECTIVES, SKIPS, Dataflow, Loop, step_loop
 from eyeriss_sim.dataflows.row_stationary import RowStationary
-from eyeriss_sim.plain import ceil_div
 from eyeriss_sim.levels import (
-    ACCESSES_SHAPE, DRAM, FILTER, GLB, HOP, IFMAP, KINDS, NOC, PSUM, READ, RF, WRITE)
+    ACCESSES_SHAPE,
+    DRAM,
+    FILTER,
+    GLB,
+    HOP,
+    IFMAP,
+    KINDS,
+    NOC,
+    PSUM,
+    READ,
+    RF,
+    WRITE,
+)
+from eyeriss_sim.plain import ceil_div
 from eyeriss_sim.prices import PARTS
 
 # The search of the ISCA 2016 analysis weighs a psum hop twice, its figures once; so

@@ -4,18 +4,18 @@ from math import ceil
 
 import numpy as np
 
-from eyeriss_sim.dataflows import rs_kernels as kernels
 from eyeriss_sim.area import memory_um2
 from eyeriss_sim.codes import WORD_B
 from eyeriss_sim.counts import Counts
 from eyeriss_sim.cycles import Cycles
 from eyeriss_sim.dataflows import register
+from eyeriss_sim.dataflows import rs_kernels as kernels
 from eyeriss_sim.dataflows.base import Dataflow, Loop, step_loop
 from eyeriss_sim.dataflows.rs_geometry import cut, even_cuts, glb_use, timing
 from eyeriss_sim.dataflows.rs_search import search_chip
-from eyeriss_sim.plain import ceil_div
 from eyeriss_sim.levels import ACCESSES_SHAPE, DRAM, IFMAP, PSUM, READ, WRITE
 from eyeriss_sim.mapping import Mapping
+from eyeriss_sim.plain import ceil_div
 from eyeriss_sim.strips import column_strips, row_strips
 
 

@@ -6,8 +6,8 @@ from functools import lru_cache
 import numpy as np
 
 from eyeriss_sim.dataflows import rs_kernels as kernels
-from eyeriss_sim.plain import ceil_div
 from eyeriss_sim.mapping import shape_key
+from eyeriss_sim.plain import ceil_div
 from eyeriss_sim.product_maps import laid
 from eyeriss_sim.read_only import read_only
 

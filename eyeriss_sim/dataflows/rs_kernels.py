@@ -1594,7 +1594,7 @@ def chip_cycles(shape, timing, cycles_per_dram_word, filters_of_group, m, n, e, 
                 if floor:
                     bound = follows
             for place in range(distinct):
-                full[place] = follows[1] if place or floor and overlap else bound[3]
+                full[place] = follows[1] if place or (floor and overlap) else bound[3]
                 if how <= FOLLOWED:
                     full[place] = max(bound[3], ends[0])
                     if place:
@@ -2162,7 +2162,7 @@ def search_chip(shape, cuts, limits, timing, cycles_per_dram_word, k,
         # The fewest that suffice come early, so that the bounds bite for the others.
         if 0 < place <= enough:
             at = place - 1 if place > 1 else enough
-        no_use = skip == SKIP_UNLIKELY or skip != SKIP_NOTHING and objective == ENERGY
+        no_use = skip == SKIP_UNLIKELY or (skip != SKIP_NOTHING and objective == ENERGY)
         if at > enough and no_use and not (fewer and at == last):
             continue
         strips = shape.copy()

@@ -16,7 +16,13 @@ from eyeriss_sim.importers.eval_mode import RUNNING, in_eval_mode
 from eyeriss_sim.importers.inputs import Inputs
 from eyeriss_sim.importers.real_run import RealRecorder
 from eyeriss_sim.importers.torch_module import (
-    FACTORY, FREE, checked_module, done_once, reason, written)
+    FACTORY,
+    FREE,
+    checked_module,
+    done_once,
+    reason,
+    written,
+)
 
 # Elementwise operators that aten doesn't tag as pointwise.
 ELEMENTWISE = {
@@ -214,7 +220,7 @@ class _Watcher(RealRecorder):
         """Show the layers whose ofmap this operator leaves behind."""
         self._goes_on = None
         changes = written(func, args, kwargs)
-        if FACTORY.fullmatch(op) or op.strip("_") in COMPARISONS and not changes:
+        if FACTORY.fullmatch(op) or (op.strip("_") in COMPARISONS and not changes):
             return
         if op == "copy_":               # what the destination held doesn't matter
             tensors = tensors[1:]

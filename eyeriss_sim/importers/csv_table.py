@@ -103,7 +103,7 @@ def _read_table(path, batch):
     layers, names, batches, densities = [], set(), set(), {}
     columns, kind = _columns(path, header)
     for line, cells in rows:
-        if cells[:len(header)] == header or "SCALE" in kind and not any(cells[1:]):
+        if cells[:len(header)] == header or ("SCALE" in kind and not any(cells[1:])):
             continue                # a header again, or a title
         where = f"{path}:{line}"
         sizes = _sizes(where, header, columns, cells, loose="layer table" not in kind)

@@ -108,7 +108,7 @@ def _whole(text, field, where):
             raise ValueError
     except (ValueError, OverflowError):
         value = None
-    if value is None or value < least or most and value > most:
+    if value is None or value < least or (most and value > most):
         limits = f"at least {least}" if most is None else f"{least}..{most}"
         raise ValueError(f"{where}, {field}: must be a whole number, {limits}; got "
                          f"{text!r}")

@@ -10,7 +10,13 @@ import numpy as np
 from onnx import helper
 
 from eyeriss_sim.importers.onnx_operators import (
-    Refused, attention, convolution, matrix_product, product, recurrent)
+    Refused,
+    attention,
+    convolution,
+    matrix_product,
+    product,
+    recurrent,
+)
 
 DOMAIN = "com.microsoft"
 # Operator: one of the standard with results of the same shape, and the operands that

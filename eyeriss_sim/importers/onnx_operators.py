@@ -310,7 +310,8 @@ def _einsum_terms(one):
     ranks = [len(one.shape(place)) - len(term.replace("...", ""))
              for place, term in enumerate(terms)]
     most = max([rank for rank, term in zip(ranks, terms) if "..." in term], default=0)
-    if any(rank < 0 or rank and "..." not in term for rank, term in zip(ranks, terms)):
+    if any(rank < 0 or (rank and "..." not in term)
+           for rank, term in zip(ranks, terms)):
         raise ValueError(f"{equation} does not fit the operands' dimensions")
     # Names that are no letters stand for the dimensions under the dots.
     dots = [str(place) for place in range(most)]

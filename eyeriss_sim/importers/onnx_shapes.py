@@ -48,8 +48,17 @@ class Value:
         How often a constant is repeated as a whole, over the batch say.
     """
 
-    __slots__ = ("type", "array", "constant", "source", "maker", "fmap", "why", "shape",
-                 "copies")
+    __slots__ = (
+        "array",
+        "constant",
+        "copies",
+        "fmap",
+        "maker",
+        "shape",
+        "source",
+        "type",
+        "why",
+    )
 
     def __init__(self, type=None, array=None, constant=False, source="", maker=None,
                  fmap=None, why="", copies=1):
@@ -128,7 +137,7 @@ def small_results(node, values, types, opsets):
                 for name in node.output if name)
     if (node.op_type.startswith(("Random", "Bernoulli", "Multinomial"))
             or any(value.array is None for value in values.values())
-            or node.op_type not in BOUNDED and not sized
+            or (node.op_type not in BOUNDED and not sized)
             or any(one.type in (AttributeProto.GRAPH, AttributeProto.GRAPHS)
                    for one in node.attribute)):
         return None

@@ -15,9 +15,21 @@ from onnx import AttributeProto, defs, numpy_helper
 
 from eyeriss_sim.importers import onnx_contrib
 from eyeriss_sim.importers.onnx_operators import (
-    HIDDEN, STANDARD, STANDARD_HIDING, STANDARD_HOLDING, Operands, Refused)
+    HIDDEN,
+    STANDARD,
+    STANDARD_HIDING,
+    STANDARD_HOLDING,
+    Operands,
+    Refused,
+)
 from eyeriss_sim.importers.onnx_shapes import (
-    SHAPE_WORDS, Value, node_types, shape_of, small_results, tensor_type)
+    SHAPE_WORDS,
+    Value,
+    node_types,
+    shape_of,
+    small_results,
+    tensor_type,
+)
 from eyeriss_sim.importers.onnx_weights import evaluated, read_tensor
 from eyeriss_sim.importers.operators import OperatorLog, flattened_map
 
@@ -159,7 +171,7 @@ class Walk:
             return self._other_graphs(node, stated)
         types, arrays, why = self._results(node, values, standard)
         constant = all(value.constant for value in values.values())
-        if constant or standard and node.op_type in SHAPES:
+        if constant or (standard and node.op_type in SHAPES):
             return self._constants(node, values, types, arrays)
         one = Operands(node, [values.get(name) for name in node.input])
         for name, kind in stated.items():

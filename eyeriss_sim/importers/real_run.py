@@ -237,7 +237,7 @@ class DecisionRecorder(RealRecorder):
         super()._follow(func, op, args, tensors, outputs, active)
         results = outputs + written(func, args)
         sizes = {size for one in tensors for size in one.shape}
-        if active and (op in DECIDING or op in INDEXING and _has_mask(args)):
+        if active and (op in DECIDING or (op in INDEXING and _has_mask(args))):
             if op not in ("index_put", "index_put_", "_index_put_impl_"):
                 self._decides(op, *tensors)
                 for result in outputs:
@@ -250,7 +250,7 @@ class DecisionRecorder(RealRecorder):
         if not decided and not by_number:
             return
         for result in results:
-            if by_number or op not in FIXED_SHAPE and not written(func, args) or (
+            if by_number or (op not in FIXED_SHAPE and not written(func, args)) or (
                     self._counts & set(result.shape)):
                 self._decided.add(self._storage(result))
                 if result.dim() and result.shape[0] not in sizes:

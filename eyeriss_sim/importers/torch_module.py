@@ -25,17 +25,31 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from eyeriss_sim.importers.constants import (
-    LIKE, META, MOST_VALUES, Constants, KnownFirst, all_but_lengths, made_like,
-    on_device, tensors_in, writes_some)
+    LIKE,
+    META,
+    MOST_VALUES,
+    Constants,
+    KnownFirst,
+    all_but_lengths,
+    made_like,
+    on_device,
+    tensors_in,
+    writes_some,
+)
 from eyeriss_sim.importers.eval_mode import in_eval_mode
 from eyeriss_sim.importers.inputs import Inputs, read_inputs
 from eyeriss_sim.importers.layouts import ConvOperands, ProductOperands
 from eyeriss_sim.importers.module_files import first_line, load_module
 from eyeriss_sim.importers.operators import OperatorLog, flattened_map
-from eyeriss_sim.importers.products import (
-    is_linear, is_packed_conv, told, written_out)
+from eyeriss_sim.importers.products import is_linear, is_packed_conv, told, written_out
 from eyeriss_sim.importers.recurrent import (
-    RECURRENT, in_closed_form, is_long, is_packed, packed_steps, runs_at_each_step)
+    RECURRENT,
+    in_closed_form,
+    is_long,
+    is_packed,
+    packed_steps,
+    runs_at_each_step,
+)
 from eyeriss_sim.importers.repeats import Unrepeated, factors_of, leading_copies
 
 FEW_WEIGHTS = 64        # of a parameter that keeps its values in a trace

@@ -5,6 +5,7 @@ from itertools import product
 
 import numpy as np
 
+from eyeriss_sim.dataflows.rs_geometry import cut
 from eyeriss_sim.dataflows.rs_kernels import R_FULL, S_FULL
 from eyeriss_sim.levels import (
     ACCESSES_SHAPE,
@@ -25,7 +26,6 @@ from eyeriss_sim.machine import array
 from eyeriss_sim.machine.dram import FmapStream, Phases, phases_of
 from eyeriss_sim.machine.micro import check_machine, micro_architecture
 from eyeriss_sim.machine.passes import step_passes
-from eyeriss_sim.dataflows.rs_geometry import cut
 from eyeriss_sim.mapping import check_mapping
 from eyeriss_sim.strips import column_strips
 from eyeriss_sim.zero_handling import ZERO_HANDLINGS

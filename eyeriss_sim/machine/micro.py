@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from eyeriss_sim.machine import array
 from eyeriss_sim.dataflows.rs_geometry import glb_use
+from eyeriss_sim.machine import array
 
 # Cycles without any movement after which a pass is given up.
 PATIENCE = 10_000

@@ -9,11 +9,21 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, MultipleLocator
 
 from eyeriss_sim.figure_style import (
-    BLUE, GREEN, INK, ORANGE, PALE, PINK, RED, SKY, STYLE, YELLOW)
-from eyeriss_sim.plain import ceil_div
+    BLUE,
+    GREEN,
+    INK,
+    ORANGE,
+    PALE,
+    PINK,
+    RED,
+    SKY,
+    STYLE,
+    YELLOW,
+)
 from eyeriss_sim.labels import printable
 from eyeriss_sim.machine import array
 from eyeriss_sim.machine.timing import CAUSES
+from eyeriss_sim.plain import ceil_div
 
 # What a PE does, in the order in which a band stacks it.
 DOES = {

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from eyeriss_sim.counts import count
+from eyeriss_sim.dataflows.rs_geometry import cut
 from eyeriss_sim.dataflows.rs_kernels import R_FULL, S_FULL, STEADY
 from eyeriss_sim.levels import (
     ACCESSES_SHAPE,
@@ -24,7 +25,6 @@ from eyeriss_sim.machine.dram import Phases, phases_of, words_on_link
 from eyeriss_sim.machine.layer_run import book_passes, ifmap_rows, pieces, size
 from eyeriss_sim.machine.micro import check_machine, micro_architecture
 from eyeriss_sim.machine.passes import step_passes
-from eyeriss_sim.dataflows.rs_geometry import cut
 from eyeriss_sim.mapping import check_mapping
 from eyeriss_sim.strips import column_strips
 

@@ -5,8 +5,7 @@ from math import floor, inf, isfinite
 
 import numpy as np
 
-from eyeriss_sim.hardware import (
-    TABLES, UNIT_FAMILIES, check_value, known_key_and_value)
+from eyeriss_sim.hardware import TABLES, UNIT_FAMILIES, check_value, known_key_and_value
 from eyeriss_sim.plain import ENDLESS, plain
 from eyeriss_sim.prices import PRICED
 from eyeriss_sim.search import UNSEARCHED

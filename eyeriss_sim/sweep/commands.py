@@ -9,7 +9,13 @@ from eyeriss_sim.labels import field_text
 from eyeriss_sim.search import OBJECTIVES
 from eyeriss_sim.sweep.axes import BATCH
 from eyeriss_sim.terminal import (
-    announced_compilation, make_console, progress, shape, whole_number, zeros_known)
+    announced_compilation,
+    make_console,
+    progress,
+    shape,
+    whole_number,
+    zeros_known,
+)
 from eyeriss_sim.zero_handling import ZERO_HANDLINGS
 
 MOST_LISTED = 40
@@ -260,7 +266,11 @@ def add_heatmap(commands):
 
 def run_heatmap(args):
     from eyeriss_sim.sweep.front import (
-        BETTER_LARGE, best_over, check_fields, read_points)
+        BETTER_LARGE,
+        best_over,
+        check_fields,
+        read_points,
+    )
     outs = outputs(args, "heatmap")
     check_fields(args.x, args.y)
     points = read_points(args.results, [args.value], args.network, args.batch)

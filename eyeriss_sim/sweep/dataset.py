@@ -164,8 +164,8 @@ def read_description(folder):
                              "describes no sweep; run the sweep into another folder")
     for key, kind in (("fields", str), ("networks", str), ("values of batch", int)):
         values = found.get(key, [])
-        if not isinstance(values, list) or key == "networks" and not values or not all(
-                type(one) is kind for one in values):
+        fits = isinstance(values, list) and all(type(one) is kind for one in values)
+        if not fits or (key == "networks" and not values):
             raise ValueError(f"{path}: {key!r} is no list of {kind.__name__}s in it; "
                              "run the sweep into another folder")
     return found

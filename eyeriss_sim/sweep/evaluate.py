@@ -11,8 +11,8 @@ from eyeriss_sim.energy import edp_isca16
 from eyeriss_sim.hardware import Hardware
 from eyeriss_sim.levels import COST_LEVELS, JOULE_PARTS
 from eyeriss_sim.mapping import shape_key
-from eyeriss_sim.search import search, search_shape
 from eyeriss_sim.result import layer_row
+from eyeriss_sim.search import search, search_shape
 from eyeriss_sim.simulate import evaluate_shape, provenance_of, simulate_layer
 from eyeriss_sim.sweep.axes import BATCH, changes_to
 from eyeriss_sim.widths import at_widths

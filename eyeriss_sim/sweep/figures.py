@@ -8,8 +8,8 @@ from matplotlib.collections import PatchCollection
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 
-from eyeriss_sim.labels import field_text, pick_unit, printable
 from eyeriss_sim.figure_style import BLUE, GREY, GRID, INK, RED, STYLE
+from eyeriss_sim.labels import field_text, pick_unit, printable
 from eyeriss_sim.report import ENERGY, MEMORY, SCALED, TIMES
 
 NAMES = {

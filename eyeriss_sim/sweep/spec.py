@@ -21,8 +21,8 @@ from eyeriss_sim.sweep.evaluate import schema_of
 from eyeriss_sim.sweep.sample import Sample, check_keys, draw, make_sample
 from eyeriss_sim.version import VERSION
 from eyeriss_sim.widths import BITS_16, Bits, as_bits
-from eyeriss_sim.zeros import Densities
 from eyeriss_sim.zero_handling import ZERO_HANDLINGS
+from eyeriss_sim.zeros import Densities
 
 MOST_POINTS = 10**7
 KEYS = ("hardware", "networks", "input_shape", "objective", "layers", "bits",

@@ -6,7 +6,12 @@ from matplotlib.figure import Figure
 from eyeriss_sim.figure_style import SERIES
 from eyeriss_sim.validation.papers import FIG_10
 from eyeriss_sim.validation.silicon import (
-    RLC, TABLE_V, TABLE_V_BANDS, TABLE_VI, TABLE_VI_BANDS)
+    RLC,
+    TABLE_V,
+    TABLE_V_BANDS,
+    TABLE_VI,
+    TABLE_VI_BANDS,
+)
 
 
 def draw(table: pd.DataFrame) -> Figure:

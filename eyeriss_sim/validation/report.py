@@ -10,10 +10,23 @@ from eyeriss_sim.atomic import replacing
 from eyeriss_sim.hardware import load_hardware
 from eyeriss_sim.terminal import waiting
 from eyeriss_sim.validation.papers import (
-    FIG_11, compare_fig_10, compare_fig_11, compare_fig_13)
+    FIG_11,
+    compare_fig_10,
+    compare_fig_11,
+    compare_fig_13,
+)
 from eyeriss_sim.validation.silicon import (
-    OPEN_RTL, SUPPLY, TABLE_V, TABLE_VI, compare_power_shares, compare_rlc, compare_rtl,
-    compare_supply, compare_table_v, compare_table_vi)
+    OPEN_RTL,
+    SUPPLY,
+    TABLE_V,
+    TABLE_VI,
+    compare_power_shares,
+    compare_rlc,
+    compare_rtl,
+    compare_supply,
+    compare_table_v,
+    compare_table_vi,
+)
 
 NOTES = (
     "Fitted to silicon: mac_pJ, clock_pJ_per_PE_cycle, to the five powers of Table "
@@ -91,7 +104,7 @@ def validate(folder: str | Path, console: Console) -> int:
     with replacing(folder / "validate.csv") as path:
         table.to_csv(path, index=False)
     with replacing(folder / "validate.png") as path:
-        from eyeriss_sim.validation.figure import draw   # matplotlib takes a while
+        from eyeriss_sim.validation.figure import draw  # matplotlib takes a while
         draw(table).savefig(path, format="png", dpi=130)
     console.print(f"written: {folder / 'validate.csv'}, {folder / 'validate.png'}")
     return len(missed)

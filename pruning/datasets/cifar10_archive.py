@@ -137,8 +137,8 @@ def read_files(path, records, files):
         if size_B is None:
             raise ValueError(f"{path}: {name} is missing")
         # A pickle has labels and file names beside the pixels.
-        if binary and size_B != exact_B or not binary and not (
-                records * PIXELS < size_B < exact_B + 100 * records + 10_000):
+        if (binary and size_B != exact_B) or (not binary and not (
+                records * PIXELS < size_B < exact_B + 100 * records + 10_000)):
             raise ValueError(
                 f"{path}: {name} has {size_B:,} bytes; {records:,} records need "
                 f"{exact_B:,}{'' if binary else ' and their names'}")
