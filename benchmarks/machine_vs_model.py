@@ -1,14 +1,15 @@
 """The counting model beside the stepped machine, layer by layer, at batch 1.
 
-    python -m benchmarks.machine_vs_model [--hardware H] [--out DIR]
+    python -m benchmarks.machine_vs_model [--hardware H] [--network N ...] [--out DIR]
     python -m benchmarks.machine_vs_model --drawn K [--out DIR]
 
-Every layer of AlexNet, VGG-16, ResNet-18 and MobileNetV1 under the mapping that the
-search finds for energy. The machine steps each kind of pass once; cycles are processing
-cycles, fmap loads and dumps left out. Access counts must be equal, word for word. The
-files are machine_vs_model_H.csv and .png, H the name of the hardware. With ``--drawn``,
-K random layers, mappings and machines of ``drawn_machines`` instead, by the settings of
-filters_first and window_first; machine_vs_model_drawn.csv.
+Every layer of the networks (AlexNet, VGG-16, ResNet-18 and MobileNetV1) under the
+mapping that the search finds for energy. The machine steps each kind of pass once;
+cycles are processing cycles, fmap loads and dumps left out. Access counts must be
+equal, word for word. The files are machine_vs_model_H.csv and .png, H the name of the
+hardware. With ``--drawn``, K random layers, mappings and machines of
+``drawn_machines`` instead, by the settings of filters_first and window_first;
+machine_vs_model_drawn.csv.
 """
 
 from pathlib import Path
@@ -65,7 +66,7 @@ def compare_layer(layer, hardware):
     }
 
 
-def compare(hardware, networks=NETWORKS, progress=lambda layers: layers):
+def compare(hardware, networks, *, progress=lambda layers: layers):
     """All layers of all networks; layers of one shape are stepped once.
 
     Returns
@@ -205,6 +206,8 @@ def main():
     parser = OneLineParser(prog="machine_vs_model",
                            description=__doc__.splitlines()[0])
     parser.add_argument("--hardware", default="eyeriss_chip", metavar="H")
+    parser.add_argument("--network", nargs="+", default=NETWORKS, metavar="N",
+                        help=f"networks of the zoo (default: {' '.join(NETWORKS)})")
     parser.add_argument("--drawn", type=int, metavar="K",
                         help="K drawn layers and machines instead")
     parser.add_argument("--out", default="out", metavar="DIR")
@@ -232,7 +235,7 @@ def run(args):
             table.to_csv(path, index=False)
         console.print(f"written: {folder}/machine_vs_model_drawn.csv")
         return
-    table = compare(hardware, progress)
+    table = compare(hardware, args.network, progress=progress)
     for name, layers in table.groupby("network", sort=False):
         console.print(layer_table(name, layers))
         console.print()
