@@ -21,6 +21,7 @@ from cascade.routers.files import read_router, save_router
 from cascade.stages import Chain, Stage, StageCost, check_threshold
 from cascade.study import Choice, Study
 from cascade.taps import find_taps
+from pruning.checkpoint import checked_image_shape
 from pruning.masks import Masks
 from pruning.models import MODELS, make_model
 from pruning.prunable import prunable
@@ -241,7 +242,11 @@ def _model_for(folder, name, model):
 
 
 def _tap_named(folder, network, stage, image_shape):
-    for tap in find_taps(network, image_shape):
+    try:
+        taps = find_taps(network, image_shape)
+    except ValueError as problem:
+        raise ValueError(f"{folder}/cascade.json: {problem}") from None
+    for tap in taps:
         if tap.name == stage["tap"]:
             return tap
     raise ValueError(f"{folder}/{stage['folder']}: its network has no tap "
@@ -275,7 +280,7 @@ def _read_notes(path):
     try:
         if not isinstance(told["network"], str):
             raise ValueError(f"network is {told['network']!r}, which is no name")
-        told["image_shape"] = tuple(map(int, told["image_shape"]))
+        told["image_shape"] = checked_image_shape(told["image_shape"])
         stages = _old_stages(told) if old else [
             {key: value for key, value in dict(one).items()
              if key not in ("folder", "router_file")} for one in told["stages"]]
@@ -283,7 +288,7 @@ def _read_notes(path):
             raise ValueError("no stages; one at least is needed")
         told["stages"] = [_checked_stage(stage, number, number == len(stages) - 1)
                           for number, stage in enumerate(stages)]
-    except (TypeError, ValueError) as problem:
+    except (TypeError, ValueError, OverflowError) as problem:
         raise ValueError(f"{path}: {problem}") from None
     return told
 

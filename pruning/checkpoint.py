@@ -62,12 +62,28 @@ def read_metadata(path: str | Path) -> dict:
     if not is_whole(classes, 1) or classes not in sizes:
         raise ValueError(f"{path}: num_classes is {shown(classes)}, but none of its "
                          "tensors has that many rows; is it another network's?")
-    if not (isinstance(shape, list) and len(shape) == 3
+    try:
+        checked_image_shape(shape)
+    except ValueError as problem:
+        raise ValueError(f"{path}: {problem}") from None
+    return found
+
+
+def checked_image_shape(shape: object) -> tuple[int, int, int]:
+    """Channels, height and width of an image, as a file's JSON gives them.
+
+    Raises
+    ------
+    ValueError
+        The value is not three positive whole numbers, or they make an image larger than
+        any that a network of ours takes.
+    """
+    if not (isinstance(shape, list | tuple) and len(shape) == 3
             and all(is_whole(size, 1) for size in shape)
             and math.prod(shape) <= MOST_PIXELS):
-        raise ValueError(f"{path}: image_shape must be channels, height and width, as "
-                         f"in [3, 32, 32], got {shape!r:.60}")
-    return found
+        raise ValueError("image_shape must be channels, height and width, as in "
+                         f"[3, 32, 32], got {shown(shape):.60}")
+    return tuple(shape)
 
 
 def load_model(path: str | Path, network: str | None = None) -> tuple[nn.Module, dict]:

@@ -754,7 +754,11 @@ def refused(folder, told, model):
 
 
 @pytest.mark.parametrize("key, value, told", (
-    *EDITED, ("image_shape", 3, "cascade.json: 'int'"), ("stages", 3, "cascade.json: "),
+    *EDITED, ("image_shape", 3, "cascade.json: image_shape must be .* got 3"),
+    ("image_shape", [3, 8, math.inf], r"json: image_shape must .* got \[3, 8, inf\]"),
+    ("image_shape", [5, 8, 8], r"json: Residual doesn't take .* shape \(5, 8, 8\)"),
+    ("latency_ms", {"front": 10**400}, "json: int too large"),
+    ("stages", 3, "cascade.json: "),
     ("stages", [], "no stages"), ("total_uJ_per_image", {"back": 1}, "'front'"),
     ("total_uJ_per_image", {"front": -1}, "stage 1: .* front is -1"),
     ("network", 7, "stage 1: network is 7"), ("weights", "x", "not the weights"),
@@ -767,7 +771,8 @@ def test_an_edited_folder_is_told_in_one_line(built, tmp_path, key, value, told)
 
 
 @pytest.mark.parametrize("key, value, told", (
-    *EDITED, ("image_shape", 3, "cascade.json: 'int'"), ("weights", 7, "json: 'int'"),
+    *EDITED, ("image_shape", 3, "json: image_shape must be .* got 3"),
+    ("weights", 7, "json: 'int'"),
     ("total_uJ_per_image", {"front": 1}, "router is missing"),
     ("total_uJ_per_image", {"front": -1, "router": 0, "back": 1, "mild": 1},
      "front is -1"),
