@@ -1,4 +1,4 @@
-"""Command line: with ``sweep/commands.py`` all that parses, prints or exits."""
+"""Command line: with the files of other commands all that parses, prints or exits."""
 
 import os
 import sys
@@ -6,6 +6,7 @@ from contextlib import nullcontext
 from dataclasses import replace
 
 from eyeriss_sim.hardware import load_hardware, preset_names
+from eyeriss_sim.hardware_command import add_hardware
 from eyeriss_sim.layer import ConvLayer
 from eyeriss_sim.networks import zoo_names
 from eyeriss_sim.search import OBJECTIVES, search
@@ -391,8 +392,8 @@ def main(argv=None):
     parser.add_argument("--version", action="version",
                         version=f"eyeriss-sim {VERSION}")
     commands = parser.add_subparsers(required=True, metavar="command")
-    for add in (add_simulate, add_explain, add_machine, add_validate, add_sweep,
-                add_pareto, add_heatmap):
+    for add in (add_simulate, add_explain, add_machine, add_validate, add_hardware,
+                add_sweep, add_pareto, add_heatmap):
         add(commands)
     run_command(parser, argv)
 

@@ -11,7 +11,9 @@ import numpy as np
 
 from eyeriss_sim.codes import FILTER_CODES, FMAP_CODES, WORD_B, WORD_BITS
 from eyeriss_sim.dataflows import DATAFLOWS
+from eyeriss_sim.hardware_fields import TABLES, TOP_KEYS, UNIT_FAMILIES
 from eyeriss_sim.levels import COST_LEVELS, KINDS
+from eyeriss_sim.near_names import hint
 from eyeriss_sim.plain import plain, shown
 from eyeriss_sim.prices import PRICED, price_MAC, sizes_of, supply_factor
 from eyeriss_sim.widths import MOST_BITS, stored_bits, values_of
@@ -19,46 +21,6 @@ from eyeriss_sim.zero_handling import ZERO_HANDLINGS
 
 CHOICES = {"accounting": DATAFLOWS, "zeros": ZERO_HANDLINGS,
            "fmap_code": FMAP_CODES, "filter_code": FILTER_CODES}
-
-# TOML table -> key -> field of Hardware. A unit in a key stands for its whole family.
-TABLES = {
-    "array": {"rows": "rows", "cols": "cols", "clock_MHz": "clock_MHz"},
-    "spad_words": {"ifmap": "spad_ifmap_words", "filter": "spad_filter_words",
-                   "psum": "spad_psum_words"},
-    "rf": {"words": "rf_words"},
-    "glb": {"ifmap_psum_B": "glb_ifmap_psum_B", "bank_B": "glb_bank_B",
-            "filter_B": "glb_filter_B"},
-    "network_words_per_cycle": {
-        "ifmap": "ifmap_net_words", "filter": "filter_net_words",
-        "psum_in": "psum_in_net_words", "psum_out": "psum_out_net_words"},
-    "timing": {"hop_cycles": "hop_cycles"},
-    "machine": {
-        "ifmap_fifo_words": "ifmap_fifo_words",
-        "filter_fifo_words": "filter_fifo_words",
-        "psum_in_fifo_words": "psum_in_fifo_words",
-        "psum_out_fifo_words": "psum_out_fifo_words",
-        "accumulate_bubbles": "accumulate_bubbles", "stride_bubbles": "stride_bubbles",
-        "image_gap_cycles": "image_gap_cycles", "filters_first": "filters_first",
-        "window_first": "window_first", "glb_ports": "glb_ports",
-        "pass_overlap": "pass_overlap", "first_row_on_top": "first_row_on_top"},
-    "dram": {"link_bits": "dram_link_bits", "link_MHz": "dram_link_MHz"},
-    "energy_per_word_MAC": {name: f"{name}_MAC" for name in PRICED},
-    "energy": {"mac_pJ": "mac_pJ", "clock_pJ_per_PE_cycle": "clock_pJ_per_PE_cycle",
-               "static_mW": "static_mW", "price_by_size": "price_by_size"},
-    "energy_per_word_pJ": {name: f"{name}_pJ" for name in PRICED},
-    "chip": {"voltage_V": "voltage_V"},
-    "word": {"pack": "pack", "psum_bits": "psum_bits"},
-    "zeros": {"handling": "zeros", "fmap_code": "fmap_code",
-              "filter_code": "filter_code"},
-}
-TOP_KEYS = ("name", "accounting", "extends")
-UNIT_FAMILIES = (
-    {"B": 1, "KB": 1024, "MB": 1024 * 1024},
-    {"MHz": 1, "kHz": 0.001, "GHz": 1000},
-    {"pJ": 1, "fJ": 0.001, "nJ": 1000},
-    {"mW": 1, "uW": 0.001, "W": 1000},
-    {"V": 1, "mV": 0.001},
-)
 PRICE_TABLES = ("energy_per_word_MAC", "energy_per_word_pJ")
 MAY_BE_ZERO = (
     "hop_cycles", "accumulate_bubbles", "stride_bubbles", "image_gap_cycles",
@@ -405,7 +367,8 @@ def check_value(owner, field_name, value):
     if field_name in CHOICES:
         if not isinstance(value, str) or value not in CHOICES[field_name]:
             raise ValueError(
-                f"{owner}: unknown {field_name} {value!r}; known: "
+                f"{owner}: unknown {field_name} {value!r}; "
+                f"{hint(value, CHOICES[field_name])}known: "
                 + ", ".join(CHOICES[field_name]))
         return value
     kind = Hardware.__dataclass_fields__[field_name].type
@@ -488,8 +451,8 @@ def _read_tables(text, folder, above):
     else:
         where = f"{above[-1]}: " if above else ""
         raise ValueError(
-            f"{where}unknown hardware {text!r}; presets are "
-            f"{', '.join(preset_names())}, or give a .toml file")
+            f"{where}unknown hardware {text!r}; {hint(text, preset_names())}presets "
+            f"are {', '.join(preset_names())}, or give a .toml file")
     try:
         own = tomllib.loads(content.decode("utf-8-sig"))
     except (ValueError, RecursionError) as problem:     # no TOML, or no UTF-8
@@ -543,7 +506,8 @@ def _checked_tables(tables, text):
             continue
         if table not in TABLES:
             raise ValueError(
-                f"{text}: unknown table or key {table!r}; known: "
+                f"{text}: unknown table or key {table!r}; "
+                f"{_where(table, (*TOP_KEYS, *TABLES))}known: "
                 + ", ".join((*TOP_KEYS, *(f"[{known}]" for known in TABLES))))
         if not isinstance(content, dict):
             raise ValueError(f"{text}: [{table}] must be a table, got {content!r}")
@@ -592,8 +556,14 @@ def known_key_and_value(text, table, key, value):
         scaled = value * family[unit] / family[known_unit]
         whole = isfinite(scaled) and scaled == int(scaled)
         return known_key, int(scaled) if whole else scaled
-    raise ValueError(f"{text}: unknown key {key!r} in [{table}]; known: "
-                     + ", ".join(known))
+    raise ValueError(f"{text}: unknown key {key!r} in [{table}]; "
+                     f"{_where(key, known)}known: " + ", ".join(known))
+
+
+def _where(key, known):
+    """The table that a misplaced key belongs to, or the nearest of the known names."""
+    tables = [f"[{table}]" for table in TABLES if key in TABLES[table]]
+    return f"it stands in {' and '.join(tables)}; " if tables else hint(key, known)
 
 
 def _hardware_from(tables, text):

@@ -1,6 +1,5 @@
 """Things that users call by name, each registered by the file that defines it."""
 
-import difflib
 import importlib
 import importlib.util
 import pkgutil
@@ -9,6 +8,8 @@ from collections.abc import Iterator, Mapping
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
+
+from eyeriss_sim.near_names import hint
 
 
 class Registry(Mapping):
@@ -66,9 +67,7 @@ class Registry(Mapping):
             An unknown name, with those that there are.
         """
         if name not in self:
-            near = difflib.get_close_matches(str(name), list(self), n=1)
-            hint = f"did you mean {near[0]}? " if near else ""
-            raise ValueError(f"unknown {self.what} {name!r}; {hint}known: "
+            raise ValueError(f"unknown {self.what} {name!r}; {hint(name, self)}known: "
                              + ", ".join(self))
         return self._things[name]
 

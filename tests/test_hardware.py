@@ -3,8 +3,11 @@
 from dataclasses import replace
 
 import pytest
+from test_cli import run as run_command
 
-from eyeriss_sim.hardware import load_hardware, preset_names
+from eyeriss_sim.hardware import Hardware, load_hardware, preset_names
+from eyeriss_sim.hardware_fields import FIELDS, TOP_FIELDS
+from eyeriss_sim.hardware_toml import default_text, read_by, toml_text
 from eyeriss_sim.sweep.axes import changes_to
 
 
@@ -122,9 +125,15 @@ def test_supply_voltage_scales_what_is_on_the_chip_and_nothing_else():
 
 
 @pytest.mark.parametrize("text, words", [
-    ('extends = "eyeris"', "unknown hardware 'eyeris'; presets are dense, eap_tool"),
+    ('extends = "eyeris"', "'eyeris'; did you mean eyeriss_rtl? presets are dense"),
     ('extends = "eyeriss_chip"\n[arrays]\nrows = 1', "unknown table or key 'arrays'"),
     ('extends = "eyeriss_chip"\n[array]\nrow = 1', "unknown key 'row' in [array]"),
+    ('extends = "eyeriss_chip"\n[array]\nrow = 1', "did you mean rows? known: rows"),
+    ('extends = "eyeriss_chip"\n[aray]\nrows = 1', "did you mean array? known: name"),
+    ('rows = 12', "unknown table or key 'rows'; it stands in [array]; known: name"),
+    ('extends = "eyeriss_chip"\n[array]\nbank_B = 1', "it stands in [glb]; known: "),
+    ('extends = "eyeriss_chip"\n[zeros]\nhandling = "gate"', "unknown zeros 'gate'; "),
+    ('extends = "eyeriss_chip"\n[zeros]\nhandling = "gate_fmap"', "mean gate_ifmap?"),
     ('extends = "eyeriss_chip"\n[array]\nclock_THz = 1', "unknown unit 'THz'"),
     ('extends = "eyeriss_chip"\n[glb]\nifmap_psum_parsec = 1', "ifmap_psum_KB"),
     ('extends = "eyeriss_chip"\n[array]\nrows = 0', "[array] rows must be positive"),
@@ -197,3 +206,76 @@ def test_a_table_where_a_word_is_asked_for_is_refused(tmp_path):
     path.write_text('extends = "eyeriss_chip"\n[zeros]\nhandling = {a = 1}\n')
     with pytest.raises(ValueError, match="unknown zeros {'a': 1}; known: dense"):
         load_hardware(str(path))
+
+
+# ------------------------------------------------------------------ fields and files
+
+
+def test_the_table_of_fields_has_every_field_of_hardware_once():
+    named = [field.name for field in (*TOP_FIELDS, *FIELDS) if field.name != "extends"]
+    # A file says no widths of operands, and prices hold at the sizes that it says.
+    unsaid = {"priced_sizes", "ifmap_bits", "filter_bits", "ofmap_bits"}
+    assert sorted(named) == sorted({*Hardware.__dataclass_fields__} - unsaid)
+    for field in (*TOP_FIELDS, *FIELDS):
+        assert field.meaning and field.meaning[0].islower() == (
+            field.meaning.split()[0] not in ("FIFO", "MACs", "PEs")), field
+        kind = Hardware.__dataclass_fields__.get(field.name)
+        if kind and kind.type in (int, float):
+            assert field.unit, field
+
+
+def test_what_is_said_of_a_field_is_what_holds_where_a_file_leaves_it_out():
+    by_name = {field.name: field for field in FIELDS}
+    assert default_text(by_name["rows"]) == "needed"
+    assert default_text(by_name["rf_words"]) == "needed"
+    assert read_by(by_name["rf_words"]) == "isca16"
+    assert default_text(by_name["psum_in_fifo_words"]) == "32"
+    assert default_text(by_name["price_by_size"]) == "false"
+    assert default_text(by_name["rf_psum_pJ"]) == "its level's"
+    assert default_text(by_name["fmap_code"]) == "none"
+    assert by_name["clock_MHz"].units == ("MHz", "kHz", "GHz")
+    assert read_by(by_name["clock_MHz"]) == ""
+
+
+@pytest.mark.parametrize("name", preset_names())
+def test_a_preset_printed_and_read_back_is_the_same_hardware(
+        capsys, tmp_path, name):
+    code, out, _ = run_command(capsys, "hardware", name)
+    assert code == 0 and "extends" not in out
+    path = tmp_path / "printed.toml"
+    path.write_text(out)
+    again = load_hardware(str(path))
+    assert again == load_hardware(name)
+    # Nothing is left to a default that could change.
+    assert all(f"\n{field.key} = " in out for field in FIELDS
+               if getattr(again, field.name) is not None
+               and field.name not in again.dataflow.ignores)
+
+
+def test_a_file_with_prices_of_a_presets_sizes_is_printed_with_that_preset(tmp_path):
+    path = tmp_path / "large.toml"
+    path.write_text('name = "l\\"arge"\nextends = "isca16_512"\n[glb]\n'
+                    'ifmap_psum_KB = 512\n[energy]\nprice_by_size = true\n'
+                    '[energy_per_word_pJ]\nrf = 2\n')
+    large = load_hardware(str(path))
+    text = toml_text(large)
+    assert 'extends = "isca16_512"' in text
+    path.write_text(text)
+    assert load_hardware(str(path)) == large
+    odd = replace(large, priced_sizes=(None, None, None, 7, 8, None))
+    with pytest.raises(ValueError, match="sizes that no preset has; print the file"):
+        toml_text(odd)
+
+
+def test_the_command_lists_presets_and_fields(capsys):
+    code, out, _ = run_command(capsys, "hardware")
+    assert code == 0 and all(name in out for name in preset_names())
+    code, out, _ = run_command(capsys, "hardware", "--fields")
+    assert code == 0 and max(map(len, out.splitlines())) <= 100
+    words = out.split()
+    assert all(field.key in words for field in (*TOP_FIELDS, *FIELDS))
+    assert all(f"[{field.table}]" in words for field in FIELDS)
+    code, out, err = run_command(capsys, "hardware", "eyeriss_chop")
+    assert code == 2 and "did you mean eyeriss_chip?" in err and err.count("\n") == 1
+    code, out, err = run_command(capsys, "hardware", "dense", "--fields")
+    assert code == 2 and "leave dense out" in err

@@ -75,7 +75,11 @@ def test_a_field_has_its_toml_key_its_own_and_a_short_name(name, field, value, s
 
 
 @pytest.mark.parametrize("name, values, message", [
-    ("rowz", "8", "unknown field 'rowz'; fields: batch, glb_KB, rows, cols"),
+    ("rowz", "8", "unknown field 'rowz'; did you mean rows\\? all of them: eyeriss-sim "
+     "hardware --fields"),
+    ("glb_kb", "8", "did you mean glb_KB"),
+    ("spad_word.filter", "8", "unknown table 'spad_word'; did you mean spad_words"),
+    ("spad_words.filtr", "8", r"\[spad_words\] has no 'filtr'; did you mean filter"),
     ("rows", "", "rows has no values"),
     ("rows", "32:8:4", "rows=32:8:4 is empty: 32 is above 8"),
     ("rows", "8:32:0", "the step must be positive"),
@@ -301,6 +305,7 @@ def test_a_sweep_of_a_thousand_million_points_asks_for_a_sample():
     (dict(networks=[3]), "networks are names, got 3"),
     (dict(networks=["alexnet", "alexnet"]), "two networks are called alexnet"),
     (dict(hardware="eyeris"), "unknown hardware"),
+    (dict(hardware="eyeriss_cihp"), "did you mean eyeriss_chip"),
     (dict(objective="power"), "unknown objective"),
     (dict(objective=["energy"]), "unknown objective"),
     (dict(input_shape=224), "input_shape must be a list"),
@@ -346,7 +351,7 @@ max_power_mW = 400
         {"rows": "8,12,16", "batch": "1,4", "glb.ifmap_psum_KB": "64,100"},
         constraints={"max_power_mW": "400"}).described()
     path.write_text("network = 'alexnet'")
-    with pytest.raises(ValueError, match="unknown key 'network'; known: .*networks"):
+    with pytest.raises(ValueError, match="key 'network'; did you mean networks"):
         read_spec(path)
 
 

@@ -220,7 +220,7 @@ def test_options_go_before_what_the_file_says(capsys, tmp_path, monkeypatch):
 @pytest.mark.parametrize("args, message", [
     (("sweep",), "a sweep needs networks"),
     (("sweep", "none.toml"), "none.toml: No such file"),
-    ((*SWEEP, "--set", "rowz=3"), "unknown field 'rowz'; fields: batch, glb_KB"),
+    ((*SWEEP, "--set", "rowz=3"), "unknown field 'rowz'; did you mean rows?"),
     ((*SWEEP, "--set", "rows"), "must be FIELD=VALUES"),
     ((*SWEEP, "--set", "rows=9:4"), "rows=9:4 is empty"),
     ((*SWEEP, "--set", "glb_KB=1:1000", "--set", "clock_MHz=1:1000", "--set",

@@ -3,9 +3,9 @@
 torch and onnx are imported only when a network needs them.
 """
 
-import difflib
 from pathlib import Path
 
+from eyeriss_sim.near_names import hint
 from eyeriss_sim.networks import load_zoo, zoo_names
 from eyeriss_sim.plain import is_whole, plain, shown
 
@@ -70,10 +70,9 @@ def load_network(text, batch=None, input_shape=None, proposals=None):
     if ending == ".onnx":
         from eyeriss_sim.importers.onnx_file import network_from_onnx
         return network_from_onnx(text, batch, input_shape)
-    near = difflib.get_close_matches(text.lower(), zoo_names(), n=1)
-    hint = f"did you mean {near[0]}? " if near else ""
     raise ValueError(
-        f"no network {text!r}; {hint}give one of " + ", ".join(zoo_names())
+        f"no network {text!r}; {hint(text, zoo_names())}give one of "
+        + ", ".join(zoo_names())
         + ", or a file: net.csv, net.onnx, net.py:factory"
         + ("; simulate and explain also take the pruning tool's .txt"
            if ending == ".txt" else ""))

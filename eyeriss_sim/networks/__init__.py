@@ -1,10 +1,10 @@
 """The zoo: one network, one TOML file, only data."""
 
-import difflib
 import tomllib
 from importlib import resources
 
 from eyeriss_sim.layer import ConvLayer, Network, UncountedOp
+from eyeriss_sim.near_names import hint
 
 
 def zoo_names():
@@ -46,10 +46,8 @@ def load_zoo(name, batch=1):
     """
     known = zoo_names()
     if name.lower() not in known:
-        near = difflib.get_close_matches(name.lower(), known, n=1)
-        hint = f"did you mean {near[0]}? " if near else ""
-        raise ValueError(f"no network is called {name!r}; {hint}the zoo has "
-                         + ", ".join(known))
+        raise ValueError(f"no network is called {name!r}; {hint(name, known)}the zoo "
+                         "has " + ", ".join(known))
     path = resources.files(__name__) / f"{name.lower()}.toml"
     table = tomllib.loads(path.read_text(encoding="utf-8"))
     network = Network(

@@ -5,7 +5,9 @@ from math import floor, inf, isfinite
 
 import numpy as np
 
-from eyeriss_sim.hardware import TABLES, UNIT_FAMILIES, check_value, known_key_and_value
+from eyeriss_sim.hardware import check_value, known_key_and_value
+from eyeriss_sim.hardware_fields import TABLES, UNIT_FAMILIES
+from eyeriss_sim.near_names import hint
 from eyeriss_sim.plain import ENDLESS, plain
 from eyeriss_sim.prices import PRICED
 from eyeriss_sim.search import UNSEARCHED
@@ -188,9 +190,10 @@ def _range(name, text, most):
 
 
 def field_names():
-    """Names of all that can be varied, one each; TOML keys in any unit do as well."""
-    fields = [field for keys in TABLES.values() for field in keys.values()]
-    return [BATCH, "glb_KB", *fields]
+    """Names of all that can be varied, under each of their names."""
+    fields = [name for table, keys in TABLES.items() for key, field in keys.items()
+              for name in (key, field, f"{table}.{key}")]
+    return [BATCH, "glb_KB", *SHORT_NAMES, *dict.fromkeys(fields)]
 
 
 def table_and_key(name):
@@ -204,8 +207,8 @@ def table_and_key(name):
     long_name = _spelt_out(name)
     table, _, key = long_name.rpartition(".")
     if table and table not in TABLES:
-        raise ValueError(f"{name}: unknown table {table!r}; known: "
-                         + ", ".join(TABLES))
+        raise ValueError(f"{name}: unknown table {table!r}; {hint(table, TABLES)}"
+                         "known: " + ", ".join(TABLES))
     tables = [table] if table else TABLES
     found = [where for where in tables if _has(where, key)]
     if len(found) > 1:
@@ -218,9 +221,11 @@ def table_and_key(name):
             if field == name:
                 return where, known
     if table:
-        raise ValueError(f"{name}: [{table}] has no {key!r}; it has "
+        raise ValueError(f"{name}: [{table}] has no {key!r}; "
+                         f"{hint(key, TABLES[table])}it has "
                          + ", ".join(TABLES[table]))
-    raise ValueError(f"unknown field {name!r}; fields: " + ", ".join(field_names()))
+    raise ValueError(f"unknown field {name!r}; {hint(name, field_names())}all of them: "
+                     "eyeriss-sim hardware --fields")
 
 
 def _spelt_out(name):

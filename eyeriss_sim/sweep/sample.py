@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from eyeriss_sim.near_names import hint
 from eyeriss_sim.plain import is_whole, plain, shown
 
 METHODS = ("sobol", "random")
@@ -84,5 +85,5 @@ def check_keys(where, given, known):
     """Refuse keys that a table has not, listing those it has."""
     for key in given:
         if key not in known:
-            raise ValueError(f"{where}: unknown key {key!r}; known: "
+            raise ValueError(f"{where}: unknown key {key!r}; {hint(key, known)}known: "
                              + ", ".join(known))
