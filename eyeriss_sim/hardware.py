@@ -9,13 +9,13 @@ from pathlib import Path
 
 import numpy as np
 
+from eyeriss_sim.access_prices import PRICED, price_MAC, sizes_of, supply_factor
 from eyeriss_sim.codes import FILTER_CODES, FMAP_CODES, WORD_B, WORD_BITS
 from eyeriss_sim.dataflows import DATAFLOWS
 from eyeriss_sim.hardware_fields import TABLES, TOP_KEYS, UNIT_FAMILIES
 from eyeriss_sim.levels import COST_LEVELS, KINDS
 from eyeriss_sim.near_names import hint
 from eyeriss_sim.plain import plain, shown
-from eyeriss_sim.prices import PRICED, price_MAC, sizes_of, supply_factor
 from eyeriss_sim.widths import MOST_BITS, stored_bits, values_of
 from eyeriss_sim.zero_handling import ZERO_HANDLINGS
 

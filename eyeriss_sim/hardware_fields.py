@@ -6,7 +6,7 @@ from it, so that what ``eyeriss-sim hardware --fields`` prints is what can be gi
 
 from dataclasses import dataclass
 
-from eyeriss_sim.prices import PRICED
+from eyeriss_sim.access_prices import PRICED
 
 UNIT_FAMILIES = (
     {"B": 1, "KB": 1024, "MB": 1024 * 1024},

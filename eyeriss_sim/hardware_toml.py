@@ -3,11 +3,11 @@
 import json
 from dataclasses import MISSING
 
+from eyeriss_sim.access_prices import PARTS, sizes_of
 from eyeriss_sim.dataflows import DATAFLOWS
 from eyeriss_sim.hardware import CHOICES, Hardware, load_hardware, preset_names
 from eyeriss_sim.hardware_fields import FIELDS, TABLES, TOP_FIELDS
 from eyeriss_sim.levels import COST_LEVELS
-from eyeriss_sim.prices import PARTS, sizes_of
 
 COMMENT_COLUMN = 32
 

@@ -6,10 +6,10 @@ from functools import lru_cache
 
 import numpy as np
 
+from eyeriss_sim.access_prices import NOMINAL_V, PRICED, resolved_prices
 from eyeriss_sim.dataflows.base import OBJECTIVES, SKIPS
 from eyeriss_sim.hardware import REMEMBERED
 from eyeriss_sim.mapping import Mapping, layer_of, shape_key
-from eyeriss_sim.prices import NOMINAL_V, PRICED, resolved_prices
 from eyeriss_sim.product_maps import maps_of, on_map
 from eyeriss_sim.zeros import NO_SAVINGS
 

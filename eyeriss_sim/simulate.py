@@ -4,6 +4,7 @@ from dataclasses import replace
 from functools import lru_cache
 from os import PathLike
 
+from eyeriss_sim.access_prices import NOMINAL_V, PARTS, resolved_prices
 from eyeriss_sim.counts import count
 from eyeriss_sim.cycles import count_cycles
 from eyeriss_sim.energy import level_energy, width_factors
@@ -14,7 +15,6 @@ from eyeriss_sim.levels import COST_LEVELS
 from eyeriss_sim.mapping import check_mapping, layer_of, shape_key
 from eyeriss_sim.mapping_files import chosen_mappings
 from eyeriss_sim.plain import shown
-from eyeriss_sim.prices import NOMINAL_V, PARTS, resolved_prices
 from eyeriss_sim.product_maps import laid
 from eyeriss_sim.read_only import read_only
 from eyeriss_sim.result import LayerResult, SimulationResult

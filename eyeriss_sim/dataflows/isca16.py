@@ -4,6 +4,7 @@ from math import ceil
 
 import numpy as np
 
+from eyeriss_sim.access_prices import PARTS
 from eyeriss_sim.area import MEMORY_B, UM2_PER_B, memory_um2
 from eyeriss_sim.codes import WORD_B, WORD_BITS
 from eyeriss_sim.counts import Counts
@@ -26,7 +27,6 @@ from eyeriss_sim.levels import (
     WRITE,
 )
 from eyeriss_sim.plain import ceil_div
-from eyeriss_sim.prices import PARTS
 
 # The search of the ISCA 2016 analysis weighs a psum hop twice, its figures once; so
 # "joules", which asks for the least that is reported, weighs it once in both.

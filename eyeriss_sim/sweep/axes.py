@@ -5,11 +5,11 @@ from math import floor, inf, isfinite
 
 import numpy as np
 
+from eyeriss_sim.access_prices import PRICED
 from eyeriss_sim.hardware import check_value, known_key_and_value
 from eyeriss_sim.hardware_fields import TABLES, UNIT_FAMILIES
 from eyeriss_sim.near_names import hint
 from eyeriss_sim.plain import ENDLESS, plain
-from eyeriss_sim.prices import PRICED
 from eyeriss_sim.search import UNSEARCHED
 
 BATCH = "batch"

@@ -8,12 +8,12 @@ from functools import cached_property
 from math import prod
 from pathlib import Path
 
+from eyeriss_sim.access_prices import PRICED, SIZES
 from eyeriss_sim.area import area_mm2, storage_mm2
 from eyeriss_sim.hardware import Hardware, check_value, load_hardware
 from eyeriss_sim.layer import Network
 from eyeriss_sim.mapping import shape_key
 from eyeriss_sim.plain import ENDLESS, is_whole, plain, shown
-from eyeriss_sim.prices import PRICED, SIZES
 from eyeriss_sim.search import OBJECTIVES
 from eyeriss_sim.simulate import as_network, network_and_weights
 from eyeriss_sim.sweep.axes import BATCH, Axis, make_axis
