@@ -14,7 +14,7 @@ from eyeriss_sim.layer import ConvLayer, Network
 from eyeriss_sim.sweep import run
 from eyeriss_sim.sweep.dataset import read_results
 from eyeriss_sim.sweep.figures import axis_label, front_figure, heatmap_figure
-from eyeriss_sim.sweep.front import best_over, pareto_front, read_points
+from eyeriss_sim.sweep.front import Within, best_over, pareto_front, read_points
 from eyeriss_sim.sweep.spec import make_spec
 
 TINY = Network("tiny", (
@@ -113,10 +113,14 @@ def test_a_point_that_one_network_cannot_run_on_is_no_point_of_both(results):
 
 
 @pytest.mark.parametrize("columns, options, message", [
-    (["energy"], {}, "'energy' is no figure and no field; figures: .*chip_uJ"),
+    (["energy"], {}, "'energy' is no figure and no field; .*figures: .*chip_uJ"),
     (["power_mW"], {}, "can't be added up over tiny, other; choose one"),
     (["total_uJ"], {"network": "third"}, "no network third; it has tiny, other"),
     (["total_uJ"], {"batch": 2}, "no batch 2; it has 1"),
+    (["total_uJ"], {"objective": "edp"}, "no objective edp; it has energy"),
+    (["totl_uJ"], {}, "did you mean total_uJ"),
+    (["total_uJ"], {"within": Within(total_ms=1e-9)},
+     "no point keeps to total_ms of at most 1e-09; the least are total_ms 0.0"),
 ])
 def test_what_cannot_be_read_is_told(results, columns, options, message):
     with pytest.raises(ValueError, match=message):
@@ -136,7 +140,7 @@ def test_a_heatmap_has_the_best_of_each_cell_and_marks_what_cannot_be(results):
     assert bar.get_ylabel() == "total latency (µs)\nbest over array columns, GLB (KB)"
     legend = [text.get_text() for text in axes.get_legend().get_texts()]
     assert legend == ["can't be mapped, or beyond a limit", "eyeriss_chip"]
-    with pytest.raises(ValueError, match="'psum' was not varied; fields: rows, cols"):
+    with pytest.raises(ValueError, match="'psum' was not varied; .*fields: rows, col"):
         best_over(points, "rows", "psum", "total_ms")
 
 
@@ -155,11 +159,97 @@ def test_a_front_shows_units_and_the_chips_own_point(results, area):
     assert any(np.allclose(spot, [own]) for spot in spots)
 
 
+def test_limits_keep_points_from_a_front_and_not_from_the_data(results):
+    every = read_points(results, ["total_uJ", "macs_per_s"])
+    median = every.table.total_uJ.median()
+    within = Within(total_uJ=median)
+    points = read_points(results, ["macs_per_s"], within=within)
+    assert (points.table.total_uJ <= median).all()
+    assert (points.beyond.total_uJ > median).all()
+    assert len(points.table) + len(points.beyond) == len(every.table)
+    assert str(within) == f"total_uJ of at most {median:g}"
+    # Of both networks together, throughput is that of their sums.
+    rows = read_results(results, ["point", "layer", "macs", "total_ms"])
+    rows = rows[rows.layer.isna() & (rows.point == every.table.point[0])]
+    assert every.table.macs_per_s[0] == pytest.approx(
+        1000 * rows.macs.sum() / rows.total_ms.sum())
+    front = pareto_front(every.table, ["total_uJ", "macs_per_s"])
+    assert front.macs_per_s.is_monotonic_increasing
+
+
+def test_points_are_called_by_their_array_glb_and_what_else_varies(results, tmp_path):
+    points = read_points(results, ["total_uJ"])
+    row = points.table[(points.table["rows"] == 8) & (points.table["cols"] == 10)
+                       & (points.table.glb_KB == 16)].iloc[0]
+    assert points.name(row) == "8x10, 16 KB, spad_filter_words 224"
+    # A column glb_MB are accesses.
+    run.run_sweep(make_spec([TINY], {"glb_MB": 1, "dram_MAC": [50]}), tmp_path, jobs=1)
+    rows = read_results(tmp_path)
+    assert rows["size of glb_MB"].tolist() == [1] and rows.glb_MB[0] < 1
+    points = read_points(tmp_path, ["total_uJ"])
+    assert points.name(points.table.iloc[0]) == "12x14, 1024 KB, price of dram_MAC 50"
+
+
+def test_a_figure_says_whether_the_chip_is_in_the_grid(results, tmp_path):
+    def legend(points):
+        front = pareto_front(points.table, ["total_uJ", "total_ms"])
+        axes = front_figure(points, front, "total_uJ", "total_ms", False).axes[0]
+        return [text.get_text() for text in axes.get_legend().get_texts()][-1]
+
+    inside = read_points(results, ["total_uJ", "total_ms"])
+    assert inside.outside == () and legend(inside) == "eyeriss_chip"
+    run.run_sweep(make_spec([TINY], {"rows": [4, 8], "clock_GHz": [0.2]}), tmp_path,
+                  jobs=1)
+    outside = read_points(tmp_path, ["total_uJ", "total_ms"])
+    assert outside.outside == ("rows",)
+    assert legend(outside) == "eyeriss_chip (outside the grid)"
+
+
+def test_each_point_of_a_front_is_numbered_and_the_key_names_it(results):
+    points = read_points(results, ["total_uJ", "total_ms"])
+    front = pareto_front(points.table, ["total_uJ", "total_ms"])
+    axes = front_figure(points, front, "total_uJ", "total_ms", False).axes[0]
+    key, *numbers = [text.get_text() for text in axes.texts]
+    assert numbers == [str(place + 1) for place in range(len(front))]
+    assert [line.split("  ")[1] for line in key.splitlines()] == [
+        points.name(row) for _, row in front.iterrows()]
+
+
+def test_an_axis_is_logarithmic_where_values_span_over_a_decade(results):
+    points = read_points(results, ["total_uJ", "total_ms"])
+    for factor, scale in ((9, "linear"), (11, "log")):
+        points.table.loc[0, "total_ms"] = points.table.total_ms[1:].min() / 2
+        points.table.loc[1, "total_ms"] = factor * points.table.total_ms[0]
+        points.table["total_ms"] = points.table.total_ms.clip(
+            upper=factor * points.table.total_ms[0])
+        front = pareto_front(points.table, ["total_uJ", "total_ms"])
+        axes = front_figure(points, front, "total_uJ", "total_ms", False).axes[0]
+        assert axes.get_yscale() == scale
+
+
+def test_cells_of_a_heatmap_hold_their_number_where_there_is_room(results):
+    points = read_points(results, ["total_ms", "pes"])
+    best, asked = best_over(points, "cols", "rows", "total_ms")
+    axes = heatmap_figure(points, best, asked, "total_ms").axes[0]
+    numbers = [float(text.get_text()) for text in axes.texts]
+    assert numbers == pytest.approx((best * 1000).to_numpy().ravel(), rel=0.06)
+    best, asked = best_over(points, "pes", "glb_KB", "total_ms")
+    assert set(best.columns) == {rows * cols for rows in range(4, 15, 2)
+                                 for cols in (6, 10, 14)}
+    wide = pd.concat([best] * 4, axis=1)
+    wide.columns.name = "pes"
+    wide.columns = pd.Index(range(len(wide.columns)), name="pes")
+    axes = heatmap_figure(points, wide, wide.notna(), "total_ms").axes[0]
+    assert not axes.texts
+
+
 @pytest.mark.parametrize("column, largest, label", [
     ("chip_uJ", 5e4, "energy of the chip (mJ)"),
     ("total_uJ_per_image", 50, "energy of an image, DRAM included (µJ)"),
     ("energy_MAC", 5e10, "normalised energy (10⁹ MAC)"),
     ("cycles", 5e7, "cycles (10⁶)"),
+    ("storage_B", 200_000, "storage of RFs and GLB (KB)"),
+    ("macs_per_s", 2e10, "throughput (GMAC/s)"),
     ("area_mm2", 5, "area of storage and PEs (mm²)"),
     ("utilization", 0.5, "utilisation of the array"),
     ("glb_KB", 0, "GLB (KB)"),
@@ -231,6 +321,9 @@ def test_options_go_before_what_the_file_says(capsys, tmp_path, monkeypatch):
     (("pareto", "nowhere", "--x", "total_ms"), "a front has different figures"),
     (("heatmap", "nowhere", "--out", "no/x.png"), "there is no folder no"),
     (("heatmap", "nowhere", "--x", "batch"), "a heatmap is of one batch"),
+    (("heatmap", "nowhere", "--x", "objective"), "a heatmap is of one objective"),
+    (("pareto", "nowhere", "--max-latency-ms", "-1"), "must be a positive number"),
+    ((*SWEEP, "--objective", "power"), "unknown objective 'power'"),
     (("pareto", "."), "holds no results of a sweep"),
 ])
 def test_wrong_commands_get_one_line(capsys, tmp_path, monkeypatch, args, message):
@@ -239,3 +332,23 @@ def test_wrong_commands_get_one_line(capsys, tmp_path, monkeypatch, args, messag
     assert code == 2 and out == ""
     assert message in err and err.count("\n") == 1
     assert not list(tmp_path.iterdir())
+
+
+def test_least_rows_are_searched_for_what_they_name(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, out, _ = run_command(capsys, *SWEEP, "--objective", "energy,cycles")
+    assert code == 0 and "12 points" in out
+    said = {line[:14].strip(): line.split()[-1] for line in out.splitlines()
+            if line.startswith(("least", "eyeriss"))}
+    assert said["least total_uJ"] == "energy" and said["least total_ms"] == "cycles"
+    rows = pd.read_parquet("sweep")
+    assert set(rows.objective) == {"energy", "cycles"}
+    for command in ("pareto", "heatmap"):
+        code, out, err = run_command(capsys, command, "sweep")
+        assert code == 2 and err == (
+            "eyeriss-sim: sweep has objectives energy, cycles; choose one with "
+            "--objective\n")
+    code, out, _ = run_command(capsys, "pareto", "sweep", "--objective", "cycles",
+                               "--out", "front.csv", "--max-energy-uJ", "1e6")
+    assert code == 0 and set(pd.read_csv("front.csv").objective) == {"cycles"}
+    assert "6 of 6 points keep to total_uJ of at most 1e+06, resnet20_cifar" in out

@@ -1,4 +1,4 @@
-"""What a sweep varies: a field of the hardware or the batch, and its values."""
+"""What a sweep varies: a field of the hardware, batch or objective, and its values."""
 
 from dataclasses import dataclass
 from math import floor, inf, isfinite
@@ -9,10 +9,11 @@ from eyeriss_sim.access_prices import PRICED
 from eyeriss_sim.hardware import check_value, known_key_and_value
 from eyeriss_sim.hardware_fields import TABLES, UNIT_FAMILIES
 from eyeriss_sim.near_names import hint
-from eyeriss_sim.plain import ENDLESS, plain
-from eyeriss_sim.search import UNSEARCHED
+from eyeriss_sim.plain import ENDLESS, plain, shown
+from eyeriss_sim.search import OBJECTIVES, UNSEARCHED
 
-BATCH = "batch"
+BATCH, OBJECTIVE = "batch", "objective"
+NO_FIELDS = (BATCH, OBJECTIVE)      # what is varied and is no field of Hardware
 # Names that people use for keys which are longer in the TOML file; units may vary.
 SHORT_NAMES = {"glb_B": "glb.ifmap_psum_B", "rf_words": "rf.words"}
 MOST_VALUES = 10**6
@@ -27,7 +28,7 @@ class Axis:
     name : str
         As it was asked for, its unit included.
     field : str
-        A field of Hardware, or ``batch``.
+        A field of Hardware, ``batch`` or ``objective``.
     values : tuple
         In the unit of ``name``.
     settings : tuple
@@ -41,10 +42,10 @@ class Axis:
 
     @property
     def column(self):
-        """Its column in the results, where ``dram_MAC`` is energy, not a price."""
+        """Its column, where ``dram_MAC`` is energy and ``glb_MB`` are accesses."""
         if self.name in TABLES["energy_per_word_MAC"].values():
             return f"price of {self.name}"
-        return self.name
+        return f"size of {self.name}" if self.name == "glb_MB" else self.name
 
     @property
     def searched(self):
@@ -58,9 +59,10 @@ def make_axis(name, values, hardware):
     Parameters
     ----------
     name : str
-        ``batch``; a key of the hardware's TOML tables in any unit, its table before it
-        where several have it (``rows``, ``glb.bank_B``, ``spad_words.filter``); a field
-        of Hardware (``spad_filter_words``); or ``glb_KB``.
+        ``batch``; ``objective``, what mappings are searched for; a key of the
+        hardware's TOML tables in any unit, its table before it where several have it
+        (``rows``, ``glb.bank_B``, ``spad_words.filter``); a field of Hardware
+        (``spad_filter_words``); or ``glb_KB``.
     values : str, number or list
         ``8:32:4`` for 8, 12 .. 32, ``8:64:x2`` for 8, 16, 32, 64, or values and ranges
         in a list or with commas between.
@@ -90,6 +92,13 @@ def make_axis(name, values, hardware):
                 raise ValueError(f"batch must be a whole number of at least 1, got "
                                  f"{value!r}")
         field, settings = BATCH, values
+    elif name == OBJECTIVE:
+        for value in values:
+            if value not in OBJECTIVES:
+                raise ValueError(f"unknown objective {shown(value)}; "
+                                 f"{hint(value, OBJECTIVES)}known: "
+                                 + ", ".join(OBJECTIVES))
+        field, settings = OBJECTIVE, values
     else:
         table, key = table_and_key(name)
         settings = []
@@ -193,7 +202,7 @@ def field_names():
     """Names of all that can be varied, under each of their names."""
     fields = [name for table, keys in TABLES.items() for key, field in keys.items()
               for name in (key, field, f"{table}.{key}")]
-    return [BATCH, "glb_KB", *SHORT_NAMES, *dict.fromkeys(fields)]
+    return [*NO_FIELDS, "glb_KB", *SHORT_NAMES, *dict.fromkeys(fields)]
 
 
 def table_and_key(name):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from eyeriss_sim.labels import field_text
 from eyeriss_sim.search import OBJECTIVES
-from eyeriss_sim.sweep.axes import BATCH
+from eyeriss_sim.sweep.axes import BATCH, OBJECTIVE
 from eyeriss_sim.terminal import (
     announced_compilation,
     make_console,
@@ -20,8 +20,9 @@ from eyeriss_sim.zero_handling import ZERO_HANDLINGS
 
 MOST_LISTED = 40
 FIGURE_FORMATS = (".png", ".svg", ".pdf")
-# Rows named at the end of a sweep: the least of each.
-OF_INTEREST = ("total_uJ", "total_ms", "area_mm2")
+# Rows named at the end of a sweep: the least of each, and the objective whose search
+# looks for it.
+OF_INTEREST = {"total_uJ": "joules", "total_ms": "cycles", "area_mm2": ""}
 
 
 def setting(text):
@@ -52,8 +53,10 @@ def add_sweep(commands):
                      help="input shape of torch modules")
     cmd.add_argument("--hardware", metavar="H",
                      help="start from this preset or .toml (default: eyeriss_chip)")
-    cmd.add_argument("--objective", choices=OBJECTIVES,
-                     help="what each search minimises (default: energy)")
+    cmd.add_argument("--objective", metavar="OBJ,...",
+                     help=f"what each search minimises: {', '.join(OBJECTIVES)}; with "
+                          "several, every machine is a point under each (default: "
+                          "energy)")
     cmd.add_argument("--bits", metavar="B|ifmap=B,...",
                      help="widths of the operands: 8, or ifmap=8,filter=4,ofmap=8 "
                           "(default: 16)")
@@ -73,6 +76,7 @@ def add_sweep(commands):
     cmd.add_argument("--max-area", metavar="MM2", help="refuse larger machines")
     cmd.add_argument("--max-power", metavar="MW",
                      help="refuse machines whose chip takes more")
+    add_limits(cmd, "the least rows")
     cmd.add_argument("--layers", action="store_true", default=None,
                      help="a row for each layer as well")
     cmd.add_argument("--out", metavar="RESULTS",
@@ -107,7 +111,7 @@ def run_sweep_command(args):
     else:
         said += "; nothing was left to run"
     console.print(said)
-    print_best(folder, spec, console)
+    print_best(folder, spec, within_of(args), console)
     say_zeros(spec, console)
 
 
@@ -131,6 +135,8 @@ def spec_of(args):
     axes.update(args.axes)
     if args.batch is not None:
         axes[BATCH] = args.batch
+    if args.objective is not None:
+        axes[OBJECTIVE] = args.objective
     sample = dict(tables.get("sample", {}))
     for key, value in (("points", args.sample), ("method", args.sampling),
                        ("seed", args.seed)):
@@ -146,7 +152,7 @@ def spec_of(args):
     return make_spec(
         args.networks or tables.get("networks"), axes,
         args.hardware or tables.get("hardware", "eyeriss_chip"),
-        objective=args.objective or tables.get("objective", "energy"),
+        objective=tables.get("objective", "energy"),
         sample=sample, constraints=constraints,
         layers=tables.get("layers", False) if args.layers is None else args.layers,
         bits=tables.get("bits") if args.bits is None else args.bits,
@@ -155,22 +161,78 @@ def spec_of(args):
         input_shape=args.input or tables.get("input_shape"))
 
 
-def print_best(folder, spec, console):
-    """The points with the least energy, time and area, beside the chip's own."""
+def print_best(folder, spec, within, console):
+    """The points with the least energy, time and area, beside the chip's own.
+
+    Each is of the rows that were searched for it, where the sweep has them; the table
+    says for what they were.
+    """
     from eyeriss_sim.sweep.front import read_points
     batch = min(batch for _, batch in spec.networks)
-    try:
-        points = read_points(folder, OF_INTEREST, batch=batch)
-    except ValueError as problem:
-        console.print(str(problem))
-        return
-    rows = [(f"least {column}", points.table.loc[points.table[column].idxmin()])
-            for column in OF_INTEREST]
-    if points.base is not None:
-        rows.append((points.hardware, points.base))
+    read, rows = {}, []
+    for column, wanted in OF_INTEREST.items():
+        objective = wanted if wanted in spec.objectives else spec.objective
+        if objective not in read:
+            try:
+                read[objective] = read_points(folder, OF_INTEREST, None, batch,
+                                              objective, within)
+            except ValueError as problem:
+                console.print(str(problem))
+                return
+        table = read[objective].table
+        rows.append((f"least {column}", table.loc[table[column].idxmin()]))
+    rows += [(points.hardware, points.base) for points in read.values()
+             if points.base is not None]
+    points = read[spec.objective] if spec.objective in read else [*read.values()][0]
     console.print(f"{' + '.join(points.networks)}, batch {batch}:")
-    print_rows(points, rows, OF_INTEREST, console)
+    print_rows(points, rows, OF_INTEREST, console, searched_for=True)
+    print_about(points, within, console)
+
+
+def print_about(points, within, console):
+    """What a reader of a table or figure should know of its points."""
+    if within.limits:
+        every = len(points.table) + len(points.beyond)
+        console.print(f"{len(points.table):,} of {every:,} points keep to {within}, "
+                      f"{' + '.join(points.networks)} together at batch {points.batch}")
+    if points.base is not None and points.outside:
+        said = ", ".join(f"{field} {own_text(points.base[field])}"
+                         for field in points.outside)
+        console.print(f"{points.hardware} is no point of this grid: {said}")
     print_refused(points, console)
+
+
+def own_text(value):
+    """A field of the hardware, which may have no value of its own: null is NaN then."""
+    from pandas import isna
+    return "none" if isna(value) else field_text(value)
+
+
+def add_limits(cmd, what):
+    """Limits on what a command shows; rows beyond them stay in the data."""
+    for option, column, metavar in (("--max-latency-ms", "total_ms", "MS"),
+                                    ("--max-energy-uJ", "total_uJ", "UJ")):
+        cmd.add_argument(option, dest=f"most_{column}", type=positive, metavar=metavar,
+                         help=f"{what} keep to {column} of at most this, the networks "
+                              "added up, the whole batch")
+
+
+def positive(text):
+    """An option that is a positive number."""
+    from math import isfinite
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not (isfinite(value) and value > 0):
+        raise argparse.ArgumentTypeError(f"must be a positive number, got {text!r}")
+    return value
+
+
+def within_of(args):
+    """The limits of ``add_limits``."""
+    from eyeriss_sim.sweep.front import Within
+    return Within(args.most_total_ms, args.most_total_uJ)
 
 
 def print_refused(points, console):
@@ -180,9 +242,8 @@ def print_refused(points, console):
                       f"first: {points.refused.reason.iloc[0]}")
 
 
-def print_rows(points, rows, figures, console):
+def print_rows(points, rows, figures, console, searched_for=False):
     """A table of (name, point): fields, then figures in four digits."""
-    from pandas import isna
     from rich import box
     from rich.table import Table
     table = Table(box=box.SIMPLE, padding=(0, 1), pad_edge=False, show_edge=False)
@@ -191,12 +252,13 @@ def print_rows(points, rows, figures, console):
         table.add_column("")
     for column in (*points.fields, *figures):
         table.add_column(column.replace(".", ".\n"), justify="right", overflow="fold")
+    if searched_for:
+        table.add_column("searched for")
     for name, row in rows:
-        # The hardware may have no value of its own: Parquet's null comes back as NaN.
-        cells = ["none" if isna(row[field]) else field_text(row[field])
-                 for field in points.fields]
+        cells = [own_text(row[field]) for field in points.fields]
         cells += [f"{row[column]:,.4g}" if abs(row[column]) < 1e4
                   else f"{row[column]:,.0f}" for column in figures]
+        cells += [row["objective"]] * searched_for
         table.add_row(*([name] if named else []), *cells)
     console.print(table)
 
@@ -207,6 +269,9 @@ def add_reading_options(cmd, default):
     cmd.add_argument("--network", help="one of the sweep's (default: all, added up)")
     cmd.add_argument("--batch", type=whole_number, metavar="N",
                      help="one of the sweep's batches")
+    cmd.add_argument("--objective", choices=OBJECTIVES,
+                     help="one of the sweep's objectives")
+    add_limits(cmd, "points shown")
     cmd.add_argument("--out", metavar="FILE", action="append", default=[],
                      help=f"figure, .png .svg .pdf, or .csv (default: {default})")
 
@@ -217,7 +282,7 @@ def add_pareto(commands):
         "pareto", help="the Pareto front of a sweep as table and figure")
     add_reading_options(cmd, "RESULTS-pareto.png")
     cmd.add_argument("--x", default="total_uJ", metavar="COLUMN",
-                     help="a figure (default: total_uJ)")
+                     help="a figure, or a field (default: total_uJ)")
     cmd.add_argument("--y", default="total_ms", metavar="COLUMN",
                      help="another (default: total_ms)")
     cmd.add_argument("--area", action="store_true",
@@ -231,7 +296,8 @@ def run_pareto(args):
     figures = [args.x, args.y, *(["area_mm2"] if args.area else [])]
     if len(set(figures)) < len(figures):
         raise ValueError(f"a front has different figures, got {', '.join(figures)}")
-    points = read_points(args.results, figures, args.network, args.batch)
+    points = read_points(args.results, figures, args.network, args.batch,
+                         args.objective, within_of(args))
     front = pareto_front(points.table, figures)
     for path in outs:
         if path.suffix == ".csv":
@@ -243,13 +309,15 @@ def run_pareto(args):
     console = make_console()
     console.print(f"{points.title}: {len(front):,} of {len(points.table):,} points "
                   f"are on the front")
-    rows = [("", row) for _, row in front.head(MOST_LISTED).iterrows()]
+    # Numbered as in the figure.
+    rows = [(str(place + 1), row)
+            for place, (_, row) in enumerate(front.head(MOST_LISTED).iterrows())]
     if points.base is not None:
         rows.append((points.hardware, points.base))
     print_rows(points, rows, figures, console)
     if len(front) > MOST_LISTED:
         console.print(f"{len(front) - MOST_LISTED} more; all with --out front.csv")
-    close_reading(points, outs, console)
+    close_reading(points, within_of(args), outs, console)
 
 
 def add_heatmap(commands):
@@ -257,8 +325,10 @@ def add_heatmap(commands):
     cmd = commands.add_parser(
         "heatmap", help="a figure of a sweep over two of its fields")
     add_reading_options(cmd, "RESULTS-heatmap.png")
-    cmd.add_argument("--x", default="cols", metavar="FIELD", help="(default: cols)")
-    cmd.add_argument("--y", default="rows", metavar="FIELD", help="(default: rows)")
+    cmd.add_argument("--x", default="cols", metavar="FIELD",
+                     help="also pes, storage_B (default: cols)")
+    cmd.add_argument("--y", default="rows", metavar="FIELD",
+                     help="also pes, storage_B (default: rows)")
     cmd.add_argument("--value", default="total_uJ", metavar="COLUMN",
                      help="a figure (default: total_uJ)")
     cmd.set_defaults(action=run_heatmap)
@@ -267,13 +337,16 @@ def add_heatmap(commands):
 def run_heatmap(args):
     from eyeriss_sim.sweep.front import (
         BETTER_LARGE,
+        DERIVED_AXES,
         best_over,
         check_fields,
         read_points,
     )
     outs = outputs(args, "heatmap")
     check_fields(args.x, args.y)
-    points = read_points(args.results, [args.value], args.network, args.batch)
+    derived = [field for field in DERIVED_AXES if field in (args.x, args.y)]
+    points = read_points(args.results, [args.value, *derived], args.network, args.batch,
+                         args.objective, within_of(args))
     best, asked = best_over(points, args.x, args.y, args.value)
     for path in outs:
         if path.suffix == ".csv":
@@ -291,12 +364,12 @@ def run_heatmap(args):
     if points.base is not None:
         rows.append((points.hardware, points.base))
     print_rows(points, rows, [args.value], console)
-    close_reading(points, outs, console)
+    close_reading(points, within_of(args), outs, console)
 
 
-def close_reading(points, outs, console):
+def close_reading(points, within, outs, console):
     """What every reader of a figure should know, and where it is."""
-    print_refused(points, console)
+    print_about(points, within, console)
     if not points.complete:
         console.print("the sweep is not complete; run its command again to go on")
     console.print(f"written: {', '.join(map(str, outs))}", soft_wrap=True)

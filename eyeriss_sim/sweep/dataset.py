@@ -162,7 +162,8 @@ def read_description(folder):
         if not isinstance(found, dict) or not isinstance(found.get(key), kind):
             raise ValueError(f"{path}: {key!r} is no {kind.__name__} in it, so that it "
                              "describes no sweep; run the sweep into another folder")
-    for key, kind in (("fields", str), ("networks", str), ("values of batch", int)):
+    for key, kind in (("fields", str), ("networks", str), ("values of batch", int),
+                      ("values of objective", str)):
         values = found.get(key, [])
         fits = isinstance(values, list) and all(type(one) is kind for one in values)
         if not fits or (key == "networks" and not values):
@@ -207,6 +208,11 @@ def read_base(folder):
 def _under_new_names(folder, rows, columns=None, where=None):
     """Rows as a DataFrame, those of earlier versions under the names of today."""
     if OLD_CHIP not in rows.schema.names:
+        for column in columns or ():
+            if column not in rows.schema.names:
+                raise ValueError(
+                    f"{folder} was written by another version, which had no {column}; "
+                    "run its sweep into another folder")
         return rows.to_table(columns, where).to_pandas()
     there = {name: pc.field(name) for name in rows.schema.names
              if name not in (OLD_CHIP, "clock_uJ")}

@@ -14,7 +14,7 @@ from eyeriss_sim.mapping import shape_key
 from eyeriss_sim.result import layer_row
 from eyeriss_sim.search import search, search_shape
 from eyeriss_sim.simulate import evaluate_shape, provenance_of, simulate_layer
-from eyeriss_sim.sweep.axes import BATCH, changes_to
+from eyeriss_sim.sweep.axes import BATCH, NO_FIELDS, OBJECTIVE, changes_to
 from eyeriss_sim.widths import at_widths
 from eyeriss_sim.zeros import Densities
 
@@ -24,7 +24,8 @@ SUMS = {"macs": pa.int64(), "cycles": pa.int64(), **dict.fromkeys((
     *(f"{level}_MAC" for level in COST_LEVELS), "chip_uJ",
     *(f"{part}_uJ" for part in JOULE_PARTS), "total_uJ", "total_uJ_per_image"),
     pa.float64())}
-RATIOS = dict.fromkeys(("power_mW", "utilization", "edp_isca16"), pa.float64())
+RATIOS = dict.fromkeys(("power_mW", "utilization", "edp_isca16", "macs_per_s"),
+                       pa.float64())
 OF_LAYERS = {
     **dict.fromkeys((*"mnepqrt", "row_segments", "column_strips",
                      "map_H", "map_W", "padding_macs", "steps", "passes",
@@ -32,7 +33,9 @@ OF_LAYERS = {
     **dict.fromkeys(("glb_dram_side_MB", "glb_filter_MB", "ifmap_MAC", "filter_MAC",
                      "psum_MAC", "filter_density"), pa.float64()),
     **dict.fromkeys((f"{cause}_cycles" for cause in CAUSES), pa.int64())}
-AREAS = {"area_mm2": pa.float64(), "storage_mm2": pa.float64()}
+# Of the machine itself, whatever it runs.
+MACHINE = {"pes": pa.int64(), "storage_B": pa.int64(), "area_mm2": pa.float64(),
+           "storage_mm2": pa.float64()}
 # Prices of accesses and MACs of 16 bits that a row's energies are made of.
 PRICES = {f"{name}_price_MAC": name.split("_") for name in (
     "alu", "rf_ifmap", "rf_filter", "rf_psum", "noc", "glb", "glb_filter", "dram")}
@@ -54,10 +57,10 @@ def schema_of(spec):
         columns[axis.column] = _type_of(axis)
     if spec.constraints.sets_glb:
         columns[SOLVED_GLB] = pa.float64()
-    columns |= {"pes": pa.int64(), "network": pa.string(), "batch": pa.int64()}
+    columns |= {"network": pa.string(), "batch": pa.int64()}
     if spec.layers:
         columns["layer"] = pa.string()
-    columns |= SUMS | RATIOS | AREAS | {"price_by_size": pa.bool_()}
+    columns |= SUMS | RATIOS | MACHINE | {"price_by_size": pa.bool_()}
     columns |= dict.fromkeys(PRICES, pa.float64())
     if spec.layers:
         columns |= OF_LAYERS
@@ -112,14 +115,15 @@ def evaluate_base(spec):
     pyarrow.Table
     """
     schema = schema_of(spec)
-    own = {"point": -1, "objective": spec.objective,
-           SOLVED_GLB: spec.hardware.glb_ifmap_psum_B / 1024}
+    own = {"point": -1, SOLVED_GLB: spec.hardware.glb_ifmap_psum_B / 1024}
     for axis in spec.axes:
-        if axis.field != BATCH:
+        if axis.field not in NO_FIELDS:
             own[axis.column] = _in_unit_of(axis, spec.hardware)
     rows = []
-    for network in spec.networks.values():
-        rows += network_rows(spec, spec.hardware, network, own, spec.hardware.name)
+    for objective in spec.objectives:
+        own["objective"] = objective
+        for network in spec.networks.values():
+            rows += network_rows(spec, spec.hardware, network, own, spec.hardware.name)
     return pa.Table.from_pylist(rows, schema)
 
 
@@ -143,6 +147,7 @@ def point_rows(spec, point, picks):
         settings[axis.field] = axis.settings[pick]
         own[axis.column] = axis.values[pick]
     batch = settings.pop(BATCH, None)
+    settings.pop(OBJECTIVE, None)       # own says it
     reason, hardware = "", None
     try:
         hardware = variant(spec, settings)
@@ -213,7 +218,7 @@ def network_rows(spec, hardware, network, own, base_name):
             continue
         try:
             sized = at_widths(hardware, spec.bits, layer.name)
-            mapping = search(layer, sized, spec.objective).mappings[0]
+            mapping = search(layer, sized, own["objective"]).mappings[0]
         except ValueError as problem:
             problems[key] = str(problem)
             if not spec.layers:
@@ -223,6 +228,7 @@ def network_rows(spec, hardware, network, own, base_name):
         result = simulate_layer(layer, hardware, mapping, "", densities, first,
                                 spec.bits)
         by_key[key] = layer_row(result, hardware, network.batch)
+        by_key[key]["macs_per_s"] = macs_per_s(by_key[key])
     row = dict(common)
     if problems:
         row["reason"] = next(iter(problems.values()))
@@ -231,6 +237,7 @@ def network_rows(spec, hardware, network, own, base_name):
         for column in SUMS:
             row[column] = sum(by_key[key][column] * count
                               for key, count in times.items())
+        row["macs_per_s"] = macs_per_s(row)
         row["power_mW"] = row["chip_uJ"] / row["total_ms"]
         row["utilization"] = row["macs"] / (row["cycles"] * hardware.pes)
         row["edp_isca16"] = edp_isca16(
@@ -250,6 +257,27 @@ def network_rows(spec, hardware, network, own, base_name):
     return rows
 
 
+def macs_per_s(row):
+    """Throughput: MACs of a row over its total latency; columns of a table too."""
+    return row["macs"] / row["total_ms"] * 1e3
+
+
+def storage_B(hardware):
+    """Bytes of all RFs or spads, the global buffer and the filter buffer.
+
+    Examples
+    --------
+    >>> from eyeriss_sim.hardware import load_hardware
+    >>> storage_B(load_hardware("isca16_256")) == 256 * 512 + 256 * 512
+    True
+    """
+    buffers = [hardware.glb_ifmap_psum_B]
+    if "glb_filter_B" not in hardware.dataflow.ignores:
+        buffers.append(hardware.glb_filter_B)
+    return int(hardware.pes * sum(hardware.dataflow.rf_memories_B(hardware))
+               + sum(buffers))
+
+
 def refused_rows(spec, hardware, network, own, reason):
     """The same rows, without figures, for a machine that can't be or may not be."""
     row = common_columns(spec, hardware, network, own) | {
@@ -267,5 +295,6 @@ def common_columns(spec, hardware, network, own):
                       "version": provenance_of(network, spec.hardware)["version"]}
     return provenance_of(network, hardware) | own | {
         "pes": hardware.pes, "area_mm2": area_mm2(hardware),
-        "storage_mm2": storage_mm2(hardware), "price_by_size": hardware.price_by_size,
+        "storage_mm2": storage_mm2(hardware), "storage_B": storage_B(hardware),
+        "price_by_size": hardware.price_by_size,
         **{column: hardware.cost_MAC(*memory) for column, memory in PRICES.items()}}

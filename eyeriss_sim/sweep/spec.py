@@ -14,9 +14,8 @@ from eyeriss_sim.hardware import Hardware, check_value, load_hardware
 from eyeriss_sim.layer import Network
 from eyeriss_sim.mapping import shape_key
 from eyeriss_sim.plain import ENDLESS, is_whole, plain, shown
-from eyeriss_sim.search import OBJECTIVES
 from eyeriss_sim.simulate import as_network, network_and_weights
-from eyeriss_sim.sweep.axes import BATCH, Axis, make_axis
+from eyeriss_sim.sweep.axes import BATCH, OBJECTIVE, Axis, make_axis
 from eyeriss_sim.sweep.evaluate import schema_of
 from eyeriss_sim.sweep.sample import Sample, check_keys, draw, make_sample
 from eyeriss_sim.version import VERSION
@@ -71,6 +70,7 @@ class Spec:
     networks : dict of (str, int) to Network
         By name and batch.
     objective : str
+        The first of its objectives, see ``objectives``.
     constraints : Constraints
     sample : Sample or None
         None for the whole cross product.
@@ -97,6 +97,12 @@ class Spec:
     def names(self):
         """Names of the networks, in the order of their rows."""
         return tuple(dict.fromkeys(name for name, _ in self.networks))
+
+    @property
+    def objectives(self):
+        """What mappings are searched for; each point has one of them."""
+        return next((axis.values for axis in self.axes if axis.field == OBJECTIVE),
+                    (self.objective,))
 
     @property
     def points(self):
@@ -219,8 +225,8 @@ def make_spec(networks, axes=None, hardware="eyeriss_chip", *, objective="energy
         See ``axes.make_axis``; nested tables as TOML makes them of dotted keys.
     hardware : str or Hardware
         That the points start from.
-    objective : str
-        Of the search for mappings.
+    objective : str or list of str
+        Of the search for mappings; with several, each machine is a point under each.
     sample : dict, optional
         ``points``, and ``method`` and ``seed`` unless the first Sobol sequence will do.
     constraints : dict, optional
@@ -242,9 +248,8 @@ def make_spec(networks, axes=None, hardware="eyeriss_chip", *, objective="energy
         One line with the cure.
     """
     hardware = load_hardware(hardware)
-    if not isinstance(objective, str) or objective not in OBJECTIVES:
-        raise ValueError(f"unknown objective {objective!r}; known: "
-                         + ", ".join(OBJECTIVES))
+    axes = dict(_flat(axes or {}))
+    objectives = make_axis(OBJECTIVE, axes.pop(OBJECTIVE, objective), hardware)
     if input_shape is not None and not (
             isinstance(input_shape, (list, tuple)) and input_shape
             and all(is_whole(plain(size), 1) for size in input_shape)):
@@ -257,7 +262,9 @@ def make_spec(networks, axes=None, hardware="eyeriss_chip", *, objective="energy
         raise ValueError(f"a sweep has the same bits in all layers, as in "
                          f"ifmap=8,filter=4, got {', '.join(map(str, bits))}")
     made = [make_axis(name, values, hardware)
-            for name, values in _flat(axes or {}).items()]
+            for name, values in axes.items()]
+    if len(objectives.values) > 1:
+        made.append(objectives)
     for place, axis in enumerate(made):
         for other in made[:place]:
             if _same(axis.field, other.field):
@@ -282,8 +289,8 @@ def make_spec(networks, axes=None, hardware="eyeriss_chip", *, objective="energy
         setting for axis in made if axis.field == "zeros" for setting in axis.settings))
     weights_count = any(ZERO_HANDLINGS[name].counts_weights for name in handlings)
     loaded, densities = _load(networks, batches, input_shape, weights_count)
-    return Spec(hardware, tuple(made), loaded, objective, constraints, sample, layers,
-                bits, densities)
+    return Spec(hardware, tuple(made), loaded, objectives.values[0], constraints,
+                sample, layers, bits, densities)
 
 
 def _same(field, other):
