@@ -29,7 +29,6 @@ from eyeriss_sim.figure_style import SERIES
 from eyeriss_sim.labels import clip_middle
 from eyeriss_sim.machine.layer_run import check_machine
 from eyeriss_sim.machine.timing import time_layer
-from eyeriss_sim.mapping import shape_key
 from eyeriss_sim.networks import load_zoo
 from eyeriss_sim.search import search
 from eyeriss_sim.terminal import OneLineParser, make_console, run_command
@@ -78,10 +77,9 @@ def compare(hardware, networks, *, progress=lambda layers: layers):
     known = {}
     rows = []
     for name, layer in progress(layers):
-        key = shape_key(layer)
-        if key not in known:
-            known[key] = compare_layer(layer, hardware)
-        rows.append({"network": name, "layer": layer.name, **known[key]})
+        if layer.shape not in known:
+            known[layer.shape] = compare_layer(layer, hardware)
+        rows.append({"network": name, "layer": layer.name, **known[layer.shape]})
     return pd.DataFrame(rows)
 
 

@@ -26,7 +26,6 @@ from eyeriss_sim.dataflows.rs_geometry import cut_shape
 from eyeriss_sim.layer import ConvLayer
 from eyeriss_sim.machine.layer_run import run_layer
 from eyeriss_sim.machine.timing import time_layer
-from eyeriss_sim.mapping import shape_key
 from eyeriss_sim.mapping_files import read_mappings
 from eyeriss_sim.networks import load_zoo
 from eyeriss_sim.search import search, search_shape
@@ -87,14 +86,14 @@ def forget():
 def search_network(name, objective="energy", skip="hopeless"):
     """Search all layers of a network from nothing; returns the mappings evaluated."""
     forget()
-    layers = {shape_key(layer): layer for layer in load_zoo(name).layers}
+    layers = {layer.shape: layer for layer in load_zoo(name).layers}
     return sum(search(layer, CHIP, objective, skip=skip).evaluated
                for layer in layers.values())
 
 
 def rate(layers, **options):
     """Mappings evaluated a second over some layers, each shape once."""
-    shapes = {shape_key(layer): layer for layer in layers}.values()
+    shapes = {layer.shape: layer for layer in layers}.values()
 
     def run():
         forget()

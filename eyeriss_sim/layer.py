@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import NamedTuple
 
 from eyeriss_sim.plain import is_whole, plain, shown
 
@@ -10,9 +11,106 @@ from eyeriss_sim.plain import is_whole, plain, shown
 EXACT = 2**53
 
 
+class Shape(NamedTuple):
+    """Sizes that the array sees of one step of a layer, its name left out; hashable.
+
+    A layer's ``shape`` is one. It answers for its sizes as the layer does, so that what
+    asks for nothing else takes either.
+
+    Parameters
+    ----------
+    N, groups, M_group, C, H, W, R, S, U, V : int
+        Sizes in the letters of ConvLayer; M_group counts the filters of one group.
+    dilation : (int, int)
+
+    Examples
+    --------
+    >>> fc = ConvLayer(name="FC", N=4, M=10, C=64, H=1, W=1, R=1, S=1)
+    >>> fc.shape.macs == fc.macs, fc.shape in {fc.shape}
+    (True, True)
+    """
+
+    N: int
+    groups: int
+    M_group: int
+    C: int
+    H: int
+    W: int
+    R: int
+    S: int
+    U: int
+    V: int
+    dilation: tuple[int, int]
+
+    @property
+    def name(self):
+        """Words that stand for a name in messages."""
+        return "a layer"
+
+    @property
+    def steps(self):
+        """The one step that a shape is."""
+        return 1
+
+    @property
+    def one_step(self):
+        """The shape itself."""
+        return self
+
+    @property
+    def shape(self):
+        """The shape itself."""
+        return self
+
+    @property
+    def M(self):
+        """Filters of all groups."""
+        return self.M_group * self.groups
+
+    @property
+    def R_span(self):
+        """Height in pixels that a filter covers, dilation included."""
+        return (self.R - 1) * self.dilation[0] + 1
+
+    @property
+    def S_span(self):
+        """Width in pixels that a filter covers, dilation included."""
+        return (self.S - 1) * self.dilation[1] + 1
+
+    @property
+    def E(self):
+        """Ofmap height in pixels."""
+        return (self.H - self.R_span) // self.U + 1
+
+    @property
+    def F(self):
+        """Ofmap width in pixels."""
+        return (self.W - self.S_span) // self.V + 1
+
+    @property
+    def macs(self):
+        """Multiply-accumulates of the dense layer, zeros included."""
+        return self.ofmap_words * self.C * self.R * self.S
+
+    @property
+    def ifmap_words(self):
+        """Ifmap values of the batch, all groups, padding included."""
+        return self.N * self.groups * self.C * self.H * self.W
+
+    @property
+    def filter_words(self):
+        """Weights of the layer, biases not included."""
+        return self.M * self.C * self.R * self.S
+
+    @property
+    def ofmap_words(self):
+        """Ofmap values of the batch."""
+        return self.N * self.M * self.E * self.F
+
+
 @dataclass(frozen=True, kw_only=True)
 class ConvLayer:
-    """Shape of one CONV layer; an FC layer is the case R = H, S = W, U = 1.
+    """One CONV layer: a shape with a name; an FC layer is the case R = H, S = W, U = 1.
 
     Parameters
     ----------
@@ -125,30 +223,36 @@ class ConvLayer:
                 f"than the {EXACT:.2g} that are counted exactly; lower N or split "
                 f"the layer")
 
+    @cached_property
+    def shape(self):
+        """The Shape of one step: all that the array sees of the layer."""
+        return Shape(self.N, self.groups, self.M // self.groups, self.C, self.H, self.W,
+                     self.R, self.S, self.U, self.V, self.dilation)
+
     @property
     def R_span(self):
         """Height in pixels that a filter covers, dilation included."""
-        return (self.R - 1) * self.dilation[0] + 1
+        return self.shape.R_span
 
     @property
     def S_span(self):
         """Width in pixels that a filter covers, dilation included."""
-        return (self.S - 1) * self.dilation[1] + 1
+        return self.shape.S_span
 
     @cached_property
     def E(self):
         """Ofmap height in pixels."""
-        return (self.H - self.R_span) // self.U + 1
+        return self.shape.E
 
     @cached_property
     def F(self):
         """Ofmap width in pixels."""
-        return (self.W - self.S_span) // self.V + 1
+        return self.shape.F
 
     @property
     def M_group(self):
         """Filters of one group."""
-        return self.M // self.groups
+        return self.shape.M_group
 
     @property
     def one_step(self):
@@ -158,22 +262,22 @@ class ConvLayer:
     @property
     def macs(self):
         """Multiply-accumulates of the dense layer at all steps, zeros included."""
-        return self.ofmap_words * self.C * self.R * self.S
+        return self.steps * self.shape.macs
 
     @property
     def ifmap_words(self):
         """Ifmap values of the batch at all steps, all groups, padding included."""
-        return self.steps * self.N * self.groups * self.C * self.H * self.W
+        return self.steps * self.shape.ifmap_words
 
     @property
     def filter_words(self):
         """Weights of the layer, biases not included."""
-        return self.M * self.C * self.R * self.S
+        return self.shape.filter_words
 
     @property
     def ofmap_words(self):
         """Ofmap values of the batch at all steps."""
-        return self.steps * self.N * self.M * self.E * self.F
+        return self.steps * self.shape.ofmap_words
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,8 @@
 """Mappings of a layer onto the array, and what refuses one that does not fit."""
 
 from dataclasses import dataclass
-from functools import lru_cache
 
-from eyeriss_sim.layer import EXACT, ConvLayer
+from eyeriss_sim.layer import EXACT
 from eyeriss_sim.plain import is_whole, plain, shown
 from eyeriss_sim.product_maps import check_map, laid
 
@@ -82,20 +81,6 @@ class Mapping:
         if self.map_H:
             text += f" map_H={self.map_H} map_W={self.map_W}"
         return text
-
-
-def shape_key(layer):
-    """All that the array sees of a layer, its name left out; hashable."""
-    return (layer.N, layer.groups, layer.M_group, layer.C, layer.H, layer.W, layer.R,
-            layer.S, layer.U, layer.V, layer.dilation)
-
-
-@lru_cache(maxsize=4096)
-def layer_of(key):
-    """A layer of that shape, for those who have only the key."""
-    N, groups, M_group, C, H, W, R, S, U, V, dilation = key
-    return ConvLayer(name="a layer", N=N, M=M_group * groups, C=C, H=H, W=W, R=R, S=S,
-                     U=U, V=V, groups=groups, dilation=dilation)
 
 
 def check_mapping(layer, hardware, mapping):

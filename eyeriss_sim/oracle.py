@@ -6,7 +6,7 @@ from copy import copy
 from dataclasses import replace
 
 from eyeriss_sim.hardware import load_hardware
-from eyeriss_sim.mapping import check_mapping, shape_key
+from eyeriss_sim.mapping import check_mapping
 from eyeriss_sim.mapping_files import chosen_mappings
 from eyeriss_sim.measure import ZeroMeter
 from eyeriss_sim.plain import is_whole, plain, shown
@@ -169,7 +169,7 @@ class EnergyOracle:
         """The LayerWork of each layer of a result of this oracle, by layer name."""
         return {
             one.layer.name: LayerWork(
-                shape_key(laid(one.layer, one.mapping)), one.mapping, one.savings,
+                laid(one.layer, one.mapping).shape, one.mapping, one.savings,
                 one.bits, round(one.densities.filter * one.layer.filter_words),
                 one.layer.steps)
             for one in result.by_layer}

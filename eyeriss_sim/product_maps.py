@@ -107,7 +107,7 @@ def laid(layer, mapping):
 
     A layer that is laid already stays as it is.
     """
-    if not mapping.map_H:
+    if not mapping.map_H or (mapping.map_H, mapping.map_W) == (layer.H, layer.W):
         return layer
     return on_map(layer, mapping.map_H, mapping.map_W)
 

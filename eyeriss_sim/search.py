@@ -9,7 +9,7 @@ import numpy as np
 from eyeriss_sim.access_prices import NOMINAL_V, PRICED, resolved_prices
 from eyeriss_sim.dataflows.base import OBJECTIVES, SKIPS
 from eyeriss_sim.hardware import REMEMBERED
-from eyeriss_sim.mapping import Mapping, layer_of, shape_key
+from eyeriss_sim.mapping import Mapping
 from eyeriss_sim.product_maps import maps_of, on_map
 from eyeriss_sim.zeros import NO_SAVINGS
 
@@ -105,8 +105,8 @@ def _on_best_map(layer, hardware, objective, keep, skip, savings):
             own = dense[0].map_H or layer.H, dense[0].map_W or layer.W
     results = []
     for H, W in (own, *others):
-        found = search_shape(shape_key(on_map(layer, H, W)), hardware, objective, keep,
-                             skip, savings)
+        found = search_shape(on_map(layer, H, W).shape, hardware, objective, keep, skip,
+                             savings)
         if (H, W) != (layer.H, layer.W):
             found = replace(found, mappings=tuple(
                 replace(mapping, map_H=H, map_W=W) for mapping in found.mappings))
@@ -155,14 +155,13 @@ def as_searched(hardware, objective):
 
 
 @lru_cache(maxsize=65536)
-def search_shape(key, hardware, objective, keep, skip, savings):
-    """``search`` for a ``shape_key``, remembered; an empty result if nothing fits."""
-    layer = layer_of(key)
+def search_shape(shape, hardware, objective, keep, skip, savings):
+    """``search`` for a Shape, remembered; an empty result if nothing fits."""
     clock = hardware.pes * hardware.clock_pJ_per_PE_cycle
     best = np.full((keep, 2), np.inf)
     mappings = np.zeros((keep, 9), np.int64)
     evaluated = hardware.dataflow.search(
-        layer, hardware, objective, skip, savings, clock, best, mappings)
+        shape, hardware, objective, skip, savings, clock, best, mappings)
     found = [place for place in range(keep) if mappings[place].any()]
     return SearchResult(
         tuple(Mapping(*(int(v) for v in mappings[place])) for place in found),

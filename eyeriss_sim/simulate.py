@@ -12,7 +12,7 @@ from eyeriss_sim.hardware import load_hardware
 from eyeriss_sim.importers import load_network, load_with_weights, tells_of_weights
 from eyeriss_sim.layer import Network
 from eyeriss_sim.levels import COST_LEVELS
-from eyeriss_sim.mapping import check_mapping, layer_of, shape_key
+from eyeriss_sim.mapping import check_mapping
 from eyeriss_sim.mapping_files import chosen_mappings
 from eyeriss_sim.plain import shown
 from eyeriss_sim.product_maps import laid
@@ -212,8 +212,8 @@ def simulate_layer(layer, hardware, mapping, mapping_source, densities, first_la
     """
     if savings is None:
         savings = savings_of(hardware, densities, first_layer, bits)
-    key = shape_key(laid(layer, mapping))
-    figures = evaluate_shape(key, hardware, mapping, savings, bits)
+    figures = evaluate_shape(
+        laid(layer, mapping).shape, hardware, mapping, savings, bits)
     return LayerResult(
         layer, mapping, mapping_source, densities, savings, bits,
         *(figures if layer.steps == 1 else times(figures, layer.steps)))
@@ -227,15 +227,14 @@ def times(figures, steps):
 
 
 @lru_cache(maxsize=16384)
-def evaluate_shape(key, hardware, mapping, savings, bits):
-    """One step of a layer, whatever its name: layers of one shape share it."""
-    layer = layer_of(key)
-    hardware = at_widths(hardware, bits, layer.name)
+def evaluate_shape(shape, hardware, mapping, savings, bits):
+    """Figures of one step of a layer: all layers of that shape share them."""
+    hardware = at_widths(hardware, bits, shape.name)
     widths = width_factors(hardware)
-    counts = count(layer, hardware, mapping)
+    counts = count(shape, hardware, mapping)
     handling = hardware.zero_handling
     cycles = handling.cycles_left(
-        count_cycles(layer, hardware, mapping, counts, savings), layer, hardware,
+        count_cycles(shape, hardware, mapping, counts, savings), shape, hardware,
         mapping, savings)
     seconds = cycles.total / (hardware.clock_MHz * 1e6)
     accesses = handling.accesses_left(counts.accesses, savings)

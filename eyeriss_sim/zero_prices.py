@@ -8,8 +8,9 @@ import numpy as np
 from eyeriss_sim.codes import WORD_BITS, expected_ratio
 from eyeriss_sim.counts import count
 from eyeriss_sim.energy import width_factors
+from eyeriss_sim.layer import Shape
 from eyeriss_sim.levels import DRAM, FILTER, KINDS, PSUM, READ, RF, WRITE
-from eyeriss_sim.mapping import Mapping, layer_of
+from eyeriss_sim.mapping import Mapping
 from eyeriss_sim.widths import Bits, at_widths
 from eyeriss_sim.zeros import Savings
 
@@ -20,8 +21,7 @@ class LayerWork:
 
     Parameters
     ----------
-    key : tuple
-        The layer's shape.
+    shape : Shape
     mapping : Mapping
     savings : Savings
         What its zeros leave.
@@ -32,7 +32,7 @@ class LayerWork:
         Times that the layer runs.
     """
 
-    key: tuple
+    shape: Shape
     mapping: Mapping
     savings: Savings
     bits: Bits
@@ -56,8 +56,7 @@ def mean_price_uJ(work, hardware):
     """
     if not hardware.zero_handling.counts_weights or work.weights == 0:
         return 0.0
-    macs = (work.steps * layer_of(work.key).macs * work.savings.macs_left
-            / work.weights)
+    macs = work.steps * work.shape.macs * work.savings.macs_left / work.weights
     return (macs * _mac_pJ(work, hardware) + _stored_pJ(work, hardware)) * 1e-6
 
 
@@ -81,14 +80,14 @@ def tap_prices_uJ(work, measured, hardware):
         return np.zeros(met.shape)
     if "ifmap" not in handling.skips:
         met = np.full(met.shape, measured.windows)
-    macs = met * (work.steps * layer_of(work.key).macs / measured.nonzero_macs.all)
+    macs = met * (work.steps * work.shape.macs / measured.nonzero_macs.all)
     return (macs * _mac_pJ(work, hardware) + _stored_pJ(work, hardware)) * 1e-6
 
 
 def _mac_pJ(work, hardware):
     """Energy of one MAC with its spad accesses."""
     hardware = at_widths(hardware, work.bits, "the layer")
-    counts = count(layer_of(work.key), hardware, work.mapping)
+    counts = count(work.shape, hardware, work.mapping)
     of_access, of_mac = width_factors(hardware)
     prices = np.array([hardware.cost_pJ("rf", kind) for kind in KINDS]) * of_access[RF]
     datapath = counts.accesses[RF, :, READ].copy()
@@ -102,8 +101,8 @@ def _stored_pJ(work, hardware):
     if work.weights == 0:
         return 0.0
     hardware = at_widths(hardware, work.bits, "the layer")
-    counts = count(layer_of(work.key), hardware, work.mapping)
-    trips = counts.accesses[DRAM, FILTER, READ] / layer_of(work.key).filter_words
+    counts = count(work.shape, hardware, work.mapping)
+    trips = counts.accesses[DRAM, FILTER, READ] / work.shape.filter_words
     shrinks = code_bits_per_weight(hardware.filter_code, work,
                                    hardware.stored_bits("filter"))
     return work.steps * trips * shrinks / WORD_BITS * hardware.cost_pJ("dram")
@@ -111,15 +110,15 @@ def _stored_pJ(work, hardware):
 
 def code_bits_per_weight(code, work, bits):
     """Bits by which a filter of weights that wide shrinks with one more zero weight."""
-    layer = layer_of(work.key)
+    shape = work.shape
     if code == "none":
         return 0.0
     if code == "rlc":
-        words = layer.filter_words
+        words = shape.filter_words
         with_it, without = (expected_ratio("rlc", weights / words, bits)
                             for weights in (work.weights, work.weights - 1))
         return bits * words * (with_it - without)
     if code in ("csr", "csc"):
-        columns = layer.C * layer.R * layer.S if code == "csr" else layer.M
+        columns = shape.C * shape.R * shape.S if code == "csr" else shape.M
         return bits + max(1, int(np.ceil(np.log2(columns))))
     return float(bits)

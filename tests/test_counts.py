@@ -28,7 +28,7 @@ from eyeriss_sim.levels import (
     RF,
     WRITE,
 )
-from eyeriss_sim.mapping import Mapping, shape_key
+from eyeriss_sim.mapping import Mapping
 
 ISCA16 = load_hardware("isca16_256")
 
@@ -146,7 +146,7 @@ def test_rows_of_a_strip_are_the_distinct_rows_that_its_taps_meet(
                       dilation=(dilation, 1))
     cut_rows = even_cuts(R, R)
     segments = cut_rows[cuts % len(cut_rows)]
-    shape = cut_shape(shape_key(layer), segments, 1, 12).shape
+    shape = cut_shape(layer.shape, segments, 1, 12).shape
     full = -(-R // segments)
     for part, height in ((kernels.FULL_SEGMENT, full),
                          (kernels.LAST_SEGMENT, R - (segments - 1) * full),

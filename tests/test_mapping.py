@@ -13,7 +13,7 @@ from eyeriss_sim.dataflows import rs_kernels as kernels
 from eyeriss_sim.dataflows.rs_geometry import cut, even_cuts, glb_use
 from eyeriss_sim.hardware import load_hardware
 from eyeriss_sim.layer import EXACT, ConvLayer
-from eyeriss_sim.mapping import LEAST, Mapping, check_mapping, layer_of, shape_key
+from eyeriss_sim.mapping import LEAST, Mapping, check_mapping
 from eyeriss_sim.mapping_files import read_mappings
 from eyeriss_sim.networks import load_zoo
 from eyeriss_sim.widths import Bits, at_widths
@@ -296,8 +296,11 @@ def test_more_column_strips_are_a_cure_for_full_banks_while_columns_are_left():
 def test_a_shape_is_all_that_the_array_sees_of_a_layer():
     layer = ConvLayer(name="L", N=2, M=6, C=5, H=40, W=50, R=3, S=4, U=7, V=8, groups=3,
                       dilation=(9, 10))
-    twin = layer_of(shape_key(layer))
-    assert replace(twin, name="L") == layer
+    assert replace(layer, name="twin", padding=1).shape == layer.shape
+    assert replace(layer, steps=3).shape == layer.shape
+    for key in ("N", "M", "C", "H", "W", "R", "S", "U", "V", "groups", "dilation", "E",
+                "F", "macs", "ifmap_words", "filter_words", "ofmap_words"):
+        assert getattr(layer.shape, key) == getattr(layer, key)
     whole, in_two = cut(layer, CHIP).shape, cut(layer, CHIP, 2, 3).shape
     assert whole[[kernels.R_SEGS, kernels.COLUMN_STRIPS]].tolist() == [1, 1]
     assert in_two[[kernels.R_SEGS, kernels.COLUMN_STRIPS]].tolist() == [2, 3]

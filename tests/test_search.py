@@ -17,7 +17,7 @@ from eyeriss_sim.energy import level_energy
 from eyeriss_sim.hardware import load_hardware
 from eyeriss_sim.layer import ConvLayer, Network
 from eyeriss_sim.levels import DRAM
-from eyeriss_sim.mapping import Mapping, check_mapping, shape_key
+from eyeriss_sim.mapping import Mapping, check_mapping
 from eyeriss_sim.product_maps import maps_of
 from eyeriss_sim.search import OBJECTIVES, SKIPS, search, search_shape
 from eyeriss_sim.simulate import simulate, simulate_layer
@@ -355,5 +355,5 @@ def test_a_search_for_the_shared_machine_finds_what_one_for_the_machine_itself_f
     except ValueError:
         return
     own = search_shape.__wrapped__(
-        shape_key(layer), machine, objective, 1, "hopeless", NO_SAVINGS)
+        layer.shape, machine, objective, 1, "hopeless", NO_SAVINGS)
     assert found == own

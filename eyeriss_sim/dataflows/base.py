@@ -84,12 +84,12 @@ class Dataflow:
         return 1
 
     def count(self, layer: ConvLayer, hardware: Hardware, mapping: Mapping) -> Counts:
-        """Dense accesses of one step of a layer."""
+        """Dense accesses of one step of a layer, which may be given as its Shape."""
         raise NotImplementedError
 
     def cycles(self, layer: ConvLayer, hardware: Hardware, mapping: Mapping,
                counts: Counts, savings: Savings) -> Cycles:
-        """Cycles of one step of a layer by cause."""
+        """Cycles by cause of one step of a layer, which may be given as its Shape."""
         raise NotImplementedError
 
     def search(self, layer: ConvLayer, hardware: Hardware, objective: str, skip: str,
@@ -99,11 +99,11 @@ class Dataflow:
 
         Parameters
         ----------
-        layer : ConvLayer
+        layer : ConvLayer or Shape
         hardware : Hardware
             As ``search.as_searched`` makes it.
         objective, skip : str
-            Of ``OBJECTIVES`` and ``SKIPS``.
+            One of ``OBJECTIVES``; one of ``SKIPS``.
         savings : Savings
         clock : float
             MAC energies that the whole array burns in a cycle.

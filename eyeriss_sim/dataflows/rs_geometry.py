@@ -6,7 +6,6 @@ from functools import lru_cache
 import numpy as np
 
 from eyeriss_sim.dataflows import rs_kernels as kernels
-from eyeriss_sim.mapping import shape_key
 from eyeriss_sim.plain import ceil_div
 from eyeriss_sim.product_maps import laid
 from eyeriss_sim.read_only import read_only
@@ -56,7 +55,7 @@ def cut(layer, hardware, row_segments=0, column_strips=1):
         raise ValueError(
             f"{layer.name}: column_strips = {column_strips} is no even cut of F = "
             f"{layer.F} ofmap columns; give {fewer}, or 1 for none")
-    geometry = cut_shape(shape_key(layer), row_segments or known[0], column_strips,
+    geometry = cut_shape(layer.shape, row_segments or known[0], column_strips,
                          hardware.values.ifmap_spad)
     taps = int(geometry.shape[kernels.S_FULL])
     if taps > hardware.values.filter_spad:
@@ -88,19 +87,18 @@ def even_cuts(length, most):
 
 
 @lru_cache(maxsize=16384)
-def cut_shape(key, row_segments, column_strips, spad_words):
-    """``cut`` for a ``shape_key``, remembered; the filter spad is not looked at."""
-    N, G, M, C, H, W, R, S, U, V, (dilation_h, dilation_w) = key
-    E = (H - (R - 1) * dilation_h - 1) // U + 1
-    F = (W - (S - 1) * dilation_w - 1) // V + 1
+def cut_shape(layer_shape, row_segments, column_strips, spad_words):
+    """``cut`` for a Shape, remembered; the filter spad is not looked at."""
+    N, G, M, C, _, W, R, S, U, V, (dilation_h, dilation_w) = layer_shape
     R_full = ceil_div(R, row_segments)
     taps_that_fit = (spad_words - 1) // dilation_w + 1
     S_full = ceil_div(S, ceil_div(S, taps_that_fit))
     S_segments = ceil_div(S, S_full)
     shape = np.zeros(kernels.SHAPE_AXES, np.int64)
     shape[[kernels.N, kernels.G, kernels.M, kernels.C]] = N, G, M, C
-    shape[[kernels.E, kernels.F, kernels.W, kernels.W_ALL]] = E, F, W, W
-    shape[kernels.SPAN] = (S - 1) * dilation_w + 1
+    shape[[kernels.E, kernels.F, kernels.W, kernels.W_ALL]] = (
+        layer_shape.E, layer_shape.F, W, W)
+    shape[kernels.SPAN] = layer_shape.S_span
     shape[[kernels.V, kernels.U, kernels.D]] = V, U, dilation_h
     R_last = R - (row_segments - 1) * R_full
     S_last = S - (S_segments - 1) * S_full

@@ -10,7 +10,6 @@ from eyeriss_sim.cycles import CAUSES
 from eyeriss_sim.energy import edp_isca16
 from eyeriss_sim.hardware import Hardware
 from eyeriss_sim.levels import COST_LEVELS, JOULE_PARTS
-from eyeriss_sim.mapping import shape_key
 from eyeriss_sim.result import layer_row
 from eyeriss_sim.search import search, search_shape
 from eyeriss_sim.simulate import evaluate_shape, provenance_of, simulate_layer
@@ -210,7 +209,7 @@ def network_rows(spec, hardware, network, own, base_name):
     # The first layer apart: no code shortens the network's input.
     of_weights = (spec.densities.get(network.name, {})
                   if hardware.zero_handling.counts_weights else {})
-    keys = [(shape_key(layer), layer.steps, place == 0,
+    keys = [(layer.shape, layer.steps, place == 0,
              of_weights.get(layer.name, DENSE))
             for place, layer in enumerate(network.layers)]
     for layer, key in zip(network.layers, keys, strict=True):

@@ -12,7 +12,6 @@ from eyeriss_sim.access_prices import PRICED, SIZES
 from eyeriss_sim.area import area_mm2, storage_mm2
 from eyeriss_sim.hardware import Hardware, check_value, load_hardware
 from eyeriss_sim.layer import Network
-from eyeriss_sim.mapping import shape_key
 from eyeriss_sim.plain import ENDLESS, is_whole, plain, shown
 from eyeriss_sim.simulate import as_network, network_and_weights
 from eyeriss_sim.sweep.axes import BATCH, OBJECTIVE, Axis, make_axis
@@ -181,7 +180,8 @@ class Spec:
 
 def _digest(network):
     """Tells two networks apart that have the same name."""
-    shapes = [(layer.name, shape_key(layer), *([layer.steps] * (layer.steps > 1)))
+    # Plain tuples, as the folders of earlier sweeps say them.
+    shapes = [(layer.name, tuple(layer.shape), *([layer.steps] * (layer.steps > 1)))
               for layer in network.layers]
     return _digest_of(shapes)
 
