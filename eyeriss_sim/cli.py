@@ -33,7 +33,8 @@ MOST_RUNNERS_UP = 1000
 def add_run_options(cmd):
     """What every command that runs a network takes."""
     cmd.add_argument(
-        "network", help="a network of the zoo, or net.csv, net.onnx, net.py:factory")
+        "network", help="a network of the zoo, or net.csv, net.onnx, net.py:factory, "
+                        "net.txt of the energy-aware-pruning tool")
     cmd.add_argument("--hardware", default="eyeriss_chip", metavar="H",
                      help="a preset or a .toml file (default: eyeriss_chip)")
     cmd.add_argument("--batch", type=whole_number, metavar="N", help="images")
@@ -104,7 +105,7 @@ def say_zeros(args, result, console):
     known = [layer.densities for layer in result.by_layer]
     fmaps = any((one.ifmap, one.ofmap) != (1, 1) for one in known)
     weights = any(one.filter != 1 for one in known)
-    if fmaps or args.images or args.densities or args.network.endswith(".txt"):
+    if fmaps or args.images or args.densities:
         return
     console.print(f"--zeros {args.zeros}: {zeros_known(weights)}; give --densities, or "
                   "--images with a torch module", soft_wrap=True)
@@ -170,6 +171,7 @@ def add_machine(commands):
 def run_machine(args):
     from eyeriss_sim.counts import count
     from eyeriss_sim.cycles import count_cycles
+    from eyeriss_sim.importers import as_workload
     from eyeriss_sim.machine import report
     from eyeriss_sim.machine.layer_run import check_zeros
     from eyeriss_sim.machine.micro import check_machine
@@ -177,7 +179,7 @@ def run_machine(args):
     from eyeriss_sim.mapping import check_mapping
     from eyeriss_sim.mapping_files import chosen_mappings
     from eyeriss_sim.product_maps import laid
-    from eyeriss_sim.simulate import as_network, check_names, clip_to_batch
+    from eyeriss_sim.simulate import bits_of, check_names, clip_to_batch
     from eyeriss_sim.widths import as_bits, at_widths
     from eyeriss_sim.zeros import NO_SAVINGS
     hardware = load_hardware(args.hardware)
@@ -185,11 +187,13 @@ def run_machine(args):
     check_zeros(hardware)
     check_machine_outputs(args)
     with announced_run(args.network):
-        network = as_network(args.network, args.batch, network_inputs(args.input),
-                             args.proposals)
+        workload = as_workload(args.network, args.batch, network_inputs(args.input),
+                               args.proposals, weights=False)
+    network = workload.network
     whole = network.layer(args.layer)
     layer = whole.one_step
-    hardware = at_widths(hardware, as_bits(args.bits), layer.name)
+    bits = workload.bits if args.bits is None else as_bits(args.bits)
+    hardware = at_widths(hardware, bits_of(layer, bits), layer.name)
     mappings, source = chosen_mappings(args.mapping, hardware)
     if layer.name not in mappings:
         # Perhaps a slip of the pen; a file that names this layer may name others too.
@@ -306,7 +310,8 @@ def run_validate(args):
 
 def run_simulation(args):
     """The SimulationResult that the common options ask for."""
-    from eyeriss_sim.simulate import as_network, simulate
+    from eyeriss_sim.importers import as_workload
+    from eyeriss_sim.simulate import simulate
     # A wrong name is told before anything is compiled.
     hardware = load_hardware(args.hardware)
     if args.zeros is not None:
@@ -322,7 +327,7 @@ def run_simulation(args):
     proposals = args.proposals
     if ".py:" in network:
         with announced_run(network):
-            network = as_network(network, args.batch, inputs, proposals)
+            network = as_workload(network, args.batch, inputs, proposals)
             inputs = proposals = None
     onnx = args.network.lower().endswith(".onnx")
     with announced_run(network) if onnx else nullcontext():

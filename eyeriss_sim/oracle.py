@@ -6,6 +6,7 @@ from copy import copy
 from dataclasses import replace
 
 from eyeriss_sim.hardware import load_hardware
+from eyeriss_sim.importers import as_workload
 from eyeriss_sim.mapping import check_mapping
 from eyeriss_sim.mapping_files import chosen_mappings
 from eyeriss_sim.measure import ZeroMeter
@@ -14,14 +15,13 @@ from eyeriss_sim.product_maps import laid
 from eyeriss_sim.search import search
 from eyeriss_sim.simulate import (
     SimulationResult,
-    as_network,
     bits_of,
     check_names,
     clip_to_batch,
     provenance_of,
     simulate_layer,
 )
-from eyeriss_sim.widths import BITS_16, Bits, as_bits, at_widths
+from eyeriss_sim.widths import Bits, as_bits, at_widths
 from eyeriss_sim.zero_prices import LayerWork, mean_price_uJ, tap_prices_uJ
 from eyeriss_sim.zeros import NO_SAVINGS, Densities, savings_of
 
@@ -49,7 +49,7 @@ class EnergyOracle:
         As in ``simulate``; layers not named are searched.
     filter_code : str, optional
         One of ``codes.FILTER_CODES``; the hardware's own unless given.
-    bits : int, str, Bits or dict
+    bits : int, str, Bits or dict, optional
         Widths of the operands, as in ``simulate``.
 
     Examples
@@ -65,7 +65,7 @@ class EnergyOracle:
 
     def __init__(self, hardware="eyeriss_chip", zeros=None, batch=1, *,
                  objective="energy", search="dense", mapping="search",
-                 filter_code=None, bits=BITS_16):
+                 filter_code=None, bits=None):
         self.hardware = load_hardware(hardware)
         if zeros is not None:
             self.hardware = self.hardware.with_zeros(zeros)
@@ -78,6 +78,7 @@ class EnergyOracle:
         self.search = search
         self.mappings, self.mapping_name = chosen_mappings(mapping, self.hardware)
         self.bits = as_bits(bits)
+        self._own_bits = bits is not None
         self._lock = threading.Lock()
         self._measured = weakref.WeakKeyDictionary()
 
@@ -130,17 +131,18 @@ class EnergyOracle:
             measured = self._meter().recount(model, measured)
         return self._report(network, {
             name: (one.densities, one.savings(self.hardware))
-            for name, one in measured.items()})
+            for name, one in measured.items()}, self.bits)
 
     def energy(self, network, densities=None, input_shape=None):
         """Energy of a network whose zeros are known as shares.
 
         Parameters
         ----------
-        network : Network, str or torch.nn.Module
+        network : Network, Workload, str or torch.nn.Module
             As in ``simulate``.
         densities : dict, optional
-            Densities by layer name; layers not named are dense.
+            Densities by layer name; layers not named have what the network's file
+            says, and are dense where it says nothing.
         input_shape : tuple of int, optional
             Shape of the input of a module or a ``file.py:factory``, batch first.
 
@@ -148,8 +150,12 @@ class EnergyOracle:
         -------
         SimulationResult
         """
-        network = as_network(network, self.batch, input_shape)
         densities = densities or {}
+        workload = as_workload(
+            network, self.batch, input_shape,
+            weights=self.hardware.zero_handling.counts_weights, told=densities)
+        network, densities = workload.network, {**workload.densities, **densities}
+        bits = self.bits if self._own_bits else workload.bits
         known = {layer.name for layer in network.layers}
         for name in densities:
             if name not in known:
@@ -161,9 +167,9 @@ class EnergyOracle:
             own = densities.get(layer.name, Densities())
             own.check(layer.name)
             savings = savings_of(
-                self.hardware, own, place == 0, bits_of(layer, self.bits))
+                self.hardware, own, place == 0, bits_of(layer, bits))
             shares[layer.name] = own, savings
-        return self._report(network, shares)
+        return self._report(network, shares, bits)
 
     def works(self, result):
         """The LayerWork of each layer of a result of this oracle, by layer name."""
@@ -214,12 +220,13 @@ class EnergyOracle:
 
     def _meter(self):
         """The ZeroMeter of this oracle's settings."""
-        return ZeroMeter(self.hardware, self.bits, self.batch,
-                         lambda layer, savings: self._mapping_of(layer, savings)[0])
+        def mapping_of(layer, savings):
+            return self._mapping_of(layer, savings, self.bits)[0]
+        return ZeroMeter(self.hardware, self.bits, self.batch, mapping_of)
 
-    def _mapping_of(self, layer, savings):
+    def _mapping_of(self, layer, savings, bits):
         """The mapping of a layer and where it comes from."""
-        sized = at_widths(self.hardware, bits_of(layer, self.bits), layer.name)
+        sized = at_widths(self.hardware, bits_of(layer, bits), layer.name)
         if layer.name in self.mappings:
             mapping = clip_to_batch(self.mappings[layer.name], layer)
             check_mapping(layer, sized, mapping)
@@ -228,17 +235,17 @@ class EnergyOracle:
         found = search(layer, sized, self.objective, savings=seen)
         return found.mappings[0], f"search:{self.objective}:{self.search}"
 
-    def _report(self, network, shares):
+    def _report(self, network, shares, bits):
         check_names(network, self.mappings, self.mapping_name, "mapping")
-        if not isinstance(self.bits, Bits):
-            check_names(network, self.bits, "bits", "bits")
+        if not isinstance(bits, Bits):
+            check_names(network, bits, "bits", "bits")
         layers = []
         for place, layer in enumerate(network.layers):
             densities, savings = shares[layer.name]
-            mapping, source = self._mapping_of(layer, savings)
+            mapping, source = self._mapping_of(layer, savings, bits)
             layers.append(simulate_layer(
                 layer, self.hardware, mapping, source, densities, place == 0,
-                bits_of(layer, self.bits), savings))
+                bits_of(layer, bits), savings))
         return SimulationResult(network, self.hardware, tuple(layers),
                                 provenance_of(network, self.hardware))
 

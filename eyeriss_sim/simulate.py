@@ -9,8 +9,7 @@ from eyeriss_sim.counts import count
 from eyeriss_sim.cycles import count_cycles
 from eyeriss_sim.energy import level_energy, width_factors
 from eyeriss_sim.hardware import load_hardware
-from eyeriss_sim.importers import load_network, load_with_weights, tells_of_weights
-from eyeriss_sim.layer import Network
+from eyeriss_sim.importers import as_workload
 from eyeriss_sim.levels import COST_LEVELS
 from eyeriss_sim.mapping import check_mapping
 from eyeriss_sim.mapping_files import chosen_mappings
@@ -31,7 +30,7 @@ def simulate(network, hardware="eyeriss_chip", batch=None, *, mapping="search",
 
     Parameters
     ----------
-    network : Network, str or torch.nn.Module
+    network : Network, Workload, str or torch.nn.Module
         A network, the name of one of the zoo, a file (``.onnx``, ``.csv``,
         ``file.py:factory``, or the 25-number ``.txt`` of the energy-aware-pruning tool,
         which brings densities and bits), or a module.
@@ -48,10 +47,12 @@ def simulate(network, hardware="eyeriss_chip", batch=None, *, mapping="search",
         What the machine does with zeros, one of ``ZERO_HANDLINGS``; the hardware's own
         unless given.
     densities : str or dict, optional
-        Path of a CSV file, or Densities by layer name. Layers not named are dense;
-        where zeros of weights save something, those of an ONNX file are counted.
+        Path of a CSV file, or Densities by layer name. Layers not named have what the
+        network's file says, and are dense where it says nothing; where zeros of
+        weights save something, those of an ONNX file are counted.
     bits : int, str, Bits or dict, optional
-        Widths of the operands, 16 unless given: a number for all,
+        Widths of the operands, those of the network's file or 16 unless given: a
+        number for all,
         ``"ifmap=8,filter=4"`` or a dict of widths by operand; or any of these by layer
         name. What a narrow value saves is the hardware's, ``[word] pack``.
     price_by_size : bool
@@ -81,28 +82,24 @@ def simulate(network, hardware="eyeriss_chip", batch=None, *, mapping="search",
     >>> result.table.set_index("layer").glb_MB.round(1)["CONV2"]
     np.float64(77.6)
     """
-    if isinstance(network, (str, PathLike)) and str(network).endswith(".txt"):
-        from eyeriss_sim.importers.eap_tool import network_from_eap_tool
-        network, own_densities, own_bits = network_from_eap_tool(network)
-        densities = own_densities if densities is None else densities
-        if bits is None:
-            bits = {name: Bits(*widths) for name, widths in own_bits.items()}
     hardware = load_hardware(hardware)
     if zeros is not None:
         hardware = hardware.with_zeros(zeros)
     if price_by_size:
         hardware = replace(hardware, price_by_size=price_by_size)
     shares, densities_name = shares_of(densities)
-    network, of_weights = network_and_weights(
-        network, batch, input_shape, proposals, hardware.zero_handling.counts_weights,
-        [name for name, said in shares.items() if "filter" in said])
+    workload = as_workload(
+        network, batch, input_shape, proposals,
+        weights=hardware.zero_handling.counts_weights,
+        told=[name for name, said in shares.items() if "filter" in said])
+    network, known = workload.network, workload.densities
     mapping, mapping_name = chosen_mappings(mapping, hardware)
     densities = {
-        name: replace(of_weights.get(name, Densities()), **shares.get(name, {}))
-        for name in {**of_weights, **shares}}
+        name: replace(known.get(name, Densities()), **shares.get(name, {}))
+        for name in {**known, **shares}}
     check_names(network, mapping, mapping_name, "mapping")
     check_names(network, densities, densities_name, "density")
-    bits = as_bits(bits)
+    bits = workload.bits if bits is None else as_bits(bits)
     if not isinstance(bits, Bits):
         check_names(network, bits, "bits", "bits")
     layers = []
@@ -134,30 +131,6 @@ def shares_of(densities):
     return {name: vars(one) for name, one in (densities or {}).items()}, "densities"
 
 
-def network_and_weights(network, batch, input_shape, proposals, weights_count,
-                        told=()):
-    """A Network, and by layer the Densities of the weights that its file holds.
-
-    Parameters
-    ----------
-    network, batch, input_shape, proposals
-        As ``simulate`` takes them.
-    weights_count : bool
-        Whether zeros of weights save anything; else they are not looked at.
-    told : collection of str
-        Layers that are not looked at anyway.
-
-    Returns
-    -------
-    network : Network
-    densities : dict of str to Densities
-    """
-    if (weights_count and proposals is None and isinstance(network, (str, PathLike))
-            and tells_of_weights(network)):
-        return load_with_weights(network, batch, input_shape, told)
-    return as_network(network, batch, input_shape, proposals), {}
-
-
 def provenance_of(network, hardware):
     """What a result stands on, as constant columns of its table."""
     return {
@@ -176,31 +149,6 @@ def bits_of(layer, bits):
     own = bits if isinstance(bits, Bits) else bits.get(layer.name, BITS_16)
     own.check(layer.name)
     return own
-
-
-def as_network(network, batch=None, input_shape=None, proposals=None):
-    """A Network from all that ``simulate`` takes, for ``batch`` images."""
-    if isinstance(network, (str, PathLike)):
-        return load_network(network, batch, input_shape, proposals)
-    if isinstance(network, Network):
-        if input_shape is not None:
-            raise ValueError(f"{network.name}: the layers of a Network have their "
-                             f"shapes; leave input_shape out")
-        if proposals is not None:
-            raise ValueError(f"{network.name}: proposals are of a torch module; leave "
-                             "them out")
-    else:
-        exported = type(network).__name__ == "ExportedProgram"
-        if not callable(getattr(network, "forward", None)) and not exported:
-            raise ValueError(f"cannot simulate a {type(network).__name__}; give a "
-                             f"Network, a name, a file or a torch module")
-        # torch takes a second to import: only where a module is given.
-        from eyeriss_sim.importers.torch_module import network_from_module
-        if input_shape is None and not exported:
-            raise ValueError("a module needs the shape of its input, batch first: "
-                             "input_shape=(1, 3, 224, 224)")
-        network = network_from_module(network, input_shape, proposals=proposals)
-    return network if batch is None else network.with_batch(batch)
 
 
 def simulate_layer(layer, hardware, mapping, mapping_source, densities, first_layer,

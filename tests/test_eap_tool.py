@@ -1,7 +1,8 @@
 import pytest
 
-from eyeriss_sim.importers.eap_tool import FIELDS, network_from_eap_tool
+from eyeriss_sim.importers.eap_tool import FIELDS, workload_from_eap_tool
 from eyeriss_sim.layer import ConvLayer
+from eyeriss_sim.widths import Bits
 from eyeriss_sim.zeros import Densities
 
 # AlexNet's CONV1, CONV2 (2 groups) and FC6 for two images; the numbers of zeros are
@@ -14,7 +15,7 @@ FC6 = "6,6,6,256,2,18432,16,6,6,256,4096,0,16,1,1,4096,2,8192,16,1,1,0,0,0,0"
 def read(tmp_path, *lines):
     path = tmp_path / "alexnet.txt"
     path.write_text("\n".join(lines))
-    return network_from_eap_tool(path)
+    return workload_from_eap_tool(path)
 
 
 def changed(line, field, text):
@@ -24,14 +25,16 @@ def changed(line, field, text):
 
 
 def test_lines_of_alexnet_become_its_layers(tmp_path):
-    network, densities, bits = read(tmp_path, "# AlexNet", CONV1, "", CONV2, FC6 + ",")
+    workload = read(tmp_path, "# AlexNet", CONV1, "", CONV2, FC6 + ",")
+    network, densities = workload.network, workload.densities
     assert network.name == "alexnet" and network.batch == 2
     assert network.layers == (
         ConvLayer(name="LAYER1", N=2, M=96, C=3, H=227, W=227, R=11, S=11, U=4),
         ConvLayer(name="LAYER2", N=2, M=256, C=48, H=31, W=31, R=5, S=5, groups=2,
                   padding=2),
         ConvLayer(name="LAYER6", N=2, M=4096, C=256, H=6, W=6, R=6, S=6))
-    assert bits == {"LAYER1": (16, 8, 16), "LAYER2": (9, 7, 16), "LAYER6": (16, 16, 16)}
+    assert workload.bits == {"LAYER1": Bits(16, 8, 16), "LAYER2": Bits(9, 7, 16),
+                             "LAYER6": Bits(16, 16, 16)}
     assert densities["LAYER1"] == Densities(1.0, 1 - 3484 / 34848, 0.5)
     # Half of the 27x27 pixels, over 31x31 of them.
     assert densities["LAYER2"].ifmap == pytest.approx(27 * 27 / 2 / 31 ** 2)
@@ -40,8 +43,8 @@ def test_lines_of_alexnet_become_its_layers(tmp_path):
 
 def test_strides_and_paddings_go_where_they_belong(tmp_path):
     line = "0, 9,8,1,1,0,16, 2,3,1,1,0,16, 6,5,1,1,0,16, 2,3, 1,2,3,4"
-    network, _, _ = read(tmp_path, line.replace("9,8", "9.0,+8"))
-    assert network.layers == (ConvLayer(
+    workload = read(tmp_path, line.replace("9,8", "9.0,+8"))
+    assert workload.network.layers == (ConvLayer(
         name="LAYER0", M=1, C=1, H=12, W=15, R=2, S=3, U=2, V=3, padding=(1, 2, 3, 4)),)
 
 
@@ -82,6 +85,6 @@ def test_file_that_is_no_text_is_refused(tmp_path):
     path = tmp_path / "net.txt"
     path.write_bytes(b"\x89PNG\xff\xfe")
     with pytest.raises(ValueError, match="not a text file"):
-        network_from_eap_tool(path)
+        workload_from_eap_tool(path)
     with pytest.raises(OSError):
-        network_from_eap_tool(tmp_path / "missing.txt")
+        workload_from_eap_tool(tmp_path / "missing.txt")

@@ -1,7 +1,7 @@
 import pytest
 
 from eyeriss_sim import simulate
-from eyeriss_sim.importers.csv_table import network_from_csv, sparsity_of_csv
+from eyeriss_sim.importers.csv_table import network_from_csv, workload_from_csv
 from eyeriss_sim.layer import ConvLayer, Network
 from eyeriss_sim.networks import load_zoo
 from eyeriss_sim.result_files import write_table
@@ -135,7 +135,8 @@ def test_scale_sim_topology_is_read_by_position(table, text):
 def test_sparsity_of_scale_sim_is_the_density_of_weights(table, text, names):
     path = table(text)
     shares = [.25, 1, 1, .5]
-    assert {name: one.filter for name, one in sparsity_of_csv(path).items()} == dict(
+    densities = workload_from_csv(path).densities
+    assert {name: one.filter for name, one in densities.items()} == dict(
         zip(names, shares))
     assert simulate(str(path), "eap_tool").table.filter_density.tolist() == shares
     assert simulate(str(path)).table.filter_density.tolist() == [1] * 4

@@ -45,7 +45,7 @@ def test_name_of_the_zoo_comes_with_its_batch():
 
 @pytest.mark.parametrize("text, options, words", [
     ("alexnt", {}, "no network 'alexnt'; did you mean alexnet"),
-    ("net.txt", {}, "vgg16_cifar, or a file: net.csv, net.onnx, net.py:factory"),
+    ("net.dat", {}, "vgg16_cifar, or a file: net.csv, net.onnx, net.py:factory, or"),
     ("", {}, "no network ''"),
     ("net.py", {}, "say what in the file makes the module, as in net.py:factory"),
     ("net.py:net", {}, "net.py: no such file"),

@@ -12,7 +12,7 @@ onnx = pytest.importorskip("onnx")
 from onnx_files import MICROSOFT, save  # noqa: E402
 
 from eyeriss_sim.importers import onnx_walk  # noqa: E402
-from eyeriss_sim.importers.onnx_file import network_from_onnx, network_with_weights  # noqa: E402
+from eyeriss_sim.importers.onnx_file import network_from_onnx, workload_from_onnx  # noqa: E402
 from eyeriss_sim.sweep.evaluate import evaluate_chunk  # noqa: E402
 from eyeriss_sim.sweep.spec import make_spec  # noqa: E402
 
@@ -469,7 +469,7 @@ def test_names_of_the_dynamo_exporter_come_from_the_metadata(path):
 
 
 def filter_densities(path):
-    _, densities = network_with_weights(path)
+    densities = workload_from_onnx(path).densities
     return {name: one.filter for name, one in densities.items()}
 
 
@@ -555,7 +555,7 @@ def test_weights_in_another_file_are_read_for_their_zeros(path):
     assert filter_densities(path) == {"y": .5}
     (path.parent / "data").unlink()
     with pytest.raises(ValueError, match="y: its weights can't be read"):
-        network_with_weights(path)
+        workload_from_onnx(path)
 
 
 def test_pruned_file_saves_where_zeros_of_weights_do(path):
@@ -581,7 +581,7 @@ def test_weights_that_hold_nan_are_refused(path):
     weights[0, 0, 0, 0] = np.nan
     save(path, "float[1,8,9,9] x", "y = Conv (x, w)", w=weights)
     with pytest.raises(ValueError, match="y: its weights hold NaN"):
-        network_with_weights(path)
+        workload_from_onnx(path)
 
 
 # -------------------------------------------------------------------- steps come first

@@ -382,6 +382,14 @@ max_power_mW = 400
         read_spec(path)
 
 
+def test_networks_are_described_as_in_the_folders_of_earlier_sweeps():
+    recurrent = Network("recurrent", (ConvLayer(
+        name="c", M=4, C=2, H=9, W=8, R=3, S=2, groups=2, dilation=(2, 1), steps=3),))
+    said = make_spec(["alexnet", recurrent], {"rows": [12]}).described()
+    assert said["layers of alexnet, batch 1"] == "8 layers, sha256 315a92413b8253c6"
+    assert said["layers of recurrent, batch 1"] == "1 layers, sha256 df14fb4d502a0f9e"
+
+
 # ----------------------------------------------------------------------- the dataset
 
 

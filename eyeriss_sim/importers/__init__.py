@@ -1,44 +1,66 @@
-"""Anything that describes a network → :class:`~eyeriss_sim.layer.Network`.
+"""Anything that describes a network → :class:`~eyeriss_sim.workload.Workload`.
 
 torch and onnx are imported only when a network needs them.
 """
 
+from os import PathLike
 from pathlib import Path
 
+from eyeriss_sim.layer import Network
 from eyeriss_sim.near_names import hint
 from eyeriss_sim.networks import load_zoo, zoo_names
 from eyeriss_sim.plain import is_whole, plain, shown
+from eyeriss_sim.workload import Workload
 
 
 def load_network(text, batch=None, input_shape=None, proposals=None):
-    """The network that a text names, as on the command line.
+    """The Network of the workload that a text names; see ``load_workload``.
+
+    Examples
+    --------
+    >>> load_network("resnet18", batch=2).batch
+    2
+    """
+    return load_workload(text, batch, input_shape, proposals, weights=False).network
+
+
+def load_workload(text, batch=None, input_shape=None, proposals=None, *, weights=True,
+                  told=()):
+    """The workload that a text names, as on the command line.
 
     Parameters
     ----------
     text : str or Path
         A network of the zoo (``alexnet``), a table (``net.csv``), an ONNX file
-        (``net.onnx``), or a torch module (``net.py:factory``).
+        (``net.onnx``), a torch module (``net.py:factory``), or the 25-number text of
+        the energy-aware-pruning tool (``net.txt``).
     batch : int, optional
         Images; by default what the source says, and 1 where it says nothing.
     input_shape : tuple of int, list or dict, optional
-        Of a torch module or an ONNX file's open inputs, batch first: ``(1, 3, 224,
-        224)``; several as
+        Shape of the input of a torch module, or of an ONNX file's open ones, batch
+        first: ``(1, 3, 224, 224)``; several as
         :func:`~eyeriss_sim.importers.torch_module.network_from_module` takes them.
     proposals : int, optional
         Rows that go on wherever values decide in a torch module.
+    weights : bool
+        Whether a file's weights are looked at for zeros, which takes a while.
+    told : collection of str
+        Layers whose weights need no look: something else says their density.
 
     Returns
     -------
-    Network
+    Workload
 
     Raises
     ------
     ValueError
         The text fits none of these, or the importer refuses it.
+    OSError
+        A file that can't be read.
 
     Examples
     --------
-    >>> load_network("resnet18", batch=2).batch
+    >>> load_workload("resnet18", batch=2).network.batch
     2
     """
     text = str(text)
@@ -53,9 +75,8 @@ def load_network(text, batch=None, input_shape=None, proposals=None):
         raise ValueError(f"{file}: say what in the file makes the module, as in "
                          f"{file}:factory")
     if file.endswith(".py"):
-        from eyeriss_sim.importers.torch_module import network_from_file
-        network = network_from_file(text, input_shape, proposals)
-        return network if batch is None else network.with_batch(batch)
+        from eyeriss_sim.importers.torch_module import workload_from_file
+        return workload_from_file(text, input_shape, proposals).with_batch(batch)
     if proposals is not None:
         raise ValueError(f"{text}: proposals are of a torch module (net.py:factory); "
                          "leave them out")
@@ -63,53 +84,63 @@ def load_network(text, batch=None, input_shape=None, proposals=None):
         raise ValueError(f"{text}: has its own input shape; give one for a torch "
                          "module (net.py:factory) or an ONNX file only")
     if text.lower() in zoo_names():
-        return load_zoo(text, 1 if batch is None else batch)
+        return Workload(load_zoo(text, 1 if batch is None else batch))
     if ending == ".csv":
-        from eyeriss_sim.importers.csv_table import network_from_csv
-        return network_from_csv(text, batch)
+        from eyeriss_sim.importers.csv_table import workload_from_csv
+        return workload_from_csv(text, batch, weights)
     if ending == ".onnx":
-        from eyeriss_sim.importers.onnx_file import network_from_onnx
-        return network_from_onnx(text, batch, input_shape)
+        from eyeriss_sim.importers.onnx_file import workload_from_onnx
+        return workload_from_onnx(text, batch, input_shape, weights, told)
+    if ending == ".txt":
+        from eyeriss_sim.importers.eap_tool import workload_from_eap_tool
+        return workload_from_eap_tool(text).with_batch(batch)
     raise ValueError(
         f"no network {text!r}; {hint(text, zoo_names())}give one of "
         + ", ".join(zoo_names())
-        + ", or a file: net.csv, net.onnx, net.py:factory"
-        + ("; simulate and explain also take the pruning tool's .txt"
-           if ending == ".txt" else ""))
+        + ", or a file: net.csv, net.onnx, net.py:factory, or net.txt of the pruning "
+          "tool")
 
 
-def tells_of_weights(text):
-    """Whether a text names a file that may say which of its weights are zero."""
-    return Path(str(text)).suffix.lower() in (".onnx", ".csv")
-
-
-def load_with_weights(text, batch=None, input_shape=None, told=()):
-    """The network of a text, and how many of its weights are not zero.
+def as_workload(given, batch=None, input_shape=None, proposals=None, *, weights=True,
+                told=()):
+    """The Workload of all that ``simulate`` takes as a network.
 
     Parameters
     ----------
-    text, batch, input_shape
-        As ``load_network`` takes them.
-    told : collection of str
-        Layers whose weights need no look: something else says their density.
+    given : Workload, Network, str, Path or torch.nn.Module
+    batch, input_shape, proposals, weights, told
+        As ``load_workload`` takes them.
 
     Returns
     -------
-    network : Network
-    densities : dict of str to Densities
-        By layer; of fmaps nothing is known, so they count as dense. Empty where the
-        file says nothing.
+    Workload
 
     Raises
     ------
     ValueError
-        As ``load_network``; or weights that can't be read.
+        No network, an option that it has no use for, or a module without input shape.
     """
-    if Path(str(text)).suffix.lower() == ".onnx":
-        from eyeriss_sim.importers.onnx_file import network_with_weights
-        return network_with_weights(text, batch, input_shape, told)
-    network = load_network(text, batch, input_shape)
-    if not tells_of_weights(text):
-        return network, {}
-    from eyeriss_sim.importers.csv_table import sparsity_of_csv
-    return network, sparsity_of_csv(text)
+    if isinstance(given, (str, PathLike)):
+        return load_workload(given, batch, input_shape, proposals, weights=weights,
+                             told=told)
+    if isinstance(given, (Network, Workload)):
+        workload = given if isinstance(given, Workload) else Workload(given)
+        name = workload.network.name
+        if input_shape is not None:
+            raise ValueError(f"{name}: the layers of a Network have their "
+                             f"shapes; leave input_shape out")
+        if proposals is not None:
+            raise ValueError(f"{name}: proposals are of a torch module; leave "
+                             "them out")
+        return workload.with_batch(batch)
+    exported = type(given).__name__ == "ExportedProgram"
+    if not callable(getattr(given, "forward", None)) and not exported:
+        raise ValueError(f"cannot simulate a {type(given).__name__}; give a "
+                         f"Network, a name, a file or a torch module")
+    # torch takes a second to import: only where a module is given.
+    from eyeriss_sim.importers.torch_module import network_from_module
+    if input_shape is None and not exported:
+        raise ValueError("a module needs the shape of its input, batch first: "
+                         "input_shape=(1, 3, 224, 224)")
+    return Workload(network_from_module(
+        given, input_shape, proposals=proposals)).with_batch(batch)

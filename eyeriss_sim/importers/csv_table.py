@@ -1,4 +1,4 @@
-"""A table of layers → Network: our own columns, or a SCALE-Sim topology."""
+"""A table of layers → Workload: our own columns, or a SCALE-Sim topology."""
 
 import csv
 from dataclasses import replace
@@ -7,6 +7,7 @@ from pathlib import Path
 from eyeriss_sim.layer import ConvLayer, Network, UncountedOp
 from eyeriss_sim.layer_csv import RESULT, table_rows, whole
 from eyeriss_sim.product_maps import squarest_map
+from eyeriss_sim.workload import Workload
 from eyeriss_sim.zeros import Densities
 
 NEEDED = ("layer", "M", "C", "H", "W", "R", "S", "U")
@@ -29,6 +30,11 @@ SHOWN = 3
 
 
 def network_from_csv(path, batch=None):
+    """The Network of the workload of a table; see ``workload_from_csv``."""
+    return workload_from_csv(path, batch).network
+
+
+def workload_from_csv(path, batch=None, weights=True):
     """Read a table with one layer per row.
 
     Blank lines and lines that begin with ``#`` are skipped; a name that stands there
@@ -49,7 +55,8 @@ def network_from_csv(path, batch=None):
     - SCALE-Sim's products: ``Layer, M, N, K``, for M x K by K x N; the M rows are the
       pixels of the squarest map, as those of every other matrix product.
 
-    A column ``Sparsity`` of SCALE-Sim is for ``sparsity_of_csv``.
+    A column ``Sparsity`` of SCALE-Sim states densities of weights. Its cells are N:M,
+    for N of every M weights that are not zero; an empty one is 1:1.
 
     Where windows leave trailing pixels, SCALE-Sim rounds the ofmap's size up; what that
     adds there is listed with what is not counted.
@@ -60,41 +67,22 @@ def network_from_csv(path, batch=None):
     batch : int, optional
         Replaces the N of every row; where groups count images, or a result says its
         own batch, the layers are rescaled to it instead.
+    weights : bool
+        Whether densities of weights are wanted.
 
     Returns
     -------
-    Network
-        Named after the file; its batch is a result's own, or the N of the rows that
-        count images by N, if they agree, else 1.
+    Workload
+        Its network is named after the file; the batch is a result's own, or the N of
+        the rows that count images by N, if they agree, else 1.
 
     Raises
     ------
     ValueError
         An unknown or missing column, a bad cell, an empty file, no text.
     """
-    return _read_table(Path(path), batch)[0]
-
-
-def sparsity_of_csv(path):
-    """Densities of weights that a SCALE-Sim table states in its column ``Sparsity``.
-
-    Its cells are N:M, for N of every M weights that are not zero; an empty one is 1:1.
-
-    Parameters
-    ----------
-    path : str or Path
-
-    Returns
-    -------
-    dict of str to Densities
-        By layer of ``network_from_csv``; empty for a table without that column.
-
-    Raises
-    ------
-    ValueError
-        As there.
-    """
-    return _read_table(Path(path), None)[1]
+    network, densities = _read_table(Path(path), batch)
+    return Workload(network, densities if weights else {})
 
 
 def _read_table(path, batch):

@@ -1,4 +1,4 @@
-"""The text format of the energy-aware-pruning website's tool → Network.
+"""The text format of the energy-aware-pruning website's tool → Workload.
 
 One line per layer, 25 whole numbers with commas between them: the layer's number; size,
 zeros and bit width of ifmap, filters and ofmap; stride; padding. (Yang et al., CVPR
@@ -8,6 +8,8 @@ zeros and bit width of ifmap, filters and ofmap; stride; padding. (Yang et al., 
 from pathlib import Path
 
 from eyeriss_sim.layer import ConvLayer, Network
+from eyeriss_sim.widths import Bits
+from eyeriss_sim.workload import Workload
 from eyeriss_sim.zeros import Densities
 
 SIZES = ("height", "width", "channels", "maps", "zero entries", "bit width")
@@ -20,7 +22,7 @@ MAY_BE_ZERO = {"index", *(field for field in FIELDS
 MOST_BITS = 64
 
 
-def network_from_eap_tool(path, name=None):
+def workload_from_eap_tool(path, name=None):
     """Layers, densities and bit widths of a file for the energy-aware-pruning tool.
 
     An ifmap's height, width and zeros are without its padding; a filter with fewer
@@ -31,16 +33,12 @@ def network_from_eap_tool(path, name=None):
     ----------
     path : str or Path
     name : str, optional
-        Of the network; by default the file's.
+        Name of the network; by default the file's.
 
     Returns
     -------
-    network : Network
-        Layers are called LAYER and their number.
-    densities : dict of str to Densities
-        By layer name; padding counts as zeros of the ifmap.
-    bits : dict of str to (int, int, int)
-        By layer name: bit widths of ifmap, filter and ofmap.
+    Workload
+        Layers are called LAYER and their number; padding counts as zeros of the ifmap.
 
     Raises
     ------
@@ -77,14 +75,14 @@ def network_from_eap_tool(path, name=None):
             ifmap=_filled(cells, "ifmap") / layer.ifmap_words,
             filter=_filled(cells, "filter") / layer.filter_words,
             ofmap=_filled(cells, "ofmap") / layer.ofmap_words)
-        bits[layer.name] = tuple(
-            cells[f"{kind} bit width"] for kind in ("ifmap", "filter", "ofmap"))
+        bits[layer.name] = Bits(*(
+            cells[f"{kind} bit width"] for kind in ("ifmap", "filter", "ofmap")))
     if not layers:
         raise ValueError(f"{path}: no layer in it; a layer is {len(FIELDS)} numbers "
                          "on one line")
     network = Network(name or Path(path).stem, layers, batch=layers[0].N,
                       source=f"read from {Path(path).name}")
-    return network, densities, bits
+    return Workload(network, densities, bits)
 
 
 def _cells(line, where):

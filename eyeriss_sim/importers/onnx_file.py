@@ -1,4 +1,4 @@
-"""An ONNX file → Network. Needs the extra ``eyeriss-sim[onnx]``.
+"""An ONNX file → Workload. Needs the extra ``eyeriss-sim[onnx]``.
 
 Nothing in the file is run but the arithmetic on its own sizes and weights.
 """
@@ -6,13 +6,22 @@ Nothing in the file is run but the arithmetic on its own sizes and weights.
 from pathlib import Path
 
 from eyeriss_sim.importers.tensors import first_line
+from eyeriss_sim.workload import Workload
 from eyeriss_sim.zeros import Densities
 
 MOST_SHOWN = 5          # kinds of operators in a message
 
 
 def network_from_onnx(path, batch=None, input_shape=None):
-    """Read the shapes of an ONNX graph.
+    """The Network of an ONNX file; its weights are not looked at."""
+    return workload_from_onnx(path, batch, input_shape, weights=False).network
+
+
+def workload_from_onnx(path, batch=None, input_shape=None, weights=True, told=()):
+    """Read the shapes of an ONNX graph, and how many of its weights are not zero.
+
+    Weights in other files are read, too; of a quantised one, what equals its zero
+    point is zero.
 
     Layers carry the dotted name of the torch module where the weight or the node still
     shows it (``layer1.0.conv1.weight``, ``/layer1/layer1.0/conv1/Conv``, the metadata
@@ -31,50 +40,31 @@ def network_from_onnx(path, batch=None, input_shape=None):
     input_shape : tuple of int, list of tuples or dict, optional
         Sizes of open dimensions, as whole shapes: of the first input, of the first
         ones in order, or by name.
-
-    Returns
-    -------
-    Network
-
-    Raises
-    ------
-    ValueError
-        onnx is not installed, the file is no model, a dimension is unknown, or an
-        operator hides products that would be missed.
-    """
-    return _read(path, batch, input_shape)[0]
-
-
-def network_with_weights(path, batch=None, input_shape=None, told=()):
-    """The network of an ONNX file, and how many of its weights are not zero.
-
-    Weights in other files are read, too; of a quantised one, what equals its zero
-    point is zero.
-
-    Parameters
-    ----------
-    path, batch, input_shape
-        As ``network_from_onnx`` takes them.
+    weights : bool
+        Whether weights are looked at.
     told : collection of str
         Layers whose weights are left alone.
 
     Returns
     -------
-    network : Network
-    densities : dict of str to Densities
-        By the name of every other layer with weights; of ifmap and ofmap nothing is
-        known, so they count as dense.
+    Workload
+        Densities by the name of every layer with weights that were looked at; of ifmap
+        and ofmap nothing is known, so they count as dense.
 
     Raises
     ------
     ValueError
-        As there, and weights that are not there, can't be told or hold NaN.
+        onnx is not installed, the file is no model, a dimension is unknown, or an
+        operator hides products that would be missed; weights that are not there, can't
+        be told or hold NaN.
     """
     network, log = _read(path, batch, input_shape)
+    if not weights:
+        return Workload(network)
     from eyeriss_sim.importers.onnx_weights import nonzero_share
-    return network, {
+    return Workload(network, {
         name: Densities(filter=nonzero_share(weight, f"{path}: {name}"))
-        for name, weight in log.weights.items() if name not in told}
+        for name, weight in log.weights.items() if name not in told})
 
 
 def _read(path, batch, input_shape):

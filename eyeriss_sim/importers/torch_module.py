@@ -51,6 +51,7 @@ from eyeriss_sim.importers.recurrent import (
     runs_at_each_step,
 )
 from eyeriss_sim.importers.repeats import Unrepeated, factors_of, leading_copies
+from eyeriss_sim.workload import Workload
 
 FEW_WEIGHTS = 64        # of a parameter that keeps its values in a trace
 
@@ -220,8 +221,8 @@ def unwrapped(module):
     return module
 
 
-def network_from_file(text, input_shape=None, proposals=None):
-    """The network of the module that a Python file makes; see ``load_module``.
+def workload_from_file(text, input_shape=None, proposals=None):
+    """The Workload of the module that a Python file makes; see ``load_module``.
 
     Where values decide, the file makes it once more, with real tensors.
     """
@@ -231,10 +232,11 @@ def network_from_file(text, input_shape=None, proposals=None):
         raise ValueError(f"{text}: a torch module needs an input shape, batch first, "
                          "as in 1,3,224,224")
     try:
-        return network_from_module(module, input_shape, name, proposals)
+        network = network_from_module(module, input_shape, name, proposals)
     except NeedsValues:
         module = load_module(text, meta=False)
-        return network_from_module(module, input_shape, name, proposals)
+        network = network_from_module(module, input_shape, name, proposals)
+    return Workload(network)
 
 
 class _CopyToMeta(TorchFunctionMode):

@@ -207,25 +207,24 @@ def network_rows(spec, hardware, network, own, base_name):
     common = common_columns(spec, hardware, network, own) | {"hardware": base_name}
     by_key, problems = {}, {}
     # The first layer apart: no code shortens the network's input.
-    of_weights = (spec.densities.get(network.name, {})
-                  if hardware.zero_handling.counts_weights else {})
+    own_bits = spec.own_bits.get(network.name, {})
     keys = [(layer.shape, layer.steps, place == 0,
-             of_weights.get(layer.name, DENSE))
+             densities_of(spec, hardware, network, layer),
+             own_bits.get(layer.name, spec.bits))
             for place, layer in enumerate(network.layers)]
     for layer, key in zip(network.layers, keys, strict=True):
         if key in by_key or key in problems:
             continue
+        *_, first, densities, bits = key
         try:
-            sized = at_widths(hardware, spec.bits, layer.name)
+            sized = at_widths(hardware, bits, layer.name)
             mapping = search(layer, sized, own["objective"]).mappings[0]
         except ValueError as problem:
             problems[key] = str(problem)
             if not spec.layers:
                 break
             continue
-        *_, first, densities = key
-        result = simulate_layer(layer, hardware, mapping, "", densities, first,
-                                spec.bits)
+        result = simulate_layer(layer, hardware, mapping, "", densities, first, bits)
         by_key[key] = layer_row(result, hardware, network.batch)
         by_key[key]["macs_per_s"] = macs_per_s(by_key[key])
     row = dict(common)
@@ -275,6 +274,14 @@ def storage_B(hardware):
         buffers.append(hardware.glb_filter_B)
     return int(hardware.pes * sum(hardware.dataflow.rf_memories_B(hardware))
                + sum(buffers))
+
+
+def densities_of(spec, hardware, network, layer):
+    """Densities of a layer as far as a machine makes use of them."""
+    known = spec.densities.get(network.name, {}).get(layer.name, DENSE)
+    if hardware.zero_handling.counts_weights:
+        return known
+    return replace(known, filter=1.0)
 
 
 def refused_rows(spec, hardware, network, own, reason):

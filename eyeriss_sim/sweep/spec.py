@@ -11,9 +11,9 @@ from pathlib import Path
 from eyeriss_sim.access_prices import PRICED, SIZES
 from eyeriss_sim.area import area_mm2, storage_mm2
 from eyeriss_sim.hardware import Hardware, check_value, load_hardware
+from eyeriss_sim.importers import as_workload
 from eyeriss_sim.layer import Network
 from eyeriss_sim.plain import ENDLESS, is_whole, plain, shown
-from eyeriss_sim.simulate import as_network, network_and_weights
 from eyeriss_sim.sweep.axes import BATCH, OBJECTIVE, Axis, make_axis
 from eyeriss_sim.sweep.evaluate import schema_of
 from eyeriss_sim.sweep.sample import Sample, check_keys, draw, make_sample
@@ -78,8 +78,10 @@ class Spec:
     bits : Bits
         Widths of all layers' operands.
     densities : dict of str to dict of str to Densities
-        Of weights, by network and layer, as far as files tell; of use to points that
-        save by zeros of weights.
+        Densities by network and layer, as far as files tell; those of weights are of
+        use to points that save by zeros of weights.
+    own_bits : dict of str to dict of str to Bits
+        Widths by network and layer of files that state them, where the sweep does not.
     """
 
     hardware: Hardware
@@ -91,6 +93,7 @@ class Spec:
     layers: bool = False
     bits: Bits = BITS_16
     densities: dict[str, dict[str, Densities]] = of_dataclass(default_factory=dict)
+    own_bits: dict[str, dict[str, Bits]] = of_dataclass(default_factory=dict)
 
     @property
     def names(self):
@@ -165,8 +168,11 @@ class Spec:
             **{f"layers of {name}, batch {batch}": _digest(network)
                for (name, batch), network in self.networks.items()},
             **{f"densities of {name}": _digest_of(
-                (layer, one.filter) for layer, one in of_layers.items())
+                (layer, one.filter if (one.ifmap, one.ofmap) == (1, 1) else one)
+               for layer, one in of_layers.items())
                for name, of_layers in self.densities.items() if of_layers},
+            **{f"bits of {name}": _digest_of(of_layers.items())
+               for name, of_layers in self.own_bits.items() if of_layers},
             "objective": self.objective,
             "constraints": asdict(self.constraints),
             "sample": asdict(self.sample) if self.sample else None,
@@ -257,7 +263,7 @@ def make_spec(networks, axes=None, hardware="eyeriss_chip", *, objective="energy
                          f"first, as in [1, 3, 224, 224], got {input_shape!r}")
     if not isinstance(layers, bool):
         raise ValueError(f"layers must be true or false, got {layers!r}")
-    bits = as_bits(bits)
+    files_say_bits, bits = bits is None, as_bits(bits)
     if not isinstance(bits, Bits):
         raise ValueError(f"a sweep has the same bits in all layers, as in "
                          f"ifmap=8,filter=4, got {', '.join(map(str, bits))}")
@@ -288,9 +294,9 @@ def make_spec(networks, axes=None, hardware="eyeriss_chip", *, objective="energy
     handlings = (hardware.zeros, *(
         setting for axis in made if axis.field == "zeros" for setting in axis.settings))
     weights_count = any(ZERO_HANDLINGS[name].counts_weights for name in handlings)
-    loaded, densities = _load(networks, batches, input_shape, weights_count)
+    loaded, densities, own_bits = _load(networks, batches, input_shape, weights_count)
     return Spec(hardware, tuple(made), loaded, objectives.values[0], constraints,
-                sample, layers, bits, densities)
+                sample, layers, bits, densities, own_bits if files_say_bits else {})
 
 
 def _same(field, other):
@@ -348,13 +354,13 @@ def _positive(key, value):
 
 
 def _load(networks, batches, input_shape, weights_count):
-    """Networks by name and batch, and the densities of their weights by name."""
+    """Networks by name and batch, and what their files say of values, by name."""
     if isinstance(networks, (str, Network)):
         networks = [networks]
     if not isinstance(networks, (list, tuple)) or not networks:
         raise ValueError("a sweep needs networks: --network resnet18, or networks = "
                          "[\"resnet18\"] in its file")
-    loaded, densities = {}, {}
+    loaded, densities, own_bits = {}, {}, {}
     for given in networks:
         if not isinstance(given, (str, Network)):
             raise ValueError(f"networks are names, got {given!r}")
@@ -362,19 +368,21 @@ def _load(networks, batches, input_shape, weights_count):
         if input_shape is not None and isinstance(given, str) and (
                 ".py:" in given or given.lower().endswith(".onnx")):
             shape = tuple(input_shape)
-        network, of_weights = network_and_weights(
-            given, None, shape, None, weights_count)
+        workload = as_workload(given, None, shape, weights=weights_count)
+        network = workload.network
         if any(name == network.name for name, _ in loaded):
             raise ValueError(f"two networks are called {network.name}; drop one")
-        densities[network.name] = of_weights
+        densities[network.name] = workload.densities
+        own_bits[network.name] = workload.bits
         for batch in batches:
-            sized = network if batch is None else as_network(given, batch, shape)
+            sized = network if batch is None else as_workload(
+                given, batch, shape, weights=False).network
             loaded[network.name, sized.batch] = sized
     if batches == (None,) and len({batch for _, batch in loaded}) > 1:
         raise ValueError("the networks come with different batches: "
                          + ", ".join(f"{name} {batch}" for name, batch in loaded)
                          + "; give one, as in --set batch=1")
-    return loaded, densities
+    return loaded, densities, own_bits
 
 
 def _flat(tables, above=""):
