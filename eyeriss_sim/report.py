@@ -18,6 +18,7 @@ from eyeriss_sim.levels import (
     LEVEL_NAMES,
     PART_NAMES,
 )
+from eyeriss_sim.plain import plain
 from eyeriss_sim.widths import BITS_16
 
 MAPPING = "mnepqrt"
@@ -68,9 +69,9 @@ def totals(result):
     >>> totals(simulate("alexnet", batch=4))["macs"]
     2897627264
     """
-    table = result.table
+    table = result.columns
     joules = [key for key in table if key.endswith(("_uJ", "_uJ_per_image"))]
-    sums = {key: table[key].sum().item()
+    sums = {key: plain(table[key].sum())
             for key in dict.fromkeys([*SCALED, *joules]) if key != "power_mW"}
     sums["power_mW"] = sums["chip_uJ"] / sums["total_ms"]
     sums["utilization"] = sums["macs"] / (sums["cycles"] * result.hardware.pes)
@@ -88,13 +89,13 @@ def joules_by_part(table, hardware):
 
     Parameters
     ----------
-    table : pandas.DataFrame or Series
-        The table of a result, or one of its rows.
+    table : pandas.DataFrame or Series, or dict of str to ndarray
+        The table of a result, one of its rows, or the columns of a result.
     hardware : Hardware
 
     Returns
     -------
-    dict of str to pandas.Series or float
+    dict of str to pandas.Series, ndarray or float
         uJ by the name of the part; they add up to ``total_uJ``.
     """
     parts = {PART_NAMES[part]: table[f"{part}_uJ"] for part in JOULE_PARTS}
@@ -119,7 +120,7 @@ def joules(result):
     'clock and leakage'
     """
     return {name: float(part.sum())
-            for name, part in joules_by_part(result.table, result.hardware).items()}
+            for name, part in joules_by_part(result.columns, result.hardware).items()}
 
 
 def joules_text(result):
@@ -139,7 +140,7 @@ def energy_shares(result):
     -------
     dict of str to float
     """
-    return _shares(result.table, {
+    return _shares(result.columns, {
         LEVEL_NAMES[level]: f"{level}_MAC" for level in COST_LEVELS})
 
 
@@ -150,7 +151,7 @@ def cycle_shares(result):
     -------
     dict of str to float
     """
-    return _shares(result.table, {
+    return _shares(result.columns, {
         CAUSE_NAMES[cause]: f"{cause}_cycles" for cause in CAUSES})
 
 
@@ -213,15 +214,15 @@ def print_report(result, console):
     for column, what in (("steps", "steps, one after the other, of"),
                          ("row_segments", "filter rows cut into segments"),
                          ("column_strips", "fmaps cut into column strips")):
-        cuts = result.table.loc[result.table[column] > 1, ["layer", column]]
-        if len(cuts):
-            say(f"{what}: " + ", ".join(
-                f"{name} {pieces}" for name, pieces in cuts.itertuples(index=False)))
+        cuts = [f"{name} {pieces}" for name, pieces in zip(
+            result.columns["layer"], result.columns[column], strict=True) if pieces > 1]
+        if cuts:
+            say(f"{what}: {', '.join(cuts)}")
     padded = [f"{one.layer.name} {one.layer.H * one.layer.W} on {one.mapping.map_H}x"
               f"{one.mapping.map_W}" for one in result.by_layer if one.mapping.map_H]
     if padded:
         say(f"rows of products laid on another map: {', '.join(padded)} (padding: "
-            f"{result.table.padding_macs.sum() / 1e6:,.2f} M MACs)")
+            f"{result.columns['padding_macs'].sum() / 1e6:,.2f} M MACs)")
     percent = {
         what: ", ".join(
             f"{name} {share:.1%}" for name, share in shares.items() if share)
@@ -244,7 +245,7 @@ def print_report(result, console):
 
 def _print_table(result, console):
     """Print what fits; returns the columns left out, and if names are shortened."""
-    names = [printable(name, console.encoding) for name in result.table["layer"]]
+    names = [printable(name, console.encoding) for name in result.columns["layer"]]
     columns, room = _fitting(result, names, console.width)
     short = shorten(names, room)
     table = Table(box=box.SIMPLE, padding=0, pad_edge=False, show_edge=False,
@@ -287,12 +288,14 @@ def _width(cells):
 
 def _column(result, key, total, digits):
     """Heading, unit, a cell for each layer and one for the total."""
-    table = result.table
+    table = result.columns
     if key == "mapping":
-        widths = [max(len(str(value)) for value in table[letter]) for letter in MAPPING]
-        rows = [" ".join(f"{value:>{w}}" for value, w in zip(row, widths))
-                for row in table[list(MAPPING)].itertuples(index=False)]
-        letters = " ".join(f"{letter:>{w}}" for letter, w in zip(MAPPING, widths))
+        cells = [[str(value) for value in table[letter]] for letter in MAPPING]
+        widths = [max(map(len, column)) for column in cells]
+        rows = [" ".join(value.rjust(w) for value, w in zip(row, widths, strict=True))
+                for row in zip(*cells, strict=True)]
+        letters = " ".join(f"{letter:>{w}}"
+                           for letter, w in zip(MAPPING, widths, strict=True))
         return ["mapping".center(len(letters)), letters, *rows, ""]
     if key == "active_pes":
         return ["", "PEs", *(str(pes) for pes in table[key]), ""]

@@ -5,7 +5,6 @@ from functools import cached_property
 from html import escape
 
 import numpy as np
-import pandas as pd
 
 from eyeriss_sim.codes import WORD_B
 from eyeriss_sim.counts import Counts
@@ -30,6 +29,7 @@ from eyeriss_sim.levels import (
     WRITE,
 )
 from eyeriss_sim.mapping import Mapping
+from eyeriss_sim.read_only import read_only
 from eyeriss_sim.widths import Bits, at_widths
 from eyeriss_sim.zeros import Densities, Savings
 
@@ -136,9 +136,30 @@ class SimulationResult:
 
     @cached_property
     def _table(self):
-        return pd.DataFrame([
+        import pandas as pd  # takes longer to import than all else of a report
+        return pd.DataFrame(self._rows)
+
+    @cached_property
+    def _rows(self):
+        return [
             {**layer_row(result, self.hardware, self.network.batch), **self.provenance}
-            for result in self.by_layer])
+            for result in self.by_layer]
+
+    @cached_property
+    def columns(self):
+        """The columns of ``table`` by name, for those who need no DataFrame.
+
+        Returns
+        -------
+        dict of str to numpy.ndarray, shape (layers,)
+            Read-only; text as Python's own.
+        """
+        columns = {}
+        for name in self._rows[0]:
+            values = [row[name] for row in self._rows]
+            columns[name] = read_only(np.array(
+                values, object if isinstance(values[0], str) else None))
+        return columns
 
     @property
     def layers(self):
@@ -162,6 +183,7 @@ class SimulationResult:
         >>> float(words["CONV1", "rf", "filter", "read"])       # one a MAC
         105415200.0
         """
+        import pandas as pd
         names = [one.layer.name for one in self.by_layer]
         return pd.Series(
             np.concatenate([one.accesses.ravel() for one in self.by_layer]),

@@ -5,9 +5,6 @@ import os
 from dataclasses import asdict
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.parquet
-
 from eyeriss_sim.atomic import replacing
 
 FORMATS = (".csv", ".json", ".parquet", ".html")
@@ -94,6 +91,8 @@ def _write_json(result, path):
 
 
 def _write_parquet(result, path):
+    import pyarrow as pa
+    import pyarrow.parquet
     table = pa.Table.from_pandas(result.table, preserve_index=False)
     provenance = json.dumps(result.provenance).encode()
     metadata = {**table.schema.metadata, b"eyeriss_sim": provenance}

@@ -75,17 +75,29 @@ def progress(what, patience_s=2.0):
 
 
 @contextmanager
-def announced_compilation(patience_s=2.0):
-    """Say so on stderr if what runs inside takes long: only compiling does."""
+def announced_compilation(patience_s=1.0):
+    """Say so on stderr if kernels are compiled inside, and that takes long."""
+    from numba.core import event
     notice = threading.Timer(patience_s, lambda: print(
         "eyeriss-sim: first use, compiling the kernels (a minute, then cached) ...",
         file=sys.stderr, flush=True))
     notice.daemon = True
-    notice.start()
-    try:
-        yield
-    finally:
-        notice.cancel()
+
+    class Compiling(event.Listener):
+        """Starts the clock at the first kernel that no cache holds."""
+
+        def on_start(self, event):
+            if notice.ident is None:
+                notice.start()
+
+        def on_end(self, event):
+            pass
+
+    with event.install_listener("numba:compile", Compiling()):
+        try:
+            yield
+        finally:
+            notice.cancel()
 
 
 @contextmanager
