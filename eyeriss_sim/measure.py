@@ -205,7 +205,7 @@ class ZeroMeter:
                         min(1.0, shares.filter), min(1.0, shares.ofmap))
         return self.mapping_of(replace(layer, **sizes), guess)
 
-    def recount(self, model, measured):
+    def recount(self, model, measured, changed=None):
         """Measurements with the weights as they are now; nothing is run.
 
         Parameters
@@ -213,6 +213,9 @@ class ZeroMeter:
         model : torch.nn.Module
         measured : dict of str to MeasuredLayer
             Measurements of the same model.
+        changed : iterable of str, optional
+            Names of layers, modules or parameters, see ``EnergyOracle``; the weights of
+            all layers are counted unless given.
 
         Returns
         -------
@@ -221,11 +224,15 @@ class ZeroMeter:
         Raises
         ------
         ValueError
-            A layer whose filters only a run shows, or that has another shape now.
+            A layer whose filters only a run shows, or that has another shape now; a
+            name of nothing in the model.
         """
+        from eyeriss_sim.importers.weights import layers_touched
         recounted = {}
+        looked_at = measured if changed is None else layers_touched(
+            model, measured, changed)
         for name, one in measured.items():
-            if one.met is None:
+            if one.met is None or name not in looked_at:
                 recounted[name] = one
                 continue
             if not one.followed:

@@ -90,7 +90,7 @@ class EnergyOracle:
         other._measured = weakref.WeakKeyDictionary()
         return other
 
-    def __call__(self, model, images=None, *, name=None, progress=None):
+    def __call__(self, model, images=None, *, changed=None, name=None, progress=None):
         """Energy of a torch module with its real zeros.
 
         Parameters
@@ -101,6 +101,10 @@ class EnergyOracle:
             Images for each input of the model, which run through it once, to measure
             the zeros of its activations. Without them the last measurement of this
             model is used, and only its weights are looked at again.
+        changed : iterable of str, optional
+            Names of layers, modules or parameters: only their weights, and those that
+            they share, are looked at again, and all others are as this oracle saw them
+            last. Unless given, all weights are read.
         name : str, optional
             Name of the network in the report; by default the module's class.
         progress : callable, optional
@@ -115,9 +119,13 @@ class EnergyOracle:
         ------
         ValueError
             No images for a model that was never measured, or whose forward masks or
-            turns its weights in a way of its own, so that a change needs a run.
+            turns its weights in a way of its own, so that a change needs a run; a name
+            in ``changed`` that the model has not, or images beside it.
         """
         if images is not None:
+            if changed is not None:
+                raise ValueError("changed says which weights to look at again, and "
+                                 "images measure all; give one of both")
             network, measured = self._meter().measure(model, images, name, progress)
             with self._lock:
                 self._measured[model] = network, measured
@@ -128,7 +136,9 @@ class EnergyOracle:
                         f"{type(model).__name__} was not measured yet; give the oracle "
                         f"images once: oracle(model, images)")
                 network, measured = self._measured[model]
-            measured = self._meter().recount(model, measured)
+            measured = self._meter().recount(model, measured, changed)
+            with self._lock:
+                self._measured[model] = network, measured
         return self._report(network, {
             name: (one.densities, one.savings(self.hardware))
             for name, one in measured.items()}, self.bits)

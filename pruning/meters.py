@@ -115,6 +115,7 @@ class EnergyMeter(Meter):
         self.oracle = oracle
         self.model = copy.deepcopy(model).cpu()
         oracle(self.model, images)
+        self._applied = {}      # masks that are the model's weights now, by name
         full = Masks.dense(self.model, prunables)
         self.share(full)
         self.prices = self._prices()
@@ -122,9 +123,13 @@ class EnergyMeter(Meter):
     @torch.no_grad()
     def share(self, masks: Masks) -> float:
         """What the masks leave."""
-        for name, mask in masks.items():
-            self.model.get_parameter(name).copy_(mask)
-        return self.oracle(self.model).total_uJ / self.dense
+        changed = [name for name, mask in masks.items() if name not in self._applied
+                   or not torch.equal(mask, self._applied[name])]
+        for name in changed:
+            self.model.get_parameter(name).copy_(masks[name])
+            self._applied[name] = masks[name].clone()
+        layers = [layer for name in changed for layer in self.prunables[name].layers]
+        return self.oracle(self.model, changed=layers).total_uJ / self.dense
 
     def _prices(self):
         """Price of each weight as a share, broadcastable to its parameter's shape."""

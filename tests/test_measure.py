@@ -251,3 +251,61 @@ def test_a_model_that_mixes_the_images_of_a_batch_is_told_apart():
     with pytest.raises(ValueError, match="^fc: N=1 for 2 images, so it does not"):
         oracle(model, torch.ones(2, 3, 4, 4))
     assert oracle(model, torch.ones(1, 3, 4, 4)).total_uJ > 0
+
+
+class Tied(nn.Module):
+    """Two layers with one weight, an attention and a head."""
+
+    def __init__(self):
+        super().__init__()
+        self.body = nn.ModuleDict({"a": nn.Linear(6, 6), "b": nn.Linear(6, 6)})
+        self.body["b"].weight = self.body["a"].weight
+        self.attention = nn.MultiheadAttention(6, 2, batch_first=True)
+        self.head = nn.Linear(6, 4)
+
+    def forward(self, x):
+        x = self.body["b"](self.body["a"](x).relu())
+        return self.head(self.attention(x, x, x, need_weights=False)[0])
+
+
+def halve(parameter):
+    """Zeros in places that no earlier call chose, as an edit through .data."""
+    parameter.data *= torch.rand(parameter.shape) < 0.5
+
+
+@pytest.mark.parametrize("edited, named", [
+    ("body.a.weight", ["body.a"]), ("body.a.weight", ["body.b.weight"]),
+    ("body.a.weight", ["body"]), ("head.weight", ["head"]),
+    ("attention.in_proj_weight", ["attention.in_proj_weight"]),
+    ("attention.in_proj_weight", ["attention"]),
+    ("attention.out_proj.weight", ["attention.out_proj", "head.bias"])])
+def test_only_what_is_named_as_changed_is_looked_at_again(edited, named):
+    torch.manual_seed(0)
+    model, inputs = Tied(), torch.randn(3, 5, 6)
+    oracle, all_again = EnergyOracle("eap_tool"), EnergyOracle("eap_tool")
+    dense = oracle(model, inputs)
+    all_again(model, inputs)
+    halve(model.get_parameter(edited))
+    told = oracle(model, changed=named)
+    assert told.table.filter_density.tolist() == (
+        all_again(model).table.filter_density.tolist())
+    assert told.total_uJ == all_again(model).total_uJ < dense.total_uJ
+    # It is remembered, and what nobody names is seen by the next call without names.
+    assert oracle(model, changed=[]).total_uJ == told.total_uJ
+    halve(model.get_parameter("head.weight"))
+    assert oracle(model, changed=["body"]).total_uJ == told.total_uJ
+    assert oracle(model).total_uJ == all_again(model).total_uJ < told.total_uJ
+
+
+@pytest.mark.parametrize("changed, told", [
+    (["hed"], "changed: Tied has no 'hed'; did you mean head\\? its layers are body.a"),
+    ("head", "changed must be a list of names, got 'head'"),
+    (["head.scale"], "Tied has no 'head.scale'")])
+def test_an_unknown_name_of_what_changed_is_refused(changed, told):
+    model, inputs = Tied(), torch.randn(3, 5, 6)
+    oracle = EnergyOracle("eap_tool")
+    oracle(model, inputs)
+    with pytest.raises(ValueError, match=told):
+        oracle(model, changed=changed)
+    with pytest.raises(ValueError, match="images measure all; give one of both"):
+        oracle(model, inputs, changed=["head"])

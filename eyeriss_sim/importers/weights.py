@@ -6,6 +6,7 @@ from torch.nn.utils.parametrize import is_parametrized
 
 from eyeriss_sim.importers.eval_mode import RUNNING, in_eval_mode
 from eyeriss_sim.importers.torch_module import unwrapped
+from eyeriss_sim.near_names import hint
 
 
 def effective_weight(model, name):
@@ -56,6 +57,58 @@ def is_masked_or_parametrized(model, name):
     owner, attribute = _owner(model, name)
     return owner is not None and (
         hasattr(owner, f"{attribute}_mask") or is_parametrized(owner, attribute))
+
+
+def layers_touched(model, layers, changed):
+    """Layers whose filters a change of the weights that are named may change.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+    layers : iterable of str
+        Names of layers, as the trace calls them.
+    changed : iterable of str
+        Names of layers, modules, parameters or buffers.
+
+    Returns
+    -------
+    set of str
+        Of two layers with one weight, both.
+
+    Raises
+    ------
+    ValueError
+        A name of nothing in the model.
+    """
+    if isinstance(changed, str):
+        raise ValueError(f"changed must be a list of names, got {changed!r}")
+    model = unwrapped(model)
+    held = {name: _held(_owner(model, name)[0]) for name in layers}
+    touched = set()
+    for said in changed:
+        if said in held:
+            touched |= held[said]
+            continue
+        try:
+            touched |= _held(model.get_submodule(said))
+        except AttributeError:
+            owner, _, attribute = said.rpartition(".")
+            try:
+                one = getattr(model.get_submodule(owner), attribute)
+            except AttributeError:
+                one = None
+            if not isinstance(one, torch.Tensor):
+                raise ValueError(
+                    f"changed: {type(model).__name__} has no {said!r}; "
+                    f"{hint(said, held)}its layers are {', '.join(held)}") from None
+            touched.add(id(one))
+    return {name for name, own in held.items() if own & touched}
+
+
+def _held(module):
+    """Identities of the tensors in a module; none of a layer that has no module."""
+    return set() if module is None else {
+        id(one) for one in (*module.parameters(), *module.buffers())}
 
 
 def _owner(model, name):
