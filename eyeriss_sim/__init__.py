@@ -18,7 +18,7 @@ from eyeriss_sim.zeros import Densities
 __version__ = VERSION
 __all__ = ["Bits", "ConvLayer", "Densities", "EnergyOracle", "Hardware", "Machine",
            "Mapping", "Network", "SimulationResult", "__version__", "explain",
-           "load_hardware", "load_zoo", "search", "simulate"]
+           "load_hardware", "load_zoo", "lookup_table", "search", "simulate"]
 # The functions hide the modules of their names here, so that ``import
 # eyeriss_sim.search`` still leads to what stands in that module.
 search.search, simulate.simulate, explain.explain = search, simulate, explain
@@ -26,3 +26,10 @@ search.search, simulate.simulate, explain.explain = search, simulate, explain
 
 def __dir__():
     return __all__
+
+
+def __getattr__(name):
+    if name == "lookup_table":      # it takes joblib and pyarrow, which are slow
+        from eyeriss_sim.lookup.table import lookup_table
+        return lookup_table
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

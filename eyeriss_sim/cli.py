@@ -8,6 +8,7 @@ from dataclasses import replace
 from eyeriss_sim.hardware import load_hardware, preset_names
 from eyeriss_sim.hardware_command import add_hardware
 from eyeriss_sim.layer import ConvLayer
+from eyeriss_sim.lookup.command import add_table
 from eyeriss_sim.networks import zoo_names
 from eyeriss_sim.search import OBJECTIVES, search
 from eyeriss_sim.sweep.commands import add_heatmap, add_pareto, add_sweep
@@ -398,7 +399,7 @@ def main(argv=None):
                         version=f"eyeriss-sim {VERSION}")
     commands = parser.add_subparsers(required=True, metavar="command")
     for add in (add_simulate, add_explain, add_machine, add_validate, add_hardware,
-                add_sweep, add_pareto, add_heatmap):
+                add_table, add_sweep, add_pareto, add_heatmap):
         add(commands)
     run_command(parser, argv)
 

@@ -99,6 +99,6 @@ def test_a_process_that_was_killed_is_told_in_one_line(tmp_path):
             for child in killed:
                 child.kill()
 
-    with pytest.raises(ValueError, match="a process of the sweep was killed"):
+    with pytest.raises(ValueError, match="a process of the run was killed"):
         run_sweep(spec, tmp_path, jobs=2, progress=kill_all)
     assert run_sweep(spec, tmp_path, jobs=1) < spec.points

@@ -1,0 +1,1 @@
+"""A look-up table of latency and energy for many layer shapes."""
