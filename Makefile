@@ -19,5 +19,5 @@ demo: .venv/installed
 test: .venv/installed
 	OMP_NUM_THREADS=1 .venv/bin/python -m pytest -q -m 'not slow' -n 2 --dist loadfile \
 		--no-loadscope-reorder
-	.venv/bin/ruff check --select E,F,W,I .
+	.venv/bin/ruff check .
 	.venv/bin/lint-imports --no-logo

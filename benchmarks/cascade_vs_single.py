@@ -34,7 +34,7 @@ METHODS = ("magnitude_global", "magnitude_uniform", "energy_aware", "energy_budg
 SETTINGS = (("eap_tool", 1), ("eap_tool", 16), ("eyeriss_chip", 1))
 # Points lost and least share of energy saved that the project set itself, by network
 # and by whether channels go first. Of ResNet-20's the last is an aim.
-WANTED = {**dict.fromkeys((("vgg16", False), ("vgg16", True)), {1: 0.80, 3: 0.85}),
+WANTED = {("vgg16", False): {1: 0.80, 3: 0.85}, ("vgg16", True): {1: 0.80, 3: 0.85},
           ("resnet20", False): {1: 0.50, 3: 0.55}, ("resnet20", True): {3: 0.70}}
 PAPER = {3: 0.70}           # Maleki et al. 2021, CIFAR-10, their own networks
 
@@ -128,7 +128,7 @@ def summary(table):
         means["points"] = points
         means["wanted"] = [
             WANTED.get((network, "channels" in method), {}).get(points)
-            for network, method in zip(means.network, means.method)]
+            for network, method in zip(means.network, means.method, strict=True)]
         found.append(means)
     return pd.concat(found, ignore_index=True)
 

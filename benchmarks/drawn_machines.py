@@ -76,7 +76,7 @@ def draw_hardware(rng, layer, mapping, rows_needed, short_fifos, settings):
     def one_of(*values):
         return values[rng.integers(len(values))]
 
-    m, n, e, p, q, r, t = mapping.letters
+    _, _, e, p, q, r, t = mapping.letters
     rows = rows_needed * r * one_of(1, 1, 2) + one_of(0, 0, 1)
     hardware = replace(
         load_hardware("eyeriss_chip"), name="drawn", rows=rows,

@@ -132,7 +132,7 @@ def energy(shapes, kept, fmaps="coded"):
     hardware = replace(load_hardware("eap_tool"), fmap_code=FMAPS[fmaps])
     ofmaps = [*shapes.ifmaps[1:], 1.0]
     densities = {name: Densities(*map(float, values)) for name, *values in zip(
-        shapes.names, shapes.ifmaps, kept, ofmaps)}
+        shapes.names, shapes.ifmaps, kept, ofmaps, strict=True)}
     sums = np.zeros(4)
     for batch in set(shapes.images.values()):
         result = EnergyOracle(hardware, batch=batch, search="sparse").energy(
@@ -140,7 +140,8 @@ def energy(shapes, kept, fmaps="coded"):
         for one in result.by_layer:
             if shapes.images[one.layer.name] == batch:
                 sums += np.append(one.energy_MAC.sum(axis=0), one.alu_MAC) / batch
-    return dict(zip(("ifmap", "weight", "ofmap", "compute"), sums), total=sums.sum())
+    return dict(zip(("ifmap", "weight", "ofmap", "compute"), sums, strict=True),
+                total=sums.sum())
 
 
 def compare():
@@ -179,7 +180,7 @@ def compare():
                     kept_rows += [
                         {"network": network, "family": family, "layer": layer,
                          "ifmap": ifmap, "filter": one} for layer, ifmap, one in zip(
-                             shapes.names, shapes.ifmaps, kept)]
+                             shapes.names, shapes.ifmaps, kept, strict=True)]
     return pd.DataFrame(rows), pd.DataFrame(kept_rows)
 
 

@@ -35,7 +35,7 @@ def densities(kept=None):
     following = [*truth.ifmap_density[1:], 1.0]
     return {layer: Densities(truth.ifmap_density[layer],
                              1.0 if kept is None else kept[layer], ofmap)
-            for layer, ofmap in zip(layers, following)}
+            for layer, ofmap in zip(layers, following, strict=True)}
 
 
 def energies(images, kept=None):
@@ -63,7 +63,7 @@ def energies(images, kept=None):
         one = of_batch[batch][layer]
         ifmap, weight, ofmap = one.energy_MAC.sum(axis=0) / batch / 1e8
         compute = one.alu_MAC / batch / 1e8
-        rows[layer] = dict(zip(TERMS, (ifmap, ofmap, weight, compute)),
+        rows[layer] = dict(zip(TERMS, (ifmap, ofmap, weight, compute), strict=True),
                            total=ifmap + ofmap + weight + compute)
     return pd.DataFrame.from_dict(rows, orient="index")
 
@@ -79,20 +79,17 @@ def compare():
     """
     truth = published("eap_tool_alexnet")
     images = truth.images.to_dict()
-    rows = []
     dense = energies(images)
-    for layer in truth.index:
-        for term in (*TERMS, "total"):
-            rows.append(("dense", layer, term, truth[term][layer], dense[term][layer],
-                         LAYER_BAND if term == "total" else None))
-    rows.append(("dense", "sum", "total", truth.total.sum(), dense.total.sum(),
-                 SUM_BAND))
     pruned = energies(images, truth.deep_compression.to_dict())
-    for layer in truth.index:
-        rows.append(("deep_compression", layer, "total", None, pruned.total[layer],
-                     None))
-    rows.append(("deep_compression", "sum", "total", DEEP_COMPRESSION_TOTAL,
-                 pruned.total.sum(), DEEP_COMPRESSION_BAND))
+    rows = [
+        *(("dense", layer, term, truth[term][layer], dense[term][layer],
+           LAYER_BAND if term == "total" else None)
+          for layer in truth.index for term in (*TERMS, "total")),
+        ("dense", "sum", "total", truth.total.sum(), dense.total.sum(), SUM_BAND),
+        *(("deep_compression", layer, "total", None, pruned.total[layer], None)
+          for layer in truth.index),
+        ("deep_compression", "sum", "total", DEEP_COMPRESSION_TOTAL,
+         pruned.total.sum(), DEEP_COMPRESSION_BAND)]
     table = pd.DataFrame(rows, columns=[
         "weights", "layer", "term", "published", "model", "band_percent"])
     table["published"] = table.published.astype(float)
@@ -169,7 +166,7 @@ def draw(table):
             panel.bar([at + shift for at in range(len(layers))], values, 0.38, bottom,
                       color=SERIES[place], alpha=alpha,
                       label=term if side == "model" else None)
-            bottom = [low + value for low, value in zip(bottom, values)]
+            bottom = [low + value for low, value in zip(bottom, values, strict=True)]
     panel.set_xticks(range(len(layers)), layers)
     panel.set_ylabel("10$^8$ MAC energies an image")
     panel.set_title("Dense AlexNet: the tool (pale, left) and the model", loc="left")

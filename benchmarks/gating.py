@@ -47,8 +47,9 @@ def compare():
         rows.append((name, before, after[name]))
         ms.append(1 / scale)
     total = sum(ms)
-    rows.append(("CONV1-5", sum(row[1] * t for row, t in zip(rows, ms)) / total,
-                 sum(row[2] * t for row, t in zip(rows, ms)) / total))
+    rows.append(("CONV1-5", *(
+        sum(row[column] * t for row, t in zip(rows, ms, strict=True)) / total
+        for column in (1, 2))))
     table = pd.DataFrame(rows, columns=["layer", "dense_mW", "gated_mW"])
     table["saved_percent"] = 100 * (1 - table.gated_mW / table.dense_mW)
     return table

@@ -130,7 +130,8 @@ def draw(rows, best):
     """Both answers: bars by level, and energy and throughput over the PEs."""
     figure = Figure(figsize=(10, 3.9), layout="constrained")
     left, right = figure.subplots(1, 2)
-    colours = dict(zip(LEVELS, ("#8c8c8c", "#56b4e9", "#009e73", ORANGE, RED)))
+    colours = dict(zip(LEVELS, ("#8c8c8c", "#56b4e9", "#009e73", ORANGE, RED),
+                       strict=True))
     bottom = 0
     names = [f"{row.pes}\nN={row.batch}" for row in rows.itertuples()]
     for level in LEVELS:

@@ -12,6 +12,7 @@ hardware. With ``--drawn``, K random layers, mappings and machines of
 machine_vs_model_drawn.csv.
 """
 
+from itertools import cycle
 from pathlib import Path
 
 import numpy as np
@@ -143,8 +144,10 @@ def draw(table, hardware):
     from matplotlib.figure import Figure
     figure = Figure(figsize=(9, 4.5), layout="constrained")
     panel = figure.subplots()
+    # More networks than marks begin again with the first.
     for (name, rows), colour, mark in zip(
-            table.groupby("network", sort=False), SERIES, "os^D"):
+            table.groupby("network", sort=False), cycle(SERIES), cycle("os^D"),
+            strict=False):
         panel.scatter(rows.machine_cycles / rows.passes, rows.error_percent, 28,
                       color=colour, marker=mark, label=name, alpha=0.85)
     panel.axhline(0, color="black", linewidth=0.8)

@@ -118,7 +118,7 @@ def shufflenet(pixels, classes):
     channels = 24
     size = conv("stem", channels, 3, pixels, taps=3)
     for stage, (width, units) in enumerate(
-            zip(SHUFFLENET_WIDTHS, SHUFFLENET_UNITS), 2):
+            zip(SHUFFLENET_WIDTHS, SHUFFLENET_UNITS, strict=True), 2):
         for unit in range(units):
             name, middle = f"stage{stage}.{unit}", width // 4
             # The very first has too few channels to be cut into groups.

@@ -54,7 +54,7 @@ class ResNet(nn.Module):
         self.bn1 = nn.BatchNorm2d(width)
         self.pool = nn.MaxPool2d(3, 2, 1) if imagenet else nn.Identity()
         self.stages = len(blocks)
-        for stage, (count, plane) in enumerate(zip(blocks, planes), 1):
+        for stage, (count, plane) in enumerate(zip(blocks, planes, strict=True), 1):
             layers = []
             for place in range(count):
                 step = 2 if place == 0 and stage > 1 else 1

@@ -159,7 +159,7 @@ def curves(entrant: Entrant, part: str) -> pd.DataFrame:
         **entrant.name, "split": part, "system": "hull", "level": "mixed",
         "accuracy": accuracy, "energy_rel": energy,
         "reference_uJ": study.reference[0], "floor_rel": min(entrant.floors)}
-        for accuracy, energy in zip(wanted, energies)])
+        for accuracy, energy in zip(wanted, energies, strict=True)])
     return pd.concat([table, hull], ignore_index=True)[list(COLUMNS)]
 
 
@@ -179,7 +179,7 @@ def network_table(study: Study) -> pd.DataFrame:
         "bytes": round(1000 * stored_kB(level.network)),
         "uJ": energy.part().mean()}
         for level, (energy, latency), outputs in zip(
-            study.levels, study.costs, study.outputs)])
+            study.levels, study.costs, study.outputs, strict=True)])
 
 
 def level_name(study: Study, choice: Choice) -> str:
@@ -314,5 +314,5 @@ def shipped_router(entrants: Sequence[Entrant], loss: float) -> str | None:
         if None not in choices:
             means[system] = np.mean([
                 entrant.study.system(choice, "choosing")[1].mean()
-                for entrant, choice in zip(entrants, choices)])
+                for entrant, choice in zip(entrants, choices, strict=True)])
     return min(means, key=means.get, default=None)

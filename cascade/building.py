@@ -98,7 +98,7 @@ def rivals(study: Study, table: pd.DataFrame, accuracy: float) -> dict[str, floa
     found = {system: rows.energy[rows.accuracy >= accuracy].min()
              for system, rows in table.groupby("system")}
     rights, costs = zip(*(study.level(place, "choosing")
-                          for place in range(len(study.levels))))
+                          for place in range(len(study.levels))), strict=True)
     accuracies, energies = (np.array([one.mean() for one in many])
                             for many in (rights, costs))
     near = accuracies >= accuracy
@@ -116,7 +116,7 @@ def _quantiles(values):
     shares = (0.05, 0.5, 0.95, 1.0)
     found = torch.quantile(torch.from_numpy(values), torch.tensor(
         shares, dtype=torch.float64))
-    return dict(zip(map(str, shares), found.tolist()))
+    return dict(zip(map(str, shares), found.tolist(), strict=True))
 
 
 @torch.no_grad()

@@ -55,5 +55,5 @@ def cifar10_study(network: str, dense: str | Path, ladder: str | Path, splits: S
     check_same_dense(level, rungs)
     study = Study([level, *rungs], images, oracle, batch,
                   cache=cache or Path(ladder) / "cascade", progress=progress)
-    study.costs     # what takes long is done while somebody is told
+    _ = study.costs     # what takes long is done while somebody is told
     return study

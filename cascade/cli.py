@@ -104,7 +104,7 @@ def run_build(args):
     names = [study.levels[level].name for level in choice.levels]
     print(" > ".join(reversed(names)) + "".join(
         f", router {router}, threshold {threshold:.4g}"
-        for router, threshold in zip(choice.routers, choice.thresholds)))
+        for router, threshold in zip(choice.routers, choice.thresholds, strict=True)))
     if choice.thresholds[0] == math.inf:
         print(f"one network is enough: {names[0]} answers every image")
     for part in ("choosing", "test"):

@@ -253,7 +253,8 @@ def module_cost(module: torch.nn.Module, inputs: torch.Tensor,
 
 def _by_layer(result):
     table = result.table
-    return dict(zip(table.layer, zip(table.total_uJ, table.total_ms)))
+    return {layer: (uJ, ms) for layer, uJ, ms in zip(
+        table.layer, table.total_uJ, table.total_ms, strict=True)}
 
 
 def _as_json(costs):

@@ -34,7 +34,7 @@ def draw(table: pd.DataFrame, title: str, data: str) -> Figure:
     groups = list(table.groupby(["hardware", "batch"], sort=False))
     figure = Figure(figsize=(5.4 * len(groups) + 2.4, 4.8), layout="constrained")
     panels = figure.subplots(1, len(groups), sharey=True, squeeze=False)[0]
-    for panel, ((hardware, batch), rows) in zip(panels, groups):
+    for panel, ((hardware, batch), rows) in zip(panels, groups, strict=True):
         _panel(panel, rows)
         images = "an image alone" if batch == 1 else f"in a batch of {batch}"
         panel.set_xlabel(f"energy on {hardware}, {images}, dense = 1")

@@ -61,7 +61,7 @@ def route_costs(study: Study, choice: Choice
         network, comes = study.levels[level].network, answered >= number
         if number == len(choice.routers):
             whole = _parts(oracle(network, _some(images, comes)), ())[1]
-            for costs, cost in zip(found, whole):
+            for costs, cost in zip(found, whole, strict=True):
                 costs.append(StageCost(float(cost)))
             continue
         step = choice.steps[number]
@@ -73,7 +73,7 @@ def route_costs(study: Study, choice: Choice
         layers = router.charged_layers()
         asked = (0.0, 0.0) if layers is None else module_cost(
             layers, study.router_inputs(*step), oracle)
-        for costs, parts in zip(found, zip(front, asked, back)):
+        for costs, *parts in zip(found, front, asked, back, strict=True):
             costs.append(StageCost(*map(float, parts)))
     return tuple(found[0]), tuple(found[1])
 
@@ -116,8 +116,9 @@ def save_cascade(folder: str | Path, study: Study, choice: Choice, network: str,
     routers = [study.router(*step) for step in choice.steps]
     shape = tuple(study.parts["choosing"][0].shape[1:])
     stages = [_stage_notes(level, network, costs) for level, costs in zip(
-        levels, zip(energies, latencies))]
-    for stage, step, threshold in zip(stages, choice.steps, choice.thresholds):
+        levels, zip(energies, latencies, strict=True), strict=True)]
+    for stage, step, threshold in zip(
+            stages[:-1], choice.steps, choice.thresholds, strict=True):
         stage |= {"tap": study.tap_of(step[0], step[2]).name, "router": step[2],
                   "threshold": _as_text(threshold)}
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -218,7 +219,7 @@ def load_cascade(folder: str | Path,
                              "the files do not belong together")
         networks.append(network)
     stages, routers, thresholds = [], [], []
-    for stage, network in zip(told["stages"], networks):
+    for stage, network in zip(told["stages"], networks, strict=True):
         tap = None
         if stage["router"] is not None:
             tap = _tap_named(folder, network, stage, told["image_shape"])

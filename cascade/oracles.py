@@ -43,12 +43,11 @@ def name_of(oracle: EnergyOracle) -> str:
     parts = [hardware.name]
     if hardware.name in preset_names():
         usual = EnergyOracle(hardware.name).hardware
-        for key in ("zeros", "filter_code"):
-            if getattr(hardware, key) != getattr(usual, key):
-                parts.append(f"{key}={getattr(hardware, key)}")
-    for key, usual in (("objective", "energy"), ("search", "dense")):
-        if getattr(oracle, key) != usual:
-            parts.append(f"{key}={getattr(oracle, key)}")
+        parts += [f"{key}={getattr(hardware, key)}" for key in ("zeros", "filter_code")
+                  if getattr(hardware, key) != getattr(usual, key)]
+    parts += [f"{key}={getattr(oracle, key)}"
+              for key, usual in (("objective", "energy"), ("search", "dense"))
+              if getattr(oracle, key) != usual]
     if oracle.bits != BITS_16:
         widths = [getattr(oracle.bits, key) for key in OPERANDS]
         parts.append(f"bits={widths[0]}" if len(set(widths)) == 1 else "bits="

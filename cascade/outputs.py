@@ -85,7 +85,7 @@ def outputs_of(network: torch.nn.Module, images: torch.Tensor, labels: torch.Ten
     for done in range(0, len(images), CHUNK):
         *features, answer = showing(images[done:done + CHUNK].contiguous(
             memory_format=torch.channels_last))
-        for tap, features_there in zip(taps, features):
+        for tap, features_there in zip(taps, features, strict=True):
             summaries[tap.name].append(pooled(features_there))
         logits.append(answer.float())
         if progress is not None:

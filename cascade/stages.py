@@ -193,7 +193,7 @@ class Chain(nn.Module):
             found.append(self._route(image, place))
             if progress is not None:
                 progress(place, len(images))
-        logits, stages, scores = zip(*found)
+        logits, stages, scores = zip(*found, strict=True)
         answered = torch.tensor(stages)
         return Routed(
             torch.cat(logits), answered, torch.cat(scores),
@@ -241,7 +241,7 @@ def costs_by_stage(costs: Sequence[StageCost],
         Whether each router needs the whole network before it.
     """
     found, spent = [], 0.0
-    for cost, all_of_it in zip(costs, [*asks_all, False]):
+    for cost, all_of_it in zip(costs, [*asks_all, False], strict=True):
         asked = spent + cost.front + cost.router
         found.append(asked + cost.back)
         spent = asked + (cost.back if all_of_it else 0)
@@ -268,7 +268,7 @@ def mean_cost(costs: Sequence[StageCost], asks_all: Sequence[bool],
     shares = [float((stages >= number).mean()) for number in range(len(costs))]
     total = 0.0
     for cost, comes, goes, all_of_it in zip(
-            costs, shares, [*shares[1:], 0.0], [*asks_all, False]):
+            costs, shares, [*shares[1:], 0.0], [*asks_all, False], strict=True):
         total = total + comes * cost.front + comes * cost.router
         total = total + (comes if all_of_it else comes - goes) * cost.back
     return total

@@ -69,7 +69,7 @@ class Choice:
     @property
     def steps(self) -> list[tuple[int, int, str]]:
         """Level, next level and router of each step of the chain."""
-        return list(zip(self.levels, self.levels[1:], self.routers))
+        return list(zip(self.levels[:-1], self.levels[1:], self.routers, strict=True))
 
 
 class Study:
@@ -363,7 +363,7 @@ class Study:
         """Which stage of a chain answers each image, int64, shape (N,)."""
         stages = np.zeros(len(self.parts[part][0]), np.int64)
         for number, (step, threshold) in enumerate(
-                zip(choice.steps, choice.thresholds)):
+                zip(choice.steps, choice.thresholds, strict=True)):
             goes = (stages == number) & (self.scores(*step, part) > threshold)
             stages += goes
         return stages

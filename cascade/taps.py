@@ -223,7 +223,7 @@ def _shapes(graph, image_shape, kind):
         raise ValueError(f"{kind} doesn't take an image of shape {tuple(image_shape)}: "
                          f"{str(problem).splitlines()[0]}") from None
     shapes = {}
-    for node, twin in zip(graph.graph.nodes, recorder.module.graph.nodes):
+    for node, twin in zip(graph.graph.nodes, recorder.module.graph.nodes, strict=True):
         if twin in recorder.results:
             result, writes = recorder.results[twin]
             if result._version == writes:

@@ -81,5 +81,5 @@ def resolved_prices(hardware):
         own = [hardware.cost_MAC(*name.split("_")) for name in parts]
         if set(own) == {prices[f"{level}_MAC"]}:
             own = [None] * len(parts)
-        prices |= {f"{name}_MAC": price for name, price in zip(parts, own)}
+        prices |= {f"{name}_MAC": price for name, price in zip(parts, own, strict=True)}
     return prices

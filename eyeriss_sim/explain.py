@@ -249,7 +249,7 @@ def _runner_up_table(layer_result, hardware, simulate_mapping, objective, runner
     for heading in (*"mnepqrt", "cut", "PEs", f"energy {energy_unit}".strip(), "%",
                     f"cycles {cycle_unit}".strip(), "%", "uJ", "%"):
         table.add_column(heading, justify="right")
-    for name, mapping, other in zip(names, (chosen, *others), results):
+    for name, mapping, other in zip(names, (chosen, *others), results, strict=True):
         table.add_row(
             name, *(str(value) for value in mapping.letters),
             mapping.cuts, str(other.counts.active_pes),

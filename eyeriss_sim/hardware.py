@@ -213,7 +213,7 @@ class Hardware:
         own = sizes_of(self)
         object.__setattr__(self, "priced_sizes", tuple(
             size if priced is None else priced
-            for size, priced in zip(own, self.priced_sizes or own)))
+            for size, priced in zip(own, self.priced_sizes or own, strict=True)))
         for level in COST_LEVELS:
             if getattr(self, f"{level}_MAC") is getattr(self, f"{level}_pJ") is None:
                 raise ValueError(f"{self.name}: the price of {level} is missing; give "
@@ -273,8 +273,9 @@ class Hardware:
         Lists, which are read faster than arrays; the unit is one 16-bit MAC at 1.0 V.
         """
         access, mac = self.width_factors
-        return ([[self.cost_MAC(level, kind) * width for kind, width in zip(KINDS, row)]
-                 for level, row in zip(COST_LEVELS[1:], access.tolist())],
+        return ([[self.cost_MAC(level, kind) * width
+                  for kind, width in zip(KINDS, row, strict=True)]
+                 for level, row in zip(COST_LEVELS[1:], access.tolist(), strict=True)],
                 self.cost_MAC("alu") * mac)
 
     @cached_property

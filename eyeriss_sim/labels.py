@@ -52,7 +52,7 @@ def shorten(names, width):
     for letters in range(width, 0, -1):
         short = [
             name if cell_len(name) <= width
-            else WORD.sub(lambda word: word[0][:letters], name)
+            else WORD.sub(lambda word, letters=letters: word[0][:letters], name)
             for name in names]
         if max(map(cell_len, short)) <= width and len(set(short)) == len(set(names)):
             return short

@@ -95,7 +95,7 @@ def read_rows(lines, path, columns, needed, of_result=False):
             if any(cells[len(header):]) or len(cells) < len(header):
                 raise ValueError(f"{where}: {len(cells)} cells, but the header has "
                                  f"{len(header)} columns")
-            cell_of = dict(zip(header, cells))
+            cell_of = dict(zip(header, cells[:len(header)], strict=True))
             if cell_of["layer"] in seen:
                 raise ValueError(
                     f"{where}: layer {cell_of['layer']!r} stands here twice")

@@ -113,8 +113,8 @@ def _on_best_map(layer, hardware, objective, keep, skip, savings):
         results.append(found)
     if not others:
         return results[0]
-    ranked = sorted(((score, mapping) for found in results
-                     for score, mapping in zip(found.scores, found.mappings)),
+    ranked = sorted(((score, mapping) for found in results for score, mapping
+                     in zip(found.scores, found.mappings, strict=True)),
                     key=lambda one: one[0])[:keep]
     return SearchResult(tuple(mapping for _, mapping in ranked),
                         tuple(score for score, _ in ranked),

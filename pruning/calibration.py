@@ -220,7 +220,7 @@ def recalibrated(model: torch.nn.Module, images: torch.Tensor) -> torch.nn.Modul
     chunks = images.tensor_split(-(-len(images) // STATISTICS_CHUNK))
     for some in chunks if norms else ():
         twin(some.to(device))
-    for norm, momentum in zip(norms, momenta):
+    for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
     return twin.eval()
 
@@ -293,9 +293,9 @@ def _places(module, padded, each, draw):
         sizes = (1, padded.shape[1])
     else:
         spans = [(taps - 1) * step + 1 for taps, step in zip(
-            _two(module.kernel_size), _two(module.dilation))]
+            _two(module.kernel_size), _two(module.dilation), strict=True)]
         sizes = [(size - span) // stride + 1 for size, span, stride in zip(
-            padded.shape[2:], spans, _two(module.stride))]
+            padded.shape[2:], spans, _two(module.stride), strict=True)]
     positions = sizes[0] * sizes[1]
     if positions <= each:
         place = torch.arange(positions).expand(len(padded), -1)
@@ -314,7 +314,7 @@ def _rows(module, padded, places):
         (place * stride)[..., None] + torch.arange(taps, device=padded.device) * step
         for place, stride, taps, step in zip(
             places, _two(module.stride), _two(module.kernel_size),
-            _two(module.dilation)))
+            _two(module.dilation), strict=True))
     # (images, rows, R, S, channels)
     windows = padded.permute(0, 2, 3, 1)[
         images[..., None, None], lines[..., :, None], columns[..., None, :]]

@@ -56,8 +56,7 @@ def collect(folders: Sequence[str | Path]) -> pd.DataFrame:
         files = sorted(folder.rglob("metrics.json"))
         if not files:
             raise ValueError(f"{folder}: no result in it; eyeriss-prune run makes one")
-        for file in files:
-            rows.append(_row(file))
+        rows += map(_row, files)
     table = pd.DataFrame(rows)
     # Seeds of one name, but not of one recipe, are called by their own folders.
     several = table.groupby("experiment").settings.transform("nunique") > 1
@@ -193,8 +192,10 @@ def _names(lines, rows):
     for name in {one for one in names if names.count(one) > 1}:
         alike = [place for place, one in enumerate(names) if one == name]
         parts = [folders[place] for place in alike]
-        common = min(len(os.path.commonprefix(parts)), min(map(len, parts)) - 1)
-        for place, path in zip(alike, parts):
+        # Tuples of folders have a common start as texts of characters have.
+        shared = os.path.commonprefix(parts)    # noqa: RUF071
+        common = min(len(shared), min(map(len, parts)) - 1)
+        for place, path in zip(alike, parts, strict=True):
             names[place] += f" ({'/'.join(path[common:])})"
     return names
 
@@ -225,8 +226,9 @@ def draw(table: pd.DataFrame) -> Figure:
     lines = list(rows[rows.method != "dense"].groupby(KEYS, sort=False))
     stars = list(rows[rows.method == "dense"].groupby(KEYS, sort=False))
     bottom = 100 * rows.accuracy.max() - SHOWN_POINTS
-    for panel, (key, label) in zip(panels, columns.items()):
-        for place, (name, (_, line)) in enumerate(zip(_names(lines, rows), lines)):
+    for panel, (key, label) in zip(panels, columns.items(), strict=True):
+        for place, (name, (_, line)) in enumerate(
+                zip(_names(lines, rows), lines, strict=True)):
             mean = line.groupby(["first", "rung"], sort=False)[[key, "accuracy"]].mean(
                 ).sort_values(key)
             least = 100 * mean.accuracy.min()
@@ -239,7 +241,8 @@ def draw(table: pd.DataFrame) -> Figure:
                            marker=MARKS[place % len(MARKS)], markersize=5,
                            linewidth=1.5)
                 name = None         # once in the legend
-        for place, (name, (_, dense)) in enumerate(zip(_names(stars, rows), stars)):
+        for place, (name, (_, dense)) in enumerate(
+                zip(_names(stars, rows), stars, strict=True)):
             panel.plot(1, 100 * dense.accuracy.mean(), "*", label=name, markersize=11,
                        color=GREYS[place % len(GREYS)])
         if key == "energy_rel_eap_tool" and rows.network.nunique() == 1:

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
-from itertools import takewhile
+from itertools import pairwise, takewhile
 from pathlib import Path
 
 import torch
@@ -218,7 +218,7 @@ class _Way:
                and given["control"] in FROM_FRESH_WEIGHTS else {}),
             "before": list(chain), "dense_weights": self.dense_weights,
             "settings": [{**find_method(name).options, **own} for name, own in zip(
-                self.names, options_by_method(self.names, rung.options))]}
+                self.names, options_by_method(self.names, rung.options), strict=True)]}
 
     def prune(self, rungs, start, shrinks, goes_on, folder, asked):
         """Prune to the first of the rungs that are left.
@@ -305,7 +305,7 @@ def out_of_reach(network: torch.nn.Module, method: Method, rungs: Sequence[Rung]
         target = rung.targets[-1]
         if isinstance(target, Target):
             meter = meter_of(
-                target, network, prunable(network, include, exclude, strict=False),
+                target, network, prunable(network, include, exclude, strict=True),
                 baseline.reference, oracle, baseline.images)
             if target.share < meter.floor:
                 found.append(target)
@@ -358,7 +358,7 @@ def check_falling(rungs: Sequence[Rung], one_method: bool) -> None:
         if names.count(name) > 1:
             raise ValueError(f"{name} is named {names.count(name)} times; a ladder has "
                              "each rung once")
-    for before, rung in zip(rungs, rungs[1:]):
+    for before, rung in pairwise(rungs):
         old, new = before.targets[-1], rung.targets[-1]
         if type(new) is type(old) and isinstance(new, Target) and (
                 one_method or rung.follows(before)) and new.share > old.share:

@@ -152,7 +152,7 @@ class Masks(Mapping):
         To be called after each ``optimizer.step()``: momentum that had gathered
         before a weight was masked would move it again.
         """
-        for name, mask in self.items():
+        for name in self:
             weight = model.get_parameter(name)
             gone = self._gone(name, weight.device)
             weight.masked_fill_(gone, 0)

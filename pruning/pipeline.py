@@ -204,7 +204,8 @@ def _run_in_turn(names, options, plans, start, shared, control, training_of):
     Pruned
     """
     found, trained, history, stopped = start, 0, [], []
-    for number, (name, own, plan) in enumerate(zip(names, options, plans), 1):
+    for number, (name, own, plan) in enumerate(
+            zip(names, options, plans, strict=True), 1):
         again = number if name in names[:number - 1] else ""  # has its own trainings
         later = names[number:]
         run = MethodRun(

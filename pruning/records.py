@@ -80,11 +80,11 @@ def write_json(path: str | Path, content: dict) -> None:
 
 def write_rows(path: str | Path, rows: list[dict]) -> None:
     """Rows with the same keys as CSV."""
-    with replacing(path) as fresh:
-        with fresh.open("w", newline="", encoding="utf-8") as file:
-            table = csv.DictWriter(file, rows[0])
-            table.writeheader()
-            table.writerows(rows)
+    with replacing(path) as fresh, fresh.open(
+            "w", newline="", encoding="utf-8") as file:
+        table = csv.DictWriter(file, rows[0])
+        table.writeheader()
+        table.writerows(rows)
 
 
 def read_rows(path: str | Path) -> list[dict]:

@@ -88,7 +88,7 @@ def synflow(model: torch.nn.Module, names: Iterable[str], images: torch.Tensor,
     slopes = torch.autograd.grad(flow, wanted.values(), allow_unused=True)
     return {name: torch.zeros_like(weight).cpu() if slope is None
             else (slope * weight.detach()).cpu()
-            for (name, weight), slope in zip(wanted.items(), slopes)}
+            for (name, weight), slope in zip(wanted.items(), slopes, strict=True)}
 
 
 class _Averaging(TorchFunctionMode):
@@ -108,7 +108,8 @@ class _Averaging(TorchFunctionMode):
         adaptive, dimensions, indices = pooled.groups()
         places = ("input", "output_size") if adaptive else (
             "input", "kernel_size", "stride", "padding", "dilation", "ceil_mode")
-        given = dict(zip(places, args)) | kwargs
+        # Behind those that are given by place may come others by name.
+        given = dict(zip(places, args, strict=False)) | kwargs
         dilation = given.get("dilation", 1)
         if any(step != 1 for step in ([dilation] if isinstance(dilation, int)
                                       else dilation)):

@@ -55,7 +55,7 @@ class Order:
         rank[order] = torch.arange(len(order), dtype=torch.int32)
         self._ranks = {}
         for (name, score), part in zip(
-                scores.items(), rank.split([one.numel() for one in flat])):
+                scores.items(), rank.split([one.numel() for one in flat]), strict=True):
             self._ranks[name] = part.reshape(score.shape)
         self.units = len(order)
         # The unit that goes last, of each parameter that has any.
@@ -316,7 +316,8 @@ def pooled(scores: torch.Tensor, block: Sequence[int]) -> torch.Tensor:
 def _any_by_block(mask, shape):
     if tuple(mask.shape) == tuple(shape):
         return mask
-    block = tuple(-(-size // count) for size, count in zip(mask.shape, shape))
+    block = tuple(-(-size // count)
+                  for size, count in zip(mask.shape, shape, strict=True))
     return pooled(mask.double(), block) > 0
 
 

@@ -121,8 +121,9 @@ def _regroup(channels, left):
                 size = len(numbers) // groups
                 given = {"num_groups": len(left(numbers)) // size}
                 node.args, node.kwargs = node.args[:1], {
+                    # Behind those that are given by place may come others by name.
                     **dict(zip(("weight", "bias", "eps", "cudnn_enabled"),
-                               node.args[2:])),
+                               node.args[2:], strict=False)),
                     **node.kwargs, **given}
 
 
@@ -158,6 +159,7 @@ def _place_padding(channels, left):
         pads[2 * (dims - 2):2 * (dims - 1)] = [0, 0]
         with graph.graph.inserting_after(node):
             placed = graph.graph.call_module(name, (node,))
-        node.replace_all_uses_with(placed, delete_user_cb=lambda user: user != placed)
+        node.replace_all_uses_with(
+            placed, delete_user_cb=lambda user, placed=placed: user != placed)
         node.args = (source, tuple(pads))
         node.kwargs = {}

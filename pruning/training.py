@@ -254,7 +254,7 @@ def moving_average(decay: float) -> Callable:
         if held[0].is_floating_point():     # torch gives those of one kind at a time
             averaged(held, now, count)
         else:
-            for mine, given in zip(held, now):
+            for mine, given in zip(held, now, strict=True):
                 mine.copy_(given)
     return update
 
@@ -332,7 +332,7 @@ def evaluate(model: torch.nn.Module, images: torch.Tensor, labels: torch.Tensor,
     modes = {module: module.training for module in model.modules()}
     model.eval()
     right = 0
-    for some, truth in zip(images.split(batch), labels.split(batch)):
+    for some, truth in zip(images.split(batch), labels.split(batch), strict=True):
         some, truth = some.to(device), truth.to(device)
         if some.ndim == 4:
             some = some.contiguous(memory_format=torch.channels_last)

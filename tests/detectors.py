@@ -58,7 +58,7 @@ class YoloV3(nn.Module):
     def forward(self, x):
         found = []
         for fmap, head, anchors in zip(maps_of(self.stages, x), self.heads,
-                                       self.anchors):
+                                       self.anchors, strict=True):
             y = head(fmap)
             stride = x.shape[2] // y.shape[2]
             n, _, h, w = y.shape
@@ -132,10 +132,10 @@ class YoloV8(nn.Module):
     def forward(self, x):
         self.stride[:] = torch.tensor([8.0, 16.0])
         maps = [torch.cat([box(fmap), label(fmap)], 1) for fmap, box, label in zip(
-            maps_of(self.stages, x), self.box, self.label)]
+            maps_of(self.stages, x), self.box, self.label, strict=True)]
         if self.shape != x.shape:
             points, strides = [], []
-            for fmap, stride in zip(maps, self.stride):
+            for fmap, stride in zip(maps, self.stride, strict=True):
                 h, w = fmap.shape[-2:]
                 across = torch.arange(w, device=x.device, dtype=x.dtype) + 0.5
                 down = torch.arange(h, device=x.device, dtype=x.dtype) + 0.5
@@ -267,11 +267,11 @@ class SSD(nn.Module):
         maps[0] = self.scale.view(1, -1, 1, 1) * F.normalize(maps[0])
         labels, changes = (torch.cat([
             head(fmap).permute(0, 2, 3, 1).reshape(len(x), -1, values)
-            for head, fmap in zip(heads, maps)], 1)
+            for head, fmap in zip(heads, maps, strict=True)], 1)
             for heads, values in ((self.label, 3), (self.box, 4)))
         boxes = anchors_of(maps, x.shape[-1], [(8.0, 8.0), (12.0, 6.0)])
         results = []
-        for scores, change in zip(labels.softmax(-1), changes):
+        for scores, change in zip(labels.softmax(-1), changes, strict=True):
             found = moved(boxes, change).clamp(0, x.shape[-1])
             for label in range(1, scores.shape[1]):
                 sure = scores[:, label] > 0.2
@@ -296,7 +296,7 @@ class RetinaNet(nn.Module):
 
     def pyramid(self, x):
         fine, coarse = (side(fmap) for side, fmap in zip(
-            self.sides, maps_of(self.stages, x)))
+            self.sides, maps_of(self.stages, x), strict=True))
         fine = fine + F.interpolate(coarse, size=fine.shape[-2:], mode="nearest")
         return [fine, coarse, self.coarser(coarse)]
 
@@ -305,7 +305,7 @@ class RetinaNet(nn.Module):
         results = []
         for image in range(len(x)):
             kept = []
-            for level, fmap in enumerate(maps):
+            for fmap in maps:
                 scores, change = (
                     head(fmap[image:image + 1]).permute(0, 2, 3, 1).reshape(-1, size)
                     for head, size in ((self.label, 3), (self.box, 4)))
@@ -336,7 +336,7 @@ class FCOS(RetinaNet):
     def forward(self, x):
         found = []
         maps = self.pyramid(x)
-        for fmap, scale in zip(maps, self.scales):
+        for fmap, scale in zip(maps, self.scales, strict=True):
             tower = self.box(fmap)
             distance = (self.distance(tower) * scale).relu() * x.shape[-1] / (
                 fmap.shape[-1])

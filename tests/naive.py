@@ -42,13 +42,13 @@ def cut_evenly(taps, most, pieces=0):
 def ways_to_cut(taps, most):
     """0 for the fewest pieces, then every larger number that leaves none empty."""
     fewest = -(-len(taps) // most)
-    return [0] + [pieces for pieces in range(fewest + 1, len(taps) + 1)
-                  if len(cut_evenly(taps, most, pieces)) == pieces]
+    return [0, *(pieces for pieces in range(fewest + 1, len(taps) + 1)
+                 if len(cut_evenly(taps, most, pieces)) == pieces)]
 
 
 def ways_to_cut_columns(layer):
     """Numbers of column strips of nearly equal width, 1 for none."""
-    return [1] + ways_to_cut(list(range(layer.F)), layer.F)[1:]
+    return [1, *ways_to_cut(list(range(layer.F)), layer.F)[1:]]
 
 
 def walk_passes(layer, hardware, mapping):
@@ -220,13 +220,11 @@ def pass_ends(layer, hardware, mapping, work, follows):
     first_word = {}
     for at, (_, row, number) in enumerate(words):
         first_word.setdefault((row, number), at)
-    last_filter = {}
     loads = [(k, number, of_set) for _ in range(taps) for c in range(q)
              for first in range(0, p, wide_f) for k in range(R)
              for number, own in enumerate(channel_sets) if c < len(own)
              for of_set, held in enumerate(filter_sets) if first < len(held)]
-    for at, (k, number, of_set) in enumerate(loads):
-        last_filter[k, number, of_set] = at
+    last_filter = {load: at for at, load in enumerate(loads)}
     window, group = p * q * taps, min(p, wide_out)
     hop = group + 2 + max(1, hardware.hop_cycles - wide_out - 2)
     last_groups = sum(-(-len(held) // wide_out) == -(-p // wide_out)

@@ -118,7 +118,7 @@ def test_arrays_of_any_convolution_reproduce_its_result(data):
     images = torch.randn(draw(1, 2), channels, *sizes["size"])
     conv = conv.double()
     _, seen = check_arithmetic(conv, images)
-    (layer, _, _, ofmap), = seen.values()
+    (_, _, _, ofmap), = seen.values()
     expected = conv(images.double()).detach()
     if dims == 3:
         expected = expected.transpose(1, 2)
@@ -174,7 +174,7 @@ def test_fused_attention_is_taken_apart():
     q, k = torch.randn(2, 3, 5, 8), torch.randn(2, 3, 5, 8)
     module = Call(attend_fused)
     _, seen = watch(module, q, k)
-    (_, _, _, scores), (layer, weights, values, ofmap) = seen.values()
+    _, (_, weights, _, ofmap) = seen.values()
     assert (np.triu(weights.reshape(6, 5, 5).transpose(0, 2, 1), 1) == 0).all()
     expected = F.scaled_dot_product_attention(q, k, k, is_causal=True)
     torch.testing.assert_close(module.result, expected)

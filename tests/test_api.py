@@ -59,7 +59,7 @@ def test_parts_of_a_network_add_up_to_its_joules(result):
 def test_accesses_are_read_by_name(result):
     words = result.accesses
     assert words.shape == (8 * 4 * 3 * 5,)
-    for place, one in enumerate(result.by_layer):
+    for one in result.by_layer:
         for level, kind, direction in ((0, 0, 0), (3, 1, 0), (1, 2, 4), (2, 2, 3)):
             assert words[one.layer.name, LEVELS[level], KINDS[kind],
                          DIRECTIONS[direction]] == one.accesses[level, kind, direction]

@@ -121,7 +121,7 @@ def png(width, height):
                                      png(12_400, 12_400), png(2**31 - 1, 1)])
 def test_a_few_bytes_that_declare_a_vast_picture_are_refused(content, tmp_path):
     (tmp_path / "a.png").write_bytes(content)
-    with pytest.raises(ValueError, match="a.png: cannot be read as a picture"):
+    with pytest.raises(ValueError, match=r"a\.png: cannot be read as a picture"):
         load_images(tmp_path)
 
 
@@ -141,7 +141,7 @@ ODD = {
 def test_tensors_that_are_no_block_of_numbers_are_refused(kind, tmp_path):
     path = tmp_path / "net.pt"
     torch.save({"weight": ODD[kind](), "bias": torch.zeros(3)}, path)
-    with pytest.raises(ValueError, match="net.pt: weight holds|net.pt: ") as problem:
+    with pytest.raises(ValueError, match=r"net\.pt: weight holds|net\.pt: ") as problem:
         load_weights(torch.nn.Linear(3, 3), path)
     assert "\n" not in str(problem.value)
 
@@ -173,7 +173,7 @@ WHOLE = {"fields": ["rows"], "networks": ["alexnet"], "constraints": {},
     json.dumps(WHOLE | {"values of batch": [{}]}), "\x00", '{"fields": [}'])
 def test_a_description_of_another_form_is_no_sweep(content, tmp_path):
     (tmp_path / "_sweep.json").write_text(content)
-    with pytest.raises(ValueError, match="_sweep.json") as problem:
+    with pytest.raises(ValueError, match=r"_sweep\.json") as problem:
         read_points(tmp_path, ["total_uJ"])
     assert "\n" not in str(problem.value)
 

@@ -1,5 +1,6 @@
 """A ladder becomes pairs, a study, a choice, a folder, and runs as it was counted."""
 
+import itertools
 import json
 import math
 import re
@@ -114,7 +115,7 @@ def test_a_ladder_is_read_mildest_first(ladder):
 def test_a_rung_whose_metrics_are_cut_short_is_named(ladder, tmp_path):
     (tmp_path / "energy=0.8").mkdir()
     (tmp_path / "energy=0.8" / "metrics.json").write_text("{}")
-    with pytest.raises(ValueError, match="metrics.json: rung is missing"):
+    with pytest.raises(ValueError, match=r"metrics\.json: rung is missing"):
         ladder_levels(tmp_path, ladder[0])
 
 
@@ -222,7 +223,7 @@ def test_levels_of_several_ladders_and_architectures_make_one_cascade(
     assert differences["routes"] == 0 and 0 < routed.routes.sum() < 30
     assert torch.equal(routed.stages, torch.from_numpy(
         pool.answering(choice, "test")[:30]))
-    with pytest.raises(ValueError, match="is of chain, none of .*give load_cascade"):
+    with pytest.raises(ValueError, match=r"is of chain, none of .*give load_cascade"):
         load_cascade(tmp_path / "c", {"residual": Residual()})
 
 
@@ -334,10 +335,10 @@ def test_rungs_of_another_training_are_refused(ladder, tmp_path):
     check_same_dense(level("dense", {"recipe": {"lr": 0.1, "seed": 1}}), [rung])
     check_same_dense(level("longer", {"recipe": {"lr": 0.02, "seed": 0},
                                       "dense": {"lr": 0.1, "seed": 1}}), [rung])
-    with pytest.raises(ValueError, match="another training than .*; seed 1, not 0"):
+    with pytest.raises(ValueError, match=r"another training than .*; seed 1, not 0"):
         check_same_dense(level("other", {"recipe": {"lr": 0.1, "seed": 0}}), [rung])
     cut = level("cut", {"dense": {"lr": 0.1, "seed": 1, "cutout": 4}})
-    with pytest.raises(ValueError, match="another training than .*; cutout 4, not Non"):
+    with pytest.raises(ValueError, match=r"another training than .*; cutout 4, not"):
         check_same_dense(level("plain", {"recipe": {"lr": 0.1, "seed": 1}}), [cut])
 
 
@@ -364,7 +365,7 @@ def test_a_second_training_by_the_same_recipe_is_another_network(tmp_path):
 
 def test_a_folder_that_names_no_network_is_refused_in_one_line(tmp_path):
     (tmp_path / "config.json").write_text("{}")
-    with pytest.raises(ValueError, match="config.json names no network; the folder of"):
+    with pytest.raises(ValueError, match=r"config\.json names no network; the folder"):
         dense_level(tmp_path)
 
 
@@ -406,7 +407,7 @@ def test_costs_are_kept_and_read_as_they_were(study, tmp_path):
     net = study.levels[1].network
     first = network_costs(net, study.strata, "eap_tool", (1, 2), tmp_path)
     again = network_costs(net, study.strata, "eap_tool", (1, 2), tmp_path)
-    for one, other in zip(first, again):
+    for one, other in zip(first, again, strict=True):
         assert np.array_equal(one.alone, other.alone)
         assert one.layer_names == other.layer_names
         assert all(np.array_equal(one.batches[k], other.batches[k]) for k in (1, 2))
@@ -431,7 +432,7 @@ def test_levels_are_in_the_order_of_the_studys_own_hardware(study, hardware):
             energies[1:], reverse=True)
         if hardware == "dense":         # all cost the same
             assert own.levels == [dense, *given]
-        for level, outputs in zip(own.levels, own.outputs):
+        for level, outputs in zip(own.levels, own.outputs, strict=True):
             with torch.no_grad():
                 assert torch.equal(level.network(study.parts["choosing"][0][:4]).argmax(
                     1), outputs["choosing"].logits[:4].argmax(1))
@@ -568,7 +569,7 @@ def test_a_wish_is_met_or_refused_with_the_best_there_is(study, table):
 
 def test_chance_and_perfection_enclose_a_router(study, table):
     choice, row = choose(table[table.system == "margin"], study, energy=0.8)
-    right, costs = chance(study, choice, "choosing", row.share)
+    right, _ = chance(study, choice, "choosing", row.share)
     assert right.mean() == pytest.approx(
         (1 - row.share) * study.level(choice.levels[0], "choosing")[0].mean()
         + row.share * study.level(choice.levels[1], "choosing")[0].mean())
@@ -645,17 +646,17 @@ def test_building_writes_what_it_promises_and_nothing_else(study, table, tmp_pat
     assert (tmp_path / "c" / "cascade.json").read_bytes() == before
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("precious")
-    with pytest.raises(ValueError, match="thesis.txt, which is no part of a cascade"):
+    with pytest.raises(ValueError, match=r"thesis\.txt, which is no part of a cascade"):
         build(study, tmp_path / "mine", "residual", energy=0.9, table=table)
     assert (tmp_path / "mine" / "thesis.txt").read_text() == "precious"
     (tmp_path / "levels" / "mild").mkdir(parents=True)      # as a cascade's are called
     with pytest.raises(ValueError, match="mild, which is no part"):
         build(study, tmp_path / "levels", "residual", energy=0.9, table=table)
-    with pytest.raises(ValueError, match="cascade.json is a file"):
+    with pytest.raises(ValueError, match=r"cascade\.json is a file"):
         build(study, tmp_path / "c" / "cascade.json" / "d", "residual", energy=0.9,
               table=table)
     (tmp_path / "c" / "images.csv").write_text("precious")
-    with pytest.raises(ValueError, match="holds images.csv, which is no part"):
+    with pytest.raises(ValueError, match=r"holds images\.csv, which is no part"):
         build(study, tmp_path / "c", "residual", accuracy_loss=5.0, table=table)
     assert (tmp_path / "c" / "images.csv").read_text() == "precious"
 
@@ -698,7 +699,7 @@ def test_a_damaged_folder_is_told_in_one_line(study, table, tmp_path):
     build(study, tmp_path / "c", "residual", accuracy_loss=5.0, table=table)
     file = tmp_path / "c" / "stage2" / "weights.safetensors"
     file.write_bytes(file.read_bytes()[:200])
-    with pytest.raises(ValueError, match="stage2.*weights.safetensors"):
+    with pytest.raises(ValueError, match=r"stage2.*weights\.safetensors"):
         load_cascade(tmp_path / "c", Residual())
     build(study, tmp_path / "c", "residual", accuracy_loss=5.0, table=table)
     few, many = tmp_path / "c" / "stage1", tmp_path / "c" / "stage2"
@@ -707,7 +708,7 @@ def test_a_damaged_folder_is_told_in_one_line(study, table, tmp_path):
     (tmp_path / "few").rename(many)
     with pytest.raises(ValueError, match="stage1: not the weights that the"):
         load_cascade(tmp_path / "c", Residual())
-    with pytest.raises(ValueError, match="cascade.json"):
+    with pytest.raises(ValueError, match=r"cascade\.json"):
         load_cascade(tmp_path)
     (tmp_path / "c" / "cascade.json").write_text("{}")
     with pytest.raises(ValueError, match="network is missing"):
@@ -841,7 +842,7 @@ def test_what_a_study_can_not_use_is_refused_before_any_work(study):
     {"accuracy_loss": math.nan}, {"accuracy_loss": math.inf},
     {}, {"accuracy_loss": 1.0, "energy": 0.5}))
 def test_a_wish_that_means_nothing_is_refused_before_any_work(tmp_path, wish):
-    with pytest.raises(ValueError, match="needed|give one of them"):
+    with pytest.raises(ValueError, match=r"needed|give one of them"):
         build(None, tmp_path / "c", "residual", **wish)
     assert not list(tmp_path.iterdir())
 
@@ -890,7 +891,7 @@ def test_the_bench_has_every_rival_at_every_size(study, table, monkeypatch):
     dense = study.outputs[0]["choosing"].accuracy
     cheapest = {(loss, system): rows.energy[rows.accuracy >= dense - loss / 100].min()
                 for loss in losses for system, rows in table.groupby("system")}
-    assert set(zip(judged.loss, judged.system)) == {
+    assert set(zip(judged.loss, judged.system, strict=True)) == {
         key for key, energy in cheapest.items()
         if energy < study.level(0, "choosing")[1].mean()}
     assert (judged.low <= judged.below_hull).all()
@@ -1027,13 +1028,13 @@ def test_in_a_batch_the_rest_of_the_aggressive_network_runs_for_those_that_stay(
     scores = sixteen.scores(2, 0, name, "test")
     few, many = (sixteen.outputs[place]["test"].right.numpy() for place in (2, 0))
     found = threshold_curve(scores, few, many, both)
-    for threshold, energy in zip(found.threshold, found.energy):
+    for threshold, energy in zip(found.threshold, found.energy, strict=True):
         assert energy == pytest.approx(
             charge(both, (scores > threshold).astype(int)).mean(), rel=1e-12)
 
 
 def test_a_dense_level_is_read_from_a_training_or_a_rung(tmp_path):
-    with pytest.raises(ValueError, match="config.json"):
+    with pytest.raises(ValueError, match=r"config\.json"):
         dense_level(tmp_path)
     from pruning.checkpoint import save_model
     from pruning.records import write_json
@@ -1107,7 +1108,7 @@ def test_a_climb_that_was_stopped_goes_on_to_all_that_it_was_asked_for(
     asked = []
 
     def prune(words):
-        asked.append([after for word, after in zip(words, words[1:])
+        asked.append([after for word, after in itertools.pairwise(words)
                       if word == "--target"])
         assert words[words.index("--hardware") + 1] == "eyeriss_chip"
         assert "--download" in words
@@ -1172,7 +1173,7 @@ def test_a_ladder_of_two_methods_has_rungs_of_its_own():
     for network in RUNGS:
         rungs = default_rungs(network, "channels+energy_aware")
         assert all(rung_folder(rung, "channels+energy_aware") for rung in rungs)
-    with pytest.raises(ValueError, match="name its rungs, as --rung energy=0.5"):
+    with pytest.raises(ValueError, match=r"name its rungs, as --rung energy=0\.5"):
         default_rungs("vgg16", "channels+channels+random")
 
 

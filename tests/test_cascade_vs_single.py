@@ -62,7 +62,7 @@ def test_seeds_must_have_the_same_rungs_and_what_is_missing_is_named(tmp_path):
         (folder / place).mkdir(parents=True)
         (folder / place / "metrics.json").write_text("{}")
     (folder / "random_s1" / "energy=0.2" / "training").mkdir(parents=True)
-    with pytest.raises(ValueError, match="random_s0 have other rungs, energy=0.2;"):
+    with pytest.raises(ValueError, match=r"random_s0 have other rungs, energy=0\.2;"):
         ladders_of(folder, "random", 3)
     there, missing = ladders_of(folder, "random", 1)
     assert there == [(0, folder / "random_s0")] and not missing

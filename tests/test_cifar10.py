@@ -3,6 +3,7 @@ import io
 import pickle
 import struct
 import tarfile
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -28,7 +29,7 @@ def binary(images, labels):
 class Python2Pickler(pickle._Pickler):
     """Writes text and bytes as Python 2 did, as one kind of string."""
 
-    dispatch = dict(pickle._Pickler.dispatch)
+    dispatch: ClassVar = dict(pickle._Pickler.dispatch)
 
     def save_string(self, content):
         content = content.encode() if isinstance(content, str) else content
@@ -93,14 +94,14 @@ def test_too_few_records_are_refused_with_file_and_bytes(archive):
 
 def test_missing_file_is_named(archive):
     next(archive.glob("test_batch*")).unlink()
-    with pytest.raises(ValueError, match="test_batch.* is missing"):
+    with pytest.raises(ValueError, match=r"test_batch.* is missing"):
         read_archive(archive, RECORDS)
 
 
 def test_label_above_nine_is_refused(tmp_path):
     folder = write(tmp_path, "binary",
                    lambda images, labels: binary(images, labels + 5))
-    with pytest.raises(ValueError, match="labels .* CIFAR-10 has 0 to 9"):
+    with pytest.raises(ValueError, match=r"labels .* CIFAR-10 has 0 to 9"):
         read_archive(folder, RECORDS)
 
 
@@ -227,7 +228,7 @@ def test_download_checks_what_it_got_and_is_not_repeated(tmp_path):
     source.write_bytes(b"an archive")
     md5 = hashlib.md5(b"an archive").hexdigest()
     target, seen = tmp_path / "new" / "data", []
-    with pytest.raises(ValueError, match="10 bytes with MD5 .*, not 0000"):
+    with pytest.raises(ValueError, match=r"10 bytes with MD5 .*, not 0000"):
         download(target, source.as_uri(), "0000")
     assert not list(target.iterdir())
     found = download(target, source.as_uri(), md5, lambda *done: seen.append(done))

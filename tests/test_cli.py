@@ -40,8 +40,8 @@ def run(capsys, *args):
 
 def test_simulate_prints_every_layer_and_writes_the_same_table(capsys, tmp_path):
     path = tmp_path / "alexnet.csv"
-    code, out, err = run(capsys, "simulate", "alexnet", "--batch", 4, "--mapping",
-                         "published", "--out", path)
+    code, out, _ = run(capsys, "simulate", "alexnet", "--batch", 4, "--mapping",
+                       "published", "--out", path)
     assert code == 0
     for layer in ("CONV1", "CONV5", "FC6", "FC8", "total", "not counted"):
         assert layer in out
@@ -73,8 +73,8 @@ def test_measured_energies_are_among_the_prices_that_a_table_carries(tmp_path):
 def test_simulate_takes_a_torch_module_from_a_file(capsys, tmp_path):
     (tmp_path / "net.py").write_text(MODEL)
     path = tmp_path / "out.csv"
-    code, out, _ = run(capsys, "simulate", f"{tmp_path}/net.py:tiny", "--input",
-                       "2,3,8,8", "--out", path)
+    code, _, _ = run(capsys, "simulate", f"{tmp_path}/net.py:tiny", "--input",
+                     "2,3,8,8", "--out", path)
     assert code == 0
     table = pd.read_csv(path)
     assert table.macs.tolist() == [2 * 8 * 8 * 8 * 3 * 9, 2 * 10 * 512]

@@ -51,7 +51,7 @@ def test_a_curve_equals_routing_every_image_at_each_threshold(N, seed):
 def test_a_front_is_what_no_other_point_beats(points):
     accuracy, energy = np.array(points, float).T
     front = {(accuracy[i], energy[i]) for i in pareto(accuracy, energy)}
-    for a, e in zip(accuracy, energy):
+    for a, e in zip(accuracy, energy, strict=True):
         beaten = ((accuracy >= a) & (energy <= e)
                   & ((accuracy > a) | (energy < e))).any()
         assert ((a, e) in front) == (not beaten)
@@ -63,7 +63,7 @@ def test_the_hull_is_no_dearer_than_any_level_or_mixture(levels, seed):
     accuracies, energies = random.random((2, levels))
     wanted = np.linspace(accuracies.min(), accuracies.max(), 21)
     found = hull_energy(accuracies, energies, wanted)
-    for a, e in zip(accuracies, energies):
+    for a, e in zip(accuracies, energies, strict=True):
         assert hull_energy(accuracies, energies, np.array(a)) <= e + 1e-12
     shares = random.dirichlet(np.ones(levels), 300)     # of any number of levels
     least = hull_energy(accuracies, energies, shares @ accuracies)
@@ -101,7 +101,7 @@ def test_a_system_no_better_than_a_mixture_does_not_win():
     few, many = random.random(N) < 0.7, random.random(N) < 0.9
     goes = random.random(N) < 0.4
     levels, costs = np.stack([few, many]), np.stack([np.full(N, 0.3), np.full(N, 0.9)])
-    found, low, high = below_hull([(
+    _, low, high = below_hull([(
         np.where(goes, many, few), np.where(goes, 0.9, 0.3), levels, costs)])
     assert low < 0 < high
 
@@ -133,7 +133,7 @@ def test_an_interval_over_seeds_holds_what_seeds_differ_by():
     mean, low, high = mean_over_seeds(apart)
     assert mean == pytest.approx(np.mean(apart), abs=1e-6)
     assert low < 0.02 and high > 0.98
-    one, low_one, high_one = mean_over_seeds(apart[:1])
+    _, low_one, high_one = mean_over_seeds(apart[:1])
     ends = mean_interval(apart[0])
     assert (low_one, high_one) == (pytest.approx(ends[0], abs=1e-3),
                                    pytest.approx(ends[1], abs=1e-3))
@@ -178,7 +178,7 @@ def test_a_batch_changes_what_an_image_costs_in_a_curve_as_in_a_routing():
     costs = two_stages(random.random(50), random.random(50), random.random(50),
                        lambda share: 1 + share, lambda share: 3 - share)
     found = threshold_curve(scores, few, many, costs)
-    for threshold, energy in zip(found.threshold, found.energy):
+    for threshold, energy in zip(found.threshold, found.energy, strict=True):
         routed = charge(costs, (scores > threshold).astype(int))
         assert routed.mean() == pytest.approx(energy, rel=1e-12)
 
@@ -212,14 +212,14 @@ def test_differences_over_images_and_seeds_equal_those_drawn_in_one_piece():
     found = mean_over_seeds(energies)
     assert found == pytest.approx((energies.mean(), *expected), abs=2e-6)
     by_seed, whole = [], []
-    for right, energy, price in zip(rights, energies, prices):
+    for right, energy, price in zip(rights, energies, prices, strict=True):
         levels_then = np.tile([0.9, 0.5], (2000, 1))
         by_seed.append(hull_energy(levels_then, weights @ price.T, weights @ right)
                        - weights @ energy)
         whole.append(hull_energy(np.array([0.9, 0.5]), price.mean(1), right.mean())
                      - energy.mean())
     found = below_hull([(right, energy, levels, price) for right, energy, price
-                        in zip(rights, energies, prices)])
+                        in zip(rights, energies, prices, strict=True)])
     assert found == pytest.approx(
         (np.mean(whole), *interval(np.stack(by_seed, 1))), abs=2e-6)
     # Another seed draws other images.

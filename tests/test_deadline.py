@@ -69,7 +69,7 @@ def check_service(found, networks, deadlines, members, miss, limit):
 @given(NETWORKS, DEADLINES, st.integers(1, 5), st.sampled_from([0, 0.125, 0.25]))
 def test_no_subset_serves_better(networks, deadlines, members, miss):
     best = best_of_all(networks, deadlines, members, miss)
-    sampled = SampledDeadlines(*zip(*deadlines))
+    sampled = SampledDeadlines(*zip(*deadlines, strict=True))
     if best == miss:
         with pytest.raises(ValueError, match="no network meets any"):
             serve(table_of(networks), sampled, members, miss=miss)
@@ -84,9 +84,9 @@ def test_no_subset_serves_better(networks, deadlines, members, miss):
 def test_no_subset_that_fits_into_memory_serves_better(
         networks, deadlines, members, limit):
     best = best_of_all(networks, deadlines, members, 0, limit)
-    sampled = SampledDeadlines(*zip(*deadlines))
+    sampled = SampledDeadlines(*zip(*deadlines, strict=True))
     if best == 0:
-        with pytest.raises(ValueError, match="no network (meets|fits)"):
+        with pytest.raises(ValueError, match=r"no network (meets|fits)"):
             serve(table_of(networks), sampled, members, memory_bytes=limit)
         return
     found = serve(table_of(networks), sampled, members, memory_bytes=limit)
@@ -105,7 +105,7 @@ def test_no_subset_serves_continuous_deadlines_better(networks, median, sigma, m
         return sum(
             max(accuracy / 8 for ms, accuracy, _ in subset if ms <= low)
             * (drawn.cdf(high) - drawn.cdf(low))
-            for low, high in zip(edges, [*edges[1:], np.inf]))
+            for low, high in zip(edges, [*edges[1:], np.inf], strict=True))
 
     best = max(value(subset) for count in range(1, members + 1)
                for subset in combinations(networks, min(count, len(networks))))
@@ -125,7 +125,7 @@ def test_exactly_the_dominated_networks_are_dropped(networks, with_bytes):
     def beats(one, other):
         mine = [one.ms, -one.accuracy, one.bytes][:2 + with_bytes]
         theirs = [other.ms, -other.accuracy, other.bytes][:2 + with_bytes]
-        return mine != theirs and all(a <= b for a, b in zip(mine, theirs))
+        return mine != theirs and all(a <= b for a, b in zip(mine, theirs, strict=True))
 
     rows = list(table.itertuples())
     free = {(one.ms, one.accuracy, one.bytes if with_bytes else 0) for one in rows

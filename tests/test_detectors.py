@@ -106,7 +106,7 @@ def test_forward_that_depends_on_values_goes_on_by_a_real_run(forward, notes):
     module = Net()
     network = network_from_module(module, (2, 3, 4, 4))
     assert network.macs == 2 * 3 * 3 * 16 and len(network.notes) == len(notes)
-    assert all(said in note for said, note in zip(notes, network.notes))
+    assert all(said in note for said, note in zip(notes, network.notes, strict=True))
     assert module.training and all(one.requires_grad for one in module.parameters())
 
 
@@ -128,8 +128,8 @@ def test_a_forward_that_fails_in_its_real_run_is_refused_in_one_line():
 
         def forward(self, x):
             return self.fc(x[x > 0.5])
-    with pytest.raises(ValueError, match="^Broken: module fc fails on an input of 1x3: "
-                       ) as caught:
+    told = r"^Broken: module fc fails on an input of 1x3: "
+    with pytest.raises(ValueError, match=told) as caught:
         network_from_module(Broken(), (2, 3))
     assert "\n" not in str(caught.value)
 

@@ -102,7 +102,7 @@ def test_fewer_non_zeros_never_cost_more_and_density_one_is_dense(
         return simulate_layer(layer, under, mapping, "drawn", Densities(*values),
                               False).total_MAC
 
-    high = tuple(max(pair) for pair in zip(low, more))
+    high = tuple(max(pair) for pair in zip(low, more, strict=True))
     assert energy(*low) <= energy(*high)
     assert energy(1.0, 1.0, 1.0) == energy(
         1.0, 1.0, 1.0, under=hardware.with_zeros("dense"))
@@ -233,7 +233,7 @@ def test_clock_and_leakage_are_apart_where_the_hardware_has_both():
 
 @pytest.mark.parametrize("value", [-0.1, 1.1, float("nan")])
 def test_a_density_outside_0_to_1_is_refused_with_the_layer(value):
-    with pytest.raises(ValueError, match="CONV1: ifmap density must be in 0..1"):
+    with pytest.raises(ValueError, match=r"CONV1: ifmap density must be in 0\.\.1"):
         simulate("alexnet", densities={"CONV1": Densities(ifmap=value)})
 
 

@@ -85,7 +85,7 @@ def test_a_loss_needs_the_dense_network_and_accuracies():
     with pytest.raises(ValueError, match="-1 points: a loss"):
         verdicts(whole, points=-1)
     whole.loc[whole.method == "channels", "accuracy"] = float("nan")
-    with pytest.raises(ValueError, match="energy=0.25 seed 0: accuracy is nan"):
+    with pytest.raises(ValueError, match=r"energy=0\.25 seed 0: accuracy is nan"):
         verdicts(whole)
 
 

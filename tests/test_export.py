@@ -68,7 +68,7 @@ def test_how_an_image_lies_in_memory_does_not_matter(exported):
     image = images_of(1)
     for run in runners(programs):
         for ours, theirs in zip(run(image), run(
-                image.to(memory_format=torch.channels_last))):
+                image.to(memory_format=torch.channels_last)), strict=True):
             assert torch.equal(ours, theirs)
 
 

@@ -137,7 +137,7 @@ def test_sparsity_of_scale_sim_is_the_density_of_weights(table, text, names):
     shares = [.25, 1, 1, .5]
     densities = workload_from_csv(path).densities
     assert {name: one.filter for name, one in densities.items()} == dict(
-        zip(names, shares))
+        zip(names, shares, strict=True))
     assert simulate(str(path), "eap_tool").table.filter_density.tolist() == shares
     assert simulate(str(path)).table.filter_density.tolist() == [1] * 4
 
@@ -251,5 +251,5 @@ def test_mappings_of_a_result_are_for_its_own_accounting(tmp_path):
 
 
 def test_missing_file_is_named():
-    with pytest.raises(ValueError, match="nowhere.csv: no such file"):
+    with pytest.raises(ValueError, match=r"nowhere\.csv: no such file"):
         network_from_csv("nowhere.csv")

@@ -177,7 +177,7 @@ def test_sizes_in_other_files_are_not_looked_for(path, monkeypatch):
     onnx.save(onnx.load(str(path)), str(path), save_as_external_data=True,
               location="data", size_threshold=0)
     monkeypatch.chdir(path.parent)      # where a file of that name would be found
-    with pytest.raises(ValueError, match="'s' does not follow.*in the file itself"):
+    with pytest.raises(ValueError, match=r"'s' does not follow.*in the file itself"):
         network_from_onnx(path)
 
 
@@ -366,7 +366,7 @@ def test_file_that_is_no_model_is_refused_in_one_line(path, content):
 
 
 def test_missing_file_is_named():
-    with pytest.raises(ValueError, match="nowhere.onnx: no such file"):
+    with pytest.raises(ValueError, match=r"nowhere\.onnx: no such file"):
         network_from_onnx("nowhere.onnx")
 
 
@@ -401,5 +401,5 @@ def test_product_whose_factors_do_not_fit_is_refused(path):
 def test_node_without_its_operands_is_named(path):
     write(path, [helper.make_node("Conv", ["x"], ["y"], name="conv")],
           {"x": (1, 3, 8, 8)})
-    with pytest.raises(ValueError, match="Conv conv: .*is the model valid"):
+    with pytest.raises(ValueError, match=r"Conv conv: .*is the model valid"):
         network_from_onnx(path)

@@ -96,7 +96,8 @@ def test_a_batch_of_images_in_a_list_is_their_number():
             self.conv = nn.Conv2d(3, 4, 3)
 
         def forward(self, images):
-            return [self.conv(image[None])[0] for image in images][0]
+            found = [self.conv(image[None])[0] for image in images]
+            return found[0]
     network = network_from_module(Stack(), [[(3, 8, 8), (3, 9, 9)]])
     assert network.batch == 2 and [layer.N for layer in network.layers] == [1, 1]
 

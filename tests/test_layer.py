@@ -33,7 +33,7 @@ def test_stride_of_both_directions_is_one_number_in_the_papers():
     ({"R": 9, "U": 10**20}, "U=100000000000000000000 exceeds"),
 ])
 def test_impossible_layer_is_refused_with_the_quantity(sizes, words):
-    with pytest.raises(ValueError, match="^L: ") as caught:
+    with pytest.raises(ValueError, match=r"^L: ") as caught:
         layer(**sizes)
     assert words in str(caught.value)
 

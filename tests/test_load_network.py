@@ -78,10 +78,11 @@ def test_torch_is_imported_for_a_torch_module_only(tmp_path, ending):
 @pytest.mark.parametrize("text", ["net.py", "net.py:"])
 @pytest.mark.parametrize("shape", [None, (1, 3, 8, 8)])
 def test_python_file_without_a_factory_says_how_to_name_one(text, shape):
-    with pytest.raises(ValueError, match="^net.py: say what .* as in net.py:factory$"):
+    with pytest.raises(ValueError,
+                       match=r"^net\.py: say what .* as in net\.py:factory$"):
         load_network(text, input_shape=shape)
 
 
 def test_an_input_shape_beside_a_network_is_refused_not_ignored():
-    with pytest.raises(ValueError, match="alexnet: .*leave input_shape out"):
+    with pytest.raises(ValueError, match=r"alexnet: .*leave input_shape out"):
         simulate(load_zoo("alexnet"), input_shape=(1, 3, 64, 64))

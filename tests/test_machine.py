@@ -286,7 +286,7 @@ def first_pass(layer, hardware, mapping):
 @given(triple=legal_triples())
 def test_cycles_of_a_pass_are_the_machines_where_neither_banks_nor_fifos_are_short(
         triple):
-    layer, hardware, mapping, stepped, model = first_pass(*triple)
+    _, hardware, _, stepped, model = first_pass(*triple)
     roomy = hardware.ifmap_fifo_words >= 16 and hardware.filter_fifo_words >= 16 and (
         min(hardware.psum_in_fifo_words, hardware.psum_out_fifo_words) >= 32)
     # The model does not look at banks; each of these waits costs a cycle at most.
@@ -401,7 +401,7 @@ def test_zeros_that_the_chip_cannot_handle_are_refused():
     ones, mapping = np.ones((1, 1, 3, 3), np.int16), Mapping(1, 1, 1, 1, 1, 1, 1)
     with pytest.raises(ValueError, match="no datapath for zeros = \"skip_either\""):
         run_layer(layer, CHIP.with_zeros("skip_either"), mapping, ones, ones)
-    with pytest.raises(ValueError, match="no codec for .* \"significance_map\""):
+    with pytest.raises(ValueError, match=r'no codec for .* "significance_map"'):
         run_layer(layer, replace(CHIP, fmap_code="significance_map"), mapping, ones,
                   ones)
 

@@ -49,7 +49,7 @@ def test_psums_of_66_channels_still_fit_into_22_banks():
 def test_filter_buffer_of_4096_words_takes_4096_and_not_more():
     layer = ConvLayer(name="FC", M=512, C=256, H=1, W=1, R=1, S=1)
     check_mapping(layer, CHIP, Mapping(512, 1, 1, 16, 8, 2, 16))
-    with pytest.raises(ValueError, match="words of a pass = 4352 .* of 4096 by 256"):
+    with pytest.raises(ValueError, match=r"words of a pass = 4352 .* of 4096 by 256"):
         check_mapping(layer, CHIP, Mapping(512, 1, 1, 16, 8, 2, 17))
 
 
@@ -76,9 +76,9 @@ def test_isca16_limits_are_its_own():
     hardware = load_hardware("isca16_256")
     layer = ConvLayer(name="CONV", N=16, M=96, C=48, H=31, W=31, R=5, S=5)
     check_mapping(layer, hardware, Mapping(65, 2, 16, 6, 7, 1, 3))
-    with pytest.raises(ValueError, match="p.q.R . q.R . p = 287 exceeds the RF words"):
+    with pytest.raises(ValueError, match=r"p.q.R . q.R . p = 287 exceeds the RF words"):
         check_mapping(layer, hardware, Mapping(65, 2, 16, 7, 7, 1, 3))
-    with pytest.raises(ValueError, match="S.e.r.t = 320 exceeds the PEs of 256"):
+    with pytest.raises(ValueError, match=r"S.e.r.t = 320 exceeds the PEs of 256"):
         check_mapping(layer, hardware, Mapping(65, 2, 16, 6, 7, 1, 4))
 
 
@@ -275,9 +275,9 @@ def test_a_number_of_a_mapping_is_at_least_what_makes_sense_of_it(key, least):
 
 
 def test_a_number_that_no_array_has_room_for_is_told_from_one_too_large_for_the_layer():
-    with pytest.raises(ValueError, match="m = .* exceeds the filters of one group"):
+    with pytest.raises(ValueError, match=r"m = .* exceeds the filters of one group"):
         check_mapping(CONV, CHIP, replace(FITS, m=EXACT))
-    with pytest.raises(ValueError, match="m = .* is more than any array has room for"):
+    with pytest.raises(ValueError, match=r"m = .* is more than any array has room for"):
         check_mapping(CONV, CHIP, replace(FITS, m=EXACT + 1))
 
 

@@ -64,7 +64,7 @@ class Rare(nn.Module):
 def test_layers_that_run_for_some_images_only_are_refused(place):
     images = torch.zeros(12, 3, 4, 4)
     images[place] = 6
-    with pytest.raises(ValueError, match="^rare: runs for some images only, of 9 to"):
+    with pytest.raises(ValueError, match=r"^rare: runs for some images only, of 9 to"):
         EnergyOracle("eap_tool")(Rare(), images)
 
 
@@ -139,7 +139,7 @@ def test_weights_that_only_a_run_shows_are_not_taken_for_those_of_the_module(
     model = nn.Sequential(build())
     oracle = EnergyOracle("eap_tool")
     oracle(model, images)
-    with pytest.raises(ValueError, match="^0: its filters are not the module's weigh"):
+    with pytest.raises(ValueError, match=r"^0: its filters are not the module's weigh"):
         oracle(model)
 
 
@@ -190,7 +190,7 @@ def test_weights_that_went_wrong_since_the_images_are_refused(value, images):
     oracle = EnergyOracle("eap_tool")
     oracle(model, images)
     model.conv2.weight.data[3, 1, 2, 0] = value
-    with pytest.raises(ValueError, match="^conv2: the filter holds NaN or infinite"):
+    with pytest.raises(ValueError, match=r"^conv2: the filter holds NaN or infinite"):
         oracle(model)
 
 
@@ -248,7 +248,7 @@ def test_a_model_that_mixes_the_images_of_a_batch_is_told_apart():
             return self.fc(x.mean((0, 2, 3)))
 
     model, oracle = Mixing(), EnergyOracle("eap_tool")
-    with pytest.raises(ValueError, match="^fc: N=1 for 2 images, so it does not"):
+    with pytest.raises(ValueError, match=r"^fc: N=1 for 2 images, so it does not"):
         oracle(model, torch.ones(2, 3, 4, 4))
     assert oracle(model, torch.ones(1, 3, 4, 4)).total_uJ > 0
 

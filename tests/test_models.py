@@ -46,7 +46,7 @@ def test_shortcut_without_weights_subsamples_and_pads_with_zeros():
 
 
 def test_unknown_model_lists_the_known_and_suggests_one():
-    with pytest.raises(ValueError, match="did you mean resnet20.*vgg16"):
+    with pytest.raises(ValueError, match=r"did you mean resnet20.*vgg16"):
         make_model("resnet-20")
     with pytest.raises(ValueError, match="at least 2 classes, got 1"):
         make_model("vgg16", 1)
@@ -72,7 +72,7 @@ def test_checkpoint_of_another_network_is_refused_in_one_line(tmp_path):
     with pytest.raises(ValueError, match="a checkpoint of resnet20, not of vgg16"):
         load_model(path, "vgg16")
     save_model(path, make_model("resnet20"), {"network": "resnet18"})
-    with pytest.raises(ValueError, match="weights.safetensors: ") as problem:
+    with pytest.raises(ValueError, match=r"weights\.safetensors: ") as problem:
         load_model(path)
     assert "\n" not in str(problem.value)
 

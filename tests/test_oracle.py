@@ -94,7 +94,7 @@ def test_the_run_length_code_gains_less_on_narrow_values(images):
         seen = oracle(model, images)
         shares = oracle.energy(seen.network, {
             one.layer.name: one.densities for one in seen.by_layer})
-        for real, expected in zip(seen.by_layer, shares.by_layer):
+        for real, expected in zip(seen.by_layer, shares.by_layer, strict=True):
             assert real.savings.ofmap_ratio == pytest.approx(
                 expected.savings.ofmap_ratio, abs=0.06)
 
@@ -136,7 +136,7 @@ def test_periodic_supports_are_stored_once(images):
     place = torch.arange(8)[:, None] + torch.arange(3)[None]
     model.conv1.weight.data *= torch.eye(9).reshape(9, 3, 3)[place % 4]
     oracle = EnergyOracle("eap_tool", filter_code="periodic")
-    with pytest.raises(ValueError, match="conv2: its kernel supports|fc: its kernel"):
+    with pytest.raises(ValueError, match=r"conv2: its kernel supports|fc: its kernel"):
         model.conv2.weight.data *= (torch.rand(8, 4, 3, 3) < 0.5)
         oracle(model, images)
 

@@ -73,7 +73,7 @@ def test_sweeps_take_numpys_numbers_and_arrays():
 
 @pytest.mark.parametrize("value", [{}, [8], None, 1j])
 def test_what_is_no_value_of_an_axis_is_refused(value):
-    with pytest.raises(ValueError, match="rows: .* is no value"):
+    with pytest.raises(ValueError, match=r"rows: .* is no value"):
         make_axis("rows", [8, value], CHIP)
 
 
@@ -136,11 +136,11 @@ def test_numbers_of_many_digits_in_tables_are_refused(tmp_path):
         number = "1" + "0" * digits
         layers.write_text("layer,M,C,H,W,R,S,U\n"
                           f"A,{number},{number},{number},3,1,1,1\n")
-        with pytest.raises(ValueError, match="net.csv") as problem:
+        with pytest.raises(ValueError, match=r"net\.csv") as problem:
             network_from_csv(layers)
         assert len(str(problem.value)) < 300
         mappings.write_text(f"layer,m,n,e,p,q,r,t\nCONV1,{number},1,1,1,1,1,1\n")
-        with pytest.raises(ValueError, match="CONV1|map.csv"):
+        with pytest.raises(ValueError, match=r"CONV1|map\.csv"):
             simulate("alexnet", mapping=str(mappings))
     assert read_mappings("published")
 

@@ -44,7 +44,7 @@ def test_a_pruned_network_is_saved_and_loaded_with_all_that_is_known_of_it(
     assert pruning.load(tmp_path / "two", make("option A")).report == again.report
     with pytest.raises(ValueError, match="one holds a result already"):
         again.save(tmp_path / "one")
-    with pytest.raises(ValueError, match="none of resnet.*give load"):
+    with pytest.raises(ValueError, match=r"none of resnet.*give load"):
         pruning.load(tmp_path / "one")
 
 
@@ -117,7 +117,8 @@ def test_progress_is_shown_where_stderr_is_a_terminal_unless_it_is_not_wanted(
     call = dict(data=Loaders(batches(1), batches(1, 2)), recipe=RECIPE)
     for terminal, wanted, shown in ((False, None, False), (True, None, True),
                                     (True, False, False), (False, True, True)):
-        monkeypatch.setattr("sys.stderr.isatty", lambda: terminal, raising=False)
+        monkeypatch.setattr("sys.stderr.isatty", lambda shown=terminal: shown,
+                            raising=False)
         prune(make("chain"), "magnitude_global", pruning.Density(0.5),
               progress=wanted, **call)
         assert ("epoch   1 of 1  loss" in capsys.readouterr().err) is shown

@@ -164,7 +164,7 @@ def without_work(monkeypatch, refused=()):
 
     class Splits:
         class fit:
-            images = []
+            images = ()
         normalise = staticmethod(lambda images: images)
 
     monkeypatch.setattr(pruning_leaderboard, "load", lambda name, path: Splits)

@@ -68,7 +68,7 @@ def test_shufflenets_units_fit_each_other(pixels, last):
     assert len(layers) == 1 + 3 * (4 + 8 + 4) + 1 and layers[-2].E == last
     width, stages = 24, {}
     for reduce, depthwise, expand in zip(*(layers[1:-1][start::3]
-                                           for start in range(3))):
+                                           for start in range(3)), strict=True):
         assert reduce.C * reduce.groups == width
         assert reduce.M == depthwise.M == depthwise.groups == expand.C * expand.groups
         width = expand.M + (width if depthwise.U == 2 else 0)

@@ -173,7 +173,7 @@ def test_a_sweep_counts_every_step():
     network = Network("net", (once, replace(once, name="more", steps=8)))
     spec = make_spec([network], {"rows": [8, 12]}, layers=True)
     rows = evaluate_chunk(spec, 0).to_pandas()
-    for rows_of_machine, (_, ours) in zip((8, 12), rows.groupby("point")):
+    for rows_of_machine, (_, ours) in zip((8, 12), rows.groupby("point"), strict=True):
         result = simulate(network, replace(spec.hardware, rows=rows_of_machine))
         whole = ours[ours.layer.isna()].iloc[0]
         assert whole.cycles == result.table.cycles.sum()
@@ -189,7 +189,7 @@ def test_accesses_of_steps_are_counted_and_their_number_checked():
     assert np.array_equal(eight.counts.accesses, 8 * one.counts.accesses)
     assert eight.cycles.total == 8 * one.cycles.total
     for steps in (0, True, 2.0, 10**15):
-        with pytest.raises(ValueError, match="again: (steps|.*MACs may take)"):
+        with pytest.raises(ValueError, match=r"again: (steps|.*MACs may take)"):
             replace(once, steps=steps)
 
 

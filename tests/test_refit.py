@@ -73,8 +73,8 @@ def test_a_single_restored_weight_is_the_best_of_all():
     for seed in range(20):
         inputs, wanted, original, moments = layer(seed, filters=1)
         support = largest(original, 3)
-        grown, values = restore(moments.gram[0], moments.cross[0], original, support,
-                                torch.tensor([4]), chunks=1)
+        _, values = restore(moments.gram[0], moments.cross[0], original, support,
+                            torch.tensor([4]), chunks=1)
         errors = {}
         for place in range(8):
             if not support[place]:

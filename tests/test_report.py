@@ -1,4 +1,5 @@
 import io
+import itertools
 import json
 import re
 import subprocess
@@ -270,7 +271,7 @@ def test_labels_neither_overlap_nor_leave_the_figure(layers):
     figure = plots.utilization(result)
     figure.draw_without_rendering()
     boxes = [label.get_window_extent() for label in figure.axes[0].get_xticklabels()]
-    assert all(a.x1 <= b.x0 for a, b in zip(boxes, boxes[1:]))
+    assert all(a.x1 <= b.x0 for a, b in itertools.pairwise(boxes))
     assert all(box.y0 >= 0 and box.x0 >= 0 and box.x1 <= figure.bbox.x1
                for box in boxes)
 
@@ -308,7 +309,7 @@ def test_pyplot_is_not_imported_and_matplotlib_only_with_figures():
 class Page(HTMLParser):
     """Checks that tags close in order; collects tags, cells and what refers to ids."""
 
-    void = {"meta"}
+    void = frozenset({"meta"})
 
     def __init__(self, text):
         super().__init__()

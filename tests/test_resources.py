@@ -88,14 +88,12 @@ def test_a_full_disk_names_the_file(out, broken, tmp_path, monkeypatch, capsys):
 def test_whatever_fails_on_the_way_the_old_file_stays(tmp_path):
     path = tmp_path / "table.csv"
     path.write_text("old")
-    with pytest.raises(OSError) as problem:
-        with replacing(path) as fresh:
-            fresh.write_text("new")
-            full_disk()
+    with pytest.raises(OSError) as problem, replacing(path) as fresh:
+        fresh.write_text("new")
+        full_disk()
     assert problem.value.filename == str(path)
-    with pytest.raises(FileNotFoundError, match="another.csv"):
-        with replacing(path):
-            open(tmp_path / "another.csv")
+    with pytest.raises(FileNotFoundError, match=r"another\.csv"), replacing(path):
+        (tmp_path / "another.csv").read_text()
     assert path.read_text() == "old" and len(list(tmp_path.iterdir())) == 1
 
 
@@ -160,10 +158,9 @@ def test_a_bug_shows_its_traceback():
 
 def test_the_second_of_two_runs_into_one_folder_is_refused(tmp_path):
     folder = tmp_path / "new" / "runs"
-    with only_writer(folder):
-        with pytest.raises(ValueError, match="another run is writing there"):
-            with only_writer(folder):
-                pass
+    with only_writer(folder), pytest.raises(
+            ValueError, match="another run is writing there"), only_writer(folder):
+        pass
     with only_writer(folder):
         (folder / "result").write_text("1")
     assert [one.name for one in folder.iterdir()] == ["result"]
@@ -175,9 +172,9 @@ def test_the_second_of_two_runs_into_one_folder_is_refused(tmp_path):
 def test_the_second_of_two_prunings_into_one_folder_is_refused(tmp_path):
     folder = tmp_path / "rung"
     with begun(folder, {"method": "magnitude"}):
-        with pytest.raises(ValueError, match="another run is writing there"):
-            with begun(folder, {"method": "magnitude"}):
-                pass
+        with pytest.raises(ValueError, match="another run is writing there"), begun(
+                folder, {"method": "magnitude"}):
+            pass
         with begun(folder, {"method": "magnitude"}, "pruning.json"):
             pass                        # what the first one itself asks for
         assert (folder / "config.json").exists()
@@ -190,10 +187,9 @@ def test_the_second_of_two_runs_of_a_cascade_is_refused_before_any_work(
         tmp_path, capsys, words, out):
     # There is no ladder and no data: whoever began to work would name those.
     out = tmp_path / "new" / out
-    with only_writer_of(out):
-        with pytest.raises(SystemExit) as end:
-            eyeriss_cascade([*words, "--network", "resnet20", "--data", "none",
-                             "--ladder", "none", "--out", str(out)])
+    with only_writer_of(out), pytest.raises(SystemExit) as end:
+        eyeriss_cascade([*words, "--network", "resnet20", "--data", "none",
+                         "--ladder", "none", "--out", str(out)])
     said = capsys.readouterr().err
     assert end.value.code == 2 and said.count("\n") == 1
     assert f"{out}: another run is writing there; wait for it" in said
@@ -201,15 +197,14 @@ def test_the_second_of_two_runs_of_a_cascade_is_refused_before_any_work(
 
 
 def test_the_second_of_two_exports_into_one_folder_is_refused(tmp_path):
-    with only_writer(tmp_path):
-        with pytest.raises(ValueError, match="another run is writing there"):
-            save_programs(None, torch.zeros(1, 3, 8, 8), tmp_path)
+    with only_writer(tmp_path), pytest.raises(
+            ValueError, match="another run is writing there"):
+        save_programs(None, torch.zeros(1, 3, 8, 8), tmp_path)
     assert not list(tmp_path.iterdir())
 
 
 def test_the_second_of_two_validations_into_one_folder_is_refused(tmp_path, capsys):
-    with only_writer(tmp_path, "_validate.lock"):
-        with pytest.raises(SystemExit) as end:
-            main(["validate", "--out", str(tmp_path)])
+    with only_writer(tmp_path, "_validate.lock"), pytest.raises(SystemExit) as end:
+        main(["validate", "--out", str(tmp_path)])
     assert end.value.code == 2
     assert "another run is writing there" in capsys.readouterr().err

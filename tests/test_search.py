@@ -146,7 +146,8 @@ def test_skipping_loses_neither_the_optimum_nor_its_tie_break(
     if objective == "energy":
         # Ties of energy are settled by the closed forms' cycles.
         full, *others = ((energy, closed_cycles(layer, hardware, mapping, savings))
-                         for (energy, _), mapping in zip((full, *others), searched))
+                         for (energy, _), mapping
+                         in zip((full, *others), searched, strict=True))
     for other in others:
         assert other == pytest.approx(full, rel=3e-9)
 

@@ -137,7 +137,7 @@ def test_the_seed_decides_all_and_the_global_generator_is_left_alone():
     two = train_selector(summary, logits, labels, seed=5)
     three = train_selector(summary, logits, labels, seed=6)
     assert one.hidden == two.hidden
-    for first, second in zip(one.parameters(), two.parameters()):
+    for first, second in zip(one.parameters(), two.parameters(), strict=True):
         assert torch.equal(first, second)
     assert not torch.equal(one.of_inputs(summary), three.of_inputs(summary))
 
@@ -168,7 +168,7 @@ def test_too_few_of_a_kind_are_refused_in_one_line(positives):
 def test_features_that_are_no_numbers_are_refused(wrong):
     summary, logits, labels, _ = made_data(100)
     summary[3, 1] = wrong
-    with pytest.raises(ValueError, match="features.*not finite"):
+    with pytest.raises(ValueError, match=r"features.*not finite"):
         train_selector(summary, logits, labels)
 
 

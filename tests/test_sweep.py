@@ -184,7 +184,7 @@ def test_rows_are_what_simulate_says_of_each_point(hardware, fields, objective):
 def test_the_points_are_the_cross_product_each_once():
     spec = make_spec([TINY], {"mac_pJ": [1, 2], "rows": "4:8", "glb_KB": [8, 16, 32]})
     rows = all_rows(spec)
-    pairs = list(zip(rows.mac_pJ, rows["rows"], rows.glb_KB))
+    pairs = list(zip(rows.mac_pJ, rows["rows"], rows.glb_KB, strict=True))
     assert len(pairs) == len(set(pairs)) == 2 * 5 * 3
     assert set(rows["rows"]) == {4, 5, 6, 7, 8} and set(rows.glb_KB) == {8, 16, 32}
     assert rows.point.tolist() == list(range(30))
@@ -301,12 +301,12 @@ def test_a_sample_is_of_distinct_points_and_comes_again(method):
     assert len(set(picks)) == 500
     assert picks == [tuple(again.picks(point)) for point in range(500)]
     assert picks != [tuple(other.picks(point)) for point in range(500)]
-    for axis, picked in zip(spec.axes, zip(*picks)):
+    for axis, picked in zip(spec.axes, zip(*picks, strict=True), strict=True):
         # All over the range, each quarter with about a quarter of the points.
         quarters = np.bincount(np.array(picked) * 4 // len(axis.values), minlength=4)
         assert quarters.min() > 85
     assert all(0 <= pick < len(axis.values) for points in picks
-               for axis, pick in zip(spec.axes, points))
+               for axis, pick in zip(spec.axes, points, strict=True))
 
 
 @pytest.mark.parametrize("method", ["sobol", "random"])
@@ -318,7 +318,7 @@ def test_a_sample_of_all_points_has_all_points(method):
 
 def test_a_sweep_of_a_thousand_million_points_asks_for_a_sample():
     axes = {"rows": "1:1000", "cols": "1:1000", "glb_KB": "4:4000:4"}
-    with pytest.raises(ValueError, match="1,000,000,000 points.*--sample 10000"):
+    with pytest.raises(ValueError, match=r"1,000,000,000 points.*--sample 10000"):
         make_spec([TINY], axes)
     assert make_spec([TINY], axes, sample={"points": 10}).points == 10
 
@@ -460,13 +460,13 @@ def test_results_of_another_sweep_are_refused_with_the_difference(
 
 def test_a_folder_that_is_no_place_for_results_is_refused(tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
-    with pytest.raises(ValueError, match="holds no sweep, but notes.txt"):
+    with pytest.raises(ValueError, match=r"holds no sweep, but notes\.txt"):
         run.run_sweep(SPEC, tmp_path)
     with pytest.raises(ValueError, match="is a file"):
         run.run_sweep(SPEC, tmp_path / "notes.txt")
-    with opened(tmp_path / "out", SPEC):
-        with pytest.raises(ValueError, match="another run is writing there"):
-            run.run_sweep(SPEC, tmp_path / "out")
+    with opened(tmp_path / "out", SPEC), pytest.raises(
+            ValueError, match="another run is writing there"):
+        run.run_sweep(SPEC, tmp_path / "out")
     with pytest.raises(ValueError, match="has results"):
         run.run_sweep(SPEC, tmp_path / "out", resume=False)
     with pytest.raises(ValueError, match="has no rows yet"):
@@ -487,11 +487,11 @@ def test_the_hardware_itself_is_kept_beside_its_variants(tmp_path):
 
 def test_the_first_ctrl_c_says_that_it_waits_and_the_second_does_not():
     told = []
-    with pytest.raises(KeyboardInterrupt):
-        with run.interrupts(lambda: told.append("waiting")) as interrupted:
-            signal.raise_signal(signal.SIGINT)
-            assert interrupted.is_set() and told == ["waiting"]
-            signal.raise_signal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt), run.interrupts(
+            lambda: told.append("waiting")) as interrupted:
+        signal.raise_signal(signal.SIGINT)
+        assert interrupted.is_set() and told == ["waiting"]
+        signal.raise_signal(signal.SIGINT)
     assert told == ["waiting"]
 
 

@@ -44,7 +44,7 @@ def test_the_front_is_all_that_nothing_beats_once(costs, columns):
     values = [tuple(row) for row in (table[columns] * signs).to_numpy().tolist()]
 
     def beaten(one):
-        return any(all(a <= b for a, b in zip(other, one)) and other != one
+        return any(all(a <= b for a, b in zip(other, one, strict=True)) and other != one
                    for other in values)
 
     front = pareto_front(table, columns)
@@ -85,8 +85,9 @@ def test_a_sweep_that_an_earlier_version_began_is_not_gone_on_with(older):
     spec = make_spec([TINY, OTHER], {
         "rows": "4:14:2", "cols": [6, 10, 14], "glb_KB": [16, 100],
         "spad_filter_words": [6, 224]}, layers=True)
-    with pytest.raises(ValueError, match="older was begun by an earlier version, which "
-                       "called chip_uJ energy_uJ .*name another folder") as raised:
+    with pytest.raises(ValueError, match=(
+            r"older was begun by an earlier version, which called chip_uJ energy_uJ "
+            r".*name another folder")) as raised:
         run.run_sweep(spec, older, jobs=1)
     assert "\n" not in str(raised.value)
 
@@ -140,7 +141,7 @@ def test_a_heatmap_has_the_best_of_each_cell_and_marks_what_cannot_be(results):
     assert bar.get_ylabel() == "total latency (µs)\nbest over array columns, GLB (KB)"
     legend = [text.get_text() for text in axes.get_legend().get_texts()]
     assert legend == ["can't be mapped, or beyond a limit", "eyeriss_chip"]
-    with pytest.raises(ValueError, match="'psum' was not varied; .*fields: rows, col"):
+    with pytest.raises(ValueError, match=r"'psum' was not varied; .*fields: rows, col"):
         best_over(points, "rows", "psum", "total_ms")
 
 

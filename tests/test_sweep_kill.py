@@ -40,7 +40,7 @@ def test_twenty_kills_lose_repeat_and_halve_no_row(tmp_path):
     took = time.monotonic() - began
     rng = random.Random(0)
     before, kills_at_work = {}, 0
-    for kill in range(KILLS):
+    for _ in range(KILLS):
         process = start(killed)
         # Into start-up, work and writing: the moment is random, the number of chunks
         # that it may take before is not, so that work is left for the last kill.

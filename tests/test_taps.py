@@ -1,5 +1,6 @@
 """A network cut at a tap is the same network, in two halves."""
 
+import itertools
 from dataclasses import replace
 
 import pytest
@@ -174,7 +175,7 @@ def test_the_layers_of_a_tap_are_those_that_its_front_runs(net):
 def test_the_taps_go_deeper_and_the_last_has_every_convolution(net):
     model, shape, _ = net
     found = find_taps(model, shape)
-    for one, other in zip(found, found[1:]):
+    for one, other in itertools.pairwise(found):
         assert len(one.layer_names) < len(other.layer_names)
         assert other.layer_names[:len(one.layer_names)] == one.layer_names
     assert {name for name, module in model.named_modules()

@@ -56,7 +56,8 @@ def test_a_target_is_met_and_one_weight_less_would_miss_it(name, target, kind):
     removed = order.units - masks.kept
     assert meter.share(masks) <= target.share < meter.share(order.masks(removed - 1))
     if kind == "uniform" and isinstance(target, Density):
-        for density, one in zip(masks.densities.values(), weights.values()):
+        for density, one in zip(
+                masks.densities.values(), weights.values(), strict=True):
             assert abs(density - target.share) * torch.Size(one.shape).numel() <= 1
 
 
@@ -112,7 +113,7 @@ def test_a_target_below_the_floor_is_refused_with_the_floor(target, words):
 
 def test_no_weight_helps_on_a_machine_that_ignores_zero_weights():
     model = make("chain")
-    weights, meter = meter_on(model, Energy(0.9), "eyeriss_chip")
+    _, meter = meter_on(model, Energy(0.9), "eyeriss_chip")
     assert meter.floor == 1
     assert all(not price.any() for price in meter.prices.values())
 

@@ -173,7 +173,7 @@ def test_state_of_another_training_is_refused_with_what_differs(tmp_path):
         with pytest.raises(ValueError, match=told):
             fit(model, loader, recipe(**changes), folder=tmp_path, progress=False)
     (tmp_path / STATE_FILE).write_bytes(b"no tensors")
-    with pytest.raises(ValueError, match="damaged.*delete it"):
+    with pytest.raises(ValueError, match=r"damaged.*delete it"):
         fit(tiny(), batches(), recipe(), folder=tmp_path, progress=False)
 
 
@@ -238,7 +238,7 @@ class Moment:
 def test_nothing_is_settled_by_numbers_that_are_none(spoilt, told, tmp_path, capsys):
     images, labels = coloured(64)
     model, moment, kept, calls = tiny(), Moment(), {}, []
-    loader = list(zip(images.split(16), labels.split(16)))
+    loader = list(zip(images.split(16), labels.split(16), strict=True))
 
     def after_first_epoch(model):
         kept.update(weights(model))
@@ -261,7 +261,7 @@ def test_nothing_is_settled_by_numbers_that_are_none(spoilt, told, tmp_path, cap
 
 
 def test_learning_rate_out_of_all_reason_is_told_and_not_trained_on():
-    with pytest.raises(TrainingDiverged, match="epoch 1: .*lower lr"):
+    with pytest.raises(TrainingDiverged, match=r"epoch 1: .*lower lr"):
         fit(tiny(), batches(), recipe(lr=1e38, warm_up=0.0), progress=False)
 
 
@@ -308,7 +308,7 @@ def test_a_teacher_is_followed_as_far_as_the_recipe_says_and_left_alone():
         model[1].weight, weight - setting.learning_rate(0.5) * gradient)
     assert same(before, weights(teacher)) and teacher.training
     assert all(tensor.requires_grad for tensor in teacher.parameters())
-    with pytest.raises(ValueError, match="distil=0.75 needs a teacher"):
+    with pytest.raises(ValueError, match=r"distil=0\.75 needs a teacher"):
         fit(model, loader, setting, progress=False)
 
 

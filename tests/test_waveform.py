@@ -1,5 +1,6 @@
 """The waveform, parsed back by another reader than the one who wrote it."""
 
+import itertools
 from collections import defaultdict
 from dataclasses import replace
 
@@ -44,7 +45,7 @@ def parse(path):
 
 def at_each_cycle(changes, cycles):
     """The value that holds in each cycle."""
-    times, values = zip(*changes)
+    times, values = zip(*changes, strict=True)
     places = np.searchsorted(times, np.arange(cycles) * PERIOD_ps, side="right") - 1
     return [values[place] for place in places]
 
@@ -79,14 +80,14 @@ def test_words_on_the_networks_of_the_waveform_are_those_of_the_pass(waveform):
         valid, blocked = (
             at_each_cycle(changes[f"machine.networks.{scope}.{name}"], one.cycles)
             for name in ("valid", "blocked"))
-        for carried, offers, waits in zip(moved, valid, blocked):
+        for carried, offers, waits in zip(moved, valid, blocked, strict=True):
             assert (carried > 0) == (offers == "1" and waits == "0")
 
 
 def test_time_of_the_waveform_only_rises_and_the_clock_has_every_cycle(waveform):
     passes, changes, times = waveform
     cycles = sum(one.cycles for one in passes)
-    assert all(before < after for before, after in zip(times, times[1:]))
+    assert all(before < after for before, after in itertools.pairwise(times))
     assert times[-1] == cycles * PERIOD_ps
     rises = [now for now, value in changes["machine.clk"] if value == "1"]
     assert rises == [cycle * PERIOD_ps for cycle in range(cycles)]
@@ -130,7 +131,7 @@ def test_a_psum_of_zero_is_shown_after_a_wait(tmp_path):
         for column in range(one.pes.shape[2]):
             shown = at_each_cycle(
                 changes[f"machine.array.row{row:02}.col{column:02}.psum"], one.cycles)
-            for value, traced in zip(shown, one.pes[:, row, column]):
+            for value, traced in zip(shown, one.pes[:, row, column], strict=True):
                 if traced[array.DOING] in (array.MAC_CYCLE, array.ACCUMULATING):
                     zeros += traced[array.PSUM_VALUE] == 0
                     assert value == int(traced[array.PSUM_VALUE]) & 0xFFFF
@@ -159,7 +160,8 @@ def test_passes_of_other_sizes_are_numbered_and_follow_each_other(tmp_path):
     write_vcd(tmp_path / "ragged.vcd", passes, layer, CHIP)
     changes, _ = parse(tmp_path / "ragged.vcd")
     starts = np.cumsum([0, *(one.cycles for one in passes)]) * PERIOD_ps
-    assert changes["machine.pass"] == list(zip(starts[:3].tolist(), range(3)))
+    assert changes["machine.pass"] == [
+        (start, place) for place, start in enumerate(starts[:3].tolist())]
     upper = changes["machine.array.row05.col00.activity"]
     assert upper[-1] == (max(now for now, _ in upper), "finished")
     assert upper[-1][0] <= starts[2]

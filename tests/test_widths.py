@@ -37,7 +37,10 @@ ONE = Network("one", (CONV,))
 widths = st.builds(Bits, *[st.sampled_from([1, 3, 4, 5, 8, 11, 16])] * 3)
 
 
-def one(hardware, bits, mapping, densities=Densities()):
+DENSE = Densities()
+
+
+def one(hardware, bits, mapping, densities=DENSE):
     return simulate_layer(CONV, hardware, mapping, "given", densities, False,
                           as_bits(bits))
 
@@ -100,8 +103,8 @@ def test_wider_values_than_a_word_take_several():
     narrow, double = (one(CHIP, bits, mapping) for bits in (16, "filter=32"))
     assert (double.energy_MAC[:, 1] == 2 * narrow.energy_MAC[:, 1]).all()
     assert double.alu_MAC == 2 * narrow.alu_MAC
-    with pytest.raises(ValueError, match="p.q.S = 132 exceeds the filter spad words of "
-                                         "112 by 20"):
+    with pytest.raises(ValueError, match=(
+            r"p.q.S = 132 exceeds the filter spad words of 112 by 20")):
         check_mapping(CONV, wide, Mapping(24, 1, 13, 11, 4, 1, 1))
 
 
@@ -301,7 +304,7 @@ def test_narrower_packed_operands_never_cost_more_at_their_best_mappings(
     if preset == "packed" and objective == "joules":
         base = replace(base, clock_pJ_per_PE_cycle=0)
     base = replace(base, psum_bits=psum_bits)
-    narrow = Bits(*map(min, zip(*(vars(one).values() for one in (bits, less)))))
+    narrow = Bits(*map(min, vars(bits).values(), vars(less).values()))
     scores = [search(CONV, at_widths(base, one, "conv"), objective).scores[0]
               for one in (bits, narrow)]
     assert scores[1] <= scores[0] * (1 + 1e-12)

@@ -221,7 +221,7 @@ def test_period_of_supports_is_found_and_its_absence_told():
     filt = supports[place] * rng.integers(1, 5, (7, 6, 3, 3))
     assert period(filt, "conv") == 5
     wild = (rng.random((90, 90, 3, 3)) < 0.5).astype(float)
-    with pytest.raises(ValueError, match="^conv: its kernel supports do not repeat"):
+    with pytest.raises(ValueError, match=r"^conv: its kernel supports do not repeat"):
         period(wild, "conv")
 
 

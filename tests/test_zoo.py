@@ -83,7 +83,7 @@ def test_googlenet_needs_1_58_GMAC_in_all():
 @pytest.mark.parametrize("name", ["alexnet", "vgg16", "vgg16_cifar", "mobilenet_v1"])
 def test_each_layer_of_a_chain_reads_what_the_one_before_wrote(name):
     layers = load_zoo(name).layers
-    for before, layer in zip(layers, layers[1:]):
+    for before, layer in itertools.pairwise(layers):
         assert layer.groups * layer.C == before.M
         top, bottom, left, right = layer.padding
         assert 1 <= layer.H - top - bottom <= before.E      # pooling only shrinks
@@ -100,5 +100,5 @@ def test_batch_multiplies_the_work_and_not_the_weights(name):
 
 
 def test_unknown_network_lists_the_zoo_and_suggests_one():
-    with pytest.raises(ValueError, match="did you mean alexnet.*vgg16_cifar"):
+    with pytest.raises(ValueError, match=r"did you mean alexnet.*vgg16_cifar"):
         load_zoo("alexnett")

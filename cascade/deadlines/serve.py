@@ -177,7 +177,7 @@ def _best_chain(ms, accuracy, met, members, miss, size, limit):
             kept.append((np.full(len(order), network), worth[order], need[order],
                          offset + usable[order]))
         offset += len(last)
-        last, value, used, before = map(np.concatenate, zip(*kept))
+        last, value, used, before = map(np.concatenate, zip(*kept, strict=True))
         if not len(last):
             break
         if offset + len(last) > LABELS:

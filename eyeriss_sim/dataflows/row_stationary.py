@@ -44,7 +44,7 @@ class RowStationary(Dataflow):
             raise ValueError(
                 f"{hardware.name}: [dram] link_bits = {hardware.dram_link_bits} must "
                 f"be a multiple of the 16-bit word")
-        hardware.values     # each network carries a value, or its lack is told
+        _ = hardware.values     # each network carries a value, or its lack is told
 
     def check_layer(self, layer, hardware):
         cut(layer, hardware)    # names the layer if its filters can't be cut

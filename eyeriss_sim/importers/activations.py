@@ -14,6 +14,7 @@ from torch.nn.parameter import is_lazy
 from eyeriss_sim.importers.constants import META
 from eyeriss_sim.importers.eval_mode import RUNNING, in_eval_mode
 from eyeriss_sim.importers.inputs import Inputs
+from eyeriss_sim.importers.products import arguments_by_name
 from eyeriss_sim.importers.real_run import RealRecorder
 from eyeriss_sim.importers.torch_module import (
     FACTORY,
@@ -111,7 +112,7 @@ def watch_layers(module, images, on_layer, name=None, made_filters=None,
             recorder.run()
         except Exception as problem:
             if recorder.refused is not None:
-                raise recorder.refused
+                raise recorder.refused from problem
             raise ValueError(reason(problem, name, recorder, inputs)) from problem
     return recorder.network(name)
 
@@ -320,8 +321,7 @@ def _kept_shape(func, op, args, tensors):
         # An operator in place changes the tensor itself before anyone can look.
         return lambda tensor: op == "slice" and tensor is tensors[0]
     if base in NORMS:
-        training = dict(zip((arg.name for arg in func._schema.arguments), args)).get(
-            "training", False)
+        training = arguments_by_name(func, args).get("training", False)
         return lambda tensor: not training and tensor is args[0]
     if not (torch.Tag.pointwise in func.tags or base in ELEMENTWISE
             or _functional_is_pointwise(base)):

@@ -188,7 +188,7 @@ def _columns(path, header):
     plain = [_plain(cell) for cell in header]
     if RESULT in header:
         known = dict.fromkeys((*NEEDED, *OPTIONAL, "batch"))
-        kind, needed = "layer table among results", dict(zip(NEEDED, NEEDED))
+        kind, needed = "layer table among results", {key: key for key in NEEDED}
         columns = [cell if cell in known else None for cell in header]
     elif {"m", "n", "k"} <= set(plain):
         kind, needed = "SCALE-Sim GEMM table", SCALE_GEMM
@@ -198,14 +198,14 @@ def _columns(path, header):
         kind, needed = "SCALE-Sim topology", SCALE_CONV
         columns = _by_position(path, header, plain)
     else:
-        kind, needed = "layer table", dict(zip(NEEDED, NEEDED))
+        kind, needed = "layer table", {key: key for key in NEEDED}
         known = {_plain(key): key for key in NEEDED + OPTIONAL}
-        for cell, key in zip(header, plain):
+        for cell, key in zip(header, plain, strict=True):
             if key not in known:
                 raise ValueError(f"{path}: unknown column {cell!r}; the columns of a "
                                  f"{kind} are " + ", ".join(NEEDED + OPTIONAL))
         columns = [known[key] for key in plain]
-    for cell, column in zip(header, columns):
+    for cell, column in zip(header, columns, strict=True):
         if column is not None and columns.count(column) > 1:
             raise ValueError(f"{path}: column {cell!r} repeats another; drop or rename "
                              "one")
@@ -220,12 +220,13 @@ def _by_position(path, header, plain):
     """Columns of a SCALE-Sim topology; those after the eight by their titles."""
     titles, fields = list(SCALE_CONV), list(SCALE_CONV.values())
     known = {_plain(key): field for key, field in (SCALE_CONV | ALSO_CONV).items()}
-    for place, (cell, key) in enumerate(zip(header, plain[:len(fields)])):
+    # A header may have fewer columns, which is told later, or more.
+    for place, (cell, key, title, field) in enumerate(
+            zip(header, plain, titles, fields, strict=False), 1):
         found = known.get(key)
-        if found not in (None, fields[place]) and plain.count(key) == 1 and (
-                found in fields):
-            raise ValueError(f"{path}: column {place + 1} is {cell!r}, where SCALE-Sim "
-                             f"reads {titles[place]!r}; bring them into its order, "
+        if found not in (None, field) and plain.count(key) == 1 and found in fields:
+            raise ValueError(f"{path}: column {place} is {cell!r}, where SCALE-Sim "
+                             f"reads {title!r}; bring them into its order, "
                              + ", ".join(titles))
     later = [known.get(key) for key in plain[len(fields):]]
     return [*fields[:len(plain)], *(column if column in BEHIND else None
@@ -244,7 +245,7 @@ def _sizes(where, titles, columns, cells, loose):
                          f"{len(columns)}; is a comma wrong?")
     cells = cells + [""] * (len(columns) - len(cells))
     sizes = {}
-    for title, column, cell in zip(titles, columns, cells):
+    for title, column, cell in zip(titles, columns, cells[:len(columns)], strict=True):
         if column is None:
             continue
         if not cell:

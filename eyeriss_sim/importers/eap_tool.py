@@ -93,7 +93,8 @@ def _cells(line, where):
         raise ValueError(f"{where}: {len(texts)} numbers, but a layer has "
                          f"{len(FIELDS)}: index, 6 each for ifmap, filter and ofmap, "
                          "2 strides, 4 paddings")
-    return {field: _whole(text, field, where) for field, text in zip(FIELDS, texts)}
+    return {field: _whole(text, field, where)
+            for field, text in zip(FIELDS, texts, strict=True)}
 
 
 def _whole(text, field, where):

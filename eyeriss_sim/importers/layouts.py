@@ -36,12 +36,12 @@ class ConvOperands:
         if self._transposed:
             fmap, steps = _zero_stuffed(fmap, steps), [1] * len(steps)
             around = [(taps - 1) * step for taps, step in zip(
-                self.filt.shape[2:], self._dilation)]
-            before = [reach - pad for reach, pad in zip(around, before)]
-            after = [pad + more for pad, more in zip(before, self._more)]
+                self.filt.shape[2:], self._dilation, strict=True)]
+            before = [reach - pad for reach, pad in zip(around, before, strict=True)]
+            after = [pad + more for pad, more in zip(before, self._more, strict=True)]
         if any(before) or any(after):
             # torch pads the last dimension first; a negative side crops.
-            sides = [side for pair in zip(before, after) for side in pair]
+            sides = [side for pair in zip(before, after, strict=True) for side in pair]
             fmap = torch.nn.functional.pad(fmap, [
                 side for i in range(len(sides) - 2, -1, -2)
                 for side in sides[i:i + 2]])
@@ -122,6 +122,7 @@ def _zero_stuffed(fmap, steps):
     if all(step == 1 for step in steps):
         return fmap
     stuffed = fmap.new_zeros(*fmap.shape[:2], *(
-        (size - 1) * step + 1 for size, step in zip(fmap.shape[2:], steps)))
+        (size - 1) * step + 1
+        for size, step in zip(fmap.shape[2:], steps, strict=True)))
     stuffed[(..., *(slice(None, None, step) for step in steps))] = fmap
     return stuffed

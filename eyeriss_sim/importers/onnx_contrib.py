@@ -22,7 +22,7 @@ DOMAIN = "com.microsoft"
 # Operator: one of the standard with results of the same shape, and the operands that
 # shapes depend on.
 TWINS = {
-    **{op: ("Identity", (0,)) for op in (
+    **dict.fromkeys((
         "BiasAdd", "BiasDropout", "BiasSoftmax", "BitmaskBiasDropout", "BitmaskDropout",
         "ComplexMul", "ComplexMulConj", "DequantizeLinear", "FastGelu", "GatedRMSNorm",
         "Gelu", "GemmaRotaryEmbedding", "GroupNorm", "Inverse", "MRotaryEmbedding",
@@ -30,7 +30,8 @@ TWINS = {
         "QOrderedLayerNormalization", "QuantizeLinear", "QuantizeWithOrder",
         "DequantizeWithOrder", "QuickGelu", "RotaryEmbedding",
         "SimplifiedLayerNormalization", "SkipGroupNorm", "SkipLayerNormalization",
-        "SkipSimplifiedLayerNormalization", "Trilu", "LayerNormalization")},
+        "SkipSimplifiedLayerNormalization", "Trilu", "LayerNormalization"),
+        ("Identity", (0,))),
     "BiasGelu": ("Add", (0, 1)),
     "QLinearAdd": ("Add", (0, 3)), "QLinearMul": ("Mul", (0, 3)),
     "GatedAdd": ("Add", (0, 1)), "MulInteger": ("Mul", (0, 2)),

@@ -114,7 +114,8 @@ def _by_name(path, names, given):
     if len(given) > len(names):
         raise ValueError(f"{path}: {len(given)} input shapes, but it has "
                          f"{len(names)} inputs: {', '.join(names)}")
-    return dict(zip(names, given))
+    # Inputs that no shape is given for keep the file's own.
+    return dict(zip(names, given, strict=False))
 
 
 def _bind(path, name, kind, sizes, symbols, of_images):
@@ -131,7 +132,7 @@ def _bind(path, name, kind, sizes, symbols, of_images):
     if len(dims) != len(sizes):
         raise ValueError(f"{path}: input {name!r} has the {len(dims)} dimensions "
                          f"{','.join(map(_shown, dims))}, but {len(sizes)} are given")
-    for axis, (dim, size) in enumerate(zip(dims, sizes)):
+    for axis, (dim, size) in enumerate(zip(dims, sizes, strict=True)):
         fixed = None if _is_open(dim) else dim.dim_value
         if fixed is None:
             fixed = symbols.get(dim.dim_param)

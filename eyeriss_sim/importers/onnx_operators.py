@@ -112,34 +112,37 @@ def convolution(log, one, ifmap=0, filt=1, zero=None, pads=None, last=False):
         dilation=dilation, groups=groups, transposed=transposed, output_padding=extra,
         dynamic_filters=not one.constant(filt))
     log.weigh(layer, Weight(one.value(filt), zero and one.value(zero)))
-    span = [(taps - 1) * step + 1 for taps, step in zip(w[2:], dilation)]
+    span = [(taps - 1) * step + 1 for taps, step in zip(w[2:], dilation, strict=True)]
     if transposed:
         pixels = [(size - 1) * step + reach + more - sum(pad) for size, step, reach,
-                  more, pad in zip(x[2:], stride, span, extra, sides)]
+                  more, pad in zip(x[2:], stride, span, extra, sides, strict=True)]
         return [(x[0], w[1] * groups, *pixels)]
-    pixels = [(size + sum(pad) - reach) // step + 1
-              for size, pad, reach, step in zip(x[2:], sides, span, stride)]
+    pixels = [(size + sum(pad) - reach) // step + 1 for size, pad, reach, step
+              in zip(x[2:], sides, span, stride, strict=True)]
     return [(x[0], *pixels, w[0]) if last else (x[0], w[0], *pixels)]
 
 
 def _pads(attrs, ifmap, filt, stride, dilation, extra, transposed, given):
     """Padding before and after, of each dimension, by whichever rule says it."""
     dims = len(ifmap) - 2
-    span = [(taps - 1) * step + 1 for taps, step in zip(filt[2:], dilation)]
+    span = [(taps - 1) * step + 1
+            for taps, step in zip(filt[2:], dilation, strict=True)]
     given = given or [0] * 2 * dims
-    pads = list(zip(given[:dims], given[dims:]))
+    pads = list(zip(given[:dims], given[dims:], strict=True))
     rule = attrs.get("auto_pad", b"NOTSET").decode()
     sizes = attrs.get("output_shape")
     if transposed and (sizes or rule.startswith("SAME")):
         full = [(size - 1) * step + reach + more for size, step, reach, more
-                in zip(ifmap[2:], stride, span, extra)]
-        sizes = sizes or [size * step for size, step in zip(ifmap[2:], stride)]
+                in zip(ifmap[2:], stride, span, extra, strict=True)]
+        sizes = sizes or [size * step
+                          for size, step in zip(ifmap[2:], stride, strict=True)]
         sizes = sizes[-dims:]       # some exporters give N and M, too
         rule = rule if rule == "SAME_UPPER" else "SAME_LOWER"   # as ONNX defines
-        return [_halves(most - size, rule) for most, size in zip(full, sizes)]
+        return [_halves(most - size, rule)
+                for most, size in zip(full, sizes, strict=True)]
     if rule.startswith("SAME"):
         return [_halves(max(0, (-(-size // step) - 1) * step + reach - size), rule)
-                for size, step, reach in zip(ifmap[2:], stride, span)]
+                for size, step, reach in zip(ifmap[2:], stride, span, strict=True)]
     return [(0, 0)] * dims if rule == "VALID" else pads
 
 
@@ -203,7 +206,7 @@ def matrix_product(log, one, a, left, b, right, zeros=(None, None), turned=False
         raise ValueError(f"rows of {inner} values meet columns of {depth}")
     rank = max(len(left_groups), len(right_groups))
     pairs = list(zip([1] * (rank - len(left_groups)) + left_groups,
-                     [1] * (rank - len(right_groups)) + right_groups))
+                     [1] * (rank - len(right_groups)) + right_groups, strict=True))
     if any(1 not in pair and pair[0] != pair[1] for pair in pairs):
         raise ValueError(f"{tuple(left_groups)} matrices meet {tuple(right_groups)}")
     behind = [max(pair) for pair in pairs]
@@ -238,13 +241,13 @@ def einsum(log, one):
     """
     terms, result = _einsum_terms(one)
     sizes = {}
-    for term, place in zip(terms, range(len(terms))):
-        for letter, size in zip(term, one.shape(place)):
+    for place, term in enumerate(terms):
+        for letter, size in zip(term, one.shape(place), strict=True):
             if sizes.setdefault(letter, size) not in (size, 1) and size != 1:
                 raise ValueError(f"{letter} is {sizes[letter]} and {size}")
             sizes[letter] = max(size, sizes[letter])
     # A dimension of one that is broadcast is as good as none.
-    held = [{letter for letter, size in zip(term, one.shape(place))
+    held = [{letter for letter, size in zip(term, one.shape(place), strict=True)
              if size == sizes[letter]} for place, term in enumerate(terms)]
     for place, term in enumerate(terms):
         others = set().union(*held[:place], *held[place + 1:])
@@ -273,7 +276,7 @@ def einsum(log, one):
 def _copied(value, term, sizes):
     """Letters along which a constant is repeated as a whole, one for all images say."""
     letters, copies = set(), value.copies
-    for letter, size in zip(term, value.shape):
+    for letter, size in zip(term, value.shape, strict=True):
         if size != sizes[letter] or copies % size or term.count(letter) > 1:
             break
         letters.add(letter)
@@ -309,9 +312,10 @@ def _einsum_terms(one):
             letter for letter in set(letters) if letters.count(letter) == 1))
     ranks = [len(one.shape(place)) - len(term.replace("...", ""))
              for place, term in enumerate(terms)]
-    most = max([rank for rank, term in zip(ranks, terms) if "..." in term], default=0)
+    most = max([rank for rank, term in zip(ranks, terms, strict=True)
+                if "..." in term], default=0)
     if any(rank < 0 or (rank and "..." not in term)
-           for rank, term in zip(ranks, terms)):
+           for rank, term in zip(ranks, terms, strict=True)):
         raise ValueError(f"{equation} does not fit the operands' dimensions")
     # Names that are no letters stand for the dimensions under the dots.
     dots = [str(place) for place in range(most)]
@@ -320,7 +324,7 @@ def _einsum_terms(one):
         before, found, after = term.partition("...")
         return [*before, *(dots[most - rank:] if found else []), *after]
 
-    return ([spelt(term, rank) for term, rank in zip(terms, ranks)],
+    return ([spelt(term, rank) for term, rank in zip(terms, ranks, strict=True)],
             spelt(result, most))
 
 
@@ -341,7 +345,7 @@ def recurrent(log, one, turned=False, zeros=(None, None)):
     for _ in range(r[0]):
         made = [log.product(name, steps * batch, inner[0], gates[0]),
                 log.product(name, batch, inner[1], gates[1], steps=steps)]
-        for layer, place, zero in zip(made, (1, 2), zeros):
+        for layer, place, zero in zip(made, (1, 2), zeros, strict=True):
             log.weigh(layer, Weight(one.value(place), zero and one.value(zero)))
     hidden = inner[1]
     last = (batch, r[0], hidden) if layout else (r[0], batch, hidden)

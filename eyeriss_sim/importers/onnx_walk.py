@@ -121,7 +121,7 @@ class Walk:
             except (AttributeError, ArithmeticError, LookupError, TypeError,
                     ValueError) as problem:
                 raise self._named(node, problem) from problem
-            scope.update(zip(node.output, results))
+            scope.update(zip(node.output, results, strict=True))
         return [scope.get(value.name) or Value() for value in graph.output]
 
     def _weight(self, tensor):
@@ -181,7 +181,8 @@ class Walk:
         like = next((value.type for value in values.values()
                      if value.type is not None
                      and value.type.HasField("tensor_type")), None)
-        for name, shape in zip(node.output, shapes or ()):
+        # A node need not name all that its operator gives, nor an operator tell shapes.
+        for name, shape in zip(node.output, shapes or (), strict=False):
             if name and shape_of(types.get(name)) is None:
                 types[name] = tensor_type(shape, like)
         fmap = self._fmap(node, one, types)
@@ -212,7 +213,7 @@ class Walk:
         source = next((value.source for value in values.values() if value.source), "")
         arrays = arrays or [None] * len(node.output)
         results = []
-        for place, (name, array) in enumerate(zip(node.output, arrays)):
+        for place, (name, array) in enumerate(zip(node.output, arrays, strict=True)):
             kind = types.get(name)
             if array is not None and shape_of(kind) is None:
                 kind = tensor_type(array.shape, kind)
@@ -307,7 +308,7 @@ class Walk:
             raise Refused("which of its branches runs depends on the image, and they "
                           "hold different products; export the branch that is meant")
         results = []
-        for name, one, other in zip(node.output, ways[0][1], ways[1][1]):
+        for name, one, other in zip(node.output, ways[0][1], ways[1][1], strict=True):
             same = one.shape is not None and one.shape == other.shape
             results.append(Value(one.type if same else stated.get(name),
                                  why="it depends on the branch that runs"))
@@ -378,7 +379,9 @@ class Walk:
                     results, goes_on = once()
                 except ValueError:      # it may need to know which iteration it is
                     return [Value() for _ in states], None
-            lost = [place for place, (before, after) in enumerate(zip(states, results))
+            # Behind the states come pieces of what the loop stacks.
+            lost = [place for place, (before, after) in enumerate(
+                        zip(states, results[:len(states)], strict=True))
                     if before.constant and not after.constant]
             if not lost:
                 return results, goes_on
@@ -392,7 +395,7 @@ class Walk:
         inner[index] = Value(tensor_type(()), constant=True, array=(
             None if place is None else np.int64(place)))
         inner[going] = Value(tensor_type(()), np.bool_(True), constant=True)
-        for name, state in zip(names, states):
+        for name, state in zip(names, states, strict=True):
             inner[name] = state if place is not None else _state(state)
         goes_on, *results = self._walk(body, inner)
         return None if goes_on.array is None else bool(goes_on.array.item()), *results
@@ -414,7 +417,7 @@ class Walk:
         first = len(one.values) - scanned
         axes = one.attributes.get("scan_input_axes") or [0] * scanned
         states, lengths, slices = one.values[:first], set(), []
-        for place, axis in zip(range(first, len(one.values)), axes):
+        for place, axis in zip(range(first, len(one.values)), axes, strict=True):
             shape = list(one.shape(place))
             lengths.add(shape.pop(axis))
             value = one.values[place]
@@ -425,7 +428,7 @@ class Walk:
         left = trips = lengths.pop()
         results = []
         while left:
-            def once():
+            def once(states=states):
                 given = [*map(_state, states), *slices]
                 return self._scan_body(body, given, scope), True
 
@@ -437,11 +440,12 @@ class Walk:
         pieces = results[first:]
         where = one.attributes.get("scan_output_axes") or [0] * len(pieces)
         return [*map(_state, states),
-                *(_stacked(value, trips, axis) for value, axis in zip(pieces, where))]
+                *(_stacked(value, trips, axis)
+                  for value, axis in zip(pieces, where, strict=True))]
 
     def _scan_body(self, body, given, scope):
         inner = scope.new_child()
-        inner.update(zip((value.name for value in body.input), given))
+        inner.update(zip((value.name for value in body.input), given, strict=True))
         return self._walk(body, inner)
 
 
@@ -537,7 +541,7 @@ def _copies_in(value, after):
     """How often a value is repeated as a whole where it is expanded to a shape."""
     copies = value.copies
     before = (1,) * (len(after) - len(value.shape)) + value.shape
-    for old, new in zip(before, after):
+    for old, new in zip(before, after, strict=True):
         copies *= new // old
         if old > 1:
             break

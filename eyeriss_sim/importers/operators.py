@@ -69,15 +69,17 @@ class OperatorLog:
             raise ValueError(f"{name}: the ifmap has {channels} channels, but filters "
                              f"and groups={groups} make {expected}")
         M = filt[1] * groups if transposed else filt[0]
-        span = [(k - 1) * d + 1 for k, d in zip(taps, dilation)]
+        span = [(k - 1) * d + 1 for k, d in zip(taps, dilation, strict=True)]
         if transposed:
             extra = output_padding or [0] * dims
-            pixels = [(size - 1) * step + 1 for size, step in zip(pixels, stride)]
+            pixels = [(size - 1) * step + 1
+                      for size, step in zip(pixels, stride, strict=True)]
             pads = [(reach - 1 - before, reach - 1 - after + more)
-                    for reach, (before, after), more in zip(span, pads, extra)]
+                    for reach, (before, after), more
+                    in zip(span, pads, extra, strict=True)]
             stride = [1] * dims
         sizes = [size + before + after
-                 for size, (before, after) in zip(pixels, pads)]
+                 for size, (before, after) in zip(pixels, pads, strict=True)]
         C = channels // groups
         if N % self.batch and not dynamic_filters and not constant:
             self.odd = self.odd or (name, N, dims)
@@ -112,10 +114,7 @@ class OperatorLog:
         of the layer with this name and these sizes, if there is one and it is not the
         network's first, whose ifmap alone no code shortens.
         """
-        if dynamic_filters:
-            N = 1
-        else:
-            N = self.batch if rows % self.batch == 0 else 1
+        N = 1 if dynamic_filters or rows % self.batch else self.batch
         H, W = squarest_map(rows // N)
         sizes = {"C": inner, "H": H, "W": W, "R": 1, "S": 1}
         if fmap and rows == N and not dynamic_filters:

@@ -7,6 +7,7 @@ stands for, named so in the list of what isn't counted.
 """
 
 import re
+from itertools import pairwise
 from math import prod
 
 import torch
@@ -73,13 +74,20 @@ def told(func, name):
     return name
 
 
+def arguments_by_name(func, args):
+    """The arguments of an operator that are given by place, by their names."""
+    # Those behind them come by name or have their defaults.
+    names = (arg.name for arg in func._schema.arguments)
+    return dict(zip(names, args, strict=False))
+
+
 def written_out(func, args, kwargs, values_of):
     """A function that runs an operator as plain products; None: it has no such form.
 
     ``values_of`` gives a tensor with its values, or None where a trace has none.
     """
     op = func.overloadpacket.__name__
-    given = dict(zip((arg.name for arg in func._schema.arguments), args)) | kwargs
+    given = arguments_by_name(func, args) | kwargs
     if op == "conv_tbc":
         return lambda: _conv_tbc(given)
     if op == "_trilinear" and _is_bilinear(given):
@@ -153,10 +161,8 @@ def _grouped_mm(given, values_of):
 def _pieces(ends, groups, rows):
     """(first group, number of groups, first row, end) of groups with equal rows."""
     if ends is not None:
-        stops = ends.tolist()
-        starts = [0, *stops[:-1]]
         return [(place, 1, start, stop) for place, (start, stop) in enumerate(
-            zip(starts, stops)) if stop > start]
+            pairwise([0, *ends.tolist()])) if stop > start]
     few, more = divmod(rows, groups)
     border = more * (few + 1)
     pieces = [(0, more, 0, border), (more, groups - more, border, rows)]

@@ -237,12 +237,12 @@ class DecisionRecorder(RealRecorder):
         super()._follow(func, op, args, tensors, outputs, active)
         results = outputs + written(func, args)
         sizes = {size for one in tensors for size in one.shape}
-        if active and (op in DECIDING or (op in INDEXING and _has_mask(args))):
-            if op not in ("index_put", "index_put_", "_index_put_impl_"):
-                self._decides(op, *tensors)
-                for result in outputs:
-                    self._mark(result, decided=True)
-                return
+        if (active and (op in DECIDING or (op in INDEXING and _has_mask(args)))
+                and op not in ("index_put", "index_put_", "_index_put_impl_")):
+            self._decides(op, *tensors)
+            for result in outputs:
+                self._mark(result, decided=True)
+            return
         by_number = self._asked and any(
             size in self._asked and size not in sizes
             for result in results for size in result.shape)

@@ -130,7 +130,8 @@ def _log_all_steps(log, two, three, steps):
             log.product(name, *sizes, **options,
                         steps=of_all(len(before), len(products)))
             continue
-        for ((few_rows, *_), _), ((rows, *sizes), options) in zip(before, products):
+        for ((few_rows, *_), _), ((rows, *sizes), options) in zip(
+                before, products, strict=True):
             log.product(name, of_all(few_rows, rows), *sizes, **options)
     for op, calls in three.calls.items():
         log.other(op, of_all(two.outputs[op], three.outputs[op]),

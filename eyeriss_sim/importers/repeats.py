@@ -195,7 +195,7 @@ def _viewed(op, args, factors, source, shape):
         # Along the dimension that is cut all or none of the values repeat.
         return [dimension if prod(size for size, _ in dimension) == length else
                 [(length, all(is_copy for _, is_copy in dimension))]
-                for dimension, length in zip(factors, shape)]
+                for dimension, length in zip(factors, shape, strict=True)]
     return None
 
 

@@ -41,7 +41,13 @@ from eyeriss_sim.importers.inputs import Inputs, read_inputs
 from eyeriss_sim.importers.layouts import ConvOperands, ProductOperands
 from eyeriss_sim.importers.module_files import first_line, load_module
 from eyeriss_sim.importers.operators import OperatorLog, flattened_map
-from eyeriss_sim.importers.products import is_linear, is_packed_conv, told, written_out
+from eyeriss_sim.importers.products import (
+    arguments_by_name,
+    is_linear,
+    is_packed_conv,
+    told,
+    written_out,
+)
 from eyeriss_sim.importers.recurrent import (
     RECURRENT,
     in_closed_form,
@@ -179,9 +185,10 @@ def _done_once(module, given, name, recorder):
     if not recorder.constant_macs:
         return frozenset()
     twice, _ = _traced(module, given.on_meta().of_twice_the_batch(), name)
+    # A forward that fails at twice the batch says nothing of what would have followed.
+    pairs = zip(recorder.constant_macs, twice.constant_macs, strict=False)
     return frozenset(
-        place for place, (macs, double) in enumerate(
-            zip(recorder.constant_macs, twice.constant_macs)) if macs == double)
+        place for place, (macs, double) in enumerate(pairs) if macs == double)
 
 
 def done_once(module, given, name):
@@ -499,7 +506,7 @@ class Recorder(TorchDispatchMode):
 
     def _unfused(self, func, args, kwargs):
         """Run a fused attention as its two products and the softmax between them."""
-        given = dict(zip((arg.name for arg in func._schema.arguments), args)) | kwargs
+        given = arguments_by_name(func, args) | kwargs
         query, key, value = (given[name] for name in ("query", "key", "value"))
         mask = given.get("attn_mask", given.get("attn_bias"))
         with self:
@@ -668,7 +675,7 @@ class Recorder(TorchDispatchMode):
                 filt if filt.dim() == 4 else filt.unsqueeze(2))
             stride, padding, dilation, more = (
                 [fixed, each[-1]] for fixed, each in zip(
-                    (1, 0, 1, 0), (stride, padding, dilation, more)))
+                    (1, 0, 1, 0), (stride, padding, dilation, more), strict=True))
         layer = self.log.convolution(
             self._name(None, f"conv{dims}d"), tuple(ifmap.shape), tuple(filt.shape),
             stride=stride, pads=[(pad, pad) for pad in padding], dilation=dilation,

@@ -381,7 +381,7 @@ def run_pass(ifmap, filt, psums, plan, p, q, in_pass, V, dilation, F, micro, eve
             above = pe + width
             if (waiting >= group and input_[above] - intake[above] + group <= depth_in
                     and outready[pe, (outtake[pe] + group - 1) & mask_out] <= cycle):
-                for word in range(group):
+                for _ in range(group):
                     place = input_[above] & mask_in
                     infifo[above, place] = outfifo[pe, outtake[pe] & mask_out]
                     inready[above, place] = cycle + micro[HOP]
@@ -483,8 +483,7 @@ def run_pass(ifmap, filt, psums, plan, p, q, in_pass, V, dilation, F, micro, eve
                     state[pe] = PROCESS
             doing[pe] = did
             spent[did] += 1
-            if did == WAIT_FILTER or did == WAIT_IFMAP or did == WAIT_PSUM_IN or (
-                    did == WAIT_PSUM_OUT):
+            if WAIT_FILTER <= did <= WAIT_PSUM_OUT:     # one of the four that wait
                 pes_at_end[pe, LATE_WAITS] += output_[pe] > 0
                 continue
             moved = True

@@ -76,7 +76,7 @@ def draw_timeline(passes, layer, hardware, mapping):
         printable(f"{layer.name} on {hardware.name}, N={layer.N}, {mapping}: "
                   + described(passes)),
         x=0.01, ha="left", fontsize=10, fontweight="bold", parse_math=False)
-    for draw, panel in zip((draw_pes, draw_networks, draw_fifos), panels):
+    for draw, panel in zip((draw_pes, draw_networks, draw_fifos), panels, strict=True):
         draw(panel, passes, starts, width)
         panel.set_xlim(0, starts[-1])
         panel.tick_params("both", length=2)
@@ -110,7 +110,7 @@ def draw_pes(panel, passes, starts, width):
     causes = [CAUSES.index(cause) for cause in DOES]
     colours = [colour for _, colour in DOES.values()]
     occurs = set()
-    for one, start in zip(passes, starts):
+    for one, start in zip(passes, starts[:-1], strict=True):
         did = one.pes[..., array.DOING]
         occurs |= set(np.unique(did).tolist())
         shares = np.stack([averages((did == cause).mean(axis=1), width)
@@ -123,12 +123,13 @@ def draw_pes(panel, passes, starts, width):
     panel.set_ylabel("PE column")
     legend(panel, "share of a column's PEs", [
         Patch(color=colour, label=name)
-        for (name, colour), cause in zip(DOES.values(), causes) if cause in occurs])
+        for (name, colour), cause in zip(DOES.values(), causes, strict=True)
+        if cause in occurs])
 
 
 def draw_networks(panel, passes, starts, width):
     """A band a network: shares of the cycles. Psums climb by many links: by any."""
-    for one, start in zip(passes, starts):
+    for one, start in zip(passes, starts[:-1], strict=True):
         of_networks = one.networks[:, list(NETWORKS)]
         carried = averages(of_networks[..., array.CARRIED] > 0, width)
         offered = averages(of_networks[..., array.OFFERED] > 0, width)
@@ -144,7 +145,7 @@ def draw_networks(panel, passes, starts, width):
 
 def draw_fifos(panel, passes, starts, width):
     """Mean filling of the PEs' FIFOs."""
-    for one, start in zip(passes, starts):
+    for one, start in zip(passes, starts[:-1], strict=True):
         for axis, depth, colour, dashes in FIFOS.values():
             filling = averages(one.pes[..., axis].mean(axis=(1, 2)), width)
             panel.plot(start + width * (np.arange(len(filling)) + 0.5),

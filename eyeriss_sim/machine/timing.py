@@ -160,9 +160,9 @@ def pass_order(layer, hardware, mapping):
     codes = np.ravel_multi_index(parts, (*radix[:3], np.prod(radix[3:])))
     distinct, order = np.unique(codes.ravel(), return_inverse=True)
     kinds = []
-    for places in zip(*(one.tolist() for one in np.unravel_index(distinct, radix))):
+    for places in np.stack(np.unravel_index(distinct, radix), axis=1).tolist():
         *sizes_out, c, R, S, (f, after) = (
-            one[place] for one, place in zip(dimensions, places))
+            one[place] for one, place in zip(dimensions, places, strict=True))
         kinds.append(PassKind(*sizes_out, f, c, R, S, after))
     return kinds, order
 
@@ -197,7 +197,7 @@ def time_layer(layer, hardware, mapping, most_kinds=None, ifmap_words=None,
     times = layer.groups * np.bincount(order)
     stepped = len(kinds[:most_kinds])
     timings = []
-    for kind, number in zip(kinds[:most_kinds], times):
+    for kind, number in zip(kinds[:most_kinds], times[:most_kinds], strict=True):
         timings.append(time_pass(layer, hardware, mapping, kind, int(number)))
         if progress is not None:
             progress(len(timings), stepped)
@@ -240,7 +240,7 @@ def time_pass(layer, hardware, mapping, kind, times):
         cycles = int(step(kind.after + 1, mapping.p * mapping.t)[0].cycles[-1])
     fetch = phases_of(hardware, np.array([0]), np.array([filter_words(kind)]), 0, 0)
     shares = {cause: isolated * int(part) / int(alone.spent.sum())
-              for cause, part in zip(CAUSES, alone.spent)}
+              for cause, part in zip(CAUSES, alone.spent, strict=True)}
     accesses = np.zeros(ACCESSES_SHAPE, np.int64)
     book_passes(accesses, alone.events, filt)
     return PassTiming(kind, times, cycles, isolated, streaming, fetch.filter_wait,

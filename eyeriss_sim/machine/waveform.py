@@ -94,8 +94,8 @@ class Signals:
         for cycle, end in enumerate(ends, first_cycle):
             now_ps = 2 * half_ps * cycle
             change(clock, now_ps, 1)
-            for at in range(at, end):
-                variable, value = variables[places[at]], found[at]
+            for place, value in zip(places[at:end], found[at:end], strict=True):
+                variable = variables[place]
                 change(variable, now_ps,
                        CAUSES[value] if variable in texts else value)
             at = end

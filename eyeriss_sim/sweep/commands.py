@@ -127,6 +127,11 @@ def say_zeros(spec, console):
                       "takes --densities", soft_wrap=True)
 
 
+def _given(**options):
+    """The options that are given."""
+    return {key: value for key, value in options.items() if value is not None}
+
+
 def spec_of(args):
     """The Spec that file and options ask for."""
     from eyeriss_sim.sweep.spec import make_spec, read_spec
@@ -137,18 +142,11 @@ def spec_of(args):
         axes[BATCH] = args.batch
     if args.objective is not None:
         axes[OBJECTIVE] = args.objective
-    sample = dict(tables.get("sample", {}))
-    for key, value in (("points", args.sample), ("method", args.sampling),
-                       ("seed", args.seed)):
-        if value is not None:
-            sample[key] = value
-    constraints = dict(tables.get("constraints", {}))
-    for key, value in (("equal_storage_area", args.equal_storage_area),
-                       ("equal_area", args.equal_area),
-                       ("max_area_mm2", args.max_area),
-                       ("max_power_mW", args.max_power)):
-        if value is not None:
-            constraints[key] = value
+    sample = dict(tables.get("sample", {})) | _given(
+        points=args.sample, method=args.sampling, seed=args.seed)
+    constraints = dict(tables.get("constraints", {})) | _given(
+        equal_storage_area=args.equal_storage_area, equal_area=args.equal_area,
+        max_area_mm2=args.max_area, max_power_mW=args.max_power)
     return make_spec(
         args.networks or tables.get("networks"), axes,
         args.hardware or tables.get("hardware", "eyeriss_chip"),
@@ -183,7 +181,8 @@ def print_best(folder, spec, within, console):
         rows.append((f"least {column}", table.loc[table[column].idxmin()]))
     rows += [(points.hardware, points.base) for points in read.values()
              if points.base is not None]
-    points = read[spec.objective] if spec.objective in read else [*read.values()][0]
+    points = read[spec.objective] if spec.objective in read else next(
+        iter(read.values()))
     console.print(f"{' + '.join(points.networks)}, batch {batch}:")
     print_rows(points, rows, OF_INTEREST, console, searched_for=True)
     print_about(points, within, console)

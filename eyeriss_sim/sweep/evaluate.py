@@ -156,7 +156,7 @@ def point_rows(spec, point, picks):
     except ValueError as problem:
         reason = str(problem)
     rows = []
-    for (name, its_batch), network in spec.networks.items():
+    for (_, its_batch), network in spec.networks.items():
         if batch is not None and its_batch != batch:
             continue
         if reason:

@@ -75,7 +75,7 @@ def draw_levels(panel, rows):
             panel.bar([at + shift for at in range(len(layers))], values, 0.38, bottom,
                       color=SERIES[place], alpha=alpha,
                       label=level.upper() if side == "model" else None)
-            bottom = [low + value for low, value in zip(bottom, values)]
+            bottom = [low + value for low, value in zip(bottom, values, strict=True)]
     panel.set_xticks(range(len(layers)), layers)
     panel.set_ylabel("10$^9$ MAC energies, 16 images")
     panel.set_title("Row stationary on 256 PEs, N = 16: paper (pale, left) and model "

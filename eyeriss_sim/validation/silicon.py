@@ -108,15 +108,12 @@ def compare_table_vi() -> list[dict]:
 def compare_chip(source: str, truth: pd.DataFrame, model: pd.DataFrame,
                  bands: dict[str, float]) -> list[dict]:
     """The chip's layers, then their network, as comparison rows."""
-    rows = []
-    for quantity, band in bands.items():
-        for layer in truth.index:
-            asked = None if (layer, quantity) in REPORTED_ONLY else band
-            rows.append(row(source, layer, quantity, truth[quantity][layer],
-                            model[quantity][layer], asked))
-    for quantity in [one for one in bands if one not in ("active_pes", "power_mW")]:
-        rows.append(row(source, "all CONV", quantity, truth[quantity].sum(),
-                        model[quantity].sum(), NETWORK_BANDS.get(quantity)))
+    rows = [row(source, layer, quantity, truth[quantity][layer], model[quantity][layer],
+                None if (layer, quantity) in REPORTED_ONLY else band)
+            for quantity, band in bands.items() for layer in truth.index]
+    rows += [row(source, "all CONV", quantity, truth[quantity].sum(),
+                 model[quantity].sum(), NETWORK_BANDS.get(quantity))
+             for quantity in bands if quantity not in ("active_pes", "power_mW")]
     rows.append(row(
         source, "all CONV", "power_mW",
         (truth.power_mW * truth.total_ms).sum() / truth.total_ms.sum(),
@@ -130,9 +127,9 @@ def compare_rtl() -> list[dict]:
     for one in published("rtl_passes").itertuples():
         layer, mapping = pass_of_rtl(one)
         full, = time_layer(layer, hardware, mapping).passes
-        for quantity in ("isolated_cycles", "streaming_cycles"):
-            rows.append(row(OPEN_RTL, layer.name, f"machine_{quantity}",
-                            getattr(one, quantity), getattr(full, quantity), RTL_BAND))
+        rows += [row(OPEN_RTL, layer.name, f"machine_{quantity}",
+                     getattr(one, quantity), getattr(full, quantity), RTL_BAND)
+                 for quantity in ("isolated_cycles", "streaming_cycles")]
     return rows
 
 

@@ -13,6 +13,7 @@ import urllib.request
 import zlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 
@@ -220,7 +221,7 @@ class PixelUnpickler(pickle.Unpickler):
     numpy's own code sees what is in it.
     """
 
-    known = {
+    known: ClassVar = {
         ("numpy.core.multiarray", "_reconstruct"): PickledArray,
         ("numpy._core.multiarray", "_reconstruct"): PickledArray,
         ("numpy", "ndarray"): PickledArray,

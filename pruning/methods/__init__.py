@@ -113,7 +113,7 @@ def options_by_method(names: Sequence[str], options: dict) -> list[dict]:
     found = [{} for _ in methods]
     for key, value in options.items():
         owner, _, option = key.rpartition(".")
-        takers = [mine for method, mine in zip(methods, found)
+        takers = [mine for method, mine in zip(methods, found, strict=True)
                   if option in method.options and owner in ("", method.name)]
         if not takers:
             known = [option if len(methods) == 1 else f"{method.name}.{option}"
