@@ -575,8 +575,9 @@ def test_a_shuffled_mask_keeps_its_count():
     assert other.kept == 30 and other != masks == masks
 
 
-def test_the_readmes_ten_lines_run(tmp_path):
+def test_the_readmes_ten_lines_run(tmp_path, monkeypatch):
     from pathlib import Path
+    monkeypatch.chdir(tmp_path)
     text = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
     code = next(block for block in re.findall(r"```python\n(.*?)```", text, re.S)
                 if "prune(" in block)
