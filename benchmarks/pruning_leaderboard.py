@@ -46,7 +46,7 @@ SUPPORTS = (4, 3, 2, 1)             # pSConv's own levels, mildest first
 # The dense network first; then what most hangs on.
 SEVERAL_SEEDS = ("energy_aware", "energy_budget", "magnitude_global",
                  "magnitude_uniform")
-ONE_SEED = ("channels", "random", "psconv", "psconv_random", "synflow")
+ONE_SEED = ("channels", "slim", "random", "psconv", "psconv_random", "synflow")
 EVERYTHING = ("dense", *SEVERAL_SEEDS, *ONE_SEED)
 BEST = 3
 COLUMNS = ("network", "method", "target", "seed", "accuracy", "batch",

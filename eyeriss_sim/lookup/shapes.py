@@ -87,7 +87,7 @@ class ShapeFile:
                              f"{len(header)}")
         sizes = {}
         for column, cell in zip(header, cells, strict=True):
-            if column == "layer" or not cell and column in OPTIONAL:
+            if column == "layer" or (not cell and column in OPTIONAL):
                 continue
             count = PARTS.get(column, 1)
             values = tuple(whole(part.strip()) for part in cell.lower().split("x"))

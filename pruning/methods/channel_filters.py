@@ -5,15 +5,11 @@ import copy
 import torch
 
 from pruning import scores
-from pruning.calibration import recalibrated
-from pruning.channels import find_channels
+from pruning.channel_removal import meet_by_channels, removable_channels
 from pruning.masks import Masks
 from pruning.meters import taken_by_layer
 from pruning.methods import register
 from pruning.problem import Problem
-from pruning.prunable import prunable
-from pruning.selection import least, refuse
-from pruning.shrink import shrink
 
 # Share of the weights at which channels are priced that other methods then thin out:
 # energy of weights those methods can save, too, that of activations only channels can.
@@ -32,43 +28,11 @@ def channels(problem: Problem, *, per_energy: bool = True) -> Masks:
     with the group of the target's quantity (joules of an energy), its filters' share of
     their layers and its inputs' of those that read it; or, not ``per_energy``, by its
     share of their filters. Where a method for weights follows, that quantity is of
-    weights thinned out at random. Costs are those of the smaller network, built and
-    measured anew; where it is trained next, with its normalisations' statistics
-    recalibrated, which foretells its zeros.
+    weights thinned out at random.
     """
-    found = find_channels(problem.model, problem.images)
-    if not found.groups:
-        why = "; ".join(f"{layer}: {reason}" for layer, reason in found.held.items())
-        raise ValueError(f"{type(problem.model).__name__} has no channel that can go: "
-                         f"{why or 'no layer makes any'}")
-    problem.held = found.held
+    found = removable_channels(problem)
     worth = _worth(found, problem, per_energy)
-    protected = _of_layers_left_alone(found, problem)
-    alone = ~found.unread(problem.within) | protected       # what earlier pruning left
-    order = worth.masked_fill(~alone, -torch.inf).argsort(stable=True)
-    order = order[~torch.isin(order, _last_of_a_layer(found, worth))
-                  & ~protected[order]]
-
-    def masks(count):
-        gone = ~alone
-        gone[order[:count]] = True
-        return problem.within & found.masks(gone, problem.prunables)
-
-    def cost(count):
-        problem.tell(f"channels: cost without {count} of {len(order)} groups")
-        network = shrink(problem.model, problem.images, masks(count))
-        return problem.cost(recalibrated(network, problem.images) if problem.trains
-                            else network)
-
-    share = problem.target.share
-    problem.floor = cost(len(order))
-    count = least(lambda count: cost(count) <= share, len(order))
-    if count is None:
-        refuse(str(problem.target), f"of the {problem.target.quantity}", problem.floor,
-               problem.floor, least_left="one channel a layer" + (
-                   ", and what makes or feeds excluded layers whole,"
-                   if protected.any() else ""))
-    return masks(count)
+    return meet_by_channels(problem, found, worth.argsort(stable=True), worth)
 
 
 def _worth(found, problem, per_energy):
@@ -101,21 +65,3 @@ def _priced(problem):
     Masks({name: torch.rand(model.get_parameter(name).shape, generator=draws) < THINNED
            for name in problem.prunables}).apply(model)
     return taken_by_layer(problem.target, model, problem.oracle(model))
-
-
-def _of_layers_left_alone(found, problem):
-    """Groups that make or feed a layer which the caller excluded, as bool."""
-    others = {one.layer for one in prunable(problem.model).values()} - {
-        one.layer for one in problem.prunables.values()}
-    protected = torch.zeros(found.groups, dtype=torch.bool)
-    for side in (found.outputs, found.inputs):
-        for layer in others & set(side):
-            protected[side[layer][side[layer] >= 0]] = True
-    return protected
-
-
-def _last_of_a_layer(found, worth):
-    """The group of each layer that is worth most: one channel must be left."""
-    stay = [rows[worth[rows].argmax()] for rows in found.outputs.values()
-            if (rows >= 0).all()]
-    return torch.stack(stay) if stay else torch.empty(0, dtype=torch.int64)
