@@ -11,12 +11,14 @@ those that its compute column implies, which is no check, therefore. Sums: CVPR 
 
 from pathlib import Path
 
+import matplotlib
 import pandas as pd
+from matplotlib.figure import Figure
 from rich.table import Table
 
 from eyeriss_sim import Densities
 from eyeriss_sim.atomic import replacing
-from eyeriss_sim.figure_style import SERIES
+from eyeriss_sim.figure_style import SERIES, STYLE
 from eyeriss_sim.networks import load_zoo
 from eyeriss_sim.oracle import EnergyOracle
 from eyeriss_sim.terminal import OneLineParser, make_console, run_command
@@ -152,9 +154,9 @@ def render(table):
     return out
 
 
+@matplotlib.rc_context(STYLE)
 def draw(table):
     """Stacked terms of each layer, the tool's bar pale and left of ours."""
-    from matplotlib.figure import Figure
     dense = table[(table.weights == "dense") & (table.layer != "sum")]
     layers = list(dict.fromkeys(dense.layer))
     figure = Figure(figsize=(10, 5), layout="constrained")
@@ -170,8 +172,7 @@ def draw(table):
     panel.set_xticks(range(len(layers)), layers)
     panel.set_ylabel("10$^8$ MAC energies an image")
     panel.set_title("Dense AlexNet: the tool (pale, left) and the model", loc="left")
-    panel.spines[["top", "right"]].set_visible(False)
-    panel.legend(frameon=False)
+    panel.legend()
     return figure
 
 

@@ -22,7 +22,7 @@ from rich.table import Table
 
 from eyeriss_sim.atomic import replacing
 from eyeriss_sim.codes import WORD_B
-from eyeriss_sim.figure_style import BLUE, GRID, INK, ORANGE, RED, STYLE
+from eyeriss_sim.figure_style import BLUE, GREEN, GREY, INK, ORANGE, RED, SKY, STYLE
 from eyeriss_sim.hardware import load_hardware
 from eyeriss_sim.networks import load_zoo
 from eyeriss_sim.plots import save_figure
@@ -130,8 +130,7 @@ def draw(rows, best):
     """Both answers: bars by level, and energy and throughput over the PEs."""
     figure = Figure(figsize=(10, 3.9), layout="constrained")
     left, right = figure.subplots(1, 2)
-    colours = dict(zip(LEVELS, ("#8c8c8c", "#56b4e9", "#009e73", ORANGE, RED),
-                       strict=True))
+    colours = dict(zip(LEVELS, (GREY, SKY, GREEN, ORANGE, RED), strict=True))
     bottom = 0
     names = [f"{row.pes}\nN={row.batch}" for row in rows.itertuples()]
     for level in LEVELS:
@@ -142,7 +141,7 @@ def draw(rows, best):
     left.set(xlabel="PEs and batch", ylabel="energy per MAC (MAC)",
              title="storage grows with the PEs")
     left.tick_params("x", labelsize=7)
-    left.legend(ncols=5, frameon=False, loc="upper center", fontsize=7.5,
+    left.legend(ncols=5, loc="upper center", fontsize=7.5,
                 handlelength=1, columnspacing=1)
     left.set_ylim(0, bottom.max() * 1.15)
     right.plot(best.pes, best.macs_per_cycle / best.macs_per_cycle.iloc[0], color=BLUE,
@@ -157,11 +156,10 @@ def draw(rows, best):
     own = rows[(rows.pes == 256) & (rows.batch == BATCH)]
     energy.scatter(own.pes, own.energy_per_mac, marker="*", s=120, color=RED, zorder=5,
                    edgecolors=INK, linewidths=0.6, label="the paper's own, 512 B RFs")
-    energy.legend(frameon=False, loc="lower right")
+    energy.spines["right"].set_visible(True)
+    energy.legend(loc="lower right")
     for axes in (left, right):
-        axes.grid(axis="y", color=GRID, alpha=0.25, linewidth=0.8)
-        axes.set_axisbelow(True)
-        axes.spines[["top"]].set_visible(False)
+        axes.grid(axis="y")
     return figure
 
 

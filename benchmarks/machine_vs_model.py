@@ -15,10 +15,10 @@ machine_vs_model_drawn.csv.
 from itertools import cycle
 from pathlib import Path
 
+import matplotlib
 import numpy as np
 import pandas as pd
-from rich.console import Console
-from rich.progress import track
+from matplotlib.figure import Figure
 from rich.table import Table
 
 from benchmarks.drawn_machines import draw_case
@@ -26,13 +26,13 @@ from eyeriss_sim import load_hardware
 from eyeriss_sim.atomic import replacing
 from eyeriss_sim.counts import count
 from eyeriss_sim.cycles import count_cycles
-from eyeriss_sim.figure_style import SERIES
+from eyeriss_sim.figure_style import INK, SERIES, STYLE
 from eyeriss_sim.labels import clip_middle
 from eyeriss_sim.machine.layer_run import check_machine
 from eyeriss_sim.machine.timing import time_layer
 from eyeriss_sim.networks import load_zoo
 from eyeriss_sim.search import search
-from eyeriss_sim.terminal import OneLineParser, make_console, run_command
+from eyeriss_sim.terminal import OneLineParser, make_console, run_command, with_progress
 from eyeriss_sim.zeros import NO_SAVINGS
 
 NETWORKS = ("alexnet", "vgg16", "resnet18", "mobilenet_v1")
@@ -139,9 +139,9 @@ def summary_table(summary):
     return out
 
 
+@matplotlib.rc_context(STYLE)
 def draw(table, hardware):
     """Error of each layer over the machine's cycles a pass, a mark a network."""
-    from matplotlib.figure import Figure
     figure = Figure(figsize=(9, 4.5), layout="constrained")
     panel = figure.subplots()
     # More networks than marks begin again with the first.
@@ -150,15 +150,14 @@ def draw(table, hardware):
             strict=False):
         panel.scatter(rows.machine_cycles / rows.passes, rows.error_percent, 28,
                       color=colour, marker=mark, label=name, alpha=0.85)
-    panel.axhline(0, color="black", linewidth=0.8)
+    panel.axhline(0, color=INK, linewidth=0.8)
     panel.set_xscale("log")
     panel.set_xlabel("machine cycles a pass")
     panel.set_ylabel("model over machine - 1, %")
     panel.set_title(f"Processing cycles of every layer on {hardware.name}, batch 1: "
                     f"counting model beside the stepped machine", loc="left",
                     fontsize=10)
-    panel.spines[["top", "right"]].set_visible(False)
-    panel.legend(frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    panel.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
     return figure
 
 
@@ -224,19 +223,17 @@ def run(args):
     folder.mkdir(parents=True, exist_ok=True)
     console = make_console()
 
-    def progress(items):
-        return track(items, "layers", console=Console(stderr=True), transient=True)
-
     if args.drawn is not None:
         if args.drawn < 1:
             raise ValueError(f"--drawn must be at least 1, got {args.drawn}")
-        table = compare_drawn(progress(range(args.drawn)))
+        table = compare_drawn(with_progress("machines", range(args.drawn)))
         console.print(drawn_table(table))
         with replacing(folder / "machine_vs_model_drawn.csv") as path:
             table.to_csv(path, index=False)
         console.print(f"written: {folder}/machine_vs_model_drawn.csv")
         return
-    table = compare(hardware, args.network, progress=progress)
+    table = compare(hardware, args.network,
+                    progress=lambda layers: with_progress("layers", layers))
     for name, layers in table.groupby("network", sort=False):
         console.print(layer_table(name, layers))
         console.print()

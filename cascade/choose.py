@@ -6,10 +6,11 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 
-from cascade.curve import charge, pareto
+from cascade.curve import charge
 from cascade.levels import pairs
 from cascade.routers import system_of
 from cascade.study import Choice, Study
+from eyeriss_sim.pareto import pareto
 
 SELECTORS = "cascade"       # the system of the learned selectors
 
@@ -50,7 +51,7 @@ def candidates(study: Study, progress: Callable[[int, int], None] | None = None
 
 def best(table: pd.DataFrame) -> pd.DataFrame:
     """The rows that no other beats in accuracy and energy, most accurate first."""
-    return table.iloc[pareto(table.accuracy.to_numpy(), table.energy.to_numpy())]
+    return table.iloc[pareto(np.column_stack([-table.accuracy, table.energy]))]
 
 
 def choose(table: pd.DataFrame, study: Study, *, accuracy: float | None = None,

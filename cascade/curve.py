@@ -109,20 +109,6 @@ def threshold_curve(scores: np.ndarray, stay_right: np.ndarray, go_right: np.nda
     return ThresholdCurve(threshold, right / N, energy / N, share)
 
 
-def pareto(accuracy: np.ndarray, energy: np.ndarray) -> np.ndarray:
-    """Places of the points that no other beats in both, by falling energy.
-
-    Examples
-    --------
-    >>> pareto(np.array([.9, .8, .7, .9]), np.array([1, .5, .6, .9])).tolist()
-    [3, 1]
-    """
-    order = np.lexsort((energy, -np.asarray(accuracy)))
-    least = np.minimum.accumulate(np.asarray(energy)[order])
-    first = np.concatenate([[True], np.diff(least) < 0])
-    return order[first]
-
-
 def hull_energy(accuracies: np.ndarray, energies: np.ndarray,
                 wanted: np.ndarray) -> np.ndarray:
     """Energy at which single levels, mixed two at a time at random, reach an accuracy.

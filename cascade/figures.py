@@ -1,20 +1,24 @@
 """Accuracy against energy of cascades and their rivals."""
 
+import matplotlib
 import pandas as pd
 from matplotlib.figure import Figure
 
+from eyeriss_sim.figure_style import BLUE, GREEN, GREY, INK, ORANGE, PALE, PINK, STYLE
+
 # Label, colour and format. What routers offer is of many pairs, each point a choice of
 # its own; random ones belong to a point each and make no curve.
-LINES = {"cascade": ("learned selector", "#4269d0", "o-"),
-         "max_softmax": ("max-softmax", "#efb118", "s-"),
-         "margin": ("margin", "#3ca951", "D-"),
-         "random": ("random, same pairs and shares", "#9498a0", "x"),
-         "hull": ("single levels, mixed", "#222222", "--")}
+LINES = {"cascade": ("learned selector", BLUE, "o-"),
+         "max_softmax": ("max-softmax", ORANGE, "s-"),
+         "margin": ("margin", GREEN, "D-"),
+         "random": ("random, same pairs and shares", GREY, "x"),
+         "hull": ("single levels, mixed", INK, "--")}
 OTHERS = ("dense", "single", "perfect")     # systems that are drawn in their own ways
 
 
+@matplotlib.rc_context(STYLE)
 def draw(table: pd.DataFrame, title: str, data: str) -> Figure:
-    """Each system's curve, a panel a hardware and batch.
+    """Each system's curve, in a panel for each hardware and batch.
 
     Parameters
     ----------
@@ -43,7 +47,7 @@ def draw(table: pd.DataFrame, title: str, data: str) -> Figure:
     own = table[table.system.isin(("single", "dense"))].accuracy
     panels[0].set_ylim(100 * own.min() - 1,
                        100 * max(own.max(), table.accuracy.max()) + 0.5)
-    figure.legend(*panels[0].get_legend_handles_labels(), frameon=False, fontsize=8,
+    figure.legend(*panels[0].get_legend_handles_labels(), fontsize=8,
                   loc="outside right upper")
     figure.suptitle(f"{title} ({data})", x=0.01, ha="left")
     return figure
@@ -59,12 +63,13 @@ def _panel(panel, rows):
                        label=label, markersize=3.5,
                        linewidth=1.6 if system == "hull" else 0.7)
     bound = rows[rows.system == "perfect"]
-    panel.plot(bound.energy_rel, 100 * bound.accuracy, "^", color="#ff8ab7",
+    panel.plot(bound.energy_rel, 100 * bound.accuracy, "^", color=PINK,
                markersize=4, label="perfect selector (a bound)")
     singles = rows[rows.system.isin(("single", "dense"))]
     panel.errorbar(singles.energy_rel, 100 * singles.accuracy, 100 * abs(
         singles[["ci_lo", "ci_hi"]].sub(singles.accuracy, axis=0)).T.to_numpy(),
-        fmt="ko", markersize=5, linewidth=0.8, capsize=2, label="single level, 95 %")
+        fmt="o", color=INK, markersize=5, linewidth=0.8, capsize=2,
+        label="single level, 95 %")
     dense = rows[rows.system == "dense"].floor_rel.iloc[0]
     floors = {dense: "floor"}
     if rows.floor_rel.min() < dense:
@@ -74,12 +79,10 @@ def _panel(panel, rows):
     right = max(1.05, singles.energy_rel.max() * 1.05)
     panel.set_xlim(left, right)
     for height, (floor, label) in enumerate(floors.items()):
-        panel.axvline(floor, color="#bbbbbb", linewidth=1, zorder=0)
+        panel.axvline(floor, color=PALE, linewidth=1, zorder=0)
         # On the side where there is room for it.
         before = floor > (left + right) / 2
         panel.annotate(label, (floor, 0), (-2 if before else 2, 4 + 12 * height),
                        xycoords=("data", "axes fraction"), textcoords="offset points",
-                       color="#888888", ha="right" if before else "left", fontsize=8)
-    panel.grid(color="#eeeeee")
-    panel.set_axisbelow(True)
-    panel.spines[["top", "right"]].set_visible(False)
+                       color=GREY, ha="right" if before else "left", fontsize=8)
+    panel.grid()

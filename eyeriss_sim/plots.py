@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from eyeriss_sim import report
 from eyeriss_sim.atomic import replacing
 from eyeriss_sim.cycles import CAUSES
-from eyeriss_sim.figure_style import BLUE, GRID, ORANGE, PINK, RED, SKY, STYLE, YELLOW
+from eyeriss_sim.figure_style import BLUE, ORANGE, PINK, RED, SKY, STYLE, YELLOW
 from eyeriss_sim.labels import CAUSE_NAMES, clip_middle, pick_unit, printable, shorten
 from eyeriss_sim.levels import (
     COST_LEVELS,
@@ -233,10 +233,9 @@ def _frame(result, title):
             label.set(rotation=90, rotation_mode="anchor", ha="right", va="center")
     axes.set_xlim(-0.6, layers - 0.4)
     axes.tick_params("both", length=0)
-    axes.grid(axis="y", color=GRID, alpha=0.25, linewidth=0.8)
-    axes.set_axisbelow(True)
+    axes.grid(axis="y")
     axes.set_facecolor("none")
-    axes.spines[["top", "left", "right"]].set_visible(False)
+    axes.spines["left"].set_visible(False)
     return figure, axes
 
 
@@ -248,5 +247,5 @@ def _legend(axes, handles=None):
     """In one line above the data, where it covers none."""
     axes.legend(
         handles=handles, loc="lower left", bbox_to_anchor=(0, 1), ncols=8,
-        frameon=False, borderaxespad=0.2, handlelength=1, handleheight=1,
-        columnspacing=1.4, handletextpad=0.5, borderpad=0.2)
+        borderaxespad=0.2, handlelength=1, handleheight=1, columnspacing=1.4,
+        handletextpad=0.5, borderpad=0.2)

@@ -40,9 +40,20 @@ def _pass_on():
     raise BrokenPipeError
 
 
-@contextmanager
-def progress(what, patience_s=2.0):
-    """A bar on stderr, with rate and time left, for work longer than a glance."""
+def make_bar(**options):
+    """A bar on stderr for things done of all, which leaves nothing behind.
+
+    A task's field ``rate`` is shown before the time that is left.
+
+    Parameters
+    ----------
+    **options
+        Options of rich's Progress.
+
+    Returns
+    -------
+    rich.progress.Progress
+    """
     # rich's progress takes a while to import: only where something is waited for.
     from rich.console import Console
     from rich.progress import (
@@ -52,11 +63,17 @@ def progress(what, patience_s=2.0):
         TextColumn,
         TimeRemainingColumn,
     )
-    start = time.monotonic()
-    bar = Progress(
+    return Progress(
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
         TextColumn("{task.fields[rate]}"), TimeRemainingColumn(),
-        console=Console(stderr=True), transient=True)
+        console=Console(stderr=True), transient=True, **options)
+
+
+@contextmanager
+def progress(what, patience_s=2.0):
+    """A bar on stderr, with rate and time left, for work longer than a glance."""
+    start = time.monotonic()
+    bar = make_bar()
     task = bar.add_task(what, rate="")
 
     def show(done, total):
@@ -72,6 +89,15 @@ def progress(what, patience_s=2.0):
     finally:
         if bar.live.is_started:
             bar.stop()
+
+
+def with_progress(what, items):
+    """Items one after the other, with a bar of those that are done."""
+    items = list(items)
+    with progress(what) as show:
+        for done, item in enumerate(items):
+            show(done, len(items))
+            yield item
 
 
 @contextmanager
@@ -117,10 +143,16 @@ def announced_run(network, patience_s=2.0):
 
 @contextmanager
 def waiting(text):
-    """Say on a terminal's stderr what is waited for, for as long as it takes."""
+    """Say on a terminal's stderr what is waited for, for as long as it takes.
+
+    Yields
+    ------
+    callable
+        Says another text instead.
+    """
     from rich.console import Console
-    with Console(stderr=True).status(text):
-        yield
+    with Console(stderr=True).status(text) as shown:
+        yield shown.update
 
 
 def zeros_known(weights):

@@ -6,19 +6,20 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+import matplotlib
 import pandas as pd
 from matplotlib.figure import Figure
 from rich.table import Table
 
+from eyeriss_sim.figure_style import GREY, INK, PALE, SERIES, STYLE
 from eyeriss_sim.terminal import make_console
 from pruning.records import read_json, read_metrics
 
 PANELS = {"energy_rel_eap_tool": "energy, every zero saves (eap_tool)",
           "energy_rel_eyeriss_chip": "energy, activation zeros save (eyeriss_chip)"}
-COLOURS = ("#4269d0", "#efb118", "#ff725c", "#6cc5b0", "#3ca951", "#ff8ab7", "#a463f2",
-           "#97bbf5", "#9c6b4e", "#9498a0")
-GREYS = ("#000000", "#777777", "#bbbbbb")
-MARKS = "os^Dv<>PX*h"   # one more than colours, so that an eleventh line differs
+# Colours of dense networks.
+DENSE = (INK, GREY, PALE)
+MARKS = "os^Dv<>PX*h"   # none divides the colours, so that later lines differ
 # What makes a result one of an experiment, seeds apart.
 SAME = ("data", "dense", "oracle", "batch", "recipe", "options")
 KEYS = ["network", "method", "control", "experiment", "images"]      # of a line
@@ -202,12 +203,13 @@ def _names(lines, rows):
 
 def _draw_floor(panel, floor, name):
     if pd.notna(floor):
-        panel.axvline(floor, color="#bbbbbb", linewidth=1, zorder=0)
+        panel.axvline(floor, color=PALE, linewidth=1, zorder=0)
         panel.annotate(name, (floor, 1), (-2, -4), xycoords=("data", "axes fraction"),
-                       textcoords="offset points", color="#888888", fontsize=8,
+                       textcoords="offset points", color=GREY, fontsize=8,
                        rotation=90, ha="right", va="top")
 
 
+@matplotlib.rc_context(STYLE)
 def draw(table: pd.DataFrame) -> Figure:
     """Accuracy against energy, a panel a hardware, a line a method and control.
 
@@ -237,14 +239,14 @@ def draw(table: pd.DataFrame) -> Figure:
             # Rungs of a composition that have the same channels are one ladder.
             for _, ladder in mean.groupby("first"):
                 panel.plot(ladder[key], 100 * ladder.accuracy, label=name,
-                           color=COLOURS[place % len(COLOURS)],
+                           color=SERIES[place % len(SERIES)],
                            marker=MARKS[place % len(MARKS)], markersize=5,
                            linewidth=1.5)
                 name = None         # once in the legend
         for place, (name, (_, dense)) in enumerate(
                 zip(_names(stars, rows), stars, strict=True)):
             panel.plot(1, 100 * dense.accuracy.mean(), "*", label=name, markersize=11,
-                       color=GREYS[place % len(GREYS)])
+                       color=DENSE[place % len(DENSE)])
         if key == "energy_rel_eap_tool" and rows.network.nunique() == 1:
             # Each network has its own; those of fewer channels a lower one.
             fewer = rows.method.str.contains("channels")
@@ -255,9 +257,7 @@ def draw(table: pd.DataFrame) -> Figure:
         if 100 * rows.accuracy.min() < bottom:
             panel.set_ylim(bottom=bottom)
         panel.set_xlabel(f"{label}, dense = 1")
-        panel.grid(color="#eeeeee")
-        panel.set_axisbelow(True)
-        panel.spines[["top", "right"]].set_visible(False)
+        panel.grid()
     data = ", ".join(sorted(set(rows.data.dropna())))
     panels[0].set_ylabel("accuracy on " + " or ".join(
         f"{images}{MARK_OF[images]}" for images in dict.fromkeys(rows.images))
@@ -266,5 +266,5 @@ def draw(table: pd.DataFrame) -> Figure:
                     else "Accuracy against energy", x=0.01, ha="left")
     # Beside the panels: within one it would lie on lines, once there are many.
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside right upper",
-                  frameon=False, fontsize=8)
+                  fontsize=8)
     return figure

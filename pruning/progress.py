@@ -1,18 +1,10 @@
-"""What is under way: of a training a bar in a terminal, one line an epoch anywhere."""
+"""Progress of a training: a bar in a terminal, and one line an epoch anywhere."""
 
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeRemainingColumn,
-)
-
+from eyeriss_sim.terminal import make_bar, waiting
 from pruning.recipe import Recipe
 
 
@@ -64,7 +56,7 @@ class OnScreen(Silent):
 
     def step(self) -> None:
         if self.task is None:
-            self.task = self.bar.add_task("steps", total=self.steps)
+            self.task = self.bar.add_task("steps", total=self.steps, rate="")
         self.bar.advance(self.task)
 
     def epoch(self, row: dict) -> None:
@@ -96,12 +88,8 @@ def training_progress(recipe: Recipe, steps: int,
     if not is_shown(wanted):
         yield Silent()
         return
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
-               TimeRemainingColumn())
     # Outside a terminal a bar would leave only its last state: lines are enough.
-    with Progress(*columns, console=console, transient=True,
-                  disable=not console.is_terminal) as bar:
+    with make_bar(disable=not sys.stderr.isatty()) as bar:
         yield OnScreen(bar, recipe.epochs, steps)
 
 
@@ -130,5 +118,5 @@ def telling(wanted: bool | Callable | None) -> Iterator[Callable[[str], None]]:
     if not is_shown(wanted):
         yield silent
         return
-    with Console(stderr=True).status("") as shown:
-        yield shown.update
+    with waiting("") as say:
+        yield say

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from cascade.bootstrap import below_hull, mean_interval, mean_over_seeds
 from cascade.costs import NetworkCosts
-from cascade.curve import ImageCosts, charge, hull_energy, pareto, threshold_curve
+from cascade.curve import ImageCosts, charge, hull_energy, threshold_curve
+from eyeriss_sim.pareto import pareto
 
 
 def two_stages(asked, back, last, back_share=np.ones_like, last_share=np.ones_like):
@@ -50,7 +51,8 @@ def test_a_curve_equals_routing_every_image_at_each_threshold(N, seed):
                 max_size=12))
 def test_a_front_is_what_no_other_point_beats(points):
     accuracy, energy = np.array(points, float).T
-    front = {(accuracy[i], energy[i]) for i in pareto(accuracy, energy)}
+    places = pareto(np.column_stack([-accuracy, energy]))
+    front = {(accuracy[i], energy[i]) for i in places}
     for a, e in zip(accuracy, energy, strict=True):
         beaten = ((accuracy >= a) & (energy <= e)
                   & ((accuracy > a) | (energy < e))).any()

@@ -80,7 +80,6 @@ def draw_timeline(passes, layer, hardware, mapping):
         draw(panel, passes, starts, width)
         panel.set_xlim(0, starts[-1])
         panel.tick_params("both", length=2)
-        panel.spines[["top", "right"]].set_visible(False)
         for start in starts[1:-1]:
             panel.axvline(start, color=INK, linewidth=0.8)
     pes, _, fifos = panels

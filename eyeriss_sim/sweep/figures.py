@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from eyeriss_sim.figure_style import BLUE, GREY, GRID, INK, PALE, RED, STYLE
+from eyeriss_sim.figure_style import BLUE, GREY, INK, PALE, RED, STYLE
 from eyeriss_sim.labels import field_text, pick_unit, printable
 from eyeriss_sim.report import ENERGY, MEMORY, SCALED, TIMES
 
@@ -124,7 +124,7 @@ def front_figure(points, front, x, y, area):
     axes.set(xlabel=x_label, ylabel=y_label)
     for axis, column in ((axes.xaxis, x), (axes.yaxis, y)):
         _scale(axis, pd.concat([points.table[column], points.beyond[column]]))
-    axes.grid(color=GRID, alpha=0.25, linewidth=0.8)
+    axes.grid()
     _legend(axes)
     _name_points(figure, axes, list(zip(*spots(front), strict=True)),
                  [points.name(row) for _, row in front.iterrows()])
@@ -283,14 +283,11 @@ def _frame(title, size):
     lines = textwrap.wrap(printable(title), int(11 * size[0]))
     figure.suptitle("\n".join(lines), x=0.01, ha="left", fontsize=10,
                     fontweight="bold", parse_math=False)
-    axes = figure.add_subplot()
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.set_axisbelow(True)
-    return figure, axes
+    return figure, figure.add_subplot()
 
 
 def _legend(axes, handles=None):
     # A legend wider than its axes would make room for itself beside them.
     columns = 1 if axes.figure.get_figwidth() < 6 else 3
     axes.legend(handles=handles, loc="lower left", bbox_to_anchor=(0, 1), ncols=columns,
-                frameon=False, borderaxespad=0.2, handletextpad=0.5)
+                borderaxespad=0.2, handletextpad=0.5)

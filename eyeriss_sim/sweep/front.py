@@ -11,6 +11,7 @@ from eyeriss_sim.hardware import known_key_and_value
 from eyeriss_sim.hardware_fields import TABLES
 from eyeriss_sim.labels import field_text
 from eyeriss_sim.near_names import hint
+from eyeriss_sim.pareto import pareto
 from eyeriss_sim.sweep.axes import NO_FIELDS, table_and_key
 from eyeriss_sim.sweep.dataset import read_base, read_description, read_results
 from eyeriss_sim.sweep.evaluate import MACHINE, RATIOS, SOLVED_GLB, SUMS, macs_per_s
@@ -290,16 +291,7 @@ def pareto_front(table, columns):
     costs = np.column_stack([
         table[column].to_numpy(float) * (-1 if column in BETTER_LARGE else 1)
         for column in columns])
-    order = np.lexsort(costs.T[::-1])
-    costs = costs[order]
-    # Whoever beats a row comes before it, and has been kept, or been beaten by one.
-    kept = np.empty_like(costs)
-    places = []
-    for place, cost in enumerate(costs):
-        if not (kept[:len(places)] <= cost).all(axis=1).any():
-            kept[len(places)] = cost
-            places.append(place)
-    return table.iloc[order[places]]
+    return table.iloc[pareto(costs)]
 
 
 def check_fields(x, y):

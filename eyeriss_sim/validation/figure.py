@@ -1,9 +1,10 @@
 """The figure of ``validate``: errors against the chip, and bars beside the papers'."""
 
+import matplotlib
 import pandas as pd
 from matplotlib.figure import Figure
 
-from eyeriss_sim.figure_style import SERIES
+from eyeriss_sim.figure_style import INK, PALE, SERIES, STYLE
 from eyeriss_sim.validation.papers import FIG_10
 from eyeriss_sim.validation.silicon import (
     RLC,
@@ -14,6 +15,7 @@ from eyeriss_sim.validation.silicon import (
 )
 
 
+@matplotlib.rc_context(STYLE)
 def draw(table: pd.DataFrame) -> Figure:
     """Tables V and VI as errors; RLC and Fig. 10 as bars beside the published ones."""
     figure = Figure(figsize=(11, 15), layout="constrained")
@@ -28,8 +30,7 @@ def draw(table: pd.DataFrame) -> Figure:
     draw_reduction(reduction, table[table.source == RLC])
     draw_levels(levels, table[table.source == FIG_10])
     for panel in (alexnet, vgg16, reduction, levels):
-        panel.spines[["top", "right"]].set_visible(False)
-        panel.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
+        panel.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
     return figure
 
 
@@ -44,7 +45,7 @@ def draw_errors(panel, rows, bands, title):
         panel.bar([layers.index(layer) + shift for layer in cells.layer], cells.error,
                   width, color=SERIES[list(TABLE_V_BANDS).index(quantity)],
                   label=f"{quantity} ({'exact' if band == 0 else f'band {band} %'})")
-    panel.axhline(0, color="black", linewidth=0.8)
+    panel.axhline(0, color=INK, linewidth=0.8)
     short = len(layers) > 10    # else the names would run into one another
     panel.set_xticks(range(len(layers)),
                      [one.removeprefix("CONV") if short else one for one in layers])
@@ -56,7 +57,7 @@ def draw_reduction(panel, rows):
     """Reduction of DRAM accesses by run-length coding."""
     places = range(len(rows))
     panel.bar([place - 0.2 for place in places], rows.published, 0.38, label="chip",
-              color="#BBBBBB")
+              color=PALE)
     panel.bar([place + 0.2 for place in places], rows.model, 0.38, label="model",
               color=SERIES[0])
     panel.set_xticks(list(places), rows.layer)
