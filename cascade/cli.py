@@ -6,7 +6,6 @@ import textwrap
 from pathlib import Path
 
 from cascade.deadlines.command import add_deadline
-from eyeriss_sim.hardware import ZERO_HANDLINGS
 from eyeriss_sim.search import OBJECTIVES
 from eyeriss_sim.terminal import (
     OneLineParser,
@@ -15,7 +14,8 @@ from eyeriss_sim.terminal import (
     run_command,
     whole_number,
 )
-from pruning.cli import add_data_options, data_name, load_data, percent
+from eyeriss_sim.zero_handling import ZERO_HANDLINGS
+from pruning.command_options import add_data_options, data_name, load_data, percent
 
 # Where a ladder is not there yet: rungs of the pruning, mildest first.
 RUNGS = {"resnet20": (0.7, 0.55, 0.45, 0.4), "resnet18": (0.4, 0.3, 0.2, 0.17),
@@ -52,8 +52,10 @@ def add_ladder_options(cmd):
     cmd.add_argument("--batch", type=whole_number, default=1, metavar="N",
                      help="images that run together (default: 1); a ladder that is "
                           "climbed first is one of batch 1")
-    cmd.add_argument("--zeros", choices=ZERO_HANDLINGS,
-                     help="what zeros save here (default: the hardware's own)")
+    # Not among choices, which would be looked at before plugins are run.
+    cmd.add_argument("--zeros", metavar="HANDLING",
+                     help=f"what zeros save here: {', '.join(ZERO_HANDLINGS)}, or one "
+                          "of a plugin (default: the hardware's own)")
     cmd.add_argument("--bits", metavar="B|ifmap=B,...",
                      help="widths of the cascade's operands: 8, or "
                           "ifmap=8,filter=4,ofmap=8 (default: 16)")
@@ -316,7 +318,11 @@ def default_rungs(network, method):
     if count > 2:
         raise ValueError(f"--method {method}: name its rungs, as --rung "
                          + "+".join(["energy=0.5"] * count))
-    shares = RUNGS[network] if count == 1 else RUNGS_OF_TWO[network]
+    known = RUNGS if count == 1 else RUNGS_OF_TWO
+    if network not in known:
+        raise ValueError(f"{network} has no rungs of its own; name those to climb, as "
+                         "--rung " + "+".join(["energy=0.5"] * count))
+    shares = known[network]
     return ["+".join(f"energy={share}" for share in (
         one if isinstance(one, tuple) else (one,))) for one in shares]
 

@@ -21,9 +21,10 @@ from cascade.routers.files import read_router, save_router
 from cascade.stages import Chain, Stage, StageCost, check_threshold
 from cascade.study import Choice, Study
 from cascade.taps import find_taps
-from pruning.checkpoint import checked_image_shape
+from eyeriss_sim.plain import is_whole
+from pruning.checkpoint import checked_image_shape, fresh_model
 from pruning.masks import Masks
-from pruning.models import MODELS, make_model
+from pruning.models import MODELS
 from pruning.prunable import prunable
 from pruning.records import read_json
 from pruning.result import load_result, weights_hash
@@ -37,6 +38,7 @@ ROUTER_FILE = "router.safetensors"      # in the folder of the stage that it loo
 # What earlier versions kept of a chain of two, the first stage first.
 OLD_STAGES, OLD_ROUTER_FILE = ("aggressive", "mild"), "selector.safetensors"
 OWN_FILES = {"cascade.json", *OLD_STAGES, OLD_ROUTER_FILE}
+MOST_CLASSES = 2**20
 STAGE_FOLDER = re.compile(r"stage\d+")
 
 
@@ -115,6 +117,7 @@ def save_cascade(folder: str | Path, study: Study, choice: Choice, network: str,
     levels = [study.levels[level] for level in choice.levels]
     routers = [study.router(*step) for step in choice.steps]
     shape = tuple(study.parts["choosing"][0].shape[1:])
+    classes = study.outputs[choice.levels[0]]["choosing"].logits.shape[1]
     stages = [_stage_notes(level, network, costs) for level, costs in zip(
         levels, zip(energies, latencies, strict=True), strict=True)]
     for stage, step, threshold in zip(
@@ -127,7 +130,8 @@ def save_cascade(folder: str | Path, study: Study, choice: Choice, network: str,
     try:
         fresh.chmod(0o755)
         for number, level in enumerate(levels):
-            _save_level(fresh / stage_folder(number), level, shape)
+            _save_level(fresh / stage_folder(number), level, {
+                "image_shape": shape, "num_classes": classes})
         for number, router in enumerate(routers):
             if router.learns():
                 save_router(fresh / stage_folder(number) / ROUTER_FILE, router)
@@ -213,7 +217,7 @@ def load_cascade(folder: str | Path,
     networks = []
     for stage in told["stages"]:
         place = folder / stage["folder"]
-        network = load_result(place, _model_for(folder, stage["network"], model))[0]
+        network = load_result(place, _model_for(folder, stage, model))[0]
         if (stage["weights"] or weights_hash(network)) != weights_hash(network):
             raise ValueError(f"{place}: not the weights that the cascade was built of; "
                              "the files do not belong together")
@@ -231,7 +235,9 @@ def load_cascade(folder: str | Path,
     return Chain(stages, routers, thresholds, told["image_shape"])
 
 
-def _model_for(folder, name, model):
+def _model_for(folder, stage, model):
+    """The module that a stage's weights go into, with as many classes as they have."""
+    name = stage["network"]
     if isinstance(model, Mapping):
         model = model.get(name)
     if model is not None:
@@ -239,7 +245,17 @@ def _model_for(folder, name, model):
     if name not in MODELS:
         raise ValueError(f"{folder} is of {name}, none of {', '.join(MODELS)}: give "
                          "load_cascade(folder, model) a dense network of its kind")
-    return make_model(name)
+    path = folder / stage["folder"] / "config.json"
+    config = read_json(path)
+    classes = config.get("num_classes", 2)
+    if not is_whole(classes, 2) or classes > MOST_CLASSES:
+        raise ValueError(f"{path}: num_classes must be a whole number in "
+                         f"2..{MOST_CLASSES}, got {classes!r:.60}")
+    try:
+        checked_image_shape(config.get("image_shape"))
+    except ValueError as problem:
+        raise ValueError(f"{path}: {problem}") from None
+    return fresh_model({**config, "network": name})
 
 
 def _tap_named(folder, network, stage, image_shape):
@@ -343,7 +359,7 @@ def _checked_stage(stage, number, is_last):
     return stage
 
 
-def _save_level(place: Path, level: Level, shape: tuple) -> None:
+def _save_level(place: Path, level: Level, config: dict) -> None:
     """A level as a result folder that ``pruning.result`` reads."""
     place.mkdir()
     # save_file() would make it its writer's alone.
@@ -353,7 +369,7 @@ def _save_level(place: Path, level: Level, shape: tuple) -> None:
     Masks.of(level.network, prunable(level.network)).save(place / "masks.safetensors")
     for number, masks in enumerate(level.shrinks, 1):
         masks.save(place / f"channels{number}.safetensors")
-    (place / "config.json").write_text(json.dumps({"image_shape": shape}) + "\n")
+    (place / "config.json").write_text(json.dumps(config) + "\n")
 
 
 def _as_text(threshold):

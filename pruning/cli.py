@@ -1,13 +1,10 @@
 """Command line of ``eyeriss-prune``: its commands, each in a file of its own."""
 
 from eyeriss_sim.terminal import OneLineParser, run_command
-from pruning.command_options import add_data_options, data_name, load_data, percent
 from pruning.compare_command import add_compare
 from pruning.run_command import add_run
 from pruning.train_command import add_train
 
-# The options are offered here, too, for eyeriss-cascade.
-__all__ = ["add_data_options", "data_name", "load_data", "main", "percent"]
 COMMANDS = (add_train, add_run, add_compare)    # a new one: add_* and an entry here
 
 

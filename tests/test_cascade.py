@@ -1175,6 +1175,8 @@ def test_a_ladder_of_two_methods_has_rungs_of_its_own():
         assert all(rung_folder(rung, "channels+energy_aware") for rung in rungs)
     with pytest.raises(ValueError, match=r"name its rungs, as --rung energy=0\.5"):
         default_rungs("vgg16", "channels+channels+random")
+    with pytest.raises(ValueError, match="mine has no rungs of its own; name those to"):
+        default_rungs("mine", "random")
 
 
 @pytest.mark.parametrize("network", RUNGS)
