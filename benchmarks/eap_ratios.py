@@ -46,7 +46,7 @@ def published_sums():
 
 
 class Shapes:
-    """What of a network the sums hang on, one value a layer.
+    """Sizes of a network that the sums hang on, one value a layer.
 
     Parameters
     ----------

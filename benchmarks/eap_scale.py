@@ -55,7 +55,7 @@ def measure(layers=CONVS, share=SHARE, images=512, rows=8192):
     ----------
     layers : sequence of str
     share : float
-        Of the dense energy, the FC layers' included.
+        Share of the dense energy, the FC layers' included.
     images, rows : int
         That calibrate; output positions of a layer that its Gram matrix sums over.
 

@@ -1,4 +1,4 @@
-"""What a loss of accuracy buys each method, read off a leaderboard's table.
+"""Energy that a loss of accuracy buys each method, read off a leaderboard's table.
 
     python -m benchmarks.energy_at_loss [TABLE.csv] [--points 1] [--batch 1]
 
@@ -69,9 +69,9 @@ def verdicts(table, points=1.0, batch=1):
     Parameters
     ----------
     table : pandas.DataFrame
-        As ``pruning_leaderboard.csv``; rows without an energy target are left out.
+        Rows of ``pruning_leaderboard.csv``; those of no energy target are left out.
     points : float
-        Of accuracy, lost.
+        Points of accuracy, lost.
     batch : int
 
     Returns
@@ -166,7 +166,7 @@ def print_verdicts(found, points):
 
 
 def bound(row):
-    """What a ratio is where an energy is only the most that is needed."""
+    """Bound of a ratio where an energy is only the most that is needed."""
     if row["method"] in MAGNITUDE:
         return ""
     return {(False, False): "", (True, False): ">", (False, True): "<"}.get(

@@ -74,7 +74,7 @@ def sizes_and_batches(console):
 
 
 def fixed_area(console):
-    """At each number of PEs the RF with the least energy; area as the 256-PE machine.
+    """The RF of least energy at each number of PEs; area as the 256-PE machine.
 
     Only the product of rows and columns matters to the paper's analysis.
     """

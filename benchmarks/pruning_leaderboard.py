@@ -67,7 +67,7 @@ def pieces(methods, seeds):
 
 
 def arguments(network, method, epochs, fresh_epochs=None):
-    """What ``eyeriss-prune run`` is told of one piece: a list of arguments a call."""
+    """Arguments of ``eyeriss-prune run`` for one piece: a list for each call."""
     common = ["--network", network, "--epochs", str(epochs)]
     rungs = RUNGS[network]
     if method == "dense":
@@ -89,10 +89,10 @@ def floors(folder, network, images):
     Parameters
     ----------
     folder : Path
-        Of the trained dense network.
+        Folder of the trained dense network.
     network : str
     images : Tensor
-        That measure the zeros of activations.
+        Images that measure the zeros of activations.
     """
     model, _ = load_model(folder / "weights.safetensors", network)
     names = prunable(model)
@@ -106,7 +106,7 @@ def floors(folder, network, images):
 
 
 def results(folder, dense):
-    """What is finished, as :func:`pruning.compare.collect` has it, and more.
+    """Finished results, as :func:`pruning.compare.collect` has them, and more.
 
     Parameters
     ----------

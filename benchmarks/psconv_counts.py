@@ -59,7 +59,7 @@ def sparse_counts(name, pixels):
     Parameters
     ----------
     name : str
-        Of ``pruning.models.MODELS``.
+        One of ``pruning.models.MODELS``.
     pixels : int
         32 or 64.
 
@@ -185,7 +185,7 @@ def count():
 
 
 def beside_published(table):
-    """What each form saves beside the published reductions.
+    """Savings of each form beside the published reductions.
 
     Returns
     -------

@@ -71,15 +71,15 @@ class ResNet(nn.Module):
 
 
 def resnet20():
-    """For CIFAR-10."""
+    """ResNet-20 for CIFAR-10."""
     return ResNet((3, 3, 3), (16, 32, 64), 10, imagenet=False)
 
 
 def resnet18():
-    """For ImageNet."""
+    """ResNet-18 for ImageNet."""
     return ResNet((2, 2, 2, 2), (64, 128, 256, 512), 1000)
 
 
 def resnet50():
-    """For ImageNet."""
+    """ResNet-50 for ImageNet."""
     return ResNet((3, 4, 6, 3), (64, 128, 256, 512), 1000, wide=4)

@@ -70,7 +70,7 @@ def in_a_process(points, jobs, shared=False):
 
 
 def cores_to_be_had():
-    """How many times the work of one busy loop two of them do at once: 2 if idle."""
+    """Times the work of one busy loop that two of them do at once: 2 if idle."""
     loop = ("import time\nstart, turns = time.perf_counter(), 0\n"
             "while time.perf_counter() < start + 2: turns += 1\nprint(turns)")
 

@@ -1,4 +1,4 @@
-"""How sure a difference is: images, and seeds, drawn again."""
+"""Intervals of differences: images, and seeds, drawn again."""
 
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
@@ -15,7 +15,7 @@ BLOCK = 200             # samples at a time, for the memory of their weights
 
 def draws(images: int, seed: int = 0,
           samples: int = SAMPLES) -> Iterator[np.ndarray]:
-    """How often each image is drawn, a block of samples at a time.
+    """Numbers of times that each image is drawn, a block of samples at a time.
 
     Yields
     ------
@@ -56,7 +56,7 @@ def mean_interval(values: np.ndarray,
 
 def below_hull(systems: Sequence[tuple],
                seed: int = 0) -> tuple[float, float, float]:
-    """How much less energy a system needs than single levels of the same accuracy.
+    """Energy that a system needs less than single levels of the same accuracy.
 
     Paired: every sample draws the same images for the system and for all levels; and
     seeds, where there are several.

@@ -1,4 +1,4 @@
-"""From a ladder and a wish to a cascade in a folder, and what the test images say."""
+"""Cascades in a folder, from a ladder and a wish, with their test results."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -112,7 +112,7 @@ def rivals(study: Study, table: pd.DataFrame, accuracy: float) -> dict[str, floa
 
 
 def _quantiles(values):
-    """What shares of the images cost at most: the distribution beside the mean."""
+    """Most that shares of the images cost: the distribution beside the mean."""
     shares = (0.05, 0.5, 0.95, 1.0)
     found = torch.quantile(torch.from_numpy(values), torch.tensor(
         shares, dtype=torch.float64))
@@ -123,7 +123,7 @@ def _quantiles(values):
 def offline(chain: Chain, images: torch.Tensor,
             progress: Callable[[int, int], None] | None = None
             ) -> tuple[torch.Tensor, torch.Tensor, float]:
-    """What routed execution must give: every network on every image, then the formula.
+    """Answers that routed execution must give: all networks on all images, then a sum.
 
     Image by image, as the chain runs them, so that both agree to the last bit.
 

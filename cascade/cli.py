@@ -29,7 +29,7 @@ CLIMBING = "climbing.json"      # in a ladder, until all that it was asked for i
 
 
 def add_ladder_options(cmd):
-    """Which networks, on what."""
+    """Add the options that say which networks, on what."""
     from pruning.models import MODELS
     cmd.add_argument("--network", required=True, help=", ".join(MODELS))
     cmd.add_argument("--method", default="energy_aware", metavar="M",

@@ -1,4 +1,4 @@
-"""What each part of a cascade costs an image, on the simulator."""
+"""Costs of each part of a cascade for an image, on the simulator."""
 
 import copy
 import hashlib
@@ -62,7 +62,7 @@ class Strata:
 
 
 def difficulties(all_logits: Sequence[torch.Tensor]) -> np.ndarray:
-    """How hard images are: what the networks leave to all but their first class.
+    """Difficulty of images: what the networks leave to all but their first class.
 
     Parameters
     ----------
@@ -119,7 +119,7 @@ class NetworkCosts:
 
     def expected_share(self, q: np.ndarray, batch: int,
                        names: Sequence[str] | None = None) -> np.ndarray:
-        """What an image costs over what it does alone, where ``q`` of a batch come.
+        """Cost of an image over its cost alone, where ``q`` of a batch come.
 
         How many of a batch come is binomial; what so many cost is read off a line
         between the batches that were simulated.
@@ -149,7 +149,7 @@ class NetworkCosts:
         return np.where(np.asarray(q) > 0, share, 1.0)
 
     def _share(self, count):
-        """By layer: an image among ``count`` over one alone."""
+        """Cost by layer of an image among ``count`` over one alone."""
         if count == 1:
             return np.ones(len(self.layer_names))
         if count not in self.batches:

@@ -10,7 +10,7 @@ STEPS = 100     # thresholds that a curve looks at; more would only fit noise
 
 @dataclass(frozen=True, eq=False)
 class ImageCosts:
-    """What each image costs in one stage of a chain; arrays of shape (N,).
+    """Costs of each image in one stage of a chain; arrays of shape (N,).
 
     Parameters
     ----------
@@ -30,7 +30,7 @@ class ImageCosts:
 
 
 def charge(costs: Sequence[ImageCosts], stages: np.ndarray) -> np.ndarray:
-    """What each image costs in a chain.
+    """Cost of each image in a chain.
 
     Parameters
     ----------

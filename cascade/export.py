@@ -80,7 +80,7 @@ def export_parts(cascade: Chain, image: torch.Tensor
 
 
 def run_parts(parts: dict[str, Callable], image: torch.Tensor) -> tuple:
-    """What :func:`export_parts` promises, as one would write it around any runtime.
+    """Run the programs of :func:`export_parts`, as one would around any runtime.
 
     Parameters
     ----------

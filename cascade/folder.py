@@ -44,7 +44,7 @@ STAGE_FOLDER = re.compile(r"stage\d+")
 
 def route_costs(study: Study, choice: Choice
                 ) -> tuple[tuple[StageCost, ...], tuple[StageCost, ...]]:
-    """What each stage costs an image at batch 1, with the zeros of its own route.
+    """Costs of each stage for an image at batch 1, with the zeros of its own route.
 
     A stage is measured up to its tap on all choosing images that come to it, after the
     tap on those for which it runs on. Where no image comes it is measured on all.
@@ -284,7 +284,7 @@ def _router_of(path, name, channels) -> Router:
 
 
 def _read_notes(path):
-    """What ``cascade.json`` says, checked: somebody may have edited it."""
+    """Content of ``cascade.json``, checked: somebody may have edited it."""
     told = read_json(path)
     if isinstance(told, dict) and OLD_ENERGY in told:
         told.setdefault(ENERGY, told.pop(OLD_ENERGY))

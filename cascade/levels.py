@@ -189,7 +189,7 @@ def check_same_task(levels: Sequence[Level], image_shape: Sequence[int]) -> None
 
 def storage(networks: Sequence[torch.nn.Module],
             routers: Sequence[torch.nn.Module] = ()) -> dict:
-    """What DRAM has to hold of a chain, with weights as significance maps.
+    """Storage of a chain in DRAM, with weights as significance maps.
 
     Parameters
     ----------

@@ -30,7 +30,7 @@ def as_oracle(oracle: EnergyOracle | str, batch: int | None = None) -> EnergyOra
 
 
 def name_of(oracle: EnergyOracle) -> str:
-    """What tables call an oracle: its hardware, and settings that are not the usual.
+    """Name of an oracle in tables: its hardware, and settings that are not the usual.
 
     Examples
     --------

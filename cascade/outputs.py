@@ -1,4 +1,4 @@
-"""What a network says of many images, computed once and kept."""
+"""Outputs of a network for many images, computed once and kept."""
 
 import hashlib
 from collections.abc import Callable, Iterable
@@ -35,7 +35,7 @@ class Outputs:
 
     @property
     def right(self) -> torch.Tensor:
-        """Which images the network gets right, bool, shape (N,)."""
+        """Images that the network gets right, bool, shape (N,)."""
         return self.logits.argmax(1) == self.labels
 
     @property

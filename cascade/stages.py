@@ -13,7 +13,7 @@ from cascade.taps import Tap, cut
 
 @dataclass(frozen=True)
 class StageCost:
-    """What one stage costs an image that comes to it, on one hardware at batch 1.
+    """Cost of one stage for an image that comes to it, on one hardware at batch 1.
 
     Parameters
     ----------
@@ -60,7 +60,7 @@ class Stage(nn.Module):
 
 @dataclass(frozen=True, eq=False)
 class Routed:
-    """What came of each image.
+    """Results of each image.
 
     Parameters
     ----------
@@ -86,7 +86,7 @@ class Routed:
 
     @property
     def routes(self) -> torch.Tensor:
-        """Which images another stage than the first answered, bool, shape (N,)."""
+        """Images that another stage than the first answered, bool, shape (N,)."""
         return self.stages > 0
 
 
@@ -149,17 +149,17 @@ class Chain(nn.Module):
 
     @property
     def energies(self) -> tuple[StageCost, ...]:
-        """What each stage costs, uJ."""
+        """Energy of each stage, uJ."""
         return tuple(stage.energy for stage in self.stages)
 
     @property
     def latencies(self) -> tuple[StageCost, ...]:
-        """What each stage costs, ms."""
+        """Latency of each stage, ms."""
         return tuple(stage.latency for stage in self.stages)
 
     @property
     def asks_all(self) -> tuple[bool, ...]:
-        """Whether each router needs the whole network before it, for its logits."""
+        """True if each router needs the whole network before it, for its logits."""
         return tuple(bool(router.needs_logits) for router in self.routers)
 
     def train(self, mode: bool = True) -> "Chain":
@@ -232,7 +232,7 @@ def check_threshold(threshold: float) -> None:
 
 def costs_by_stage(costs: Sequence[StageCost],
                    asks_all: Sequence[bool]) -> list[float]:
-    """What an image costs that each stage answers, those before it included.
+    """Cost of an image that each stage answers, those before it included.
 
     Parameters
     ----------

@@ -172,7 +172,7 @@ class Study:
         return Strata.of(self.parts["choosing"][0], self.difficulty("choosing"))
 
     def difficulty(self, part: str) -> np.ndarray:
-        """How hard each image of a part is, see :func:`cascade.costs.difficulties`."""
+        """Difficulty of each image of a part; :func:`cascade.costs.difficulties`."""
         return difficulties([one[part].logits for one in self.outputs])
 
     @cached_property
@@ -283,7 +283,7 @@ class Study:
         return self._router_costs[key, batch]
 
     def router_inputs(self, first: int, following: int, name: str) -> torch.Tensor:
-        """What a router's layers see of some choosing images, for their zeros."""
+        """Inputs of a router's layers for some choosing images, for their zeros."""
         summary = self.summary(first, name, "choosing")
         return self.router(first, following, name).inputs(
             None if summary is None else summary[:ROUTER_IMAGES],
@@ -291,7 +291,7 @@ class Study:
 
     def chain_costs(self, levels: Sequence[int], routers: Sequence[str], part: str,
                     unit: int = 0) -> list[ImageCosts]:
-        """What each image of a part costs in each stage of a chain.
+        """Cost of each image of a part in each stage of a chain.
 
         Parameters
         ----------
@@ -360,7 +360,7 @@ class Study:
             self.chain_costs((first, following), (name,), part))
 
     def answering(self, choice: Choice, part: str) -> np.ndarray:
-        """Which stage of a chain answers each image, int64, shape (N,)."""
+        """Stage of a chain that answers each image, int64, shape (N,)."""
         stages = np.zeros(len(self.parts[part][0]), np.int64)
         for number, (step, threshold) in enumerate(
                 zip(choice.steps, choice.thresholds, strict=True)):
@@ -370,7 +370,7 @@ class Study:
 
     def system(self, choice: Choice, part: str,
                unit: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """What a chain makes of each image.
+        """Results of a chain for each image.
 
         Returns
         -------

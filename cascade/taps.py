@@ -1,4 +1,4 @@
-"""Where a network can be cut in two, and the two halves."""
+"""Taps: places where a network can be cut in two, and the two halves."""
 
 import copy
 from collections.abc import Sequence
@@ -174,7 +174,7 @@ def tapped(model: torch.nn.Module, taps: Sequence[Tap]) -> torch.nn.Module:
 
 
 def program(model: torch.nn.Module) -> str:
-    """What a model's forward does with its modules, as text."""
+    """Text of what a model's forward does with its modules."""
     return _traced(model).code
 
 

@@ -1,4 +1,4 @@
-"""What one access of each memory and network costs, over one 16-bit MAC at 1.0 V."""
+"""Prices of one access of each memory and network, over one 16-bit MAC at 1.0 V."""
 
 from math import log
 
@@ -53,7 +53,7 @@ def sizes_of(hardware):
 
 
 def size_factor(hardware, level, kind):
-    """What the size of a memory makes of its price: 1 at the preset's own size."""
+    """Factor of a price by the memory's size: 1 at the preset's own size."""
     field = hardware.dataflow.memory_of(level, kind)
     if not hardware.price_by_size or field is None:
         return 1.0

@@ -63,7 +63,7 @@ def replacing(path):
 
 
 def first_line(problem):
-    """What an exception says first, or its name."""
+    """First line of an exception, or its name."""
     lines = str(problem).strip().splitlines()
     return lines[0].rstrip(".") if lines else type(problem).__name__
 

@@ -32,7 +32,7 @@ MOST_RUNNERS_UP = 1000
 
 
 def add_run_options(cmd):
-    """What every command that runs a network takes."""
+    """Add the options of every command that runs a network."""
     cmd.add_argument(
         "network", help="a network of the zoo, or net.csv, net.onnx, net.py:factory, "
                         "net.txt of the energy-aware-pruning tool")
@@ -55,7 +55,7 @@ def add_run_options(cmd):
 
 
 def add_simulation_options(cmd):
-    """What simulate and explain have in common."""
+    """Add the options that simulate and explain have in common."""
     add_run_options(cmd)
     cmd.add_argument("--objective", choices=OBJECTIVES, default="energy",
                      help="what the search minimises (default: energy)")

@@ -157,7 +157,7 @@ def filter_ratio(code, filt, layer, mapping, bits=WORD_BITS):
     mapping : Mapping
         Orders the stream that ``rlc`` codes.
     bits : int
-        Of a weight.
+        Bits of a weight.
 
     Returns
     -------

@@ -6,7 +6,7 @@ from eyeriss_sim.levels import ACCESSES_SHAPE, DRAIN, FILL, KINDS, LEVELS, NOC
 
 
 def access_weights():
-    """Which counts cost an access of their level: 1 or 0, [level, kind, direction].
+    """Counts that cost an access of their level: 1 or 0, [level, kind, direction].
 
     A word that enters a network (NOC FILL) or leaves it (NOC DRAIN) is the same
     transfer as the NOC READ or WRITE at a PE, which is what the cost table prices.
@@ -45,7 +45,7 @@ def level_energy(accesses, macs, cost, widths=(1.0, 1.0)):
         Level ("rf", "noc", "glb", "dram", "alu") and kind ("ifmap", "filter", "psum")
         to the energy of one 16-bit access or MAC: ``Hardware.cost_MAC``, say.
     widths : tuple
-        As ``width_factors`` gives them; words of 16 bits unless given.
+        Factors of ``width_factors``; words of 16 bits unless given.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Why a layer costs what it costs: its mapping as a loop nest, limits, runners-up."""
+"""Reasons of a layer's cost: its mapping as a loop nest, limits, runners-up."""
 
 from dataclasses import replace
 from html import escape
@@ -61,7 +61,7 @@ class Explanation:
 
 def explain(result: SimulationResult, layer: str, objective: str = "energy",
             runners_up: int = 5) -> Explanation:
-    """Why a layer costs what it costs: loop nest, limits, breakdowns, runners-up.
+    """Reasons of a layer's cost: loop nest, limits, breakdowns, runners-up.
 
     Parameters
     ----------
@@ -150,7 +150,7 @@ def _loop_table(layer, hardware, mapping):
 
 
 def limits_reached(layer, hardware, mapping):
-    """What stops a parameter from being one larger, or column strips from being fewer.
+    """Limits that stop a parameter from being one larger, or strips from being fewer.
 
     Returns
     -------

@@ -280,7 +280,7 @@ class Hardware:
 
     @cached_property
     def values(self):
-        """How many values the storage holds and the networks move ("chip")."""
+        """Numbers of values that the storage holds and the networks move ("chip")."""
         return values_of(self)
 
     @property
@@ -315,16 +315,16 @@ class Hardware:
 
     @property
     def dataflow(self):
-        """How layers run on the array, as an object of ``dataflows``."""
+        """The dataflow by which layers run, an object of ``dataflows``."""
         return DATAFLOWS[self.accounting]
 
     @property
     def zero_handling(self):
-        """What a zero saves, as an object of ``zero_handling.py``."""
+        """The handling of zeros, an object of ``zero_handling.py``."""
         return ZERO_HANDLINGS[self.zeros]
 
     def coded(self, stream):
-        """Whether an "ifmap", "filter" or "ofmap" stream crosses the link coded."""
+        """True if an "ifmap", "filter" or "ofmap" stream crosses the link coded."""
         code = self.filter_code if stream == "filter" else self.fmap_code
         return code != "none" and stream in self.zero_handling.coded
 
@@ -398,7 +398,7 @@ def check_value(owner, field_name, value):
 
 
 def toml_key(field_name):
-    """Where a field of Hardware stands in a TOML file: ``[table] key``."""
+    """Place of a field of Hardware in a TOML file: ``[table] key``."""
     for table, keys in TABLES.items():
         for key, name in keys.items():
             if name == field_name:

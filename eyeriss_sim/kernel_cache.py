@@ -29,7 +29,7 @@ def ensure_kernel_cache():
 
 
 def _probe():
-    """For Numba to look for a place; never compiled."""
+    """A function by which Numba looks for a place; never compiled."""
 
 
 def private_folder():

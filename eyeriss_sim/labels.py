@@ -60,7 +60,7 @@ def shorten(names, width):
 
 
 def clip_middle(name, width):
-    """At most ``width`` characters, the middle replaced by an ellipsis.
+    """Cut a text to ``width`` characters, its middle replaced by an ellipsis.
 
     Examples
     --------

@@ -13,7 +13,7 @@ LEAST = {**dict.fromkeys("mnepqrt", 1), "row_segments": 0, "column_strips": 1,
 
 @dataclass(frozen=True)
 class Mapping:
-    """How a layer runs on the array, in the letters of JSSC 2017 Table III.
+    """The way a layer runs on the array, in the letters of JSSC 2017 Table III.
 
     Parameters
     ----------

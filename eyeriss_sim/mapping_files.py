@@ -24,7 +24,7 @@ def chosen_mappings(mapping: str | PathLike | dict, hardware: Hardware,
     mapping : str, Path or dict
         ``search`` for none, else as in ``read_mappings``, or Mappings by layer name.
     hardware : Hardware
-        That they are for: the tables are the chip's.
+        Hardware that they are for: the tables are the chip's.
 
     Returns
     -------
@@ -54,7 +54,7 @@ def read_mappings(text: str, accounting: str = "chip") -> dict[str, Mapping]:
         optionally, row_segments, column_strips, map_H and map_W: a
         result table, too.
     accounting : str
-        That of the hardware that they are for, which a result table must share.
+        Accounting of the hardware that they are for, which a result table must share.
 
     Raises
     ------

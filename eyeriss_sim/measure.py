@@ -72,7 +72,7 @@ class MeasuredLayer:
 
 @dataclass(frozen=True)
 class ZeroMeter:
-    """What the coded sizes of measured fmaps and filters depend on.
+    """A meter of zeros, with all that coded sizes of fmaps and filters depend on.
 
     Parameters
     ----------
@@ -299,7 +299,7 @@ class _Sums:
 
 
 def _images_in(inputs):
-    """How many images the inputs of a model hold, each the same."""
+    """Number of images that the inputs of a model hold, each the same."""
     for one in inputs:
         if not getattr(one, "shape", ()):
             kind = "a single number" if hasattr(one, "shape") else type(one).__name__
@@ -350,7 +350,7 @@ def _filters_now(model, layer):
 
 
 def _can_follow(model, layer, filt, made_filters):
-    """Whether ``_filters_now`` reads what the layer ran on, also after a change."""
+    """True if ``_filters_now`` reads what the layer ran on, also after a change."""
     from eyeriss_sim.importers.weights import is_masked_or_parametrized
     if layer.name in made_filters and not is_masked_or_parametrized(model, layer.name):
         return False

@@ -29,7 +29,7 @@ SEARCHES = ("dense", "sparse")
 
 
 class EnergyOracle:
-    """What a network costs, with its zeros; quick to ask again.
+    """Costs of networks with their zeros; quick to ask again.
 
     Parameters
     ----------
@@ -46,7 +46,7 @@ class EnergyOracle:
         Whether the search, for whatever objective, takes zeros into account. Dense
         keeps one mapping a shape, whatever is pruned; every result says which it was.
     mapping : str or dict
-        As in ``simulate``; layers not named are searched.
+        Mappings, given as to ``simulate``; layers not named are searched.
     filter_code : str, optional
         One of ``codes.FILTER_CODES``; the hardware's own unless given.
     bits : int, str, Bits or dict, optional
@@ -149,7 +149,7 @@ class EnergyOracle:
         Parameters
         ----------
         network : Network, Workload, str or torch.nn.Module
-            As in ``simulate``.
+            The network, given as to ``simulate``.
         densities : dict, optional
             Densities by layer name; layers not named have what the network's file
             says, and are dense where it says nothing.

@@ -1,4 +1,4 @@
-"""What users give for a number: numpy's kinds are numbers too, and some are endless."""
+"""Numbers as users give them: numpy's kinds are numbers too, and some are endless."""
 
 from math import log10
 
@@ -20,7 +20,7 @@ def plain(value):
 
 
 def is_whole(value, least):
-    """Whether a value is an int, and no truth value, of at least ``least``."""
+    """True if a value is an int, and no truth value, of at least ``least``."""
     return (isinstance(value, int) and not isinstance(value, bool)
             and value >= least)
 

@@ -244,7 +244,7 @@ def _bar_width(layers):
 
 
 def _legend(axes, handles=None):
-    """In one line above the data, where it covers none."""
+    """Put the legend in one line above the data, where it covers none."""
     axes.legend(
         handles=handles, loc="lower left", bbox_to_anchor=(0, 1), ncols=8,
         borderaxespad=0.2, handlelength=1, handleheight=1, columnspacing=1.4,

@@ -51,7 +51,7 @@ def squarest_map(pixels):
 
 
 def is_product(layer):
-    """Whether the pixels of a layer have no neighbours to read, nor padding."""
+    """True if the pixels of a layer have no neighbours to read, nor padding."""
     return (layer.R, layer.S, layer.U, layer.V) == (1, 1, 1, 1) and not any(
         layer.padding)
 
@@ -149,7 +149,7 @@ def values_on_map(fmap, layer):
     fmap : ndarray, shape (N, channels, H, W)
         On the layer's own map.
     layer : ConvLayer
-        As ``laid`` gives it.
+        A layer that ``laid`` gave.
 
     Returns
     -------

@@ -82,7 +82,7 @@ def totals(result):
 
 
 def joules_by_part(table, hardware):
-    """What the joules of a result are spent on, the MACs first; 0 where nothing is.
+    """Joules of a result by what they are spent on, the MACs first.
 
     Where the hardware has no leakage of its own (``static_mW`` is 0) what it leaks is
     in the constant of the clock, and both are one part.
@@ -162,7 +162,7 @@ def _shares(table, columns):
 
 
 def mapping_sources(result):
-    """Where the mappings come from, and for how many layers: ``published (5)``."""
+    """Sources of the mappings, with their numbers of layers: ``published (5)``."""
     sources = Counter(layer.mapping_source for layer in result.by_layer)
     return ", ".join(f"{source} ({layers})" for source, layers in sources.items())
 

@@ -41,7 +41,7 @@ class LayerResult:
     Parameters
     ----------
     layer : ConvLayer
-        As the network has it; ``laid(layer, mapping)`` is what runs.
+        The network's layer; ``laid(layer, mapping)`` is what runs.
     mapping : Mapping
     mapping_source : str
         ``search:energy`` or the table that the mapping was read from.
@@ -203,7 +203,7 @@ class SimulationResult:
                 f"{self.total_ms:,.2f} ms, {len(self.by_layer)} layers>")
 
     def _repr_html_(self):
-        """What a notebook shows: totals, where the joules go, and the main columns."""
+        """HTML for a notebook: totals, where the joules go, and the main columns."""
         parts = "; ".join(f"{PART_NAMES[part]} {uJ:,.1f}"
                           for part, uJ in self.parts_uJ.items() if uJ)
         shown = self.table[["layer", "macs", *"mnepqrt", "active_pes", "cycles",

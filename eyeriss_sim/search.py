@@ -18,7 +18,7 @@ MEASURED = tuple(f"{name}_pJ" for name in PRICED)
 
 @dataclass(frozen=True)
 class SearchResult:
-    """What a search found.
+    """Mappings that a search found.
 
     Parameters
     ----------
@@ -49,7 +49,7 @@ def search(layer, hardware, objective="energy", keep=1, skip="hopeless",
     ``rs_kernels.search_strips``. Rows of a matrix product that fill no map near to a
     square are tried on larger ones as well (``product_maps.py``).
 
-    Ties are settled by fewer cycles, by the closed forms alone, which take a hundredth
+    Ties are broken by fewer cycles, by the closed forms alone, which take a hundredth
     of the time (by less energy where cycles are the objective), then by the order of
     the search, so that the result is the same everywhere.
 

@@ -59,10 +59,10 @@ def simulate(network, hardware="eyeriss_chip", batch=None, *, mapping="search",
         Whether a word of a larger memory costs more, see ``Hardware``, whatever the
         hardware says; False leaves it to the hardware.
     input_shape : tuple of int, list or dict, optional
-        Of a module's input, or an ONNX file's open ones, batch first; several as
+        Shape of a module's input or an ONNX file's open ones, batch first; several as
         ``network_from_module`` takes them.
     proposals : int, optional
-        Of a module: rows that go on wherever values decide, as in a detector.
+        Rows of a module that go on wherever values decide, as in a detector.
 
     Returns
     -------
@@ -132,7 +132,7 @@ def shares_of(densities):
 
 
 def provenance_of(network, hardware):
-    """What a result stands on, as constant columns of its table."""
+    """Sources of a result, as constant columns of its table."""
     return {
         "network": network.name,
         "batch": network.batch,
@@ -168,7 +168,7 @@ def simulate_layer(layer, hardware, mapping, mapping_source, densities, first_la
 
 
 def times(figures, steps):
-    """What ``evaluate_shape`` gives, so many times one after the other."""
+    """Results of ``evaluate_shape``, so many times one after the other."""
     counts, accesses, cycles, *energies = figures
     return (counts.times(steps), accesses * steps, cycles.times(steps),
             *(energy * steps for energy in energies))

@@ -12,8 +12,8 @@ def column_strips(layer, mapping):
     Returns
     -------
     list of (slice, slice)
-        Of the ofmap, and of the ifmap that the GLB loads for them: those under the
-        strip's windows and those up to the next strip's, or to the edge.
+        Columns of the ofmap, and of the ifmap that the GLB loads for them: those under
+        the strip's windows and those up to the next strip's, or to the edge.
     """
     layer = laid(layer, mapping)
     width = ceil_div(layer.F, mapping.column_strips)

@@ -1,4 +1,4 @@
-"""What commands share: parsing, running, one-line errors, and what a user waits by."""
+"""Shared parts of commands: parsing, running, one-line errors, waiting."""
 
 import argparse
 import errno
@@ -156,7 +156,7 @@ def waiting(text):
 
 
 def zeros_known(weights):
-    """What is known to be zero where no one gave densities: weights', or nothing."""
+    """Words on what is known to be zero where no one gave densities."""
     return ("only the weights' zeros are known; fmaps count as dense" if weights
             else "nothing says what is zero, so nothing is saved")
 

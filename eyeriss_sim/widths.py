@@ -41,7 +41,7 @@ BITS_16 = Bits()
 
 
 class Values(NamedTuple):
-    """How many values a chip's storage holds and its networks move in a cycle.
+    """Numbers of values that a chip's storage holds and its networks move in a cycle.
 
     Words of 16 bits where values have 16; each kind counts its own values.
     """

@@ -1,4 +1,4 @@
-"""What a zero saves on a machine: each way to handle zeros is a class that registers.
+"""Handlings of zeros: each way to save by a zero is a class that registers.
 
 A mask has other energies on other machines, so hardware names its handling of zeros,
 and every result prints it. A new one is a subclass of ``ZeroHandling`` in any file,
@@ -36,7 +36,7 @@ class ZeroHandling:
     Attributes
     ----------
     name : str
-        As hardware and ``--zeros`` call it.
+        Name by which hardware and ``--zeros`` call it.
     skips : tuple of str
         Operands, "ifmap" and "filter", whose zeros spare a MAC and its spad accesses.
     coded : tuple of str
@@ -53,7 +53,7 @@ class ZeroHandling:
 
     @property
     def counts_weights(self) -> bool:
-        """Whether a zero weight saves anything, so that weights have to be counted."""
+        """True if a zero weight saves anything, so that weights have to be counted."""
         return "filter" in self.skips or "filter" in self.coded
 
     def macs_left(self, densities: Densities) -> float:

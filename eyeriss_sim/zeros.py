@@ -1,4 +1,4 @@
-"""What is zero in a layer, and what that saves on a machine."""
+"""Zeros of a layer, and what they save on a machine."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,7 +32,7 @@ class Densities:
 
 @dataclass(frozen=True)
 class Savings:
-    """What the zeros of one layer save on one machine.
+    """Savings by the zeros of one layer on one machine.
 
     Parameters
     ----------
@@ -52,7 +52,7 @@ NO_SAVINGS = Savings(1.0, 1.0, 1.0, 1.0)
 
 
 def savings_of(hardware, densities, first_layer, bits=BITS_16):
-    """What densities save on a machine, expected.
+    """Expected savings on a machine by densities.
 
     Parameters
     ----------
@@ -154,7 +154,7 @@ def count_zeros(layer, ifmap, filt, ofmap):
         Padding included.
     filt : ndarray, shape (M, C, R, S)
     ofmap : ndarray, shape (N, M, E, F)
-        As the chip writes it.
+        Values that the chip writes.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""What calibration images say of each layer: input correlations and target outputs."""
+"""Measurements on calibration images: input correlations and target outputs."""
 
 import copy
 from collections.abc import Iterable, Iterator

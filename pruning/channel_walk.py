@@ -1,4 +1,4 @@
-"""How each operator of a traced network ties, keeps or bars channels."""
+"""Rules by which each operator of a traced network ties, keeps or bars channels."""
 
 import math
 import operator
@@ -239,7 +239,7 @@ class ChannelWalk:
         return labels
 
     def _is_own_vector(self, node):
-        """Whether it is a parameter or buffer that nothing but these functions take."""
+        """True if it is a parameter or buffer that nothing but these functions take."""
         if node.op != "get_attr" or len(node.meta["tensor_meta"].shape) != 1:
             return False
         owner = node.target.rpartition(".")[0]
@@ -255,7 +255,7 @@ class ChannelWalk:
         return True
 
     def _held(self):
-        """Why filters stay, by layer."""
+        """Reasons why filters stay, by layer."""
         held = {}
         for name, labels in self.outputs.items():
             reasons = dict.fromkeys(filter(None, map(self.ties.reason, labels)))
@@ -264,7 +264,7 @@ class ChannelWalk:
         return held
 
     def result(self) -> dict:
-        """What is known once all nodes were visited: the fields of Channels."""
+        """The fields of Channels, known once all nodes were visited."""
         roots = [FIXED if self.ties.reason(label) else self.ties.root(label)
                  for label in range(len(self.ties.parent))]
         numbers = {}
@@ -302,7 +302,7 @@ def _repeated(labels, times):
 
 
 def _normalised_axes(node):
-    """How many of the last axes a ``layer_norm`` is over; all, if it can't be told."""
+    """Number of last axes that a ``layer_norm`` is over; all, if it can't be told."""
     shape = argument(node, 1, "normalized_shape", ())
     if isinstance(shape, (tuple, list)):
         return len(shape)
@@ -317,7 +317,7 @@ def _normalised_axes(node):
 
 
 def argument(node: fx.Node, position: int, name: str, default: object) -> object:
-    """What a call is given by position or by name, or else the default."""
+    """Argument of a call by position or by name, or else the default."""
     if len(node.args) > position:
         return node.args[position]
     return node.kwargs.get(name, default)

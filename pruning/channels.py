@@ -1,4 +1,4 @@
-"""Which channels of a network hang together, and so can only go together.
+"""Channels of a network that hang together, and so can only go together.
 
 Traced with torch.fx: a residual sum ties the channels that it adds, a depthwise
 convolution its inputs to its outputs, a concatenation puts channels behind each
@@ -123,7 +123,7 @@ class Channels:
 
 
 def is_gone(gone: torch.Tensor, numbers: torch.Tensor) -> torch.Tensor:
-    """Whether each channel's group is gone; those that must stay, -1, are not."""
+    """True if each channel's group is gone; those that must stay, -1, are not."""
     return torch.cat([gone, gone.new_zeros(1)])[numbers]
 
 

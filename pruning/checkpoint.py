@@ -43,7 +43,7 @@ def save_model(path: str | Path, model: torch.nn.Module, metadata: dict) -> None
 
 
 def read_metadata(path: str | Path) -> dict:
-    """What :func:`save_model` was told of a file's weights."""
+    """Metadata that :func:`save_model` was told of a file's weights."""
     path = Path(path)
     if not path.is_file():
         raise ValueError(f"{path}: no such file")

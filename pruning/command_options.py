@@ -10,7 +10,7 @@ MOST_THREADS = 1024
 
 
 def add_data_options(cmd: argparse.ArgumentParser) -> None:
-    """Which images, and where they are, for every command that needs some."""
+    """Add the options that say which images, and where they are."""
     from pruning.datasets import DATASETS
     cmd.add_argument("--dataset", default="cifar10", metavar="NAME",
                      help=f"{', '.join(DATASETS)}, or one of a plugin (default: "
@@ -36,7 +36,7 @@ def load_data(args: argparse.Namespace) -> Splits:
 
 
 def data_name(args: argparse.Namespace) -> str:
-    """What the images are called beside an accuracy."""
+    """Name of the images beside an accuracy."""
     from pruning.datasets import DATASETS
     return args.data_name or DATASETS.find(args.dataset).title
 

@@ -72,7 +72,7 @@ def _together(folders):
 
 
 def _experiment(file, metrics, config):
-    """What a result is a part of: first targets, experiment, settings, ladder."""
+    """Group that a result is of: first targets, experiment, settings, ladder."""
     ladder, rung = file.parent, metrics.get("rung") or ""
     if ladder.name == rung:
         ladder = ladder.parent
@@ -120,7 +120,7 @@ def _row(file):
 
 
 def is_further(key: str) -> bool:
-    """Whether a metric is the energy on a machine that was asked for besides."""
+    """True if a metric is the energy on a machine that was asked for besides."""
     return bool(re.match(r"energy_rel_(?!(eap_tool|eyeriss_chip|preset_dense)"
                          r"(_periodic)?(_b16)?$|periodic$)", key))
 
@@ -175,7 +175,7 @@ def print_table(table: pd.DataFrame) -> None:
 
 
 def print_periodic(table: pd.DataFrame) -> None:
-    """What kernels of one period cost where its supports are stored once, if any."""
+    """Print the cost of kernels of one period where its supports are stored once."""
     rows = table[table.energy_rel_periodic.notna()]
     if len(rows):
         make_console().print(
@@ -185,7 +185,7 @@ def print_periodic(table: pd.DataFrame) -> None:
 
 
 def _names(lines, rows):
-    """What the legend calls each experiment: no two of them the same."""
+    """Names of the experiments in the legend: no two of them the same."""
     names = [" ".join(filter(None, (
         network if rows.network.nunique() > 1 else "", method, control)))
         + MARK_OF[images] for (network, method, control, _, images), _ in lines]

@@ -23,7 +23,7 @@ from pruning.shrink import shrink
 
 @dataclass(frozen=True)
 class Control:
-    """What is trained in place of a pruned network.
+    """A network that is trained in place of a pruned one.
 
     Parameters
     ----------

@@ -57,7 +57,7 @@ def accuracy_on(splits: Splits, split: Split, model: torch.nn.Module,
 
 
 def input_and_output(splits: Splits) -> dict:
-    """What a result's config says of images and classes that are not CIFAR-10's."""
+    """Fields of a result's config on images and classes that are not CIFAR-10's."""
     told = {"num_classes": splits.classes, "image_shape": list(splits.image_shape)}
     return {key: value for key, value in told.items() if value != USUAL[key]}
 
@@ -156,7 +156,7 @@ def train_dense(network: str, splits: Splits, recipe: Recipe, folder: str | Path
 
 
 def _finished(folder, config, test):
-    """What a finished training of this folder found; None if there is none."""
+    """Findings of a finished training of this folder; None if there is none."""
     # A training that left nothing, as one that diverged at once, binds nobody.
     if (folder / "config.json").exists() and any(
             (folder / name).exists() for name in (STATE_FILE, "metrics.json")):

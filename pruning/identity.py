@@ -17,7 +17,7 @@ def images_hash(images: torch.Tensor) -> str:
 
 
 def judge(oracle: EnergyOracle) -> dict:
-    """What decides, in an oracle, which weights go; as JSON takes it."""
+    """Settings of an oracle that decide which weights go, as JSON takes them."""
     return {"oracle": oracle.hardware.name, "zeros": oracle.hardware.zeros,
             "filter_code": oracle.hardware.filter_code, "batch": oracle.batch,
             "objective": oracle.objective, "oracle_hash": oracle_hash(oracle)}

@@ -67,7 +67,7 @@ class Rung:
         return tuple(self.target) if several else (self.target,)
 
     def follows(self, before: "Rung | None") -> bool:
-        """Whether only the last method of a composition has more to do than before."""
+        """True if only the last method of a composition has more to do than before."""
         return before is not None and self.options == before.options and (
             self.targets[:-1] == before.targets[:-1])
 
@@ -169,7 +169,7 @@ def climb(model: torch.nn.Module, method: str, rungs: Sequence[Rung],
 
 @dataclass(eq=False)
 class _Way:
-    """How each rung of a ladder is pruned.
+    """The way each rung of a ladder is pruned.
 
     Parameters
     ----------
@@ -206,7 +206,7 @@ class _Way:
                 "exclude": self.options.get("exclude", ())}
 
     def asked(self, rung, chain):
-        """What makes a rung's result what it is, after the rungs of a chain."""
+        """All that makes a rung's result what it is, after the rungs of a chain."""
         given, methods = self.options, "+".join(self.names)
         recipe, fresh = given["recipe"], given["fresh_recipe"]
         return {
@@ -332,7 +332,7 @@ def check_control_of(method: str, rungs: Sequence[Rung], control: str | None) ->
 
 
 def minutes(seconds: float, pruned: Pruned, column: str) -> float:
-    """What a rung took; at least its trainings, epochs before a resume included."""
+    """Minutes of a rung; at least its trainings, epochs before a resume included."""
     return max(seconds, sum(row[column] for row in pruned.history)) / 60
 
 

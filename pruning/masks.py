@@ -99,11 +99,11 @@ class Masks(Mapping):
         return {name: int(mask.sum()) / mask.numel() for name, mask in self.items()}
 
     def __and__(self, other):
-        """What both keep; a parameter that only one names is masked by that one."""
+        """Weights that both keep; what only one names is masked by that one."""
         return self._combined(other, torch.logical_and)
 
     def __or__(self, other):
-        """What either keeps, of the parameters that both name."""
+        """Weights that either keeps, of the parameters that both name."""
         joined = self._combined(other, torch.logical_or)
         return Masks({name: joined[name] for name in self if name in other})
 
@@ -117,7 +117,7 @@ class Masks(Mapping):
         return Masks(both)
 
     def nested_in(self, other: "Masks") -> bool:
-        """Whether every weight that stays here stays in ``other``, too."""
+        """True if every weight that stays here stays in ``other``, too."""
         return all(name in self and not (self[name] & ~mask).any()
                    for name, mask in other.items())
 

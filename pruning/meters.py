@@ -1,4 +1,4 @@
-"""What masks leave of a network's cost: energy, MACs, parameters, weights."""
+"""Meters of what masks leave of a network's cost: energy, MACs, parameters, weights."""
 
 import copy
 from dataclasses import asdict, dataclass
@@ -16,7 +16,7 @@ from pruning.targets import Density, Energy, Macs, Params, Target
 
 @dataclass(frozen=True)
 class Reference:
-    """What the dense network costs; shares are relative to it.
+    """Costs of the dense network; shares are relative to them.
 
     Parameters
     ----------
@@ -85,13 +85,13 @@ class LinearMeter(Meter):
         self.each, self.rest = each, rest
 
     def share(self, masks: Masks) -> float:
-        """What the masks leave."""
+        """Share that the masks leave."""
         kept = sum(int(mask.sum()) * self.each[name] for name, mask in masks.items())
         return (kept + self.rest) / self.dense
 
     @property
     def prices(self) -> dict[str, torch.Tensor]:
-        """What a weight adds, as a share; a scalar tensor a parameter."""
+        """Share that a weight adds; a scalar tensor a parameter."""
         return {name: torch.tensor(each / self.dense, dtype=torch.float64)
                 for name, each in self.each.items()}
 
@@ -122,7 +122,7 @@ class EnergyMeter(Meter):
 
     @torch.no_grad()
     def share(self, masks: Masks) -> float:
-        """What the masks leave."""
+        """Share that the masks leave."""
         changed = [name for name, mask in masks.items() if name not in self._applied
                    or not torch.equal(mask, self._applied[name])]
         for name in changed:
@@ -182,7 +182,7 @@ def macs_left(model: torch.nn.Module, images: torch.Tensor) -> float:
 
 def taken_by_layer(target: Target, model: torch.nn.Module,
                    result: SimulationResult) -> dict[str, float]:
-    """What each layer takes now of the quantity that a target counts.
+    """Share that each layer takes now of the quantity that a target counts.
 
     Parameters
     ----------

@@ -81,7 +81,7 @@ class Plan:
                              f"{target!r}")
 
     def forbids(self, accuracy: float | None) -> bool:
-        """Whether a network of this accuracy is not to be kept."""
+        """True if a network of this accuracy is not to be kept."""
         return self.accuracy_floor is not None and accuracy < self.accuracy_floor
 
     def targets(self, start: float, floor: float) -> list[Target] | Iterator[Target]:
@@ -108,7 +108,7 @@ def _falling(start, floor):
 
 @dataclass(frozen=True)
 class Shared:
-    """What the methods of a composition have in common.
+    """Settings that the methods of a composition have in common.
 
     Parameters
     ----------
@@ -149,7 +149,7 @@ class Shared:
 
 @dataclass(frozen=True)
 class Start:
-    """What a method begins with; a ``Pruned`` of another method is one, too.
+    """The network a method begins with; a ``Pruned`` of another method is one, too.
 
     Parameters
     ----------

@@ -41,7 +41,7 @@ DROPPING_IMAGES = ("StochasticDepth", "DropPath")
 
 
 def drops_images(module: torch.nn.Module) -> bool:
-    """Whether a module drops all channels of an image, or none, while it trains."""
+    """True if a module drops all channels of an image, or none, while it trains."""
     return type(module).__name__ in DROPPING_IMAGES and not any(
         True for _ in (*module.children(), *module.parameters(), *module.buffers()))
 
@@ -91,7 +91,7 @@ def place_moved_channels(graph: fx.GraphModule) -> None:
 
 
 def _shuffle(node):
-    """What a view of groups, swapped with their places and viewed back, comes to."""
+    """Result of a view of groups, swapped with their places and viewed back."""
     swapped = _source(node) if _name(node) in ("view", "reshape", "flatten") else None
     replaced = [node]
     while _name(swapped) in ("contiguous", "view", "reshape", "flatten"):
@@ -121,7 +121,7 @@ def _shuffle(node):
 
 
 def _part(node):
-    """What one of a split's parts, or a slice of the channels, comes to."""
+    """Result of one of a split's parts, or of a slice of the channels."""
     whole = _source(node)
     if node.target is not operator.getitem or whole is None:
         return None
@@ -147,7 +147,7 @@ def _part(node):
 
 
 def _name(node):
-    """What a call is of; of any other node, and of none, an empty name."""
+    """Name of what a call is of; of any other node, and of none, an empty one."""
     if getattr(node, "op", None) not in ("call_function", "call_method"):
         return ""
     return getattr(node.target, "__name__", str(node.target))

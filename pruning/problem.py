@@ -1,4 +1,4 @@
-"""What a pruning method is given: the network, what it costs, what it may cost."""
+"""The problem of a pruning method: a network, its cost, the cost that it may have."""
 
 from dataclasses import dataclass, field
 from functools import cached_property

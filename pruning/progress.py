@@ -32,7 +32,7 @@ class Told(Silent):
 
 
 def epoch_line(row: dict, epochs: int) -> str:
-    """What is said of an epoch that is done.
+    """Line on an epoch that is done.
 
     Parameters
     ----------
@@ -94,7 +94,7 @@ def training_progress(recipe: Recipe, steps: int,
 
 
 def is_shown(wanted: bool | None) -> bool:
-    """Whether progress is shown; None: where standard error is a terminal."""
+    """True if progress is shown; None: where standard error is a terminal."""
     return sys.stderr.isatty() if wanted is None else bool(wanted)
 
 

@@ -1,4 +1,4 @@
-"""Which parameters of a model may be pruned."""
+"""Parameters of a model that may be pruned."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -115,5 +115,5 @@ def uncompiled(model: nn.Module | None) -> nn.Module | None:
 
 
 def is_transposed(model: torch.nn.Module, one: Prunable) -> bool:
-    """Whether a layer's weight is stored by input channel."""
+    """True if a layer's weight is stored by input channel."""
     return isinstance(model.get_submodule(one.layer), _ConvTransposeNd)

@@ -1,4 +1,4 @@
-"""What prune() returns: a pruned network and what is known of it."""
+"""Result of prune(): a pruned network and what is known of it."""
 
 from dataclasses import dataclass, field
 from pathlib import Path

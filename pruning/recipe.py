@@ -1,4 +1,4 @@
-"""How a network is trained: numbers only, so that a result can say them."""
+"""Recipe of a training: numbers only, so that a result can say them."""
 
 import math
 from dataclasses import asdict, dataclass
@@ -11,7 +11,7 @@ PRECISIONS = ("bfloat16", "float32")
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """How :func:`pruning.training.fit` trains.
+    """Settings by which :func:`pruning.training.fit` trains.
 
     Parameters
     ----------

@@ -15,7 +15,7 @@ NUMBERS = re.compile("accuracy|_rel(_|$)|^total_uJ|^(seed|epochs)$|minutes$")
 
 
 def read_json(path: str | Path) -> dict:
-    """What a JSON file of a result says.
+    """Content of a JSON file of a result.
 
     Returns
     -------
@@ -106,7 +106,7 @@ def read_rows(path: str | Path) -> list[dict]:
 
 
 def _number(text):
-    """What a cell says: a number where it reads as one, None where it is empty."""
+    """Value of a cell: a number where it reads as one, None where it is empty."""
     if not text:
         return None
     for kind in (int, float):

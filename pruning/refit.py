@@ -1,4 +1,4 @@
-"""Which weights to give back to a pruned layer, and what values suit those left.
+"""Weights to give back to a pruned layer, and values that suit those left.
 
 Steps 3 and 4 of energy-aware pruning (Yang, Chen, Sze, CVPR 2017): greedy restoring by
 output error, then least squares on the support. All filters of a layer at once, from

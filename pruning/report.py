@@ -1,4 +1,4 @@
-"""What a pruned network costs beside the dense one, on any machines."""
+"""Costs of a pruned network beside the dense one, on any machines."""
 
 import copy
 import re
@@ -29,7 +29,7 @@ def usual_oracles() -> dict[str, EnergyOracle]:
 
 
 def batch_ending(batch: int) -> str:
-    """What a column's name ends with: nothing for batch 1."""
+    """Ending of a column's name: nothing for batch 1."""
     return "" if batch == 1 else f"_b{batch}"
 
 
@@ -84,7 +84,7 @@ def check_oracles(oracles: dict[str, EnergyOracle]) -> None:
 
 @dataclass(frozen=True, eq=False)
 class Baseline:
-    """What the dense network costs, measured once for many rungs and reports.
+    """Costs of the dense network, measured once for many rungs and reports.
 
     Parameters
     ----------

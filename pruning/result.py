@@ -125,7 +125,7 @@ def begun(folder: str | Path, config: dict,
 
 
 def _holds_network(folder):
-    """Whether an epoch was finished here, or a network saved."""
+    """True if an epoch was finished here, or a network saved."""
     return any((STATE_FILE in names or "weights.safetensors" in names)
                for _, _, names in os.walk(folder))
 

@@ -207,7 +207,7 @@ def reports_of(words: Sequence[str]) -> dict:
 
 
 def number_or_text(text: str) -> int | float | bool | str:
-    """What a method's option is: a number where it reads as one."""
+    """Value of a method's option: a number where it reads as one."""
     for kind in (int, float):
         try:
             return kind(text)

@@ -1,4 +1,4 @@
-"""How shares fall from what there is to a target, step by step."""
+"""Shares that fall from what there is to a target, step by step."""
 
 
 def geometric(start: float, end: float, steps: int, floor: float = 0.0) -> list[float]:

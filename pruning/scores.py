@@ -1,4 +1,4 @@
-"""How much each weight matters: one function a score, one tensor a parameter."""
+"""Scores of the weights: one function a score, one tensor a parameter."""
 
 import copy
 import re

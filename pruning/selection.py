@@ -1,4 +1,4 @@
-"""From scores to masks: what goes first, and where to stop so that a target is met."""
+"""Masks from scores: what goes first, and where to stop so that a target is met."""
 
 from collections.abc import Callable, Sequence
 from typing import NoReturn

@@ -175,7 +175,7 @@ class _Trial:
         self.tried = {}
 
     def guess(self):
-        """How many weights go if their going changes no activation."""
+        """Number of weights that go if their going changes no activation."""
         meter = _meter(self.problem, self.given)
         found = least(lambda count: meter.share(self.order.masks(count))
                       <= self.problem.target.share, self.order.units)

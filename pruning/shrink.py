@@ -106,7 +106,7 @@ def _built(channels, gone, images, kind):
 
 
 def _parameter(kept, whole):
-    """What is left of a parameter; frozen where the whole was."""
+    """The part that is left of a parameter; frozen where the whole was."""
     return nn.Parameter(kept.clone(), requires_grad=whole.requires_grad)
 
 

@@ -15,7 +15,7 @@ from pruning.training import fit
 
 @dataclass
 class StepTraining:
-    """How the networks of one method are trained, and what that has told so far.
+    """Training of the networks of one method, and what it has told so far.
 
     Parameters
     ----------
@@ -41,7 +41,7 @@ class StepTraining:
     history: list = field(default_factory=list)
 
     def trains(self, epochs: int | None = None) -> bool:
-        """Whether there is a training of so many epochs, or of the recipe's."""
+        """True if there is a training of so many epochs, or of the recipe's."""
         return self.recipe is not None and epochs != 0
 
     def folder_of(self, step: str) -> Path | None:

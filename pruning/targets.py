@@ -1,4 +1,4 @@
-"""What a pruned network may cost, relative to the dense one."""
+"""Targets: costs that a pruned network may have, relative to the dense one."""
 
 from dataclasses import dataclass
 from numbers import Real

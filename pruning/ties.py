@@ -44,5 +44,5 @@ class Ties:
             self.reasons.setdefault(self.root(label), reason)
 
     def reason(self, label: int) -> str | None:
-        """Why a label must stay, or None."""
+        """Reason why a label must stay, or None."""
         return self.reasons.get(self.root(label))

@@ -23,7 +23,7 @@ TEMPERATURE = 3.0   # at which a teacher is listened to: so that small chances c
 
 @dataclass
 class History:
-    """What a training has to tell.
+    """Findings of a training.
 
     Parameters
     ----------
@@ -228,7 +228,7 @@ def check_finite(model: torch.nn.Module) -> None:
 
 
 def distance(logits: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
-    """How far what a network says is from what its teacher says.
+    """Distance of a network's answers from its teacher's.
 
     Kullback and Leibler's divergence of the softened probabilities, times the square of
     the temperature, which keeps its gradients as large as the labels' (Hinton et al.

@@ -1,4 +1,4 @@
-"""How often a deadline leaves how much time."""
+"""Distributions of the time that a deadline leaves."""
 
 import numpy as np
 from scipy import stats

@@ -1,4 +1,4 @@
-"""Which few networks serve a distribution of deadlines best.
+"""Choice of the few networks that serve a distribution of deadlines best.
 
 Built from the abstracts of work on anytime inference and IDK cascades (Streeter 2018;
 Baruah et al. 2021); the dynamic programme is our completion.

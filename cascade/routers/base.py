@@ -1,4 +1,4 @@
-"""What a router is: the registry, and the class that every router extends.
+"""Routers: the registry, and the class that every router extends.
 
 A router sees what the first of two networks makes of an image and gives a score in
 0..1; an image whose score is above the threshold goes on to the next network. A router
@@ -30,7 +30,7 @@ class TooFewToLearn(ValueError):
 
 @dataclass(frozen=True, eq=False)
 class Lesson:
-    """What a router learns from: images that neither network was fitted to.
+    """Images that a router learns from, to which neither network was fitted.
 
     Parameters
     ----------
@@ -50,7 +50,7 @@ class Lesson:
 
 
 class Router(nn.Module):
-    """What says of each image whether it needs the next network.
+    """A judge of whether an image needs the next network.
 
     A subclass says what it sees, gives scores, and, if it learns, how. Its weights are
     kept as safetensors, and the values of ``settings`` beside them, with which its
@@ -88,12 +88,12 @@ class Router(nn.Module):
 
     @classmethod
     def learns(cls) -> bool:
-        """Whether it has something to learn, and so to keep."""
+        """True if it has something to learn, and so to keep."""
         return cls.trained.__func__ is not Router.trained.__func__
 
     def inputs(self, summary: torch.Tensor | None,
                logits: torch.Tensor | None = None) -> torch.Tensor:
-        """What :meth:`of_inputs` sees, from pooled features and logits."""
+        """Inputs of :meth:`of_inputs`, from pooled features and logits."""
         return logits if summary is None else summary
 
     def of_inputs(self, inputs: torch.Tensor) -> torch.Tensor:
@@ -133,7 +133,7 @@ def name_at(kind: str, tap: str) -> str:
 
 
 def kind_and_tap(name: str) -> tuple[str, str | None]:
-    """What a router is registered as, and its tap.
+    """Name that a router is registered under, and its tap.
 
     Examples
     --------
@@ -188,5 +188,5 @@ def systems() -> list[str]:
 
 
 def settings_of(router: Router) -> dict[str, Any]:
-    """What makes a router again, but for its weights."""
+    """Settings that make a router again, but for its weights."""
     return {key: getattr(router, key) for key in router.settings}

@@ -72,7 +72,7 @@ class Selector(Router):
 
     def inputs(self, summary: torch.Tensor,
                logits: torch.Tensor | None = None) -> torch.Tensor:
-        """What the layers see, from pooled features and logits."""
+        """Inputs of the layers, from pooled features and logits."""
         if not self.needs_logits:
             return summary
         return torch.cat([summary, sorted_logits(logits)], 1)

@@ -1,4 +1,4 @@
-"""What a dataflow has to say, so that everything else works with it."""
+"""Protocol of a dataflow: all that the rest of the model asks of one."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Loop:
 
 
 class Dataflow:
-    """How layers run on an array, and what that costs; one object for each name.
+    """A way to run layers on an array, with its costs; one object for each name.
 
     Layers come as they run: on the map that their mapping names (``product_maps``).
 
@@ -70,7 +70,7 @@ class Dataflow:
 
     def limits(self, layer: ConvLayer, hardware: Hardware,
                mapping: Mapping) -> Iterator[tuple[str, int, int, str, str]]:
-        """What a mapping must keep to, in the order of severity.
+        """Limits that a mapping must keep to, in the order of severity.
 
         Yields
         ------
@@ -101,14 +101,14 @@ class Dataflow:
         ----------
         layer : ConvLayer or Shape
         hardware : Hardware
-            As ``search.as_searched`` makes it.
+            The machine that ``search.as_searched`` makes.
         objective, skip : str
             One of ``OBJECTIVES``; one of ``SKIPS``.
         savings : Savings
         clock : float
             MAC energies that the whole array burns in a cycle.
         best : float64 ndarray, shape (keep, 2)
-            Scores and what settles ties, ascending; infinite where nothing is known.
+            Scores and what breaks ties, ascending; infinite where nothing is known.
         mappings : int64 ndarray, shape (keep, 9)
             m n e p q r t, row segments, column strips; zeros where nothing was found.
 
@@ -124,7 +124,7 @@ class Dataflow:
         raise NotImplementedError
 
     def search_note(self, objective: str) -> str:
-        """What a reader of runners-up must know of how they are ranked, or ""."""
+        """Note for readers of runners-up on how they are ranked, or ""."""
         return ""
 
     def shared(self, hardware: Hardware) -> dict:

@@ -35,7 +35,7 @@ def cut(layer, hardware, row_segments=0, column_strips=1):
     ----------
     layer, hardware
     row_segments, column_strips : int
-        As in ``Mapping``.
+        Numbers of a ``Mapping``.
 
     Raises
     ------

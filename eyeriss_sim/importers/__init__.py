@@ -109,7 +109,7 @@ def as_workload(given, batch=None, input_shape=None, proposals=None, *, weights=
     ----------
     given : Workload, Network, str, Path or torch.nn.Module
     batch, input_shape, proposals, weights, told
-        As ``load_workload`` takes them.
+        Arguments of ``load_workload``.
 
     Returns
     -------

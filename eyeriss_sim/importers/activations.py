@@ -74,7 +74,7 @@ def watch_layers(module, images, on_layer, name=None, made_filters=None,
         ``filt`` : shape (M, C, R, S), as the operator used it, masks applied.
         ``ofmap`` : shape (N, M, E, F).
     name : str, optional
-        Of the network; by default the module's class.
+        Name of the network; by default the module's class.
     made_filters : set of str, written
         Gets the names of layers whose filters are no parameter but made from some in
         the run: masked, normalised, or another layer's result.
@@ -313,7 +313,7 @@ class _Watcher(RealRecorder):
 
 
 def _kept_shape(func, op, args, tensors):
-    """Whether an operator passes one of its operands on, value by value."""
+    """True if an operator passes one of its operands on, value by value."""
     base = op if op.startswith("__") else op.rstrip("_")
     if func.is_view or op in FREE or op in COPIES:
         if op in RESHAPES or op in COPIES:
@@ -336,7 +336,7 @@ def _kept_shape(func, op, args, tensors):
 
 @functools.cache
 def _functional_is_pointwise(base):
-    """Whether aten tags some form of an operator; those in place often lack the tag."""
+    """True if aten tags some form of an operator; those in place often lack the tag."""
     packet = getattr(torch.ops.aten, base, None)
     return packet is not None and any(
         torch.Tag.pointwise in getattr(packet, overload).tags

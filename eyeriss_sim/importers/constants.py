@@ -30,7 +30,7 @@ MADE_OF_DATA = (torch.tensor, torch.as_tensor, torch.asarray)
 
 
 class Constants:
-    """Which tensors have values, and stand-ins on meta for those that lost them."""
+    """Tensors that have values, and stand-ins on meta for those that lost them."""
 
     def __init__(self):
         self._values = WeakTensorKeyDictionary()    # stand-in: what it stands for
@@ -67,7 +67,7 @@ class Constants:
             value.shape, value.stride(), value.storage_offset())
 
     def is_known(self, tensor):
-        """Whether a tensor's values can be read."""
+        """True if a tensor's values can be read."""
         return tensor.device != META and (
             tensor.layout != torch.strided or tensor.is_quantized
             or self._address(tensor) not in self._lost)
@@ -79,7 +79,7 @@ class Constants:
             self._lost.add(self._origins.get(storage, storage))
 
     def fit(self, func, args, kwargs, writes):
-        """Whether an operator on these known tensors, or on none, can run for real."""
+        """True if an operator on these known tensors, or on none, can run for real."""
         tensors = tensors_in((args, kwargs))
         sizes = [tensor.numel() for tensor in tensors]
         if any(size > MOST_VALUES for size in sizes):
@@ -191,13 +191,13 @@ def on_device(func, kwargs, device):
 
 
 def writes_some(func):
-    """Whether an operator writes one of its arguments."""
+    """True if an operator writes one of its arguments."""
     return any(arg.alias_info is not None and arg.alias_info.is_write
                for arg in func._schema.arguments)
 
 
 def made_like(out, op, args, kwargs):
-    """What a ``zeros_like`` or ``new_full`` gives, with values; None: too large."""
+    """Result of a ``zeros_like`` or ``new_full``, with values; None: too large."""
     if out.numel() > MOST_VALUES or out.layout != torch.strided:
         return None
     real = torch.empty_strided(out.shape, out.stride(), dtype=out.dtype)

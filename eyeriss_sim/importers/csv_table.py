@@ -182,7 +182,7 @@ def _read(path):
 
 
 def _columns(path, header):
-    """What each column holds (None: nothing of use), and the kind of table."""
+    """Content of each column (None: nothing of use), and the kind of table."""
     while header and not header[-1]:        # SCALE-Sim ends its lines with a comma
         header.pop()
     plain = [_plain(cell) for cell in header]

@@ -1,4 +1,4 @@
-"""What a torch module is called with: shapes, dtypes, keywords → tensors.
+"""Arguments of a call of a torch module: shapes, dtypes, keywords → tensors.
 
 An input is a shape, a shape and a dtype, or a tensor; several come as a list, those of
 a keyword as a dict, and either may stand within the other as one argument.
@@ -52,7 +52,7 @@ class Inputs:
 
     @property
     def is_list_of_images(self):
-        """Whether the first argument holds the images one by one."""
+        """True if the first argument holds the images one by one."""
         return isinstance(self._first, list)
 
     def changed(self, function):
@@ -121,7 +121,7 @@ def read_inputs(given, module, name):
     module : torch.nn.Module
         Shapes without a dtype get that of its first floating-point parameter.
     name : str
-        Of the network, for messages.
+        Name of the network, for messages.
 
     Returns
     -------

@@ -15,7 +15,7 @@ class ConvOperands:
     Parameters
     ----------
     ifmap, filt : Tensor
-        As the operator takes them.
+        Operands of the operator.
     stride, padding, dilation, output_padding : list of int
         One value per dimension.
     transposed : bool
@@ -80,8 +80,8 @@ class ProductOperands:
     ifmap : Tensor, shape (copies * groups, rows, inner)
     filt : Tensor, shape (copies * groups, inner, filters)
     order : Unrepeated
-        Of ifmap and filt, whose same ``groups`` filters are repeated ``copies`` times
-        and run as more rows.
+        Order of ifmap and filt, whose same ``groups`` filters are repeated ``copies``
+        times and run as more rows.
     flipped : bool
         The operator's result has the filters before the rows.
     """

@@ -104,7 +104,7 @@ def _factories(source):
 
 
 def _line_in(path, problem):
-    """Where in the file an exception came from, as " (line 7)"."""
+    """Line of the file that an exception came from, as " (line 7)"."""
     line, step = "", problem.__traceback__
     while step:
         if Path(step.tb_frame.f_code.co_filename) == path:
@@ -114,6 +114,6 @@ def _line_in(path, problem):
 
 
 def first_line(problem):
-    """What an exception says first, without what follows a full stop."""
+    """First sentence of an exception."""
     lines = str(problem).strip().splitlines()
     return lines[0].split(". ")[0].rstrip(".") if lines else "no reason given"

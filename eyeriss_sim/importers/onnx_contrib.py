@@ -89,7 +89,7 @@ def standard_twin(node, shapes):
 
 
 def channels_last(node):
-    """Whether a pooling operator's channels stand last."""
+    """True if a pooling operator's channels stand last."""
     return node.op_type.startswith("Nhwc") or any(
         attr.name == "channels_last" and attr.i for attr in node.attribute)
 

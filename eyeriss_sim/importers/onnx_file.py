@@ -106,7 +106,7 @@ def _read(path, batch, input_shape):
 
 
 def _without_layers(log):
-    """What a file without layers holds instead, and what would help."""
+    """Content of a file without layers, and what would help."""
     kinds = [one.op for one in log.others()]
     foreign = [kind for kind in kinds if "." in kind or "may hold" in kind]
     shown = ", ".join((foreign or kinds)[:MOST_SHOWN])
@@ -121,7 +121,7 @@ def _without_layers(log):
 
 
 def _holds_bytes(graph):
-    """Whether a name in a graph, or in those in it, is no text, as in damaged files."""
+    """True if a name in a graph, or in those in it, is no text, as in damaged files."""
     values = [*graph.input, *graph.output, *graph.value_info]
     names = [one.name for one in [*values, *graph.initializer]]
     names += [dim.dim_param for one in values for dim in one.type.tensor_type.shape.dim]

@@ -15,7 +15,7 @@ HIDDEN = ("its products can't be told from its shapes; export the model without 
 
 
 class Refused(ValueError):
-    """What is wrong with a node, for the walk to name it."""
+    """A fault of a node, for the walk to name it."""
 
 
 class Operands:
@@ -57,7 +57,7 @@ class Operands:
         return value.shape
 
     def constant(self, place):
-        """Whether an operand depends on no input of the network."""
+        """True if an operand depends on no input of the network."""
         value = self.value(place)
         return value is not None and value.constant
 

@@ -27,7 +27,7 @@ QUANTISING_OPSET = 21
 
 
 class Value:
-    """What is known of a value in a graph.
+    """Known facts of a value in a graph.
 
     Parameters
     ----------
@@ -92,7 +92,7 @@ def node_types(node, values, opsets):
     Parameters
     ----------
     node : onnx.NodeProto
-        Of the standard's operators.
+        A node of one of the standard's operators.
     values : dict of str to Value
         Its operands.
     opsets : sequence of onnx.OperatorSetIdProto
@@ -125,7 +125,7 @@ def node_types(node, values, opsets):
 
 
 def small_results(node, values, types, opsets):
-    """What a node gives, as arrays, or None: it takes more than sizes, or fails."""
+    """Results of a node, as arrays, or None: it takes more than sizes, or fails."""
     if node.op_type == "Shape" and node.input and node.input[0] in values:
         # Only its shape is needed, so it need not be known.
         shape = values[node.input[0]].shape

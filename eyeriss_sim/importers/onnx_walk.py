@@ -80,7 +80,7 @@ class Walk:
     Parameters
     ----------
     path : Path
-        Of the file; in errors, and where its weights in other files are looked for.
+        The file, for errors, and where its weights in other files are looked for.
     model : onnx.ModelProto
         Without functions, its inputs bound.
     batch : int
@@ -156,7 +156,7 @@ class Walk:
     # ------------------------------------------------------------------- one node
 
     def _visit(self, node, values, scope, stated):
-        """What a node gives, a Value for each output; its layers go to the log."""
+        """Results of a node, a Value for each output; its layers go to the log."""
         if self._loops:
             self._in_loops += 1
             if self._in_loops > MOST_IN_LOOPS:
@@ -272,7 +272,7 @@ class Walk:
 
     @contextmanager
     def _repeated(self, runs):
-        """What is counted meanwhile runs so often, one time after the other."""
+        """Let what is counted meanwhile run so often, one time after the other."""
         self.log.runs *= runs
         self._loops += 1
         try:
@@ -344,7 +344,7 @@ class Walk:
                 *(_stacked(value, length, 0) for value in pieces)]
 
     def _iteration(self, node, body, states, scope, place, left):
-        """As many iterations as are alike; (their number, goes on, results).
+        """Count as many iterations as are alike; (their number, goes on, results).
 
         Iterations are alike if a loop's states keep their shapes, and nothing but
         what depends on the image tells one from the next. ``goes on`` is None where
@@ -370,7 +370,7 @@ class Walk:
         return 1, goes_on, results
 
     def _trial(self, once, states):
-        """What an iteration gives, uncounted; ``states`` that a later one makes of the
+        """Results of an iteration, uncounted; ``states`` that a later one makes of the
         image are no constants from the first on.
         """
         while True:
@@ -459,7 +459,7 @@ def _state(value):
 
 
 def _alike(before, after):
-    """Whether a state after an iteration says nothing else than before it."""
+    """True if a state after an iteration says nothing else than before it."""
     return (before.shape is not None and before.shape == after.shape
             and before.constant == after.constant)
 
@@ -497,7 +497,7 @@ def graphs_of(node):
 
 
 def holds_products(graph):
-    """Whether any node of a graph, or of one in it, may multiply and add."""
+    """True if any node of a graph, or of one in it, may multiply and add."""
     for node in graph.node:
         if node.domain in STANDARD_DOMAINS:
             named = node.op_type in STANDARD or node.op_type in STANDARD_HIDING
@@ -511,7 +511,7 @@ def holds_products(graph):
 
 
 def _copies(node, values, after):
-    """How often the result of a node on constants repeats what it has, as a whole."""
+    """Times that the result of a node on constants repeats what it has, as a whole."""
     operands = [values.get(name) for name in node.input if name]
     if node.op_type in ELEMENTWISE:
         if not after or any(one is None or one.shape is None for one in operands):
@@ -538,7 +538,7 @@ def _copies(node, values, after):
 
 
 def _copies_in(value, after):
-    """How often a value is repeated as a whole where it is expanded to a shape."""
+    """Times that a value is repeated as a whole where it is expanded to a shape."""
     copies = value.copies
     before = (1,) * (len(after) - len(value.shape)) + value.shape
     for old, new in zip(before, after, strict=True):

@@ -46,7 +46,7 @@ BUILT_IN = {"aten", "prims", "prim", "torchvision", "quantized", "_quantized", "
 
 
 def is_linear(func):
-    """Whether an operator multiplies its first operand by packed weights."""
+    """True if an operator multiplies its first operand by packed weights."""
     return bool(LINEAR.fullmatch(func.overloadpacket.__name__))
 
 

@@ -120,7 +120,7 @@ class DecisionRecorder(RealRecorder):
     Parameters
     ----------
     module, inputs, once
-        As for a Recorder.
+        Arguments of a Recorder.
     proposals : int or None
     """
 
@@ -135,7 +135,7 @@ class DecisionRecorder(RealRecorder):
         self._fixed = 0
 
     def notes(self):
-        """What was decided, where, and which layers that reached: one line."""
+        """Decisions, their places, and the layers that they reached: one line."""
         if not self._deciders:
             return ()
         places = {}

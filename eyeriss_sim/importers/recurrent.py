@@ -15,7 +15,7 @@ FEW = (2, 3)
 
 
 def runs_at_each_step(name):
-    """Whether a product is of a recurrent layer or cell, by the name of its weight.
+    """True if a product is of a recurrent layer or cell, by the name of its weight.
 
     Examples
     --------
@@ -26,7 +26,7 @@ def runs_at_each_step(name):
 
 
 def is_packed(name, args):
-    """Whether a call runs packed steps: their batch sizes come second.
+    """True if a call runs packed steps: their batch sizes come second.
 
     The weights are then the fourth argument.
     """
@@ -34,7 +34,7 @@ def is_packed(name, args):
 
 
 def is_long(func, args):
-    """Whether a call runs more steps of one unpacked tensor than a closed form does.
+    """True if a call runs more steps of one unpacked tensor than a closed form does.
 
     Only as torch's modules write it: all nine arguments by place.
     """
@@ -52,7 +52,7 @@ def in_closed_form(recorder, func, args):
     recorder : Recorder
         On meta; its log gets the products and operators of all steps.
     func : callable
-        As torch calls it, with the input first and "batch first" last.
+        The function that torch calls, with the input first and "batch first" last.
     args : tuple
 
     Returns

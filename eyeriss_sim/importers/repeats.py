@@ -1,4 +1,4 @@
-"""Which values of a weight are repeated: expanded, stacked or tiled over the batch.
+"""Repeated values of a weight: expanded, stacked or tiled over the batch.
 
 The shape of a tensor made of weights alone is kept as factors. A dimension is a list of
 ``(size, is_copy)``, the slowest first; along a copy all values are the same. A weight
@@ -20,7 +20,7 @@ def plain(shape):
 
 
 def copies_in(dimension):
-    """How often the values along a dimension are repeated.
+    """Times that the values along a dimension are repeated.
 
     Examples
     --------
@@ -31,7 +31,7 @@ def copies_in(dimension):
 
 
 def leading_copies(dimension):
-    """How often all that follows is repeated.
+    """Times that all that follows is repeated.
 
     Examples
     --------

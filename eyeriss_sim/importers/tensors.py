@@ -327,6 +327,6 @@ def _list(names):
 
 
 def first_line(problem):
-    """What an exception says first, or its name."""
+    """First line of an exception, or its name."""
     lines = str(problem).strip().splitlines()
     return lines[0].rstrip(".") if lines else type(problem).__name__

@@ -108,7 +108,7 @@ def network_from_module(module, input_shape=None, name=None, proposals=None):
         and dtype, and for its values where the module runs. None: those that an
         ``ExportedProgram`` was made with.
     name : str, optional
-        Of the network; by default the module's class.
+        Name of the network; by default the module's class.
     proposals : int, optional
         Rows, an image and a decision, that go on wherever values decide.
 
@@ -177,7 +177,7 @@ def _traced(module, inputs, name, once=frozenset()):
 
 
 def _done_once(module, given, name, recorder):
-    """Which products of constants a batch runs once, by their place among those.
+    """Products of constants that a batch runs once, by their place among those.
 
     A table that a forward makes and multiplies is the same for any batch; a state that
     begins as zeros has a row for each image. A trace of twice the batch tells which.
@@ -192,7 +192,7 @@ def _done_once(module, given, name, recorder):
 
 
 def done_once(module, given, name):
-    """As ``_done_once``, for a module that is run; remembered for the same shapes."""
+    """Answer of ``_done_once`` for a module that is run; kept for the same shapes."""
     shapes = tuple(tuple(one.shape[1:]) for one in given.tensors)
     known = _ONCE.setdefault(module, {})
     if shapes not in known:
@@ -286,7 +286,7 @@ def _meta_copy(module, name):
 
 
 def values_decide(problem):
-    """Whether a trace ended because it has shapes and no values."""
+    """True if a trace ended because it has shapes and no values."""
     return isinstance(problem, NotImplementedError) or bool(re.search(
         "meta (tensor|device|backend)|register_meta|data-dependent|got 1D meta",
         str(problem), re.IGNORECASE))
@@ -365,7 +365,7 @@ class Recorder(TorchDispatchMode):
             self._module(*self._inputs.args, **self._inputs.kwargs)
 
     def network(self, name):
-        """What ran, as a Network."""
+        """The layers that ran, as a Network."""
         if self.log.odd and not self._inputs.is_list_of_images:
             layer, N, dims = self.log.odd
             given = self._inputs.tensors[0]
@@ -451,7 +451,7 @@ class Recorder(TorchDispatchMode):
         return wrapped
 
     def _storage(self, tensor):
-        """What views of one tensor share."""
+        """The storage that views of one tensor share."""
         try:
             storage = tensor.untyped_storage()
         except (NotImplementedError, RuntimeError):     # sparse: shares nothing

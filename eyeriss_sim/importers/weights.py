@@ -10,13 +10,13 @@ from eyeriss_sim.near_names import hint
 
 
 def effective_weight(model, name):
-    """What a layer multiplies by: masks and parametrizations applied, nothing run.
+    """Weights that a layer multiplies by, masks and parametrizations applied, unrun.
 
     Parameters
     ----------
     model : torch.nn.Module
     name : str
-        Of the layer, as the trace calls it.
+        Name of the layer in the trace.
 
     Returns
     -------
@@ -53,7 +53,7 @@ def effective_weight(model, name):
 
 
 def is_masked_or_parametrized(model, name):
-    """Whether torch itself makes a layer's weight, as ``effective_weight`` does."""
+    """True if torch itself makes a layer's weight, as ``effective_weight`` does."""
     owner, attribute = _owner(model, name)
     return owner is not None and (
         hasattr(owner, f"{attribute}_mask") or is_parametrized(owner, attribute))

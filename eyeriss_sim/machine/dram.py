@@ -21,7 +21,7 @@ class FmapStream:
     coded : bool
         Whether the fmap is coded at all.
     bits : int
-        Of an uncoded value on the link.
+        Cycles of an uncoded value on the link.
     """
 
     def __init__(self, coded, bits=WORD_BITS):
@@ -115,7 +115,7 @@ def phases_of(hardware, pass_cycles, filter_words, ifmap_words, ofmap_words):
     hardware : Hardware
         For the clock and width of its link, and the width of filters.
     pass_cycles, filter_words : int64 ndarray, shape (passes,)
-        Of each pass, in the order in which they run.
+        Values of each pass, in the order in which they run.
     ifmap_words, ofmap_words : int or float
         16-bit words that cross the link, coded as they are.
 

@@ -19,7 +19,7 @@ IFMAP_DENSITY = 0.5
 
 @dataclass(frozen=True, eq=False)
 class ModelOfRun:
-    """What the counting model expects of a run with those zeros.
+    """Expectation of the counting model of a run with those zeros.
 
     Parameters
     ----------
@@ -43,7 +43,7 @@ def run_on_random_words(layer, hardware, mapping, first_layer, progress=None,
     Parameters
     ----------
     layer, hardware, mapping, first_layer, progress, on_run
-        As ``run_layer`` takes them.
+        Arguments of ``run_layer``.
 
     Returns
     -------
@@ -52,7 +52,7 @@ def run_on_random_words(layer, hardware, mapping, first_layer, progress=None,
     Raises
     ------
     ValueError
-        As ``run_layer``.
+        Arguments of ``run_layer``.
     """
     rng = np.random.default_rng(0)
     ifmap, filt = (
@@ -69,7 +69,7 @@ def run_on_random_words(layer, hardware, mapping, first_layer, progress=None,
 
 
 def model_of_run(layer, hardware, mapping, ifmap, filt, run: LayerRun, first_layer):
-    """What the counting model expects of tensors, their zeros counted exactly.
+    """Expectation of the counting model of tensors, their zeros counted exactly.
 
     Returns
     -------

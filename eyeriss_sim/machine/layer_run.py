@@ -33,7 +33,7 @@ from eyeriss_sim.zero_handling import ZERO_HANDLINGS
 
 @dataclass(frozen=True, eq=False)
 class LayerRun:
-    """What the machine did.
+    """Results of the machine's run of a layer.
 
     Parameters
     ----------
@@ -42,7 +42,7 @@ class LayerRun:
         [level, kind, direction], as ``counts.py`` defines them, after gating and before
         coding.
     pass_cycles : int64 ndarray, shape (passes,), cycles
-        Of each pass, in the order in which they ran.
+        Cycles of each pass, in the order in which they ran.
     phases : Phases
         Cycles by what the chip was doing.
     ifmap_dram_words, ofmap_dram_words : int or float
@@ -131,7 +131,8 @@ def run_layer(layer, hardware, mapping, ifmap, filt, bias=None, shift=0,
                                      first + channels.stop][:, :, strip_rows,
                                                             ifmap_columns])
             accesses[[DRAM, GLB], IFMAP, [READ, FILL]] += glb.size
-            for rows, cols, filters in sweep(layer, hardware, mapping, size(loaded)):
+            for rows, cols, filters in passes_of_load(
+                    layer, hardware, mapping, size(loaded)):
                 weights = np.ascontiguousarray(
                     filt[kept][filters, channels, rows, cols])
                 out = np.ascontiguousarray(psums[:, filters])
@@ -184,7 +185,7 @@ def size(piece):
 
 
 def blocks(layer, mapping):
-    """What each stay of psums in the GLB works on.
+    """Work of each stay of psums in the GLB.
 
     Returns
     -------
@@ -196,8 +197,8 @@ def blocks(layer, mapping):
                    pieces(layer.M_group, mapping.m))
 
 
-def sweep(layer, hardware, mapping, filters):
-    """(filter rows, columns, filters) of the passes over loaded ifmaps.
+def passes_of_load(layer, hardware, mapping, filters):
+    """Filter rows, columns and filters of each pass over ifmaps that are loaded.
 
     Where passes overlap, those that share a piece of the filters' rows and columns are
     one run: the array is set up for it once.
@@ -220,7 +221,7 @@ def rows_of_pes(layer, strip, rows):
 
 
 def send(layer, glb, strip_rows, strip, rows, cols, F):
-    """What a pass sends of the ifmaps in the GLB, and the row that each PE works on."""
+    """Ifmaps that a pass sends from the GLB, and the row that each PE works on."""
     needed = rows_of_pes(layer, strip, rows)
     sent, row_of = np.unique(needed, return_inverse=True)
     first = cols.start * layer.dilation[1]

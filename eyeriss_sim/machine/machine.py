@@ -54,7 +54,7 @@ class Machine:
         ----------
         layer : ConvLayer
         mapping : Mapping, optional
-            That of the search unless given.
+            The search's mapping unless given.
         """
         mapping = mapping or self.mapping_of(layer)
         return time_layer(laid(layer, mapping), self.hardware, mapping)
@@ -73,7 +73,7 @@ class Machine:
         filters : array_like, shape (M, C, R, S), whole numbers of 16 bits
         bias : array_like, shape (M,), optional
         mapping : Mapping, optional
-            That of the search unless given.
+            The search's mapping unless given.
         first_layer : bool
             Whether the ifmap is the network's input, which no code shortens.
         relu : bool

@@ -11,7 +11,7 @@ from eyeriss_sim.machine.standstill import explain_standstill
 
 @dataclass(frozen=True, eq=False)
 class Stepped:
-    """What passes did that ran on into each other.
+    """Results of passes that ran on into each other.
 
     Parameters
     ----------
@@ -51,7 +51,7 @@ def step_passes(layer, mapping, ifmap, filt, psums, row_of, micro, in_pass=None,
     in_pass : int, optional
         Filters of a pass, p t if not given; the last has what is left.
     trace : tuple of ndarray, optional
-        As ``array.trace_arrays`` makes them, written.
+        Arrays of ``array.trace_arrays``, written.
 
     Returns
     -------

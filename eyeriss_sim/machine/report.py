@@ -1,4 +1,4 @@
-"""What the machine did, beside the counting model: tables and JSON."""
+"""Reports of the machine beside the counting model: tables and JSON."""
 
 import json
 from dataclasses import asdict
@@ -103,9 +103,9 @@ def write_json(path, layer, hardware, mapping, timing, model, run=None,
     model : tuple of (Counts, Cycles)
         The counting model's.
     run : LayerRun, optional
-        Of functional mode: its accesses, and the cycles of each of its passes.
+        Run of functional mode, with its accesses and the cycles of each of its passes.
     model_of_run : ModelOfRun, optional
-        Of functional mode: the counting model told of its zeros, in ``model``'s place.
+        The counting model told of the zeros of functional mode, in ``model``'s place.
     """
     accesses, cycles = model[0].accesses, model[1]
     if run is not None:

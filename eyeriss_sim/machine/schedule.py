@@ -1,4 +1,4 @@
-"""What each network of the array carries in a pass, step by step.
+"""Words that each network of the array carries in a pass, step by step.
 
 The orders are those of the open RTL. Filters: taps of a row, channels and filters of a
 PE outermost, then filter rows, PE sets of other channels, PE sets of other filters.
@@ -23,7 +23,7 @@ class Schedule(NamedTuple):
     Parameters
     ----------
     filters : shape (2, steps, 6)
-        Of each step of the filter network: first PE, words, filter of the pass,
+        Numbers of each step of the filter network: first PE, words, filter of the pass,
         channel, filter row, tap. The words go to the same filter set's columns.
     filter_steps : shape (2,)
     ifmaps : shape (steps, 3)

@@ -13,7 +13,7 @@ def explain_standstill(layer, mapping, micro, plan, passes, at, pes):
     Parameters
     ----------
     layer, mapping, micro, plan
-        As stepped.
+        The arguments of the step.
     passes : int
     at : int64 ndarray, shape (4, 4)
         Where each network stands.

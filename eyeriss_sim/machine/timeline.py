@@ -52,7 +52,7 @@ MOST_COLUMNS = 40   # with a height of their own; more share it
 
 @matplotlib.rc_context(STYLE)
 def draw_timeline(passes, layer, hardware, mapping):
-    """What each PE column, network and kind of FIFO does over time.
+    """Work of each PE column, network and kind of FIFO over time.
 
     Parameters
     ----------
@@ -96,7 +96,7 @@ def draw_timeline(passes, layer, hardware, mapping):
 
 
 def described(passes):
-    """Which passes these are: ``pass 1, 8,412 cycles``."""
+    """Words for some passes: ``pass 1, 8,412 cycles``."""
     total = sum(one.cycles for one in passes)
     shown = sum(len(one.pes) for one in passes)
     which = "pass 1" if len(passes) == 1 else f"passes 1-{len(passes)}"

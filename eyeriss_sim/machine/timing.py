@@ -60,13 +60,13 @@ class PassTiming:
     times : int
         Passes of this kind in the layer.
     cycles : int
-        That one adds to the layer: isolated, or the increment to those before it.
+        Cycles that one adds to the layer: isolated, or on top of those before it.
     isolated_cycles : int
         From its first word on a network to its last psum out.
     streaming_cycles : int
         Steady increment from one such pass to the next when the networks feed on.
     filter_fetch_cycles : int
-        In which the DRAM link brings its filters.
+        Cycles in which the DRAM link brings its filters.
     causes : dict
         Share of the isolated cycles, in cycles of an average PE.
     accesses : int64 ndarray, shape (4, 3, 5), words
@@ -95,7 +95,7 @@ class LayerTiming:
     complete : bool
         Whether every kind of pass was stepped.
     accesses : int64 ndarray, shape (4, 3, 5), words
-        Of the passes stepped, times their number, and of the loads between them.
+        Accesses of the passes stepped, times their number, and of loads between them.
     """
 
     passes: tuple[PassTiming, ...]
@@ -132,7 +132,7 @@ def pass_order(layer, hardware, mapping):
         known = list(dict.fromkeys(values))
         return known, np.array([known.index(value) for value in values])
 
-    def sweep(filters):
+    def pieces_of_load(filters):
         return [(part, min(place, STEADY) if hardware.pass_overlap else 0)
                 for place, part in enumerate(sizes(filters, mapping.p * mapping.t))]
 
@@ -145,12 +145,12 @@ def pass_order(layer, hardware, mapping):
     cols, cols_at = numbered(sizes(layer.S, int(shape[S_FULL])))
     loads = sizes(layer.M_group, mapping.m)
     filters = list(dict.fromkeys(one for load in dict.fromkeys(loads)
-                                 for one in sweep(load)))
+                                 for one in pieces_of_load(load)))
     dimensions = (images, columns_out, rows_out, channels, rows, cols, filters)
     radix = [len(one) for one in dimensions]
 
     def of_load(load):
-        filters_at = np.array([filters.index(one) for one in sweep(load)])
+        filters_at = np.array([filters.index(one) for one in pieces_of_load(load)])
         parts = np.ix_(channels_at, rows_at, cols_at, filters_at)
         return np.ravel_multi_index(np.broadcast_arrays(*parts), radix[3:]).ravel()
 
@@ -189,7 +189,7 @@ def time_layer(layer, hardware, mapping, most_kinds=None, ifmap_words=None,
     Raises
     ------
     ValueError
-        As ``run_layer``.
+        Arguments of ``run_layer``.
     """
     check_machine(hardware)
     check_mapping(layer, hardware, mapping)
@@ -254,7 +254,7 @@ def random_words(layer, images, columns_out, rows_out, filters, channels, R, S):
     -------
     ifmap, filt, psums : int16 ndarray
     row_of : int64 ndarray
-        As ``step_passes`` takes them.
+        Arguments of ``step_passes``.
     """
     rng = np.random.default_rng(0)
 

@@ -1,11 +1,11 @@
-"""What every PE and network does in each cycle of a layer's first passes."""
+"""Traces of every PE and network in each cycle of a layer's first passes."""
 
 from dataclasses import dataclass
 
 import numpy as np
 
 from eyeriss_sim.machine import array
-from eyeriss_sim.machine.layer_run import blocks, pieces, size, sweep
+from eyeriss_sim.machine.layer_run import blocks, passes_of_load, pieces, size
 from eyeriss_sim.machine.micro import micro_architecture
 from eyeriss_sim.machine.passes import step_passes
 from eyeriss_sim.machine.timing import random_words
@@ -26,7 +26,7 @@ class PassTrace:
     networks : int32 ndarray, shape (recorded cycles, 5, 4 + words)
         Axes as ``array.IFMAP_NET`` and ``array.OFFERED`` and their like.
     cycles : int
-        Of the whole pass.
+        Cycles of the whole pass.
     micro : int64 ndarray, shape (24,)
         The machine's choices, FIFO depths and network widths among them.
     """
@@ -110,7 +110,7 @@ def record_passes(layer, hardware, mapping, most_passes):
 
 
 def cut_short(passes, wanted):
-    """What was recorded of the passes asked for, in a line; empty where all of it.
+    """A line on what was recorded of the passes asked for; empty where all of it.
 
     Parameters
     ----------
@@ -136,6 +136,7 @@ def runs(layer, hardware, mapping):
     """
     for _, images, (columns, _), strip, loaded in blocks(layer, mapping):
         for channels in pieces(layer.C, mapping.q * mapping.r):
-            for rows, cols, filters in sweep(layer, hardware, mapping, size(loaded)):
+            for rows, cols, filters in passes_of_load(
+                    layer, hardware, mapping, size(loaded)):
                 yield tuple(map(size, (images, columns, strip, filters, channels, rows,
                                        cols)))

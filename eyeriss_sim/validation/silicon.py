@@ -151,7 +151,7 @@ def compare_rlc() -> list[dict]:
 
 
 def compare_power_shares() -> list[dict]:
-    """Where the chip's power goes. The fitted clock is all charged to the PEs."""
+    """Shares of the chip's power. The fitted clock is all charged to the PEs."""
     (layer, truth), = published("isscc_power_shares").iterrows()
     layers = [one for one in simulate_chip().by_layer
               if one.layer.name.startswith("CONV")]

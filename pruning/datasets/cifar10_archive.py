@@ -98,7 +98,7 @@ class FolderFiles:
         return file.stat().st_size if file.is_file() else None
 
     def read(self, name):
-        """What is in it."""
+        """Content of the file."""
         return (self.folder / name).read_bytes()
 
 
@@ -124,7 +124,7 @@ class TarFiles:
         return self.members[name].size if name in self.members else None
 
     def read(self, name):
-        """What is in it."""
+        """Content of the file."""
         return self.tar.extractfile(self.members[name]).read()
 
 

@@ -49,7 +49,7 @@ class Method:
 
     @property
     def takes_steps(self) -> bool:
-        """Whether it may go to its target in steps."""
+        """True if it may go to its target in steps."""
         return not (self.shrinks or self.own_levels)
 
     @property
@@ -82,7 +82,7 @@ def check_steps(names: Sequence[str], steps: int) -> None:
 
 
 def options_by_method(names: Sequence[str], options: dict) -> list[dict]:
-    """Which method of a composition gets which options.
+    """Options of each method of a composition.
 
     Parameters
     ----------

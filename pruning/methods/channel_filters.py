@@ -52,7 +52,7 @@ def _worth(found, problem, per_energy):
 
 
 def _priced(problem):
-    """What layers take of the target's quantity, by module name.
+    """Shares of layers in the target's quantity, by module name.
 
     The weights are about as sparse as what follows leaves them, and activations have
     the zeros of now.
