@@ -9,6 +9,7 @@ from contextlib import suppress
 
 import pytest
 
+from eyeriss_sim import parallel
 from eyeriss_sim.sweep import run
 from eyeriss_sim.sweep.dataset import opened, read_results
 from eyeriss_sim.sweep.spec import make_spec
@@ -76,8 +77,19 @@ def test_a_cluster_loses_a_worker_in_the_middle_and_no_row(dask, tmp_path):
         assert results.missing() == []
 
 
+def test_an_optimiser_asks_for_the_same_points_on_a_cluster(dask, tmp_path):
+    pytest.importorskip("optuna")
+    spec = make_spec(["resnet20_cifar"], {"rows": "4:19", "cols": "4:23"},
+                     sample={"points": 64, "method": "optimize"})
+    address, _ = start_cluster(dask)
+    run.run_sweep(spec, tmp_path / "cluster", scheduler=address)
+    run.run_sweep(spec, tmp_path / "alone", jobs=1)
+    alone, cluster = (read_results(tmp_path / name) for name in ("alone", "cluster"))
+    assert cluster.equals(alone) and len(alone) == 64
+
+
 def test_a_scheduler_that_nobody_runs_is_told_in_one_line(tmp_path, monkeypatch):
-    monkeypatch.setattr(run, "CONNECT_S", 1)
+    monkeypatch.setattr(parallel, "CONNECT_S", 1)
     spec = make_spec(["resnet20_cifar"], {"rows": [8, 9]})
     for address in (f"tcp://127.0.0.1:{free_port()}", "nonsense"):
         with pytest.raises(ValueError, match=f"no Dask scheduler answers at {address}"):
@@ -92,11 +104,11 @@ def test_a_scheduler_that_nobody_runs_is_told_in_one_line(tmp_path, monkeypatch)
 ])
 def test_a_cluster_that_gives_up_is_told_in_one_line(
         dask, tmp_path, monkeypatch, problem, message):
-    def gives_up(spec, todo, in_advance):
-        yield next(todo), run.evaluate_chunk(spec, 0)
+    def gives_up(calls, in_advance):
+        yield 0, run.evaluate_chunk(spec, 0)
         raise problem
 
-    monkeypatch.setattr(run, "_in_parallel", gives_up)
+    monkeypatch.setattr(parallel, "_in_parallel", gives_up)
     spec = make_spec(["resnet20_cifar"], {"rows": "4:19", "cols": "4:23"})
     address, _ = start_cluster(dask)
     with pytest.raises(ValueError, match=message):

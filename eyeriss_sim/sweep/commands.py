@@ -64,9 +64,12 @@ def add_sweep(commands):
                      help="let a word of a larger memory cost more (default: where "
                           "sizes are varied)")
     cmd.add_argument("--sample", type=whole_number, metavar="K",
-                     help="draw K points of the cross product")
-    cmd.add_argument("--sampling", choices=("sobol", "random"),
-                     help="how to draw them (default: sobol)")
+                     help="run K points of the cross product")
+    cmd.add_argument("--sampling", choices=("sobol", "random", "optimize"),
+                     help="how to choose them; optimize looks for the least of "
+                          "--minimize within the limits below (default: sobol)")
+    cmd.add_argument("--minimize", metavar="COLUMN",
+                     help="with --sampling optimize: a figure (default: total_uJ)")
     cmd.add_argument("--seed", type=int, metavar="S", help="of the sample (default: 0)")
     cmd.add_argument("--equal-storage-area", metavar="H|MM2",
                      help="the GLB gets what the RFs leave of a hardware's storage "
@@ -111,7 +114,11 @@ def run_sweep_command(args):
     else:
         said += "; nothing was left to run"
     console.print(said)
-    print_best(folder, spec, within_of(args), console)
+    within = within_of(args)
+    if spec.generations:
+        from eyeriss_sim.sweep.front import Within
+        within = Within(**spec.sample.limits)
+    print_best(folder, spec, within, console)
     say_zeros(spec, console)
 
 
@@ -143,7 +150,11 @@ def spec_of(args):
     if args.objective is not None:
         axes[OBJECTIVE] = args.objective
     sample = dict(tables.get("sample", {})) | _given(
-        points=args.sample, method=args.sampling, seed=args.seed)
+        points=args.sample, method=args.sampling, seed=args.seed,
+        minimize=args.minimize)
+    if sample.get("method") == "optimize":
+        sample |= _given(max_latency_ms=args.most_total_ms,
+                         max_energy_uJ=args.most_total_uJ)
     constraints = dict(tables.get("constraints", {})) | _given(
         equal_storage_area=args.equal_storage_area, equal_area=args.equal_area,
         max_area_mm2=args.max_area, max_power_mW=args.max_power)
@@ -167,12 +178,14 @@ def print_best(folder, spec, within, console):
     """
     from eyeriss_sim.sweep.front import read_points
     batch = min(batch for _, batch in spec.networks)
-    read, rows = {}, []
-    for column, wanted in OF_INTEREST.items():
+    read, rows, of_interest = {}, [], dict(OF_INTEREST)
+    if spec.generations:
+        of_interest.setdefault(spec.sample.minimize, "")
+    for column, wanted in of_interest.items():
         objective = wanted if wanted in spec.objectives else spec.objective
         if objective not in read:
             try:
-                read[objective] = read_points(folder, OF_INTEREST, None, batch,
+                read[objective] = read_points(folder, of_interest, None, batch,
                                               objective, within)
             except ValueError as problem:
                 console.print(str(problem))
@@ -184,7 +197,7 @@ def print_best(folder, spec, within, console):
     points = read[spec.objective] if spec.objective in read else next(
         iter(read.values()))
     console.print(f"{' + '.join(points.networks)}, batch {batch}:")
-    print_rows(points, rows, OF_INTEREST, console, searched_for=True)
+    print_rows(points, rows, of_interest, console, searched_for=True)
     print_about(points, within, console)
 
 

@@ -109,6 +109,10 @@ class Results:
             return False
         return rows == self.spec.rows_of(chunk)
 
+    def read(self, chunk):
+        """The rows of a chunk that is there, as a table."""
+        return pa.parquet.read_table(self.path(chunk))
+
     def write(self, chunk, table):
         """Add the rows of a chunk."""
         self._write(self.path(chunk), table)

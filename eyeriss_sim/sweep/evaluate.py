@@ -94,13 +94,19 @@ def evaluate_chunk(spec, chunk):
         Of ``schema_of(spec)``; a row for each network at each point and, if asked for,
         one for each of its layers, whose ``layer`` is not null.
     """
+    points = spec.points_of(chunk)
+    return evaluate_points(spec, points, [spec.picks(point) for point in points])
+
+
+def evaluate_points(spec, points, picks):
+    """The same of points with these picks, one a point."""
     # What one chunk was told is of no use to most others: memory stays flat.
     for remembered in (search_shape, evaluate_shape):
         if remembered.cache_info().currsize > MOST_REMEMBERED:
             remembered.cache_clear()
     rows = []
-    for point in spec.points_of(chunk):
-        rows += point_rows(spec, point, spec.picks(point))
+    for point, picked in zip(points, picks, strict=True):
+        rows += point_rows(spec, point, picked)
     return pa.Table.from_pylist(rows, schema_of(spec))
 
 

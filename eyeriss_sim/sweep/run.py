@@ -46,6 +46,9 @@ def run_sweep(spec, folder, jobs=None, scheduler=None, resume=True, progress=Non
           interrupts(stopping) as interrupted):
         # Compiles the kernels, if need be, before several processes do so at once.
         results.write_base(evaluate_base(spec))
+        if spec.generations:
+            from eyeriss_sim.sweep.optimize import run_generations
+            return run_generations(spec, results, jobs, client, progress, interrupted)
         todo = results.missing()
         if not todo:
             return 0

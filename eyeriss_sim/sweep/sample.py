@@ -1,31 +1,47 @@
-"""Points drawn from a cross product that is too large to be run."""
+"""Points chosen from a cross product that is too large to be run."""
 
 from dataclasses import dataclass
 
 import numpy as np
 
 from eyeriss_sim.near_names import hint
-from eyeriss_sim.plain import is_whole, plain, shown
+from eyeriss_sim.plain import ENDLESS, is_whole, plain, shown
 
-METHODS = ("sobol", "random")
-KEYS = ("points", "method", "seed")
+OPTIMIZE = "optimize"
+METHODS = ("sobol", "random", OPTIMIZE)
+OF_OPTIMIZE = ("minimize", "max_latency_ms", "max_energy_uJ")
+KEYS = ("points", "method", "seed", *OF_OPTIMIZE)
 MOST_DRAWS = 64
 
 
 @dataclass(frozen=True)
 class Sample:
-    """Points drawn from the cross product.
+    """Points chosen from the cross product.
 
     Parameters
     ----------
     points : int
-    method : {"sobol", "random"}
+    method : {"sobol", "random", "optimize"}
+        Drawn, or asked for by an optimiser that is told the rows so far.
     seed : int
+    minimize : str
+        The figure that an optimiser makes small, the networks added up.
+    max_latency_ms, max_energy_uJ : float, optional
+        The most total_ms and total_uJ of what it looks for, added up as well.
     """
 
     points: int
     method: str = "sobol"
     seed: int = 0
+    minimize: str = "total_uJ"
+    max_latency_ms: float | None = None
+    max_energy_uJ: float | None = None
+
+    @property
+    def limits(self):
+        """The most by column, where there is one."""
+        most = {"total_ms": self.max_latency_ms, "total_uJ": self.max_energy_uJ}
+        return {column: value for column, value in most.items() if value is not None}
 
 
 def make_sample(given, product):
@@ -35,8 +51,16 @@ def make_sample(given, product):
         raise ValueError("[sample] needs points: how many to draw")
     sample = Sample(**{key: plain(value) for key, value in given.items()})
     if sample.method not in METHODS:
-        raise ValueError(f"[sample] unknown method {sample.method!r}; known: "
-                         + ", ".join(METHODS))
+        raise ValueError(f"[sample] unknown method {sample.method!r}; "
+                         f"{hint(sample.method, METHODS)}known: " + ", ".join(METHODS))
+    if sample.method == OPTIMIZE:
+        from eyeriss_sim.sweep.optimize import optuna_or_cure
+        optuna_or_cure()
+        _check_limits(sample)
+    else:
+        for key in OF_OPTIMIZE:
+            if key in given:
+                raise ValueError(f"[sample] {key} goes with method = \"{OPTIMIZE}\"")
     for key, least in (("points", 1), ("seed", 0)):
         value = getattr(sample, key)
         if not is_whole(value, least):
@@ -48,6 +72,29 @@ def make_sample(given, product):
     if product >= 2**63:
         raise ValueError(f"{product:.2g} points can't be numbered; vary fewer fields")
     return sample
+
+
+def _check_limits(sample):
+    for key in OF_OPTIMIZE[1:]:
+        most = getattr(sample, key)
+        if most is not None and (isinstance(most, bool) or not isinstance(
+                most, (int, float)) or not 0 < most < ENDLESS):
+            raise ValueError(f"[sample] {key} must be a positive number, got "
+                             f"{shown(most)}")
+
+
+def check_figure(sample, networks):
+    """Refuse to minimise what is no figure, or none of all networks together."""
+    from eyeriss_sim.sweep.evaluate import RATIOS
+    from eyeriss_sim.sweep.front import BETTER_LARGE, FIGURES
+    column = sample.minimize
+    if column not in FIGURES or column in BETTER_LARGE:
+        small = [one for one in FIGURES if one not in BETTER_LARGE]
+        raise ValueError(f"[sample] minimize = {column!r} is no figure that is better "
+                         f"small; {hint(column, small)}figures: {', '.join(small)}")
+    if column in RATIOS and len(networks) > 1:
+        raise ValueError(f"[sample] minimize = {column!r} can't be added up over "
+                         f"{', '.join(networks)}; choose one network")
 
 
 def draw(sample, lengths):

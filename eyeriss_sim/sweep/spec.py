@@ -14,9 +14,16 @@ from eyeriss_sim.hardware import Hardware, check_value, load_hardware
 from eyeriss_sim.importers import as_workload
 from eyeriss_sim.layer import Network
 from eyeriss_sim.plain import ENDLESS, is_whole, plain, shown
-from eyeriss_sim.sweep.axes import BATCH, OBJECTIVE, Axis, make_axis
+from eyeriss_sim.sweep.axes import BATCH, NO_FIELDS, OBJECTIVE, Axis, make_axis
 from eyeriss_sim.sweep.evaluate import schema_of
-from eyeriss_sim.sweep.sample import Sample, check_keys, draw, make_sample
+from eyeriss_sim.sweep.sample import (
+    OPTIMIZE,
+    Sample,
+    check_figure,
+    check_keys,
+    draw,
+    make_sample,
+)
 from eyeriss_sim.version import VERSION
 from eyeriss_sim.widths import BITS_16, Bits, as_bits
 from eyeriss_sim.zero_handling import ZERO_HANDLINGS
@@ -28,6 +35,9 @@ KEYS = ("hardware", "networks", "input_shape", "objective", "layers", "bits",
 # A chunk is what a kill can cost: seconds. Nor should a folder hold more than some
 # thousand files.
 CHUNK_POINTS, CHUNKS = (16, 1000), 256
+# Points that an optimiser asks for at once: more would be told less, fewer would leave
+# processes idle. The same on every machine, since all that follows depends on it.
+GENERATION_POINTS = 16
 
 
 @dataclass(frozen=True)
@@ -119,8 +129,15 @@ class Spec:
         return draw(self.sample, [len(axis.values) for axis in self.axes])
 
     @property
+    def generations(self):
+        """Whether chunks are generations, whose points follow from those before."""
+        return self.sample is not None and self.sample.method == OPTIMIZE
+
+    @property
     def chunk_points(self):
         """Points of a chunk, the last may have fewer."""
+        if self.generations:
+            return GENERATION_POINTS
         least, most = CHUNK_POINTS
         return min(max(least, -(-self.points // CHUNKS)), most)
 
@@ -136,12 +153,15 @@ class Spec:
 
     def picks(self, point):
         """Which value of each axis a point has."""
-        place = int(self.drawn[point]) if self.sample else point
+        return list(self.picks_of(int(self.drawn[point]) if self.sample else point))
+
+    def picks_of(self, place):
+        """The same of a place in the cross product, as a tuple."""
         picked = []
         for axis in reversed(self.axes):
             place, pick = divmod(place, len(axis.values))
             picked.append(pick)
-        return picked[::-1]
+        return tuple(picked[::-1])
 
     def rows_of(self, chunk):
         """Rows of a chunk."""
@@ -234,7 +254,9 @@ def make_spec(networks, axes=None, hardware="eyeriss_chip", *, objective="energy
     objective : str or list of str
         Of the search for mappings; with several, each machine is a point under each.
     sample : dict, optional
-        ``points``, and ``method`` and ``seed`` unless the first Sobol sequence will do.
+        ``points``, and ``method`` and ``seed`` unless the first Sobol sequence will do;
+        for ``method="optimize"`` also ``minimize``, a figure, and limits that the best
+        keeps to, ``max_latency_ms`` and ``max_energy_uJ``.
     constraints : dict, optional
         ``equal_storage_area`` and ``equal_area``, each a hardware or mm2;
         ``max_area_mm2``, ``max_power_mW``.
@@ -287,6 +309,11 @@ def make_spec(networks, axes=None, hardware="eyeriss_chip", *, objective="energy
     batches = next((axis.values for axis in made if axis.field == BATCH), (None,))
     product = prod(len(axis.values) for axis in made)
     sample = make_sample(sample, product) if sample else None
+    if sample and sample.method == OPTIMIZE:
+        for axis in made:
+            if axis.field in NO_FIELDS and len(axis.values) > 1:
+                raise ValueError(f"an optimiser compares machines under one "
+                                 f"{axis.name}, got {', '.join(map(str, axis.values))}")
     points = sample.points if sample else product
     if points > MOST_POINTS:
         raise ValueError(f"{points:,} points are more than the {MOST_POINTS:,} of one "
@@ -295,6 +322,8 @@ def make_spec(networks, axes=None, hardware="eyeriss_chip", *, objective="energy
         setting for axis in made if axis.field == "zeros" for setting in axis.settings))
     weights_count = any(ZERO_HANDLINGS[name].counts_weights for name in handlings)
     loaded, densities, own_bits = _load(networks, batches, input_shape, weights_count)
+    if sample:
+        check_figure(sample, [name for name, _ in loaded])
     return Spec(hardware, tuple(made), loaded, objectives.values[0], constraints,
                 sample, layers, bits, densities, own_bits if files_say_bits else {})
 
