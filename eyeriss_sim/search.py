@@ -50,8 +50,9 @@ def search(layer, hardware, objective="energy", keep=1, skip="hopeless",
     square are tried on larger ones as well (``product_maps.py``).
 
     Ties are broken by fewer cycles, by the closed forms alone, which take a hundredth
-    of the time (by less energy where cycles are the objective), then by the order of
-    the search, so that the result is the same everywhere.
+    of the time (by less energy where cycles are the objective), then by the least
+    bound of the closed forms and the order of the search, so that the result is the
+    same everywhere.
 
     Parameters
     ----------

@@ -10,8 +10,9 @@ from itertools import product
 
 import numpy as np
 
+from eyeriss_sim.dataflows.rs_cycles import ends_of_run
 from eyeriss_sim.dataflows.rs_geometry import timing
-from eyeriss_sim.dataflows.rs_kernels import EXACT, ends_of_run
+from eyeriss_sim.dataflows.rs_kernels import Kind
 from eyeriss_sim.levels import (
     DRAIN,
     DRAM,
@@ -183,14 +184,16 @@ def count_cycles(layer, hardware, mapping):
 def run_end(layer, hardware, mapping, work, behind):
     """Cycles that the last of some passes adds; the machine's tests judge them."""
     filters, full = len(work["filters"]), mapping.p * mapping.t
-    ends = np.zeros(behind + 1, np.int64)
-    ends_of_run(
-        timing(hardware), len(work["rows"]), len(work["cols"]),
-        (len(work["cols"]) - 1) * layer.dilation[1] + 1, layer.V, len(work["windows"]),
-        layer.U, layer.dilation[0], len(work["images"]), len(work["strip"]),
-        len(ifmap_rows(layer, work["strip"], work["rows"])), behind * full + filters,
-        full if behind else filters, mapping.p, len(work["channels"]), mapping.q,
-        hardware.glb_banks - psum_banks(layer, hardware, mapping), EXACT, ends)
+    kind = Kind(
+        R=len(work["rows"]), S=len(work["cols"]),
+        span=(len(work["cols"]) - 1) * layer.dilation[1] + 1, F=len(work["windows"]),
+        images=len(work["images"]), rows_out=len(work["strip"]),
+        channels=len(work["channels"]),
+        rows=len(ifmap_rows(layer, work["strip"], work["rows"])), above=0,
+        V=layer.V, U=layer.U, D=layer.dilation[0])
+    ends = ends_of_run(
+        timing(hardware), kind, behind * full + filters, full if behind else filters,
+        mapping.p, mapping.q, hardware.glb_banks - psum_banks(layer, hardware, mapping))
     return int(np.diff(ends, prepend=0)[-1])
 
 

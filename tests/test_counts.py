@@ -109,8 +109,7 @@ def test_counts_equal_plain_loops(compiled, triple):
     kernel = kernels.chip_counts
     if not compiled:
         kernel = getattr(kernel, "py_func", kernel)
-    passes = kernel(
-        geometry.shape, *mapping.letters, accesses)
+    passes = kernel(geometry.shape, kernels.Letters(*mapping.letters), accesses)
     expected, macs, expected_passes = naive.count_accesses(layer, hardware, mapping)
     assert (accesses == expected).all()
     assert macs == layer.macs

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from eyeriss_sim.counts import count
 from eyeriss_sim.cycles import Cycles, count_cycles
 from eyeriss_sim.dataflows import rs_kernels as kernels
+from eyeriss_sim.dataflows.rs_cycles import kinds_of, mapping_ends
 from eyeriss_sim.dataflows.rs_geometry import cut, timing
 from eyeriss_sim.layer import ConvLayer
 from eyeriss_sim.mapping import Mapping
@@ -34,9 +35,11 @@ def test_cycles_by_cause_equal_plain_loops_over_all_passes(compiled, triple):
     kernel = kernels.chip_cycles
     if not compiled:
         kernel = getattr(kernel, "py_func", kernel)
-    total = kernel(geometry.shape, timing(hardware),
-                   hardware.cycles_per_dram_word, layer.M_group,
-                   *mapping.letters, kernels.EXACT, causes)
+    letters = kernels.Letters(*mapping.letters)
+    kinds = kinds_of(geometry.shape, letters)
+    total = kernel(geometry.shape, timing(hardware), hardware.cycles_per_dram_word,
+                   letters, kinds, mapping_ends(geometry.shape, timing(hardware),
+                                                letters, kinds), causes)
     expected = naive.count_cycles(layer, hardware, mapping)
     assert causes[:4].tolist() == expected[:4].tolist()
     assert causes[4] == pytest.approx(expected[4], rel=1e-12)
@@ -48,19 +51,22 @@ def test_cycles_by_cause_equal_plain_loops_over_all_passes(compiled, triple):
 def test_bounds_of_the_search_are_never_above_the_cycles(triple):
     layer, hardware, mapping = triple
     geometry = cut(layer, hardware, mapping.row_segments, mapping.column_strips)
-    causes = np.zeros(kernels.CAUSES)
+    shape, letters = geometry.shape, kernels.Letters(*mapping.letters)
+    kinds = kinds_of(shape, letters)
 
-    def cycles(how, filters, m):
+    def cycles(ends):
         return kernels.chip_cycles(
-            geometry.shape, timing(hardware),
-            hardware.cycles_per_dram_word, filters, m, *mapping.letters[1:], how,
-            causes)
+            shape, timing(hardware), hardware.cycles_per_dram_word, letters, kinds,
+            ends, np.zeros(kernels.CAUSES))
 
-    exact = cycles(kernels.EXACT, layer.M_group, mapping.m)
-    assert cycles(kernels.CLOSED, layer.M_group, mapping.m) <= exact * (1 + 1e-12)
-    m, n, e, p, q, r, t = mapping.letters
+    ends = mapping_ends(shape, timing(hardware), letters, kinds)
+    exact = cycles(ends)
+    portless = cycles(mapping_ends(shape, timing(hardware), letters, kinds, False))
+    assert cycles(np.zeros_like(ends)) <= portless * (1 + 1e-12)
+    assert portless <= exact * (1 + 1e-12)
+    m, n, e, p, q, _, t = mapping.letters
     floors = np.zeros(kernels.FLOOR_AXES)
-    kernels.find_floors(geometry.shape, timing(hardware), n, e, q, r, floors)
+    kernels.find_floors(shape, timing(hardware), kinds, q, floors)
     of_m = kernels.least_of_m(timing(hardware), floors, layer.M_group, m, p, t)
     assert of_m <= exact * (1 + 1e-12)
     of_all = kernels.least_of_all_m(timing(hardware), floors, layer.M_group, p, t,
@@ -68,8 +74,8 @@ def test_bounds_of_the_search_are_never_above_the_cycles(triple):
     assert of_all <= of_m * (1 + 1e-12)
     stays = kernels.ceil_div(layer.N, n) * kernels.ceil_div(layer.E, e) * (
         layer.groups * mapping.column_strips)
-    assert kernels.fetch_of_m(geometry.shape, hardware.cycles_per_dram_word, stays, m,
-                              p, q, r, t) <= exact * (1 + 1e-12)
+    assert kernels.fetch_of_m(shape, hardware.cycles_per_dram_word, stays,
+                              letters) <= exact * (1 + 1e-12)
 
 
 @settings(max_examples=100, deadline=None)
@@ -133,7 +139,7 @@ def test_fmap_loads_and_dumps_add_to_the_total_only_and_shrink_with_the_code():
 @pytest.mark.parametrize("bank_B, psums", [(2, 1), (4, 2), (6, 3), (8, 4), (4096, 4)])
 def test_a_row_of_a_glb_bank_is_no_wider_than_the_bank(bank_B, psums):
     hardware = replace(CHIP, glb_bank_B=bank_B, glb_ifmap_psum_B=40 * 4096)
-    assert timing(hardware)[kernels.GLB_ROW] == psums
+    assert timing(hardware).glb_row == psums
 
 
 def test_every_cause_is_part_of_the_total_and_is_multiplied_by_steps():

@@ -79,21 +79,16 @@ def test_closed_forms_are_never_above_the_followed_cycles_of_a_pass(
             np.random.default_rng(seed), filters_first=filters_first, glb_ports=0,
             window_first=window_first)
         shape = cut(layer, hardware, mapping.row_segments, mapping.column_strips).shape
-        R, S, span, V, F, U, D = shape[[
-            kernels.R_FULL, kernels.S_FULL, kernels.SPAN_FULL, kernels.V, kernels.F,
-            kernels.U, kernels.D]]
         e, p, q = mapping.e, mapping.p, mapping.q
         filters = min(mapping.m, p * mapping.t)
-        channels = min(layer.C, q * mapping.r)
-        rows = kernels.strip_rows(shape, 0, e)
-        above = kernels.rows_above(shape, 0, e)
-        bounds = kernels.pass_cycles(
-            timing(hardware), False, R, S, span, V, F, mapping.n, e, rows, above,
-            filters, p, channels, q, 1)
-        kernels.run_of_passes(
-            timing(hardware), R, S, span, V, F, U, D, mapping.n, e, rows, filters,
-            filters, p, channels, q, 1, kernels.UNHINDERED,
-            ends)
+        kind = kernels.Kind(
+            R=shape.R_full, S=shape.S_full, span=shape.span_full, F=shape.F,
+            images=mapping.n, rows_out=e, channels=min(layer.C, q * mapping.r),
+            rows=kernels.strip_rows(shape, 0, e), above=kernels.rows_above(shape, 0, e),
+            V=shape.V, U=shape.U, D=shape.D)
+        bounds = kernels.pass_cycles(timing(hardware), kind, filters, p, q, 1)
+        kernels.run_of_passes(timing(hardware), kind, filters, filters, p, q, 1,
+                              kernels.UNHINDERED, ends)
         assert list(bounds) == sorted(bounds)
         assert bounds[-1] <= ends[0], (seed, layer, hardware, mapping)
 
@@ -122,6 +117,23 @@ def test_windows_are_skipped_only_once_full_fifos_have_had_their_say(
     layer = ConvLayer(name="L", M=1, C=channels, H=R, W=127 * stride, R=R, S=1,
                       U=1, V=stride)
     mapping = Mapping(1, 1, 1, 1, 1, channels, 1)
+    model = count_cycles(layer, hardware, mapping, count(layer, hardware, mapping),
+                         NO_SAVINGS)
+    assert model.processing == time_layer(layer, hardware, mapping).processing_cycles
+
+
+@pytest.mark.parametrize("letters, R, S, F, C, filters_first, fifo", [
+    ((8, 4, 1, 5, 3, 1, 1), 2, 2, 11, 3, 1, 16),
+    ((18, 5, 1, 9, 2, 2, 1), 2, 1, 21, 4, 0, 5)])
+def test_filters_of_a_next_pass_wait_for_the_images_that_were_skipped(
+        letters, R, S, F, C, filters_first, fifo):
+    mapping = Mapping(*letters)
+    layer = ConvLayer(name="L", N=mapping.n, M=mapping.m, C=C, H=R, W=F + S - 1, R=R,
+                      S=S)
+    hardware = replace(
+        CHIP, glb_ports=0, pass_overlap=1, filters_first=filters_first,
+        window_first=filters_first, hop_cycles=9 if filters_first else 3,
+        ifmap_fifo_words=fifo, psum_in_fifo_words=8)
     model = count_cycles(layer, hardware, mapping, count(layer, hardware, mapping),
                          NO_SAVINGS)
     assert model.processing == time_layer(layer, hardware, mapping).processing_cycles

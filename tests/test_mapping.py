@@ -9,7 +9,6 @@ from draws import CHIP, LIMITS, legal_case, legal_triples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eyeriss_sim.dataflows import rs_kernels as kernels
 from eyeriss_sim.dataflows.rs_geometry import cut, even_cuts, glb_use
 from eyeriss_sim.hardware import load_hardware
 from eyeriss_sim.layer import EXACT, ConvLayer
@@ -302,8 +301,8 @@ def test_a_shape_is_all_that_the_array_sees_of_a_layer():
                 "F", "macs", "ifmap_words", "filter_words", "ofmap_words"):
         assert getattr(layer.shape, key) == getattr(layer, key)
     whole, in_two = cut(layer, CHIP).shape, cut(layer, CHIP, 2, 3).shape
-    assert whole[[kernels.R_SEGS, kernels.COLUMN_STRIPS]].tolist() == [1, 1]
-    assert in_two[[kernels.R_SEGS, kernels.COLUMN_STRIPS]].tolist() == [2, 3]
+    assert (whole.R_segs, whole.column_strips) == (1, 1)
+    assert (in_two.R_segs, in_two.column_strips) == (2, 3)
 
 
 def test_a_bit_more_than_an_rf_holds_is_refused_in_bits():

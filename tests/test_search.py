@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from eyeriss_sim.counts import count
 from eyeriss_sim.cycles import count_cycles
 from eyeriss_sim.dataflows import rs_kernels as kernels
+from eyeriss_sim.dataflows import rs_search
+from eyeriss_sim.dataflows.rs_cycles import kinds_of
 from eyeriss_sim.dataflows.rs_geometry import cut, even_cuts, timing
 from eyeriss_sim.energy import level_energy
 from eyeriss_sim.hardware import load_hardware
@@ -41,9 +43,11 @@ def closed_cycles(layer, hardware, mapping, savings):
     geometry = cut(layer, hardware, mapping.row_segments, mapping.column_strips)
     fmaps = count_cycles(layer, hardware, mapping, count(layer, hardware, mapping),
                          savings).dram_fmap
+    letters = kernels.Letters(*mapping.letters)
+    kinds = kinds_of(geometry.shape, letters)
     return fmaps + kernels.chip_cycles(
-        geometry.shape, timing(hardware),
-        hardware.cycles_per_dram_word, layer.M_group, *mapping.letters, kernels.CLOSED,
+        geometry.shape, timing(hardware), hardware.cycles_per_dram_word, letters, kinds,
+        np.zeros((len(kinds), 3, kernels.STEADY + 1), np.int64),
         np.zeros(kernels.CAUSES))
 
 
@@ -358,3 +362,13 @@ def test_a_search_for_the_shared_machine_finds_what_one_for_the_machine_itself_f
     own = search_shape.__wrapped__(
         layer.shape, machine, objective, 1, "hopeless", NO_SAVINGS)
     assert found == own
+
+
+def test_more_candidates_than_there_is_room_for_are_searched_once_more(monkeypatch):
+    layer = ConvLayer(name="conv", N=2, M=24, C=16, H=15, W=15, R=3, S=3)
+    rtl = load_hardware("eyeriss_rtl")
+    wide = search(layer, rtl, "cycles", keep=4)
+    search_shape.cache_clear()
+    monkeypatch.setattr(rs_search, "ROOM", 0)
+    assert search(layer, rtl, "cycles", keep=4) == replace(
+        wide, evaluated=search(layer, rtl, "cycles", keep=4).evaluated)

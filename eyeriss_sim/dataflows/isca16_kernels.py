@@ -44,12 +44,11 @@ def score_of(objective, clock, energy, cycles):
 
 
 @njit(cache=True)
-def keep_best(best, mappings, primary, secondary, row_segments, column_strips, m, n, e,
-              p, q, r, t):
+def keep_best(best, mappings, primary, secondary, mapping):
     """Insert a candidate into the list of the best, sorted by (primary, secondary).
 
     An equal candidate that comes later ranks lower, so that what even the tie-break
-    leaves open is settled by the order of the search.
+    leaves open is settled by the order of the search. ``mapping``: its nine numbers.
     """
     place = best.shape[0]
     while place > 0:
@@ -68,7 +67,7 @@ def keep_best(best, mappings, primary, secondary, row_segments, column_strips, m
             mappings[lower, column] = mappings[lower - 1, column]
     best[place, 0] = primary
     best[place, 1] = secondary
-    for column, value in enumerate((m, n, e, p, q, r, t, row_segments, column_strips)):
+    for column, value in enumerate(mapping):
         mappings[place, column] = value
 
 
@@ -164,6 +163,6 @@ def search_isca16(a, words, cost, hop_weight, ifmap_ratio, filter_ratio, ofmap_r
                                 score = score_of(objective, clock, energy, cycles)
                                 second = energy
                             if score <= best[kth, 0]:
-                                keep_best(best, mappings, score, second, 0, 1, m, n, f,
-                                          p, q, r, t)
+                                keep_best(best, mappings, score, second,
+                                          (m, n, f, p, q, r, t, 0, 1))
     return evaluated

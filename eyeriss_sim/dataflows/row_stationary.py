@@ -11,6 +11,7 @@ from eyeriss_sim.cycles import Cycles
 from eyeriss_sim.dataflows import register
 from eyeriss_sim.dataflows import rs_kernels as kernels
 from eyeriss_sim.dataflows.base import Dataflow, Loop, step_loop
+from eyeriss_sim.dataflows.rs_cycles import cycles_by_cause
 from eyeriss_sim.dataflows.rs_geometry import cut, even_cuts, glb_use, timing
 from eyeriss_sim.dataflows.rs_search import search_chip
 from eyeriss_sim.levels import ACCESSES_SHAPE, DRAM, IFMAP, PSUM, READ, WRITE
@@ -53,8 +54,7 @@ class RowStationary(Dataflow):
         """(quantity, value, limit, what the limit is, cure), in order of severity."""
         m, n, e, p, q, r, t = mapping.letters
         shape = cut(layer, hardware, mapping.row_segments, mapping.column_strips).shape
-        R, S, span = (int(shape[axis]) for axis in (
-            kernels.R_FULL, kernels.S_FULL, kernels.SPAN_FULL))
+        R, S, span = shape.R_full, shape.S_full, shape.span_full
         yield "n", n, layer.N, "the batch", "lower n"
         yield "e", e, layer.E, "the ofmap height", "lower e"
         yield "m", m, layer.M_group, "the filters of one group", "lower m"
@@ -86,9 +86,10 @@ class RowStationary(Dataflow):
     def count(self, layer, hardware, mapping):
         geometry = cut(layer, hardware, mapping.row_segments, mapping.column_strips)
         accesses = np.zeros(ACCESSES_SHAPE, np.int64)
-        passes = kernels.chip_counts(geometry.shape, *mapping.letters, accesses)
+        passes = kernels.chip_counts(
+            geometry.shape, kernels.Letters(*mapping.letters), accesses)
         r_used = min(mapping.r, ceil_div(layer.C, mapping.q))
-        active = int(geometry.shape[kernels.R_FULL]) * r_used * mapping.e * mapping.t
+        active = geometry.shape.R_full * r_used * mapping.e * mapping.t
         return Counts(accesses, layer.macs, int(passes), active)
 
     def cycles(self, layer, hardware, mapping, counts, savings):
@@ -97,11 +98,9 @@ class RowStationary(Dataflow):
         So both add up; filters preload beside the processing.
         """
         geometry = cut(layer, hardware, mapping.row_segments, mapping.column_strips)
-        causes = np.zeros(kernels.CAUSES)
-        kernels.chip_cycles(
-            geometry.shape, timing(hardware),
-            hardware.cycles_per_dram_value("filter"), layer.M_group,
-            *mapping.letters, kernels.EXACT, causes)
+        causes = cycles_by_cause(
+            geometry.shape, timing(hardware), hardware.cycles_per_dram_value("filter"),
+            kernels.Letters(*mapping.letters))
         dram = counts.accesses[DRAM]
         ifmaps = dram[IFMAP, READ] * savings.ifmap_ratio
         ofmaps = dram[PSUM, WRITE] * savings.ofmap_ratio
@@ -139,10 +138,8 @@ class RowStationary(Dataflow):
     def loop_nest(self, layer, hardware, mapping):
         m, n, e, p, q, r, t = mapping.letters
         shape = cut(layer, hardware, mapping.row_segments, mapping.column_strips).shape
-        R, S, span = (int(shape[axis]) for axis in (
-            kernels.R_FULL, kernels.S_FULL, kernels.SPAN_FULL))
-        row_segments, col_segments = (int(shape[axis]) for axis in (
-            kernels.R_SEGS, kernels.S_SEGS))
+        R, S, span = shape.R_full, shape.S_full, shape.span_full
+        row_segments, col_segments = shape.R_segs, shape.S_segs
         use, values = glb_use(layer, hardware, mapping), hardware.values
         channels, filters = min(q * r, layer.C), min(p * t, m)
         loops = step_loop(layer)
@@ -150,7 +147,7 @@ class RowStationary(Dataflow):
             loops.append(Loop("DRAM", f"{layer.groups} groups"))
         loops += [
             Loop("DRAM", f"{ceil_div(layer.N, n)} image groups of n={n}")]
-        F = int(shape[kernels.F])
+        F = shape.F
         if mapping.column_strips > 1:
             loops.append(
                 Loop("DRAM", f"{mapping.column_strips} column strips of F={F}"))

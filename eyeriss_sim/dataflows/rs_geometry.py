@@ -3,12 +3,9 @@
 from dataclasses import dataclass
 from functools import lru_cache
 
-import numpy as np
-
 from eyeriss_sim.dataflows import rs_kernels as kernels
 from eyeriss_sim.plain import ceil_div
 from eyeriss_sim.product_maps import laid
-from eyeriss_sim.read_only import read_only
 
 
 @dataclass(frozen=True, eq=False)
@@ -17,11 +14,10 @@ class Geometry:
 
     Parameters
     ----------
-    shape : int64 ndarray, shape (24,), read-only
-        Axes as in ``kernels.py``.
+    shape : rs_kernels.Shape
     """
 
-    shape: np.ndarray
+    shape: kernels.Shape
 
 
 def cut(layer, hardware, row_segments=0, column_strips=1):
@@ -57,7 +53,7 @@ def cut(layer, hardware, row_segments=0, column_strips=1):
             f"{layer.F} ofmap columns; give {fewer}, or 1 for none")
     geometry = cut_shape(layer.shape, row_segments or known[0], column_strips,
                          hardware.values.ifmap_spad)
-    taps = int(geometry.shape[kernels.S_FULL])
+    taps = geometry.shape.S_full
     if taps > hardware.values.filter_spad:
         raise ValueError(
             f"{layer.name}: one filter row of {taps} words exceeds the "
@@ -94,31 +90,28 @@ def cut_shape(layer_shape, row_segments, column_strips, spad_words):
     taps_that_fit = (spad_words - 1) // dilation_w + 1
     S_full = ceil_div(S, ceil_div(S, taps_that_fit))
     S_segments = ceil_div(S, S_full)
-    shape = np.zeros(kernels.SHAPE_AXES, np.int64)
-    shape[[kernels.N, kernels.G, kernels.M, kernels.C]] = N, G, M, C
-    shape[[kernels.E, kernels.F, kernels.W, kernels.W_ALL]] = (
-        layer_shape.E, layer_shape.F, W, W)
-    shape[kernels.SPAN] = layer_shape.S_span
-    shape[[kernels.V, kernels.U, kernels.D]] = V, U, dilation_h
     R_last = R - (row_segments - 1) * R_full
     S_last = S - (S_segments - 1) * S_full
-    shape[[kernels.R_SEGS, kernels.R_FULL, kernels.R_LAST]] = (
-        row_segments, R_full, R_last)
-    shape[[kernels.S_SEGS, kernels.S_FULL, kernels.S_LAST]] = S_segments, S_full, S_last
-    for axis, taps in ((0, S_full), (1, S_last)):
-        shape[kernels.SPAN_FULL + axis] = (taps - 1) * dilation_w + 1
-    kernels.cut_columns(shape, column_strips)
-    return Geometry(read_only(shape))
+    span_full, span_last = ((taps - 1) * dilation_w + 1 for taps in (S_full, S_last))
+    whole = kernels.Shape(
+        N=N, G=G, M=M, C=C, E=layer_shape.E, F=layer_shape.F, W=W,
+        R_segs=row_segments, R_full=R_full, R_last=R_last, S_segs=S_segments,
+        S_full=S_full, S_last=S_last, span_full=span_full, span_last=span_last,
+        cols_full=(layer_shape.F - 1) * V + span_full,
+        cols_last=(layer_shape.F - 1) * V + span_last, V=V, U=U, D=dilation_h,
+        column_strips=1, F_last=layer_shape.F, W_all=W, span=layer_shape.S_span)
+    return Geometry(kernels.cut_columns(whole, column_strips))
 
 
 @lru_cache(maxsize=256)
 def limits(hardware):
     """Sizes of the chip's storage and array, as kernels read them."""
     values = hardware.values
-    return read_only(np.array([
-        hardware.rows, hardware.cols, values.ifmap_spad, values.filter_spad,
-        values.psum_spad, hardware.glb_banks, values.bank_ifmaps, values.filter_buffer,
-        values.bank_psums], np.int64))
+    return kernels.Limits(
+        rows=hardware.rows, cols=hardware.cols, spad_i=values.ifmap_spad,
+        spad_f=values.filter_spad, spad_p=values.psum_spad, banks=hardware.glb_banks,
+        bank_ifmaps=values.bank_ifmaps, bank_psums=values.bank_psums,
+        glb_f=values.filter_buffer)
 
 
 @lru_cache(maxsize=256)
@@ -128,14 +121,19 @@ def timing(hardware):
     # The way up is the wires': it takes as long behind however many psums.
     hop_cycles = max(0, hardware.hop_cycles - hardware.psum_out_net_words
                      + values.psum_out_net)
-    return read_only(np.array([
-        values.ifmap_net, values.filter_net, values.psum_in_net, values.psum_out_net,
-        hop_cycles, hardware.accumulate_bubbles,
-        hardware.stride_bubbles, hardware.image_gap_cycles, hardware.filters_first,
-        hardware.window_first, values.ifmap_fifo, hardware.glb_ports,
-        values.row_psums, hardware.pass_overlap, hardware.glb_banks, values.bank_ifmaps,
-        values.filter_fifo, values.psum_in_fifo, values.psum_out_fifo,
-        hardware.first_row_on_top, values.row_ifmaps], np.int64))
+    return kernels.Timing(
+        net_i=values.ifmap_net, net_f=values.filter_net, net_p_in=values.psum_in_net,
+        net_p_out=values.psum_out_net, hop_cycles=hop_cycles,
+        bubbles=int(hardware.accumulate_bubbles),
+        stride_cycles=int(hardware.stride_bubbles),
+        image_gap=hardware.image_gap_cycles, filters_first=int(hardware.filters_first),
+        window_first=int(hardware.window_first), ifmap_fifo=values.ifmap_fifo,
+        filter_fifo=values.filter_fifo, psum_fifo=values.psum_in_fifo,
+        psum_out_fifo=values.psum_out_fifo, glb_ports=hardware.glb_ports,
+        glb_row=values.row_psums, ifmap_row=values.row_ifmaps,
+        all_banks=hardware.glb_banks, ifmaps_of_bank=values.bank_ifmaps,
+        pass_overlap=int(hardware.pass_overlap),
+        downwards=int(hardware.first_row_on_top))
 
 
 def glb_use(layer, hardware, mapping):
@@ -153,13 +151,12 @@ def glb_use(layer, hardware, mapping):
     m, n, e, p, q, r, t = mapping.letters
     channels, filters = min(q * r, layer.C), min(p * t, m)
     rows = int(kernels.strip_rows(shape, kernels.WHOLE_FILTER, e))
-    ifmap_words = n * channels * rows * int(shape[kernels.W])
-    psum_words = n * m * e * int(shape[kernels.F])
+    ifmap_words = n * channels * rows * shape.W
+    psum_words = n * m * e * shape.F
     return {
         "ifmap_words": ifmap_words,
         "psum_words": psum_words,
         "ifmap_banks": ceil_div(ifmap_words, hardware.values.bank_ifmaps),
         "psum_banks": ceil_div(psum_words, hardware.values.bank_psums),
-        "filter_words": (filters * channels * int(shape[kernels.R_FULL])
-                         * int(shape[kernels.S_FULL])),
+        "filter_words": (filters * channels * shape.R_full * shape.S_full),
     }

@@ -1,10 +1,9 @@
 """Compiled inner loops of the chip's accounting. Callers check, kernels trust.
 
-``shape`` is an int64 vector with the axes below: a layer as the array sees it, its
-filters cut into segments that the array and the ifmap spad can hold. Of each strip the
-GLB loads the ifmap rows that the whole filter meets and sends those of each segment. A
-mapping is the seven numbers m n e p q r t; how rows and columns are cut stands in
-``shape``.
+A ``Shape`` is a layer as the array sees it, its filters cut into segments that the
+array and the ifmap spad can hold. Of each strip the GLB loads the ifmap rows that the
+whole filter meets and sends those of each segment. A mapping is the seven numbers
+m n e p q r t, ``Letters``; how rows and columns are cut stands in the ``Shape``.
 
 Processing passes run in the order: group, images, column strip, strip, filters kept in
 the GLB (m), channels (a load of ifmaps), row segment, column segment, filters of a pass
@@ -12,31 +11,175 @@ the GLB (m), channels (a load of ifmaps), row segment, column segment, filters o
 leaves the rest idle.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 from numba import njit
 
-# Axes of ``shape``.
-N, G, M, C, E = 0, 1, 2, 3, 4               # M of one group
-F, W = 5, 6                                 # of a full column strip; W padding included
-R_SEGS, R_FULL, R_LAST = 7, 8, 9            # row segments: how many, height, last
-S_SEGS, S_FULL, S_LAST = 10, 11, 12         # column segments
-SPAN_FULL, SPAN_LAST = 13, 14               # pixels under a segment's columns
-COLS_FULL, COLS_LAST = 15, 16               # columns that a segment streams, in all
-V, U, D = 17, 18, 19                        # strides; vertical dilation
-COLUMN_STRIPS, F_LAST, W_ALL = 20, 21, 22   # how many; width of the last; ifmap columns
-SPAN = 23                                   # that all load; pixels under a whole filter
-SHAPE_AXES = 24
 
-# Axes of ``limits``: storage in values of a kind, words where these have 16 bits.
-ROWS, COLS, SPAD_I, SPAD_F, SPAD_P, BANKS, BANK_IFMAPS, GLB_F = 0, 1, 2, 3, 4, 5, 6, 7
-BANK_PSUMS = 8
+class Shape(NamedTuple):
+    """A layer cut to an array; integers.
 
-# Axes of ``timing``.
-NET_I, NET_F, NET_P_IN, NET_P_OUT, HOP_CYCLES = 0, 1, 2, 3, 4
-BUBBLES, STRIDE_CYCLES, IMAGE_GAP, FILTERS_FIRST, WINDOW_FIRST = 5, 6, 7, 8, 9
-IFMAP_FIFO, GLB_PORTS, GLB_ROW, PASS_OVERLAP = 10, 11, 12, 13
-ALL_BANKS, IFMAPS_OF_BANK, FILTER_FIFO, PSUM_FIFO, PSUM_OUT_FIFO = 14, 15, 16, 17, 18
-DOWNWARDS, IFMAP_ROW = 19, 20
+    Parameters
+    ----------
+    N, G, M, C, E
+        M of one group.
+    F, W
+        Of a full column strip; W with padding.
+    R_segs, R_full, R_last
+        Row segments: how many, height in filter rows, height of the last.
+    S_segs, S_full, S_last
+        Column segments, likewise in taps.
+    span_full, span_last
+        Pixels under a segment's columns.
+    cols_full, cols_last
+        Columns that a segment streams, in all column strips.
+    V, U, D
+        Horizontal and vertical stride; vertical dilation.
+    column_strips, F_last
+        How many; ofmap columns of the last.
+    W_all
+        Ifmap columns that all strips load.
+    span
+        Pixels under a whole filter.
+    """
+
+    N: int
+    G: int
+    M: int
+    C: int
+    E: int
+    F: int
+    W: int
+    R_segs: int
+    R_full: int
+    R_last: int
+    S_segs: int
+    S_full: int
+    S_last: int
+    span_full: int
+    span_last: int
+    cols_full: int
+    cols_last: int
+    V: int
+    U: int
+    D: int
+    column_strips: int
+    F_last: int
+    W_all: int
+    span: int
+
+
+class Limits(NamedTuple):
+    """PEs and storage, in values of a kind: words where these have 16 bits."""
+
+    rows: int
+    cols: int
+    spad_i: int
+    spad_f: int
+    spad_p: int
+    banks: int
+    bank_ifmaps: int
+    bank_psums: int
+    glb_f: int
+
+
+class Timing(NamedTuple):
+    """Networks (words a cycle) and choices of the micro-architecture (presets)."""
+
+    net_i: int
+    net_f: int
+    net_p_in: int
+    net_p_out: int
+    hop_cycles: int
+    bubbles: int
+    stride_cycles: int
+    image_gap: int
+    filters_first: int
+    window_first: int
+    ifmap_fifo: int
+    filter_fifo: int
+    psum_fifo: int
+    psum_out_fifo: int
+    glb_ports: int
+    glb_row: int            # psums of a row of a bank
+    ifmap_row: int
+    all_banks: int
+    ifmaps_of_bank: int
+    pass_overlap: int
+    downwards: int
+
+
+class Prices(NamedTuple):
+    """What a mapping's energy and loads are made of; floats.
+
+    Parameters
+    ----------
+    per_load, per_filter_pass, per_set, per_filter_load, per_column_stay,
+    per_channel_pass, per_channel_set, fixed : MAC energies
+        See ``chip_energy`` and ``rs_search.search_coefficients``.
+    clock : MAC energies
+        What the machine burns in a cycle, whatever it does.
+    link : cycles
+        In which the DRAM link moves a filter value.
+    ifmap_ratio, ofmap_ratio
+        Bits of a value in DRAM, coded as the fmap is, over those of a filter value.
+    """
+
+    per_load: float
+    per_filter_pass: float
+    per_set: float
+    per_filter_load: float
+    per_column_stay: float
+    per_channel_pass: float
+    per_channel_set: float
+    fixed: float
+    clock: float
+    link: float
+    ifmap_ratio: float
+    ofmap_ratio: float
+
+
+class Letters(NamedTuple):
+    """A mapping: the seven letters of the papers."""
+
+    m: int
+    n: int
+    e: int
+    p: int
+    q: int
+    r: int
+    t: int
+
+
+class Kind(NamedTuple):
+    """Passes that differ in their filters only; integers.
+
+    Parameters
+    ----------
+    R, S, span
+        Filter rows, taps of a row and pixels under them.
+    F, images, rows_out, channels
+        Windows of a row; images, ofmap rows and channels of a pass.
+    rows, above
+        Ifmap rows, and those above the first of the last ofmap row.
+    V, U, D
+        Horizontal and vertical stride; vertical dilation.
+    """
+
+    R: int
+    S: int
+    span: int
+    F: int
+    images: int
+    rows_out: int
+    channels: int
+    rows: int
+    above: int
+    V: int
+    U: int
+    D: int
+
 
 # Cycles from a psum's last MAC to the PE's output FIFO: two stages of the datapath.
 PIPELINE = 2
@@ -49,11 +192,6 @@ READ, WRITE, FILL, DRAIN, HOP = 0, 1, 2, 3, 4
 # Causes of processing cycles.
 MAC, RAMP, PSUM_NET, IFMAP_NET, FILTER_WAIT = 0, 1, 2, 3, 4
 CAUSES = 5
-
-# Coefficients of the energy of a mapping.
-PER_LOAD, PER_FILTER_PASS, PER_SET, PER_FILTER_LOAD, PER_COLUMN_STAY = 0, 1, 2, 3, 4
-PER_CHANNEL_PASS, PER_CHANNEL_SET, FIXED = 5, 6, 7
-COEFFICIENTS = 8
 
 # Objectives of the search, and what it leaves out: places in ``base.OBJECTIVES`` and
 # ``base.SKIPS``.
@@ -84,8 +222,8 @@ FULL_SEGMENT, LAST_SEGMENT, WHOLE_FILTER = 0, 1, 2
 def filter_rows(shape, part):
     """Rows of a part of the filter."""
     if part == WHOLE_FILTER:
-        return (shape[R_SEGS] - 1) * shape[R_FULL] + shape[R_LAST]
-    return shape[R_FULL + part]
+        return (shape.R_segs - 1) * shape.R_full + shape.R_last
+    return shape.R_last if part == LAST_SEGMENT else shape.R_full
 
 
 @njit(cache=True)
@@ -106,7 +244,7 @@ def strip_rows(shape, part, e):
     once by the e R pairs less those that have such a twin.
     """
     R = filter_rows(shape, part)
-    stride, dilation = coprime_steps(shape[U], shape[D])
+    stride, dilation = coprime_steps(shape.U, shape.D)
     return e * R - max(0, e - dilation) * max(0, R - stride)
 
 
@@ -118,7 +256,7 @@ def rows_above(shape, part, e):
     lie, of the j-th ofmap row from the last, the taps k >= j stride / dilation.
     """
     R = filter_rows(shape, part)
-    stride, dilation = coprime_steps(shape[U], shape[D])
+    stride, dilation = coprime_steps(shape.U, shape.D)
     rows = strip_rows(shape, part, e)
     for j in range(min(dilation, e)):
         below = R - ceil_div(j * stride, dilation)
@@ -145,43 +283,48 @@ def rows_before(R, U, D, e, row):
 @njit(cache=True)
 def ofmap_columns(shape):
     """Ofmap columns of all column strips: F of the layer."""
-    return (shape[COLUMN_STRIPS] - 1) * shape[F] + shape[F_LAST]
+    return (shape.column_strips - 1) * shape.F + shape.F_last
 
 
 @njit(cache=True)
 def cut_columns(shape, column_strips):
-    """Cut the columns of a layer, which has one column strip till now; in place.
+    """Cut the columns of a layer, which has one column strip till now.
 
     A strip loads the columns under its windows and those up to the next strip's, which
     no window meets where filters are narrower than their stride: DRAM has no cheaper
     way past a few words.
+
+    Returns
+    -------
+    Shape
     """
-    F_all, W_whole = shape[F], shape[W]
-    shape[COLUMN_STRIPS] = column_strips
-    shape[F] = ceil_div(F_all, column_strips)
-    shape[F_LAST] = F_all - (column_strips - 1) * shape[F]
-    shape[W_ALL] = W_whole + (column_strips - 1) * max(0, shape[SPAN] - shape[V])
+    F = ceil_div(shape.F, column_strips)
     # The last strip may be the widest, if columns are left over behind its windows.
-    shape[W] = W_whole - (column_strips - 1) * shape[F] * shape[V]
+    W = shape.W - (column_strips - 1) * F * shape.V
     if column_strips > 1:
-        shape[W] = max(shape[W],
-                       (shape[F] - 1) * shape[V] + max(shape[SPAN], shape[V]))
-    for segment in range(2):
-        shape[COLS_FULL + segment] = ((F_all - column_strips) * shape[V]
-                                      + column_strips * shape[SPAN_FULL + segment])
+        W = max(W, (F - 1) * shape.V + max(shape.span, shape.V))
+    moved = (shape.F - column_strips) * shape.V
+    return Shape(
+        shape.N, shape.G, shape.M, shape.C, shape.E, F, W,
+        shape.R_segs, shape.R_full, shape.R_last,
+        shape.S_segs, shape.S_full, shape.S_last, shape.span_full, shape.span_last,
+        moved + column_strips * shape.span_full,
+        moved + column_strips * shape.span_last, shape.V, shape.U, shape.D,
+        column_strips, shape.F - (column_strips - 1) * F,
+        shape.W + (column_strips - 1) * max(0, shape.span - shape.V), shape.span)
 
 
 @njit(cache=True)
 def streamed_columns(shape):
     """Ifmap columns that all column strips and column segments stream."""
-    return (shape[S_SEGS] - 1) * shape[COLS_FULL] + shape[COLS_LAST]
+    return (shape.S_segs - 1) * shape.cols_full + shape.cols_last
 
 
 @njit(cache=True)
 def loaded_rows(shape, e):
     """Ifmap rows of all strips of e rows, as the GLB loads them."""
-    strips = ceil_div(shape[E], e)
-    e_last = shape[E] - (strips - 1) * e
+    strips = ceil_div(shape.E, e)
+    e_last = shape.E - (strips - 1) * e
     return ((strips - 1) * strip_rows(shape, WHOLE_FILTER, e)
             + strip_rows(shape, WHOLE_FILTER, e_last))
 
@@ -189,10 +332,10 @@ def loaded_rows(shape, e):
 @njit(cache=True)
 def sent_rows(shape, e):
     """Ifmap rows of all strips and row segments, as the GLB sends them."""
-    strips = ceil_div(shape[E], e)
-    e_last = shape[E] - (strips - 1) * e
+    strips = ceil_div(shape.E, e)
+    e_last = shape.E - (strips - 1) * e
     rows = 0
-    for segment, times in ((FULL_SEGMENT, shape[R_SEGS] - 1), (LAST_SEGMENT, 1)):
+    for segment, times in ((FULL_SEGMENT, shape.R_segs - 1), (LAST_SEGMENT, 1)):
         rows += times * ((strips - 1) * strip_rows(shape, segment, e)
                          + strip_rows(shape, segment, e_last))
     return rows
@@ -221,14 +364,13 @@ def filter_passes(filters, m, p, t):
 
 
 @njit(cache=True)
-def chip_counts(shape, m, n, e, p, q, r, t, counts):
+def chip_counts(shape, letters, counts):
     """Accesses of one mapping, dense, as ``counts.py`` defines them.
 
     Parameters
     ----------
-    shape
-        The layer, see the top of this file.
-    m, n, e, p, q, r, t : int
+    shape : Shape
+    letters : Letters
         A legal mapping.
     counts : int64 ndarray, shape (4, 3, 5), words, written
         Accesses [level, kind, direction].
@@ -239,28 +381,29 @@ def chip_counts(shape, m, n, e, p, q, r, t, counts):
         Processing passes of the layer.
     """
     counts[:] = 0
-    R = (shape[R_SEGS] - 1) * shape[R_FULL] + shape[R_LAST]
-    S = (shape[S_SEGS] - 1) * shape[S_FULL] + shape[S_LAST]
+    m, n, e, p, q, r, t = letters
+    R = (shape.R_segs - 1) * shape.R_full + shape.R_last
+    S = (shape.S_segs - 1) * shape.S_full + shape.S_last
     columns = streamed_columns(shape)
-    row_strips = ceil_div(shape[E], e)
-    strips = row_strips * shape[COLUMN_STRIPS]
-    image_groups = ceil_div(shape[N], n)
-    loads, f_passes, f_sets = filter_passes(shape[M], m, p, t)
-    c_passes = ceil_div(shape[C], q * r)
-    c_sets = shape[C] // (q * r) * r + ceil_div(shape[C] % (q * r), q)
-    segments = shape[R_SEGS] * shape[S_SEGS]
-    channels = shape[N] * shape[G] * shape[C]
-    filters = shape[G] * shape[M] * shape[C] * R * S
-    ofmap = shape[N] * shape[G] * shape[M] * shape[E] * ofmap_columns(shape)
-    macs = ofmap * shape[C] * R * S
+    row_strips = ceil_div(shape.E, e)
+    strips = row_strips * shape.column_strips
+    image_groups = ceil_div(shape.N, n)
+    loads, f_passes, f_sets = filter_passes(shape.M, m, p, t)
+    c_passes = ceil_div(shape.C, q * r)
+    c_sets = shape.C // (q * r) * r + ceil_div(shape.C % (q * r), q)
+    segments = shape.R_segs * shape.S_segs
+    channels = shape.N * shape.G * shape.C
+    filters = shape.G * shape.M * shape.C * R * S
+    ofmap = shape.N * shape.G * shape.M * shape.E * ofmap_columns(shape)
+    macs = ofmap * shape.C * R * S
 
     counts[DRAM, IFMAP, READ] = (
-        channels * loaded_rows(shape, e) * shape[W_ALL] * loads)
+        channels * loaded_rows(shape, e) * shape.W_all * loads)
     counts[GLB, IFMAP, FILL] = counts[DRAM, IFMAP, READ]
     counts[GLB, IFMAP, READ] = (
         channels * sent_rows(shape, e) * columns * f_passes)
     counts[NOC, IFMAP, FILL] = counts[GLB, IFMAP, READ]
-    counts[NOC, IFMAP, READ] = channels * R * shape[E] * columns * f_sets
+    counts[NOC, IFMAP, READ] = channels * R * shape.E * columns * f_sets
     counts[RF, IFMAP, FILL] = counts[NOC, IFMAP, READ]
 
     counts[DRAM, FILTER, READ] = filters * image_groups * strips
@@ -268,15 +411,15 @@ def chip_counts(shape, m, n, e, p, q, r, t, counts):
     counts[GLB, FILTER, READ] = counts[DRAM, FILTER, READ]
     counts[NOC, FILTER, FILL] = counts[DRAM, FILTER, READ]
     counts[NOC, FILTER, READ] = (
-        filters * image_groups * shape[E] * shape[COLUMN_STRIPS])
+        filters * image_groups * shape.E * shape.column_strips)
     counts[RF, FILTER, FILL] = counts[NOC, FILTER, READ]
 
     through_glb = ofmap * c_passes * segments
     counts[GLB, PSUM, READ] = through_glb
     counts[NOC, PSUM, FILL] = through_glb
     counts[NOC, PSUM, READ] = through_glb
-    counts[NOC, PSUM, HOP] = ofmap * shape[S_SEGS] * (
-        R * c_sets - shape[R_SEGS] * c_passes)
+    counts[NOC, PSUM, HOP] = ofmap * shape.S_segs * (
+        R * c_sets - shape.R_segs * c_passes)
     counts[NOC, PSUM, WRITE] = through_glb
     counts[NOC, PSUM, DRAIN] = through_glb
     counts[GLB, PSUM, WRITE] = through_glb
@@ -286,12 +429,12 @@ def chip_counts(shape, m, n, e, p, q, r, t, counts):
     for kind in (IFMAP, FILTER, PSUM):
         counts[RF, kind, READ] = macs
     counts[RF, PSUM, WRITE] = macs
-    return shape[G] * image_groups * strips * c_passes * segments * f_passes
+    return shape.G * image_groups * strips * c_passes * segments * f_passes
 
 
 @njit(cache=True)
-def chip_energy(k, loaded, sent, columns, stays, column_stays, loads, f_passes, f_sets,
-                c_passes, c_sets):
+def chip_energy(prices, loaded, sent, columns, stays, column_stays, loads, f_passes,
+                f_sets, c_passes, c_sets):
     """Energy of a mapping from its counts, see ``rs_search.search_coefficients``.
 
     ``loaded``, ``sent``: words of a channel that the GLB loads for some filters, and
@@ -300,14 +443,14 @@ def chip_energy(k, loaded, sent, columns, stays, column_stays, loads, f_passes, 
     filters; ``column_stays``: column strips times image groups, in each of which the
     PEs of every ofmap row take them.
     """
-    return (k[PER_LOAD] * loaded * loads
-            + k[PER_FILTER_PASS] * sent * f_passes
-            + k[PER_SET] * columns * f_sets
-            + k[PER_FILTER_LOAD] * stays
-            + k[PER_COLUMN_STAY] * column_stays
-            + k[PER_CHANNEL_PASS] * c_passes
-            + k[PER_CHANNEL_SET] * c_sets
-            + k[FIXED])
+    return (prices.per_load * loaded * loads
+            + prices.per_filter_pass * sent * f_passes
+            + prices.per_set * columns * f_sets
+            + prices.per_filter_load * stays
+            + prices.per_column_stay * column_stays
+            + prices.per_channel_pass * c_passes
+            + prices.per_channel_set * c_sets
+            + prices.fixed)
 
 
 @njit(cache=True)
@@ -324,36 +467,30 @@ def score_of(objective, clock, energy, cycles):
 
 
 @njit(cache=True, error_model="numpy")
-def lanes(filters, p, width, floor):
+def lanes(filters, p, width):
     """Cycles in which a network of ``width`` words moves one word for each filter.
 
     The words of one cycle belong to one PE, which holds p filters, so a p that is no
-    multiple of the width wastes lanes. ``floor`` gives a bound that no cut of the
-    filters over PEs can undercut, filter for filter.
+    multiple of the width wastes lanes.
     """
-    if floor:
-        return filters // width
     return filters // p * ceil_div(p, width) + ceil_div(filters % p, width)
 
 
 @njit(cache=True, error_model="numpy")
-def port_cycles(timing, floor, filters, rows_out, psum_banks):
+def port_cycles(timing, filters, rows_out, psum_banks):
     """Cycles in which the psum banks read and write a psum of each filter and row.
 
-    Without ``glb_ports`` none; ``floor`` as for ``lanes``. Rows of all windows, if
-    words of several share a row of a bank.
+    Without ``glb_ports`` none. Rows of all windows, if words of several share a row of
+    a bank.
     """
-    if timing[GLB_PORTS] == 0:
+    if timing.glb_ports == 0:
         return 0
-    words = timing[GLB_ROW] * timing[GLB_PORTS] * psum_banks
-    if floor:
-        return filters * (2 * rows_out // words)
-    return ceil_div(2 * filters * rows_out, words)
+    return ceil_div(2 * filters * rows_out,
+                    timing.glb_row * timing.glb_ports * psum_banks)
 
 
 @njit(cache=True, error_model="numpy")
-def pass_cycles(timing, floor, R, S, span, V, F, images, rows_out, rows, above, filters,
-                p, channels, q, psum_banks):
+def pass_cycles(timing, kind, filters, p, q, psum_banks):
     """Cycles of one pass alone, from its first word on a network to its last psum out.
 
     At least: what the machine shows (``machine/``) is that no chain of waits can be
@@ -388,15 +525,10 @@ def pass_cycles(timing, floor, R, S, span, V, F, images, rows_out, rows, above, 
 
     Parameters
     ----------
-    timing : int64 ndarray, shape (21,)
-    floor : bool
-        A bound that no cut of the filters over passes can undercut, filter for filter.
-    R, S, span, V, F : int
-        Filter rows, taps of a row and pixels under them; stride and windows of a row.
-    images, rows_out, rows, above : int
-        Of the pass; ifmap rows, and those above the first of the last ofmap row.
-    filters, p, channels, q : int
-        Of the pass and of a full PE.
+    timing : Timing
+    kind : Kind
+    filters, p, q : int
+        Filters of the pass; filters and channels of a full PE.
     psum_banks : int
 
     Returns
@@ -404,36 +536,34 @@ def pass_cycles(timing, floor, R, S, span, V, F, images, rows_out, rows, above, 
     macs, mac_end, psum_end, end : int
         MACs of a full PE, and when they, they or the psums, or all would be done.
     """
-    net_i, net_f, net_out = timing[NET_I], timing[NET_F], timing[NET_P_OUT]
+    R, S, span, F, images, rows_out, channels, rows, above, V, _, _ = kind
+    net_i, net_f, net_out = timing.net_i, timing.net_f, timing.net_p_out
     p_used, q_used = min(p, filters), min(q, channels)
     r_used = ceil_div(channels, q)
-    bubble = p_used * timing[BUBBLES]
+    bubble = p_used * timing.bubbles
     window = p_used * q_used * S
     windows = images * F
     per_column = rows * channels
     # Sets that have a last channel; sets with a last group of filters, either network.
     deep = max(1, channels // q)
-    load_lanes, out_lanes = lanes(filters, p, net_f, floor), lanes(filters, p, net_out,
-                                                                   floor)
+    load_lanes, out_lanes = lanes(filters, p, net_f), lanes(filters, p, net_out)
     load = R * S * channels * load_lanes
     sets, part = filters // p, filters % p
     load_last = sets + (ceil_div(part, net_f) == ceil_div(p, net_f)) if sets else 1
     out_last = sets + (ceil_div(part, net_out) == ceil_div(p, net_out)) if sets else 1
     group = min(p_used, net_out)
-    hop = group + PIPELINE + max(1, timing[HOP_CYCLES] - net_out - PIPELINE)
+    hop = group + PIPELINE + max(1, timing.hop_cycles - net_out - PIPELINE)
     to_top, over_sets = (R * r_used - 1) * hop, R * (r_used - 1) * hop
     # A lowest set of fewer channels begins earlier than those above it.
-    short = timing[DOWNWARDS] and r_used * q > channels and r_used > 1
+    short = timing.downwards and r_used * q > channels and r_used > 1
     if short:
         to_top, over_sets = (R - 1) * hop, 0
     # Of the last words, fewer may collect before they climb.
     last_in = last_out = 1
-    if not floor and (part == 0 or sets == 0):
-        last_in = (p_used - 1) % timing[NET_P_IN] + 1
+    if part == 0 or sets == 0:
+        last_in = (p_used - 1) % timing.net_p_in + 1
         last_out = (p_used - 1) % net_out + 1
     last_lanes = p_used - (ceil_div(p_used, net_f) - 1) * net_f
-    if floor:
-        load_last, last_lanes = load_lanes, 0
     # Psums out of the top: the cycles from the first of a window to its network steps.
     ready = group + PIPELINE
     steps = out_lanes * rows_out
@@ -441,8 +571,6 @@ def pass_cycles(timing, floor, R, S, span, V, F, images, rows_out, rows, above, 
     tail_first = ready + max(p_used - group + rows_out * out_last, steps)
     tail_last = ready + max(p_used - group + out_last,
                             steps - (rows_out - 1) * column_steps)
-    if floor:
-        tail_first, tail_last, out_last = ready + steps, ready + p_used - group, 0
     # The last window's first column of the ifmap network, then its channel and row.
     fill = span * per_column
     columns = (F - 1) * V + span
@@ -452,13 +580,13 @@ def pass_cycles(timing, floor, R, S, span, V, F, images, rows_out, rows, above, 
     # image's first one and of the last one if their words came without a gap.
     begun = image_begun = streamed = first_psum = 0
     # Where MACs run on while filters come, the last MACs make the psums one by one.
-    by_filter = not timing[FILTERS_FIRST] and not timing[BUBBLES]
+    by_filter = not timing.filters_first and not timing.bubbles
     for last_column in range(2):
         row = above if last_column else 0
         tail = tail_last if last_column else tail_first
         last_tail = ready + p_used - group + out_last * (1 if last_column else rows_out)
         for high in range(2):
-            higher = R - 1 if high != timing[DOWNWARDS] else 0
+            higher = R - 1 if high != timing.downwards else 0
             word = fill + (row - rows + higher) * deep
             way_out = bubble + tail + (over_sets if high else to_top)
             opens = (row + higher) * r_used
@@ -471,9 +599,9 @@ def pass_cycles(timing, floor, R, S, span, V, F, images, rows_out, rows, above, 
                 full = max((word + skipped) // net_i + 1,
                            (skipped // per_column + span) * q_used)
                 later = full + window - p_used
-                if not timing[WINDOW_FIRST]:
+                if not timing.window_first:
                     later = max(full, (opens + skipped) // net_i + 1 + window - p_used)
-                if timing[FILTERS_FIRST]:
+                if timing.filters_first:
                     later += load - 1
                 if when == 2:
                     streamed = max(streamed, later + way_out)
@@ -483,7 +611,7 @@ def pass_cycles(timing, floor, R, S, span, V, F, images, rows_out, rows, above, 
                     if net_i == 1:
                         image_begun = max(image_begun, later + way_out + to_last_image)
                         streamed = max(streamed, later + way_out + to_last_window)
-                    if not timing[FILTERS_FIRST]:
+                    if not timing.filters_first:
                         filled = load - (R - higher) * deep * load_last + 1
                         last = max(later, filled + last_lanes - p_used)
                         if not by_filter:
@@ -497,18 +625,18 @@ def pass_cycles(timing, floor, R, S, span, V, F, images, rows_out, rows, above, 
                     begun = max(begun, later + way_out)
                     first_psum = max(first_psum, later + way_out - tail)
     # Between windows, and between images.
-    if timing[WINDOW_FIRST]:
+    if timing.window_first:
         shift, anew = V * q_used - 1, span * q_used - 1
     else:
-        shift, anew = V * q_used if timing[STRIDE_CYCLES] else 0, 0
-    anew += timing[IMAGE_GAP]
+        shift, anew = V * q_used if timing.stride_cycles else 0, 0
+    anew += timing.image_gap
     step = window + bubble
     busy = (windows - 1) * step + images * (F - 1) * shift + (images - 1) * anew
-    banks = port_cycles(timing, floor, filters, windows * rows_out, psum_banks)
+    banks = port_cycles(timing, filters, windows * rows_out, psum_banks)
     # Psums from the GLB run ahead until the FIFOs are full. The last one still has to
     # climb; a network that is no narrower than the other has sent it long before.
-    sent = lanes(filters, p, timing[NET_P_IN], floor) * rows_out
-    ahead = ceil_div(timing[PSUM_FIFO], p_used) * sent
+    sent = lanes(filters, p, timing.net_p_in) * rows_out
+    ahead = ceil_div(timing.psum_fifo, p_used) * sent
     late = max(0, begun - to_top - tail_first - ahead)
     if by_filter:
         late = max(0, min(begun - tail_first, first_psum) - to_top - ahead)
@@ -516,7 +644,7 @@ def pass_cycles(timing, floor, R, S, span, V, F, images, rows_out, rows, above, 
         late = 0
     fed = windows * sent + late + (R * r_used - 1) * (last_out + hop - group) + (
         min(last_in, last_out) + PIPELINE)
-    held = span * q_used + timing[IFMAP_FIFO]
+    held = span * q_used + timing.ifmap_fifo
     not_held = max(0, images * columns * q_used - held - 1) * rows * deep // net_i
     mac_end = begun + busy
     psum_end = max(mac_end, begun + (windows - 1) * steps, fed, banks)
@@ -526,8 +654,7 @@ def pass_cycles(timing, floor, R, S, span, V, F, images, rows_out, rows, above, 
 
 
 @njit(cache=True, error_model="numpy")
-def following_cycles(timing, floor, R, S, span, V, F, images, rows_out, rows, filters,
-                     p, channels, q, psum_banks):
+def following_cycles(timing, kind, filters, p, q, psum_banks):
     """Cycles that a pass adds to one that runs on into it (PASS_OVERLAP), at least.
 
     Its psums follow those before without a gap, so that start, climb and end fall away.
@@ -541,31 +668,28 @@ def following_cycles(timing, floor, R, S, span, V, F, images, rows_out, rows, fi
         As of ``pass_cycles``; networks may have run ahead in the pass before, so that
         only ``mac_end`` is a bound.
     """
+    _, S, span, F, images, rows_out, channels, rows, _, V, _, _ = kind
     p_used, q_used = min(p, filters), min(q, channels)
     windows = images * F
     columns = ((F - 1) * V + span) * rows * channels
-    if timing[WINDOW_FIRST]:
+    if timing.window_first:
         shift, anew = V * q_used - 1, span * q_used - 1
     else:
-        shift, anew = V * q_used if timing[STRIDE_CYCLES] else 0, 0
+        shift, anew = V * q_used if timing.stride_cycles else 0, 0
     macs = windows * p_used * q_used * S
-    mac_end = macs + windows * p_used * timing[BUBBLES] + images * (
-        (F - 1) * shift + anew + timing[IMAGE_GAP])
-    pace = max(lanes(filters, p, timing[NET_P_OUT], floor),
-               lanes(filters, p, timing[NET_P_IN], floor)) * rows_out
+    mac_end = macs + windows * p_used * timing.bubbles + images * (
+        (F - 1) * shift + anew + timing.image_gap)
+    pace = max(lanes(filters, p, timing.net_p_out),
+               lanes(filters, p, timing.net_p_in)) * rows_out
     psum_end = max(mac_end, windows * pace, port_cycles(
-        timing, floor, filters, windows * rows_out, psum_banks))
+        timing, filters, windows * rows_out, psum_banks))
     return macs, mac_end, psum_end, max(
-        psum_end, ceil_div(images * columns, timing[NET_I]))
+        psum_end, ceil_div(images * columns, timing.net_i))
 
 
 # Passes of a run after which one more takes as long as the last: what a pass finds in
 # FIFOs and spads is what the pass before it left there.
 STEADY = 3
-# How exact cycles are, see ``chip_cycles``.
-# Of a type of its own, or Numba compiled the kernel anew for each of them.
-EXACT, FOLLOWED, CLOSED, FLOOR = np.int64(0), np.int64(1), np.int64(2), np.int64(3)
-
 # Axes of what a run of passes knows of each PE: the first cycles in which it may go on
 # with MACs, take ifmap words and take filter words; the last in which psums went up;
 # how many words it has taken or made, and where its filters begin.
@@ -590,9 +714,6 @@ UNHINDERED, HINDERED, CONTENDED = np.int64(0), np.int64(1), np.int64(2)
 # ends.
 BANK_COUNT, BANK_PORTS, BANK_ROW, WIDE, WINDOW_AT, QUEUE_FROM, QUEUE_TO = range(7)
 BANK_AXES = 7
-# Larger runs are followed UNHINDERED only: they would take a second and more, or as
-# much memory as a machine has. A GLB of 1 MB and an array of 10,000 PEs stay below.
-MOST_PES, MOST_CLIMBS = 1 << 16, 1 << 24
 
 
 @njit(cache=True)
@@ -634,7 +755,7 @@ def send_filters(timing, R, S, e, filters, p, own_q, of_column, pe, net, got):
     got : int64 ndarray, shape (PEs, ring), cycles, written
         When a filter word was in the spad.
     """
-    width, fifo, mask = timing[NET_F], timing[FILTER_FIFO], got.shape[1] - 1
+    width, fifo, mask = timing.net_f, timing.filter_fifo, got.shape[1] - 1
     height, columns = own_q.shape[0], of_column.shape[1]
     high = height // R
     ways = sets_of(of_column)
@@ -647,7 +768,7 @@ def send_filters(timing, R, S, e, filters, p, own_q, of_column, pe, net, got):
                 for row in range(R * with_c):
                     # Filter rows outside, the sets of other channels inside.
                     k = row % with_c * R + row // with_c
-                    if timing[DOWNWARDS]:
+                    if timing.downwards:
                         k = height - 1 - k
                     for own in range(ways):
                         P = min(p, filters - of_column[1, own] * p)
@@ -699,9 +820,9 @@ def ifmap_row(timing, row, time, asked):
     banks = asked.shape[1] - 1
     if asked[0, banks] == row:
         return time
-    width, bank = timing[NET_I], row % banks
+    width, bank = timing.net_i, row % banks
     if asked[0, bank] == time // width:
-        if asked[1, bank] == timing[GLB_PORTS]:
+        if asked[1, bank] == timing.glb_ports:
             time = (time // width + 1) * width
             asked[1, bank] = 0
     else:
@@ -734,7 +855,7 @@ def send_ifmaps(timing, first, last, rows, channels, filters, p, own_q, of_colum
     asked : int64 ndarray, shape (2, banks + 1), changed, or None
         As ``ifmap_row`` keeps it. With None banks are not compiled in.
     """
-    width, fifo, mask = timing[NET_I], timing[IFMAP_FIFO], taken.shape[1] - 1
+    width, fifo, mask = timing.net_i, timing.ifmap_fifo, taken.shape[1] - 1
     most, least = own_q.max(), own_q.min()
     height = own_q.shape[0]
     high = ceil_div(channels, most)
@@ -757,7 +878,7 @@ def send_ifmaps(timing, first, last, rows, channels, filters, p, own_q, of_colum
                     if gone >= 0 and filters > of_column[1, at // height] * p:
                         time = max(time, width * taken[at, gone & mask])
                 if asked is not None:
-                    time = ifmap_row(timing, (sent + word) // timing[IFMAP_ROW], time,
+                    time = ifmap_row(timing, (sent + word) // timing.ifmap_row, time,
                                      asked)
                 net[IFMAP_TIME], net[IFMAP_WORD] = time, word
                 for one in range(begin, place):
@@ -796,7 +917,7 @@ def start_window(timing, S, span, V, opens, filters_new, filters, p, own_q, of_c
         if P <= 0:
             continue
         start, words = pe[FREE, at], pe[IFMAP_AT, at]
-        if timing[WINDOW_FIRST]:
+        if timing.window_first:
             start = max(start, taken[at, (words - 1) & mask])
         else:
             for tap in range(new_tap, S):
@@ -806,14 +927,14 @@ def start_window(timing, S, span, V, opens, filters_new, filters, p, own_q, of_c
                                 - (tap * Q + c) * P)
         if filters_new:
             first, last = pe[FILTER_AT, at], P * Q * S - 1
-            if timing[FILTERS_FIRST]:
+            if timing.filters_first:
                 start = max(start, got[at, (first + last) & filter_mask])
             else:
                 # Those of the last MACs hold up each its own psum (``move_psums``).
-                ahead = last + 1 if timing[BUBBLES] else last + 1 - P
+                ahead = last + 1 if timing.bubbles else last + 1 - P
                 for word in range(ahead):
                     start = max(start, got[at, (first + word) & filter_mask] - word)
-        pe[FREE, at] = start + P * Q * S - (0 if timing[BUBBLES] else P)
+        pe[FREE, at] = start + P * Q * S - (0 if timing.bubbles else P)
 
 
 @njit(cache=True)
@@ -902,8 +1023,8 @@ def send_psums(timing, e, filters, p, f, column, height, of_column, pe, net, com
     round_sets = filters // p + (filters % p > f)
     step = of_column[0, column] * round_sets + of_column[1, column]
     time = net[IN_TIME] + step - net[IN_STEP]
-    words, at = min(timing[NET_P_IN], P - f), column * height
-    room = pe[PSUM_AT, at] + f + words - 1 - timing[PSUM_FIFO]
+    words, at = min(timing.net_p_in, P - f), column * height
+    room = pe[PSUM_AT, at] + f + words - 1 - timing.psum_fifo
     if room >= 0:
         time = max(time, used[at, room & (used.shape[1] - 1)])
     time = banks_serve(banks, e, filters, p, f, words, of_column[0, column],
@@ -924,9 +1045,9 @@ def climb_column(timing, S, e, filters, by_filter, p, group, column, own_q, of_c
     P = min(p, filters - of_column[1, column] * p)
     if P <= group:
         return
-    net_out, mask, filter_mask = timing[NET_P_OUT], used.shape[1] - 1, got.shape[1] - 1
-    in_fifo, out_fifo = timing[PSUM_FIFO], timing[PSUM_OUT_FIFO]
-    latency = max(1, timing[HOP_CYCLES] - net_out - PIPELINE)
+    net_out, mask, filter_mask = timing.net_p_out, used.shape[1] - 1, got.shape[1] - 1
+    in_fifo, out_fifo = timing.psum_fifo, timing.psum_out_fifo
+    latency = max(1, timing.hop_cycles - net_out - PIPELINE)
     words, height = min(net_out, P - group), own_q.shape[0]
     for at in range(column * height, (column + 1) * height):
         number = pe[PSUM_AT, at] + group
@@ -968,9 +1089,9 @@ def meet_psums(timing, S, e, filters, filters_new, p, own_q, of_column, pe, net,
     What a column has been sent climbs before the next column's is sent: whatever has
     come out at a top by then is known, so that a read sees the writes that it meets.
     """
-    net_in, net_out = timing[NET_P_IN], timing[NET_P_OUT]
+    net_in, net_out = timing.net_p_in, timing.net_p_out
     most, height = min(p, filters), own_q.shape[0]
-    by_filter = filters_new and not timing[FILTERS_FIRST] and not timing[BUBBLES]
+    by_filter = filters_new and not timing.filters_first and not timing.bubbles
     for group in range(0, most, net_out):
         end = min(group + net_out, most)
         first, last = ceil_div(group, net_in) * net_in, (end - 1) // net_in * net_in
@@ -1009,13 +1130,13 @@ def move_psums(timing, S, e, filters, filters_new, p, own_q, of_column, pe, net,
     pace : int
         Cycles of a step of the psum input network.
     """
-    net_in, net_out, mask = timing[NET_P_IN], timing[NET_P_OUT], used.shape[1] - 1
-    in_fifo, out_fifo = timing[PSUM_FIFO], timing[PSUM_OUT_FIFO]
-    latency = max(1, timing[HOP_CYCLES] - net_out - PIPELINE)
+    net_in, net_out, mask = timing.net_p_in, timing.net_p_out, used.shape[1] - 1
+    in_fifo, out_fifo = timing.psum_fifo, timing.psum_out_fifo
+    latency = max(1, timing.hop_cycles - net_out - PIPELINE)
     most = min(p, filters)
     columns, height = of_column.shape[1], own_q.shape[0]
     filter_mask = got.shape[1] - 1
-    by_filter = filters_new and not timing[FILTERS_FIRST] and not timing[BUBBLES]
+    by_filter = filters_new and not timing.filters_first and not timing.bubbles
     for group in range(0, most, net_out):
         for f in range(group, min(group + net_out, most)):
             if f % net_in:
@@ -1090,7 +1211,7 @@ def columns_of(timing, e, first, last, p, meeting):
     first, last : int
         Filters of the first and last pass of the run.
     """
-    chained = timing[IFMAP_FIFO] < ROOMY_FIFO or timing[NET_I] > 1
+    chained = timing.ifmap_fifo < ROOMY_FIFO or timing.net_i > 1
     rows = e if chained or meeting == CONTENDED else min(e, 2)
     watched = np.zeros(ceil_div(first, p), np.bool_)
     watched[0] = watched[max(1, first // p) - 1] = True
@@ -1161,6 +1282,7 @@ def skip_cycles(cycles, width, pe, net, taken, used, left, psums, banks):
     for at in range(pe.shape[1]):
         pe[FREE, at] += cycles
         pe[IFMAPS_FROM, at] += cycles
+        pe[FILTERS_FROM, at] += cycles
         pe[MOVED, at] += cycles
         for word in range(taken.shape[1]):
             taken[at, word] += cycles
@@ -1172,29 +1294,30 @@ def skip_cycles(cycles, width, pe, net, taken, used, left, psums, banks):
     net[IFMAP_TIME] += cycles * width
     glb, at_hand, queue = banks
     if glb[BANK_COUNT]:
-        at_hand[:, 1:] += psums // glb[BANK_ROW]
+        rows = psums // glb[BANK_ROW]
+        at_hand[:, 1:] += rows
         queue[0] += cycles
+        queue[1] = (queue[1] + rows) % glb[BANK_COUNT]
 
 
 @njit(cache=True)
 def psum_banks_of(timing, ifmap_banks, pes, most, meeting):
     """What a run of passes knows of psum banks, see ``banks_serve``; none or all."""
-    glb, wide = np.zeros(BANK_AXES, np.int64), max(timing[NET_P_IN], timing[NET_P_OUT])
+    glb, wide = np.zeros(BANK_AXES, np.int64), max(timing.net_p_in, timing.net_p_out)
     at_hand, places = np.full((2, 1), -1), 1
     if meeting == CONTENDED:
-        glb[BANK_COUNT] = max(1, timing[ALL_BANKS] - ifmap_banks)
-        glb[BANK_PORTS], glb[BANK_ROW] = timing[GLB_PORTS], timing[GLB_ROW]
+        glb[BANK_COUNT] = max(1, timing.all_banks - ifmap_banks)
+        glb[BANK_PORTS], glb[BANK_ROW] = timing.glb_ports, timing.glb_row
         glb[WIDE] = wide
         at_hand = np.full((2, 2 * wide + 2), -1)
         # Psums that have been read and not yet been written are in the PEs' FIFOs.
-        places = ring(pes * (timing[PSUM_FIFO] + timing[PSUM_OUT_FIFO]) + most) + 1
+        places = ring(pes * (timing.psum_fifo + timing.psum_out_fifo) + most) + 1
     at_hand[:, 0] = 0
     return glb, at_hand, np.zeros((2, places), np.int64)
 
 
 @njit(cache=True)
-def run_of_passes(timing, R, S, span, V, F, U, D, images, rows_out, rows, filters,
-                  in_pass, p, channels, q, ifmap_banks, meeting, ends):
+def run_of_passes(timing, kind, filters, in_pass, p, q, ifmap_banks, meeting, ends):
     """When each of a few passes is done that run on into each other.
 
     The machine (``machine/array.py``) decides nothing: each of its events, a word sent
@@ -1221,15 +1344,12 @@ def run_of_passes(timing, R, S, span, V, F, U, D, images, rows_out, rows, filter
 
     Parameters
     ----------
-    timing
-        See the top of this file.
-    R, S, span, V, F, U, D : int
-        Filter rows, taps of a row and pixels under them; horizontal stride and windows
-        of a row; vertical stride and dilation.
-    images, rows_out, rows : int
-        Of a pass; ofmap and ifmap rows.
-    filters, in_pass, p, channels, q : int
+    timing : Timing
+    kind : Kind
+    filters, in_pass : int
         Filters of all passes and of one; the last has what is left.
+    p, q : int
+        Filters and channels of a full PE.
     ifmap_banks : int
         Of the GLB; psums have the others.
     meeting : int
@@ -1237,6 +1357,7 @@ def run_of_passes(timing, R, S, span, V, F, U, D, images, rows_out, rows, filter
     ends : int64 ndarray, shape (passes,), cycles, written
         When the last psum of each pass was out.
     """
+    R, S, span, F, images, rows_out, channels, rows, _, V, U, D = kind
     high = ceil_div(channels, q)
     height, most = R * high, min(p, filters, in_pass)
     of_column = columns_of(timing, rows_out, min(filters, in_pass),
@@ -1245,23 +1366,23 @@ def run_of_passes(timing, R, S, span, V, F, U, D, images, rows_out, rows, filter
     own_q = np.empty(height, np.int64)
     for k in range(height):
         own_q[k] = min(q, channels - k // R * q)
-    if timing[DOWNWARDS]:
+    if timing.downwards:
         own_q = own_q[::-1].copy()
-    key, order = words_in_turn(R, U, D, high, timing[DOWNWARDS], of_column, rows_out)
-    width, new_words = timing[NET_I], span * own_q.max()
+    key, order = words_in_turn(R, U, D, high, timing.downwards, of_column, rows_out)
+    width, new_words = timing.net_i, span * own_q.max()
     pe, net = np.zeros((PE_AXES, pes), np.int64), np.full(NET_AXES, -1)
     net[FILTER_STEP] = 0
-    taken = np.zeros((pes, ring(max(timing[IFMAP_FIFO], new_words) + 1) + 1), np.int64)
-    fifos = max(timing[PSUM_FIFO], timing[PSUM_OUT_FIFO])
+    taken = np.zeros((pes, ring(max(timing.ifmap_fifo, new_words) + 1) + 1), np.int64)
+    fifos = max(timing.psum_fifo, timing.psum_out_fifo)
     used = np.zeros((pes, ring(fifos + most) + 1), np.int64)
     left = np.zeros((pes, ring(fifos + most) + 1), np.int64)
     come = np.zeros((pes, most), np.int64)
-    got = np.zeros((pes, ring(S * own_q.max() * most + timing[FILTER_FIFO]) + 1),
+    got = np.zeros((pes, ring(S * own_q.max() * most + timing.filter_fifo) + 1),
                    np.int64)
     before = np.zeros((2, pes + 2), np.int64)
     image_before = np.zeros((2, pes + 2), np.int64)
     look_back = 2 + max(ceil_div(fifos, most), ceil_div(
-        timing[IFMAP_FIFO], V * own_q.min()))
+        timing.ifmap_fifo, V * own_q.min()))
     pace = 2 if meeting == HINDERED else 1
     banks = psum_banks_of(timing, ifmap_banks, pes, fifos + most, meeting)
     asked = np.full((2, ifmap_banks + 1), -1)
@@ -1269,20 +1390,26 @@ def run_of_passes(timing, R, S, span, V, F, U, D, images, rows_out, rows, filter
     skips = image_skips = True
     for place in range(ends.shape[0]):
         now = min(in_pass, filters - place * in_pass)
-        if timing[FILTERS_FIRST] and ends.shape[0] == 1:
+        if timing.filters_first and ends.shape[0] == 1:
             # Spads take them as fast as they come.
-            net[FILTER_TIME] += R * S * channels * lanes(now, p, timing[NET_F], False)
+            net[FILTER_TIME] += R * S * channels * lanes(now, p, timing.net_f)
         else:
             send_filters(timing, R, S, rows_out, now, p, own_q, of_column, pe, net,
                          got)
-        if timing[FILTERS_FIRST]:
+        if timing.filters_first:
             net[IFMAP_TIME] = max(net[IFMAP_TIME], net[FILTER_TIME] * width - 1)
         image = steady_images = image_step = 0
         psums = rows_out * now
+        period = 1
         if meeting == CONTENDED:
-            round_psums = timing[GLB_ROW] * banks[0][BANK_COUNT]
-            skips = width == 1 and psums % round_psums == 0
-            image_skips = width == 1 and psums * F % round_psums == 0
+            # Banks are alike, so that only where a row begins has to come round.
+            while period * psums % timing.glb_row:
+                period += 1
+            # A last set may have fewer filters, of which FIFOs hold more windows.
+            fewest = now % p if now % p else min(p, now)
+            look_back = max(look_back, 2 + ceil_div(fifos, fewest))
+            skips = width == 1
+            image_skips = width == 1 and psums * F % timing.glb_row == 0
         while image < images:
             net[IFMAP_WORD] = -1
             window = steady = step = 0
@@ -1312,19 +1439,19 @@ def run_of_passes(timing, R, S, span, V, F, U, D, images, rows_out, rows, filter
                     pe[IFMAPS_FROM, at] = pe[FREE, at]
                     if last:
                         pe[FILTERS_FROM, at] = pe[FREE, at]
-                        pe[FREE, at] += timing[IMAGE_GAP]
+                        pe[FREE, at] += timing.image_gap
                         pe[IFMAPS_FROM, at] = pe[FREE, at]
-                    elif timing[STRIDE_CYCLES]:
+                    elif timing.stride_cycles:
                         pe[FREE, at] += V * own_q[at % height]
                 window += 1
-                if skips and window < F - look_back:
+                if skips and window < F - look_back and window % period == 0:
                     since = steady_step(pe, net, width, before)
-                    steady = steady + 1 if since == step else 0
+                    steady = steady + period if since == step else 0
                     step = since
-                    if since >= 0 and steady >= look_back:
-                        more = F - 1 - window
-                        skip_cycles(more * step, width, pe, net, taken, used, left,
-                                    more * psums, banks)
+                    more = (F - 1 - window) // period * period
+                    if since >= 0 and steady >= look_back and more:
+                        skip_cycles(more // period * step, width, pe, net, taken, used,
+                                    left, more * psums, banks)
                         net[IFMAP_WORD] += more * V * rows * channels
                         window += more
             net[IFMAP_TIME] += columns * rows * channels - 1 - net[IFMAP_WORD]
@@ -1342,71 +1469,6 @@ def run_of_passes(timing, R, S, span, V, F, U, D, images, rows_out, rows, filter
             pe[FILTER_AT, at] += S * own_q[at % height] * min(
                 p, now - of_column[1, at // height] * p)
         ends[place] = net[OUT_TIME] + 1
-
-
-@njit(cache=True)
-def rows_at_once(width, row_words, in_order):
-    """Most rows of the GLB of which a network that moves so many words asks in a cycle.
-
-    Words in the order in which they lie there begin in a row that is at hand, if they
-    do not begin a new one.
-    """
-    if in_order:
-        return ceil_div(width, row_words)
-    return (width - 2) // row_words + 2 if width > 1 else 1
-
-
-@njit(cache=True)
-def ways_to_meet(timing, ifmap_banks, passes):
-    """Which of UNHINDERED, HINDERED and CONTENDED a run of passes may need, as a mask.
-
-    The ports of banks can't matter where they serve all that both psum networks ask of
-    a bank in one cycle. More than one write a read never waits for where a step of
-    either network asks for one row at most and the next step for the next row, which
-    lies in another bank.
-    """
-    ports, row, net_in = timing[GLB_PORTS], timing[GLB_ROW], timing[NET_P_IN]
-    net_out, width = timing[NET_P_OUT], timing[NET_I]
-    if ports == 0:
-        return 1 << UNHINDERED
-    psum_banks = max(1, timing[ALL_BANKS] - ifmap_banks)
-    psum_rows = (ceil_div(rows_at_once(net_in, row, net_in >= net_out), psum_banks)
-                 + ceil_div(rows_at_once(net_out, row, net_out >= net_in), psum_banks))
-    # Where the next pass begins, its first row may lie anywhere.
-    ifmap_rows = ceil_div(rows_at_once(width, timing[IFMAP_ROW], passes == 1),
-                          ifmap_banks)
-    if ifmap_rows > ports and width > 1:
-        return 1 << CONTENDED
-    if psum_rows <= ports:
-        return 1 << UNHINDERED
-    if net_in == net_out and net_in <= row and psum_banks > 1:
-        return 1 << UNHINDERED | 1 << HINDERED | 1 << CONTENDED
-    return 1 << CONTENDED
-
-
-@njit(cache=True)
-def ends_of_run(timing, R, S, span, V, F, U, D, images, rows_out, rows, filters,
-                in_pass, p, channels, q, ifmap_banks, how, ends):
-    """``run_of_passes``, with the ports of banks where they matter (EXACT).
-
-    Where passes take as long if every read waits for a write once, they do not. Where
-    an array or a GLB is so large that following all psums takes long, they are left
-    out.
-    """
-    ways, height = 1 << UNHINDERED, R * ceil_div(channels, q)
-    pes = height * rows_out * ceil_div(min(filters, in_pass), p)
-    if how == EXACT and pes <= MOST_PES and (
-            height * rows_out * filters * images * F <= MOST_CLIMBS):
-        ways = ways_to_meet(timing, ifmap_banks, ends.shape[0])
-    found = np.empty_like(ends)
-    for meeting in range(UNHINDERED, CONTENDED + 1):
-        if ways >> meeting & 1:
-            run_of_passes(timing, R, S, span, V, F, U, D, images, rows_out, rows,
-                          filters, in_pass, p, channels, q, ifmap_banks, meeting, found)
-            known = meeting == HINDERED and (found == ends).all()
-            ends[:] = found
-            if known:
-                return
 
 
 # Kinds of sweep over the filters in the GLB: a full or the last load of filters, of
@@ -1496,9 +1558,155 @@ def charge(bound, end, times, total):
     total[3] += times * end
 
 
+# Columns of a table of kinds of passes: strips, image groups and groups that have them
+# (stays), how often they run for each filter load and pass, their place in
+# ``sweep_waits``, then a ``Kind`` but for what the ``Shape`` says.
+STAY, STAYS, TIMES, SEGMENT, OF_KIND = 0, 1, 2, 3, 4
+KIND_COLUMNS, MOST_KINDS = 13, 64
+
+
+@njit(cache=True)
+def find_kinds(shape, n, e, q, r, kinds):
+    """Kinds of passes that a layer has under some n e q r.
+
+    Parameters
+    ----------
+    kinds : int64 ndarray, shape (64, 13), written
+        Columns above; stay by stay.
+
+    Returns
+    -------
+    number : int
+    """
+    qr, strips, number = q * r, ceil_div(shape.E, e), 0
+    e_last = shape.E - (strips - 1) * e
+    for stay in range(8):
+        ragged_f, ragged_e, ragged_n = stay // 4, stay // 2 % 2, stay % 2
+        # A last strip that is as large as the others is one of them.
+        own_last_f, own_last_e = shape.F_last < shape.F, e_last < e
+        F, f_times = shape.F, shape.column_strips - own_last_f
+        if ragged_f:
+            F, f_times = shape.F_last, np.int64(own_last_f)
+        rows_out, e_times = e, strips - own_last_e
+        if ragged_e:
+            rows_out, e_times = e_last, np.int64(own_last_e)
+        images, n_times = (shape.N % n, 1) if ragged_n else (n, shape.N // n)
+        stays = shape.G * f_times * e_times * n_times
+        if stays == 0 or images == 0:
+            continue
+        for segment in range(8):
+            last_rows, last_cols = segment // 2 % 2, segment % 2
+            channels, times = qr, stays * (shape.C // qr)
+            if segment // 4:
+                channels, times = shape.C % qr, stays
+            times *= (1 if last_rows else shape.R_segs - 1) * (
+                1 if last_cols else shape.S_segs - 1)
+            if channels == 0 or times == 0:
+                continue
+            for column, value in enumerate((
+                    stay, stays, times, segment,
+                    shape.R_last if last_rows else shape.R_full,
+                    shape.S_last if last_cols else shape.S_full,
+                    shape.span_last if last_cols else shape.span_full,
+                    F, images, rows_out, channels,
+                    strip_rows(shape, last_rows, rows_out),
+                    rows_above(shape, last_rows, rows_out))):
+                kinds[number, column] = value
+            number += 1
+    return number
+
+
+@njit(cache=True)
+def kind_of(shape, kinds, place):
+    """One kind of a table, as a ``Kind``."""
+    at = OF_KIND
+    return Kind(
+        kinds[place, at], kinds[place, at + 1], kinds[place, at + 2],
+        kinds[place, at + 3], kinds[place, at + 4], kinds[place, at + 5],
+        kinds[place, at + 6], kinds[place, at + 7], kinds[place, at + 8], shape.V,
+        shape.U, shape.D)
+
+
+@njit(cache=True)
+def ifmap_banks_of(shape, timing, n, e, q, r):
+    """Banks of the GLB that the ifmaps of a full pass fill; psums have the others."""
+    words = n * min(q * r, shape.C) * strip_rows(shape, WHOLE_FILTER, e) * shape.W
+    return ceil_div(words, timing.ifmaps_of_bank)
+
+
 @njit(cache=True, error_model="numpy")
-def chip_cycles(shape, timing, cycles_per_dram_word, filters_of_group, m, n, e, p, q, r,
-                t, how, causes):
+def time_sweeps(timing, link, kind, letters, filters, sweeps, psum_banks, bound,
+                follows, full_ends, rest_ends, total):
+    """Add up some like sweeps of passes over the filters in the GLB.
+
+    Parameters
+    ----------
+    filters, sweeps : int
+        Filters in the GLB; how often passes run over them.
+    bound, follows : tuple of int
+        ``pass_cycles`` and ``following_cycles`` of full passes.
+    full_ends, rest_ends : int64 ndarray, shape (4,), cycles
+        When the first full passes are done, and those up to one with what is left;
+        0 where only the closed forms are asked.
+    total : int64 ndarray, shape (4,), changed
+        See ``charge``.
+
+    Returns
+    -------
+    waits, late : float
+        Cycles of waiting for filters, and for psums that leave late, as a bound.
+    first, last : float, int
+        Cycles of the link for the first pass's filters, and of the last pass.
+    """
+    _, _, _, p, q, _, t = letters
+    pt = p * t
+    passes, left = filters // pt, filters % pt
+    words = kind.channels * kind.R * kind.S
+    fetch, waits, late, before = link_cycles(pt * words, link), 0.0, 0.0, 0
+    first = fetch
+    distinct = min(passes, STEADY + 1 if timing.pass_overlap else 1)
+    for place in range(distinct):
+        # The last of them stands for all that follow.
+        often = passes - place if place == distinct - 1 else 1
+        if place:
+            waits += sweeps * max(0.0, fetch - before)
+            before = follows[1]
+            if full_ends[place]:
+                before = full_ends[place] - full_ends[place - 1]
+        else:
+            before = max(bound[3], full_ends[0])
+        waits += sweeps * (often - 1) * max(0.0, fetch - before)
+        charge(follows if place else bound, before, sweeps * often, total)
+    if left:
+        fetch = link_cycles(left * words, link)
+        behind = min(passes, STEADY) if timing.pass_overlap else 0
+        if behind:
+            rest = following_cycles(timing, kind, left, p, q, psum_banks)
+            # Of the full passes psums may leave later, while PEs do MACs of this one:
+            # as many windows as FIFOs hold, where not the MACs set the pace. All MACs
+            # still take their time.
+            held = 1 + ceil_div(timing.psum_out_fifo, p)
+            ahead = min(passes * (follows[3] - follows[1]),
+                        ceil_div(held * follows[3], kind.images * kind.F))
+            end = max(0, rest[1] - p - ahead - kind.rows_out * lanes(
+                pt, p, timing.net_p_out))
+            late = sweeps * max(0, follows[1] + rest[1] - bound[3] - end)
+            if rest_ends[behind]:
+                end = rest_ends[behind] - rest_ends[behind - 1]
+        else:
+            rest = pass_cycles(timing, kind, left, p, q, psum_banks)
+            end = max(rest[3], rest_ends[0])
+        if passes:
+            waits += sweeps * max(0.0, fetch - before)
+        else:
+            first = fetch
+        before = end
+        charge(rest, end, sweeps, total)
+    return waits, late, first, before
+
+
+@njit(cache=True, error_model="numpy")
+def chip_cycles(shape, timing, link, letters, kinds, ends, causes):
     """Processing cycles of a layer: each distinct pass once, times how often it runs.
 
     A pass takes what ``run_of_passes`` says, alone or, where passes overlap, behind
@@ -1510,162 +1718,66 @@ def chip_cycles(shape, timing, cycles_per_dram_word, filters_of_group, m, n, e, 
 
     Parameters
     ----------
-    shape, timing
-        Layer and machine, see the top of this file.
-    cycles_per_dram_word : float
-        Core cycles in which the DRAM link moves a word.
-    filters_of_group : int
-        ``shape[M]``, or fewer to look at a part of the passes.
-    m, n, e, p, q, r, t : int
+    shape : Shape
+    timing : Timing
+    link : float
+        Core cycles in which the DRAM link moves a filter value.
+    letters : Letters
         A legal mapping.
-    how : int
-        EXACT; FOLLOWED, a bound that does not see the ports of GLB banks; CLOSED, one
-        from the closed forms, some hundred times faster; FLOOR, one that no cut of the
-        filters over passes can undercut, filter for filter.
+    kinds : int64 ndarray, shape (kinds, 13)
+        As ``find_kinds`` gives them.
+    ends : int64 ndarray, shape (at least kinds, 3, 4), cycles
+        When the passes of each kind's runs are done, of full passes, and of those that
+        end with what is left of m filters, and of the last ones. Zeros for a bound from
+        the closed forms, some hundred times faster.
     causes : float64 ndarray, shape (5,), cycles, written
         MAC, RAMP, PSUM_NET, IFMAP_NET, FILTER_WAIT.
 
     Returns
     -------
     cycles : float
-        Their sum; whole unless a FLOOR.
+        Their sum, a whole number.
     """
-    floor = how == FLOOR
-    pt, qr = p * t, q * r
-    loads = ceil_div(filters_of_group, m)
-    last_m = filters_of_group - (loads - 1) * m
-    strips = ceil_div(shape[E], e)
-    last_e = shape[E] - (strips - 1) * e
-    n_full, n_last = shape[N] // n, shape[N] % n
-    c_full, c_last = shape[C] // qr, shape[C] % qr
-    ifmap_words = n * min(qr, shape[C]) * strip_rows(shape, WHOLE_FILTER, e) * shape[W]
-    ifmap_banks = ceil_div(ifmap_words, timing[IFMAPS_OF_BANK])
-    psum_banks = max(1, timing[ALL_BANKS] - ifmap_banks)
-    overlap = timing[PASS_OVERLAP]
+    m, n, e, p, q, r, t = letters
+    loads, qr = ceil_div(shape.M, m), q * r
+    last_m = shape.M - (loads - 1) * m
+    full = (last_m if loads == 1 else m) // (p * t)
+    psum_banks = max(1, timing.all_banks - ifmap_banks_of(shape, timing, n, e, q, r))
     # Of each kind of sweep over the filters: cycles that its first filters take on the
     # link, and those of its last pass.
     need, last = np.zeros(SWEEP_KINDS), np.zeros(SWEEP_KINDS)
-    # Cycles of the first passes of a sweep, whose filters are all there.
-    most_passes = last_m // pt if loads == 1 else m // pt
-    distinct = min(most_passes, STEADY + 1 if overlap else 1)
-    full = np.zeros(STEADY + 1, np.int64)
-    ends = np.zeros(STEADY + 1, np.int64)
     total = np.zeros(4, np.int64)
-    wait_sum = fetch_sum = late_sum = 0.0
-    for stay in range(8):
-        ragged_f, ragged_e, ragged_n = stay // 4, stay // 2 % 2, stay % 2
-        width, f_times = shape[F], shape[COLUMN_STRIPS] - 1
-        if ragged_f:
-            width, f_times = shape[F_LAST], 1
-        rows_out, e_times = (last_e, 1) if ragged_e else (e, strips - 1)
-        images, n_times = (n_last, 1) if ragged_n else (n, n_full)
-        stays = shape[G] * f_times * e_times * n_times
-        if stays == 0 or images == 0:
-            continue
-        for segment in range(8):
-            ragged_c, last_rows, last_cols = segment // 4, segment // 2 % 2, segment % 2
-            channels, times = (c_last, stays) if ragged_c else (qr, stays * c_full)
-            if last_rows == 0:
-                times *= shape[R_SEGS] - 1
-            if last_cols == 0:
-                times *= shape[S_SEGS] - 1
-            if channels == 0 or times == 0:
-                continue
-            R, S = shape[R_FULL + last_rows], shape[S_FULL + last_cols]
-            span = shape[SPAN_FULL + last_cols]
-            words = channels * R * S
-            rows = strip_rows(shape, last_rows, rows_out)
-            above = rows_above(shape, last_rows, rows_out)
-            full_fetch = link_cycles(pt * words, cycles_per_dram_word)
-            fetch_sum += times * (filters_of_group * words * cycles_per_dram_word)
-            if how <= FOLLOWED and distinct:
-                ends_of_run(timing, R, S, span, shape[V], width, shape[U], shape[D],
-                            images, rows_out, rows, distinct * pt, pt, p, channels, q,
-                            ifmap_banks, how, ends[:distinct])
-            bound = follows = (0, 0, 0, 0)
-            if distinct:
-                bound = pass_cycles(
-                    timing, floor, R, S, span, shape[V], width, images, rows_out, rows,
-                    above, pt, p, channels, q, psum_banks)
-            if distinct and overlap:
-                follows = following_cycles(
-                    timing, floor, R, S, span, shape[V], width, images, rows_out, rows,
-                    pt, p, channels, q, psum_banks)
-                if floor:
-                    bound = follows
-            for place in range(distinct):
-                full[place] = follows[1] if place or (floor and overlap) else bound[3]
-                if how <= FOLLOWED:
-                    full[place] = max(bound[3], ends[0])
-                    if place:
-                        full[place] = ends[place] - ends[place - 1]
-            for ragged_m in range(2):
-                filters, sweeps = (last_m, 1) if ragged_m else (m, loads - 1)
-                if sweeps == 0:
-                    continue
-                sweeps *= times
-                passes, left = filters // pt, filters % pt
-                before = 0
-                for place in range(min(passes, distinct)):
-                    # The last of them stands for all that follow.
-                    often = passes - place if place == distinct - 1 else 1
-                    if place:
-                        wait_sum += sweeps * max(0.0, full_fetch - before)
-                    before = full[place]
-                    wait_sum += sweeps * (often - 1) * max(0.0, full_fetch - before)
-                    charge(follows if place else bound, before, sweeps * often, total)
-                rest_fetch = link_cycles(left * words, cycles_per_dram_word)
-                need[8 * ragged_m + segment] = full_fetch if passes else rest_fetch
-                if left:
-                    behind = min(passes, STEADY) if overlap else 0
-                    if behind:
-                        rest = following_cycles(
-                            timing, floor, R, S, span, shape[V], width, images,
-                            rows_out, rows, left, p, channels, q, psum_banks)
-                        # Of the full passes psums may leave later, while PEs do MACs
-                        # of this one: as many windows as FIFOs hold, where not the MACs
-                        # set the pace. All MACs still take their time.
-                        held = 1 + ceil_div(timing[PSUM_OUT_FIFO], min(p, pt))
-                        ahead = min(passes * (follows[3] - follows[1]),
-                                    ceil_div(held * follows[3], images * width))
-                        end = max(0, rest[1] - p - ahead - rows_out * lanes(
-                            pt, p, timing[NET_P_OUT], floor))
-                        late_sum += sweeps * max(
-                            0, follows[1] + rest[1] - bound[3] - end)
-                    else:
-                        rest = pass_cycles(
-                            timing, floor, R, S, span, shape[V], width, images,
-                            rows_out, rows, above, left, p, channels, q, psum_banks)
-                        end = rest[3]
-                    if how <= FOLLOWED:
-                        ends_of_run(
-                            timing, R, S, span, shape[V], width, shape[U], shape[D],
-                            images, rows_out, rows, behind * pt + left,
-                            pt if behind else left, p, channels, q, ifmap_banks, how,
-                            ends[:behind + 1])
-                        end = max(end, ends[0])
-                        if behind:
-                            end = ends[behind] - ends[behind - 1]
-                    if passes:
-                        wait_sum += sweeps * max(0.0, rest_fetch - before)
-                    before = end
-                    charge(rest, end, sweeps, total)
-                last[8 * ragged_m + segment] = before
-        if not floor:
-            wait_sum += stays * sweep_waits(need, last, loads, c_full, c_last > 0,
-                                            shape[R_SEGS], shape[S_SEGS])
-    if floor:
-        # Whatever waits for whom, the link has to bring all filters.
-        wait_sum = max(0.0, fetch_sum - total[3])
-    elif how == CLOSED:
+    waits = late = 0.0
+    for place in range(kinds.shape[0]):
+        kind = kind_of(shape, kinds, place)
+        bound = follows = (0, 0, 0, 0)
+        if full:
+            bound = pass_cycles(timing, kind, p * t, p, q, psum_banks)
+            if timing.pass_overlap:
+                follows = following_cycles(timing, kind, p * t, p, q, psum_banks)
+        for ragged in range(2):
+            filters, sweeps = (last_m, 1) if ragged else (m, loads - 1)
+            if sweeps:
+                at = 8 * ragged + kinds[place, SEGMENT]
+                waited, left_late, need[at], last[at] = time_sweeps(
+                    timing, link, kind, letters, filters, sweeps * kinds[place, TIMES],
+                    psum_banks, bound, follows, ends[place, 0], ends[place, 1 + ragged],
+                    total)
+                waits += waited
+                late += left_late
+        if place + 1 == kinds.shape[0] or kinds[place + 1, STAY] != kinds[place, STAY]:
+            waits += kinds[place, STAYS] * sweep_waits(
+                need, last, loads, shape.C // qr, shape.C % qr > 0, shape.R_segs,
+                shape.S_segs)
+    if ends[0, 0, 0] + ends[0, 1, 0] + ends[0, 2, 0] == 0:
         # MACs of ragged passes may hide what the link or the FIFOs hide, not both.
-        wait_sum = max(wait_sum, late_sum)
+        waits = max(waits, late)
     causes[MAC] = total[0]
     causes[RAMP] = total[1] - total[0]
     causes[PSUM_NET] = total[2] - total[1]
     causes[IFMAP_NET] = total[3] - total[2]
-    causes[FILTER_WAIT] = wait_sum
-    return total[3] + wait_sum
+    causes[FILTER_WAIT] = waits
+    return total[3] + waits
 
 
 # Scores nearer than this are ties: rounding must not choose a mapping.
@@ -1673,12 +1785,11 @@ TIE = 1e-9
 
 
 @njit(cache=True)
-def keep_best(best, mappings, primary, secondary, row_segments, column_strips, m, n, e,
-              p, q, r, t):
+def keep_best(best, mappings, primary, secondary, mapping):
     """Insert a candidate into the list of the best, sorted by (primary, secondary).
 
     An equal candidate that comes later ranks lower, so that what even the tie-break
-    leaves open is settled by the order of the search.
+    leaves open is settled by the order of the search. ``mapping``: its nine numbers.
     """
     place = best.shape[0]
     while place > 0:
@@ -1697,35 +1808,33 @@ def keep_best(best, mappings, primary, secondary, row_segments, column_strips, m
             mappings[lower, column] = mappings[lower - 1, column]
     best[place, 0] = primary
     best[place, 1] = secondary
-    for column, value in enumerate((m, n, e, p, q, r, t, row_segments, column_strips)):
+    for column, value in enumerate(mapping):
         mappings[place, column] = value
 
 
 @njit(cache=True)
-def score_chip(shape, timing, cycles_per_dram_word, k, ifmap_ratio, ofmap_ratio,
-               objective, clock, how, m, n, e, p, q, r, t):
+def score_chip(shape, timing, prices, objective, letters, kinds, ends):
     """What ``search_strips`` finds of one mapping, and its energy.
 
-    Parameters as there; ``how`` as of ``chip_cycles``.
+    Parameters as there and of ``chip_cycles``.
     """
-    filters, channels = shape[M], shape[C]
-    stays = ceil_div(shape[N], n) * shape[COLUMN_STRIPS]
+    m, n, e, p, q, r, t = letters
+    stays = ceil_div(shape.N, n) * shape.column_strips
     columns = streamed_columns(shape)
-    loads, f_passes, f_sets = filter_passes(filters, m, p, t)
-    loaded = loaded_rows(shape, e) * shape[W_ALL]
+    loads, f_passes, f_sets = filter_passes(shape.M, m, p, t)
+    loaded = loaded_rows(shape, e) * shape.W_all
     energy = chip_energy(
-        k, loaded, sent_rows(shape, e) * columns, columns,
-        ceil_div(shape[E], e) * stays, stays, loads, f_passes, f_sets,
-        ceil_div(channels, q * r),
-        channels // (q * r) * r + ceil_div(channels % (q * r), q))
-    words = shape[N] * shape[G] * channels * loaded * loads
-    ofmap = shape[N] * shape[G] * filters * shape[E] * ofmap_columns(shape)
-    cycles = (link_cycles(ifmap_ratio * cycles_per_dram_word * words, 1.0)
-              + link_cycles(ofmap_ratio * cycles_per_dram_word * ofmap, 1.0)
-              + np.ceil(chip_cycles(
-                  shape, timing, cycles_per_dram_word, filters, m, n, e, p,
-                  q, r, t, how, np.zeros(CAUSES))))
-    return score_of(objective, clock, energy, cycles), energy
+        prices, loaded, sent_rows(shape, e) * columns, columns,
+        ceil_div(shape.E, e) * stays, stays, loads, f_passes, f_sets,
+        ceil_div(shape.C, q * r),
+        shape.C // (q * r) * r + ceil_div(shape.C % (q * r), q))
+    words = shape.N * shape.G * shape.C * loaded * loads
+    ofmap = shape.N * shape.G * shape.M * shape.E * ofmap_columns(shape)
+    cycles = (link_cycles(prices.ifmap_ratio * prices.link * words, 1.0)
+              + link_cycles(prices.ofmap_ratio * prices.link * ofmap, 1.0)
+              + chip_cycles(shape, timing, prices.link, letters, kinds, ends,
+                            np.zeros(CAUSES)))
+    return score_of(objective, prices.clock, energy, cycles), energy
 
 
 # Axes of what bounds the processing cycles of all mappings of one n e q r (``floors``):
@@ -1737,29 +1846,29 @@ FLOOR_AXES = 8
 
 
 @njit(cache=True, error_model="numpy")
-def add_floors(timing, times, R, S, span, V, F, images, rows_out, rows, above, channels,
-               q, floors):
+def add_floors(timing, kind, times, q, floors):
     """Add what so many like passes take at least, see ``find_floors``.
 
     Each line is a part of one of the ends of ``pass_cycles``, whose words these are,
     with what depends on the filters of a pass left to ``least_cycles``; or, where
     passes overlap, of ``following_cycles``.
     """
+    R, S, span, F, images, rows_out, channels, rows, above, V, _, _ = kind
     q_used, r_used = min(q, channels), ceil_div(channels, q)
     windows = images * F
-    if timing[WINDOW_FIRST]:
+    if timing.window_first:
         shift, anew = V * q_used - 1, span * q_used - 1
     else:
-        shift, anew = V * q_used if timing[STRIDE_CYCLES] else 0, 0
-    anew += timing[IMAGE_GAP]
-    bubbles = timing[BUBBLES]
+        shift, anew = V * q_used if timing.stride_cycles else 0, 0
+    anew += timing.image_gap
+    bubbles = timing.bubbles
     floors[MACS_PSUM] += times * windows * (q_used * S + bubbles)
-    if timing[PASS_OVERLAP]:
+    if timing.pass_overlap:
         floors[MACS_PASS] += times * images * ((F - 1) * shift + anew)
         return
-    net_i, deep, per_column = timing[NET_I], max(1, channels // q), rows * channels
+    net_i, deep, per_column = timing.net_i, max(1, channels // q), rows * channels
     hops, over_sets = R * r_used - 1, R * (r_used - 1)
-    if timing[DOWNWARDS] and r_used * q > channels and r_used > 1:
+    if timing.downwards and r_used * q > channels and r_used > 1:
         hops, over_sets = R - 1, 0
     waits = images * (F - 1) * shift + (images - 1) * anew
     # When the words for the first window's MACs and psums are there, in the first
@@ -1768,11 +1877,11 @@ def add_floors(timing, times, R, S, span, V, F, images, rows_out, rows, above, c
     climb, ready, first_ready = hops, 0, 0
     last_word = images * ((F - 1) * V + span) * per_column - rows * deep
     for high in range(2):
-        higher = R - 1 if high != timing[DOWNWARDS] else 0
+        higher = R - 1 if high != timing.downwards else 0
         late = 0
         for last_column in range(2):
             row = above if last_column else 0
-            if timing[WINDOW_FIRST]:
+            if timing.window_first:
                 word = (span * per_column + (row - rows + higher) * deep) // net_i + 1
                 word = max(word, span * q_used)
             else:
@@ -1780,71 +1889,42 @@ def add_floors(timing, times, R, S, span, V, F, images, rows_out, rows, above, c
             late = max(late, word + (1 if last_column else rows_out))
             if high == 0 and last_column == 0:
                 first_ready = word
-        shortest = 1 + PIPELINE + max(1, timing[HOP_CYCLES] - timing[NET_P_OUT]
+        shortest = 1 + PIPELINE + max(1, timing.hop_cycles - timing.net_p_out
                                       - PIPELINE)
         if high == 0:
             ready, streamed = late, (last_word + (above + higher) * deep) // net_i + 1
         elif late + over_sets * shortest > ready + hops * shortest:
             climb, ready = over_sets, late
             streamed = (last_word + (above + higher) * deep) // net_i + 1
-    start = PIPELINE - 1 if timing[FILTERS_FIRST] else PIPELINE
+    start = PIPELINE - 1 if timing.filters_first else PIPELINE
     floors[ALL_HOPS] += times * climb
     floors[MACS_PASS] += times * (ready + start + waits)
     floors[IFMAP_PASS] += times * (streamed + 1 + start)
-    last_window = q_used * S if timing[WINDOW_FIRST] else 1
+    last_window = q_used * S if timing.window_first else 1
     floors[IFMAP_PSUM] += times * (last_window + bubbles)
     floors[PSUM_PASS] += times * (first_ready + start + bubbles)
     floors[PSUM_STEP] += times * windows * rows_out
-    if timing[FILTERS_FIRST]:
+    if timing.filters_first:
         floors[ALL_LOADS] += times * R * S * channels
 
 
 @njit(cache=True)
-def find_floors(shape, timing, n, e, q, r, floors):
+def find_floors(shape, timing, kinds, q, floors):
     """What the passes of all mappings of one n e q r take at least.
 
-    Passes differ in their columns, rows, images, channels and segments, as in
-    ``chip_cycles``; here each kind is added up once, for a single pass over the filters
-    of a load.
+    Each kind is added up once, for a single pass over the filters of a load.
 
     Parameters
     ----------
+    kinds : int64 ndarray, shape (kinds, 13)
+        As ``find_kinds`` gives them.
     floors : float64 ndarray, shape (8,), cycles, written
         Axes above.
     """
     floors[:] = 0.0
-    qr = q * r
-    strips = ceil_div(shape[E], e)
-    for stay in range(8):
-        width, times = shape[F], shape[COLUMN_STRIPS] - 1
-        if stay // 4:
-            width, times = shape[F_LAST], 1
-        rows_out, e_times = e, strips - 1
-        if stay // 2 % 2:
-            rows_out, e_times = shape[E] - (strips - 1) * e, 1
-        images, n_times = n, shape[N] // n
-        if stay % 2:
-            images, n_times = shape[N] % n, 1
-        times *= shape[G] * e_times * n_times
-        if times == 0 or images == 0:
-            continue
-        for segment in range(4):
-            last_rows, last_cols = segment // 2, segment % 2
-            often = times * (1 if last_rows else shape[R_SEGS] - 1) * (
-                1 if last_cols else shape[S_SEGS] - 1)
-            if often == 0:
-                continue
-            rows = strip_rows(shape, last_rows, rows_out)
-            above = rows_above(shape, last_rows, rows_out)
-            for ragged_c in range(2):
-                channels, c_times = qr, shape[C] // qr
-                if ragged_c:
-                    channels, c_times = shape[C] % qr, 1
-                if channels and c_times:
-                    add_floors(timing, float(often * c_times),
-                               shape[R_FULL + last_rows], shape[S_FULL + last_cols],
-                               shape[SPAN_FULL + last_cols], shape[V], width, images,
-                               rows_out, rows, above, channels, q, floors)
+    for place in range(kinds.shape[0]):
+        add_floors(timing, kind_of(shape, kinds, place), float(kinds[place, TIMES]), q,
+                   floors)
 
 
 @njit(cache=True)
@@ -1863,7 +1943,7 @@ def least_cycles(timing, floors, passes, hops, psums, steps, loads):
         Of the psum network a window and ofmap row, and of the filter network a tap and
         channel, likewise.
     """
-    if timing[PASS_OVERLAP]:
+    if timing.pass_overlap:
         return floors[MACS_PASS] * passes + floors[MACS_PSUM] * psums
     chain = max(floors[MACS_PASS] * passes + floors[MACS_PSUM] * psums,
                 floors[IFMAP_PASS] * passes + floors[IFMAP_PSUM] * psums,
@@ -1874,8 +1954,8 @@ def least_cycles(timing, floors, passes, hops, psums, steps, loads):
 @njit(cache=True)
 def hop_of(timing, filters):
     """Cycles in which a psum group climbs one PE that holds so many filters."""
-    return min(filters, timing[NET_P_OUT]) + PIPELINE + max(
-        1, timing[HOP_CYCLES] - timing[NET_P_OUT] - PIPELINE)
+    return min(filters, timing.net_p_out) + PIPELINE + max(
+        1, timing.hop_cycles - timing.net_p_out - PIPELINE)
 
 
 @njit(cache=True)
@@ -1885,16 +1965,16 @@ def least_of_m(timing, floors, filters, m, p, t):
     last = filters - (loads - 1) * m
     passes = (loads - 1) * (m // pt) + last // pt
     hops, psums = passes * hop_of(timing, p), passes * p
-    steps = passes * lanes(pt, p, timing[NET_P_OUT], False)
-    words = passes * lanes(pt, p, timing[NET_F], False)
+    steps = passes * lanes(pt, p, timing.net_p_out)
+    words = passes * lanes(pt, p, timing.net_f)
     for times, left in ((loads - 1, m % pt), (1, last % pt)):
         if times and left:
             used = min(p, left)
             passes += times
             hops += times * hop_of(timing, used)
             psums += times * used
-            steps += times * lanes(left, p, timing[NET_P_OUT], False)
-            words += times * lanes(left, p, timing[NET_F], False)
+            steps += times * lanes(left, p, timing.net_p_out)
+            words += times * lanes(left, p, timing.net_f)
     return least_cycles(timing, floors, passes, hops, psums, steps, words)
 
 
@@ -1913,42 +1993,44 @@ def least_of_all_m(timing, floors, filters, p, t, passes):
         timing, floors, passes,
         (passes - 1) * hop_of(timing, p) + hop_of(timing, used),
         (passes - 1) * p + used,
-        filters / min(p, timing[NET_P_OUT]), filters / min(p, timing[NET_F]))
+        filters / min(p, timing.net_p_out), filters / min(p, timing.net_f))
 
 
 @njit(cache=True)
-def fetch_of_pass(shape, cycles_per_dram_word, filters, qr):
+def fetch_of_pass(shape, link, filters, qr):
     """Whole cycles in which the link brings so many filters, all channels and segments.
 
     ``qr``: the channels of a pass.
     """
     cycles = 0.0
     for segment in range(8):
-        channels, times = (shape[C] % qr, 1) if segment // 4 else (qr, shape[C] // qr)
+        channels, times = (shape.C % qr, 1) if segment // 4 else (qr, shape.C // qr)
         last_rows, last_cols = segment // 2 % 2, segment % 2
-        times *= (1 if last_rows else shape[R_SEGS] - 1) * (
-            1 if last_cols else shape[S_SEGS] - 1)
+        times *= (1 if last_rows else shape.R_segs - 1) * (
+            1 if last_cols else shape.S_segs - 1)
         if times and channels:
-            words = channels * shape[R_FULL + last_rows] * shape[S_FULL + last_cols]
-            cycles += times * link_cycles(filters * words, cycles_per_dram_word)
+            words = channels * (shape.R_last if last_rows else shape.R_full) * (
+                shape.S_last if last_cols else shape.S_full)
+            cycles += times * link_cycles(filters * words, link)
     return cycles
 
 
 @njit(cache=True)
-def fetch_of_m(shape, cycles_per_dram_word, stays, m, p, q, r, t):
+def fetch_of_m(shape, link, stays, letters):
     """Cycles in which the link brings the filters of all passes of one m.
 
     Those of each pass come in whole cycles, while the pass before runs, so that the
     passes and what they wait for never take less. ``stays`` as of ``chip_energy``, of
     all groups.
     """
-    loads, pt, qr = ceil_div(shape[M], m), p * t, q * r
-    last = shape[M] - (loads - 1) * m
+    m, _, _, p, q, r, t = letters
+    loads, pt, qr = ceil_div(shape.M, m), p * t, q * r
+    last = shape.M - (loads - 1) * m
     passes = (loads - 1) * (m // pt) + last // pt
     cycles = 0.0
     for times, filters in ((passes, pt), (loads - 1, m % pt), (1, last % pt)):
         if times and filters:
-            cycles += times * fetch_of_pass(shape, cycles_per_dram_word, filters, qr)
+            cycles += times * fetch_of_pass(shape, link, filters, qr)
     return stays * cycles
 
 
@@ -1967,24 +2049,71 @@ def least_score(objective, clock, energy, processing, dram):
     return (1 - TIE) * score_of(objective, clock, energy, cycles)
 
 
+class Branch(NamedTuple):
+    """What one n e q r settles for all m p t, see ``search_strips``.
+
+    Parameters
+    ----------
+    n, e, q, r : int
+    strips, column_stays, c_passes, c_sets, loaded, sent, columns
+        As of ``chip_energy``, where ``stays`` is ``strips * column_stays``.
+    fixed, per_load, per_pass, per_set : MAC energies
+        That each adds; ``fixed`` with all that depends on n e q r alone.
+    dram_load, dram_fixed : cycles
+        Of the link, for one load of the ifmaps and for the ofmaps.
+    """
+
+    n: int
+    e: int
+    q: int
+    r: int
+    strips: int
+    column_stays: int
+    c_passes: int
+    c_sets: int
+    loaded: int
+    sent: int
+    columns: int
+    fixed: float
+    per_load: float
+    per_pass: float
+    per_set: float
+    dram_load: float
+    dram_fixed: float
+
+
 @njit(cache=True, error_model="numpy")
-def visit_timed(shape, timing, cycles_per_dram_word, k, ifmap_ratio, ofmap_ratio,
-                objective, clock, skip, loaded, fixed, per_load, per_pass, per_set,
-                dram_load, dram_fixed, fetch, stays, floors, m_least, m_most,
-                row_segments, n, e, p, q, r, t, best, mappings):
+def visit_timed(shape, timing, prices, aim, branch, p, t, m_range, fetch, floors, kinds,
+                no_ends, best, mappings):
     """Every m for one n e p q r t that its bounds leave, where time matters.
 
     Unlikely are all m but one: the largest multiple of p t, or the largest of all; its
-    cycles are the bound's. Of the others those are exact that the closed forms leave.
+    cycles are the bound's, those of the others the closed forms'.
+
+    Parameters
+    ----------
+    aim : tuple of int
+        Objective, what is skipped and row segments.
+    m_range : tuple of int
+        The least and the largest m.
+    fetch : float, cycles
+        A bound that the networks and the link set.
     """
-    filters, pt = shape[M], p * t
-    kth = best.shape[0] - 1
+    objective, skip, row_segments = aim
+    m_least, m_most = m_range
+    filters, pt, kth = shape.M, p * t, best.shape[0] - 1
     evaluated = 0
     fewest_passes, fewest_sets = ceil_div(filters, pt), ceil_div(filters, p)
-    shared = max(fetch, least_of_all_m(timing, floors, filters, p, t, fewest_passes))
+    hopeless = skip >= SKIP_HOPELESS
+    shared = 0.0
+    if hopeless:
+        shared = max(fetch, least_of_all_m(timing, floors, filters, p, t,
+                                           fewest_passes))
     first = m_most if m_most == filters else m_most // pt * pt
     if first < m_least:
         first = m_most if skip == SKIP_UNLIKELY else 0
+    if not hopeless:
+        first = 0
     for candidate in range(m_most + 1, m_least - 1, -1):
         # The likely winner goes first, so that the bounds bite; then all, downwards.
         m = candidate
@@ -1996,60 +2125,55 @@ def visit_timed(shape, timing, cycles_per_dram_word, k, ifmap_ratio, ofmap_ratio
             continue
         elif skip == SKIP_UNLIKELY:
             break
-        loads = ceil_div(filters, m)
-        dram = link_cycles(dram_load * loaded * loads, 1.0) + dram_fixed
-        energy = fixed + per_load * loads + per_pass * fewest_passes + (
-            per_set * fewest_sets)
-        if is_behind(best, kth, least_score(objective, clock, energy, shared, dram),
-                     energy):
-            if candidate > m_most:
+        letters = Letters(m, branch.n, branch.e, p, branch.q, branch.r, t)
+        if hopeless:
+            loads = ceil_div(filters, m)
+            dram = link_cycles(branch.dram_load * loads, 1.0) + branch.dram_fixed
+            energy = (branch.fixed + branch.per_load * loads
+                      + branch.per_pass * fewest_passes + branch.per_set * fewest_sets)
+            if is_behind(best, kth, least_score(
+                    objective, prices.clock, energy, shared, dram), energy):
+                if candidate > m_most:
+                    continue
+                break
+            _, f_passes, f_sets = filter_passes(filters, m, p, t)
+            energy = (branch.fixed + branch.per_load * loads
+                      + branch.per_pass * f_passes + branch.per_set * f_sets)
+            least = max(fetch, least_of_m(timing, floors, filters, m, p, t))
+            score = least_score(objective, prices.clock, energy, least, dram)
+            if is_behind(best, kth, score, energy):
                 continue
-            break
-        _, f_passes, f_sets = filter_passes(filters, m, p, t)
-        energy = fixed + per_load * loads + per_pass * f_passes + per_set * f_sets
-        least = max(fetch, least_of_m(timing, floors, filters, m, p, t))
-        score = least_score(objective, clock, energy, least, dram)
-        if is_behind(best, kth, score, energy):
-            continue
-        least = max(least, fetch_of_m(shape, cycles_per_dram_word, stays, m, p, q, r,
-                                      t))
-        score = least_score(objective, clock, energy, least, dram)
-        if is_behind(best, kth, score, energy):
-            continue
+            least = max(least, fetch_of_m(
+                shape, prices.link, shape.G * branch.strips * branch.column_stays,
+                letters))
+            score = least_score(objective, prices.clock, energy, least, dram)
+            if is_behind(best, kth, score, energy):
+                continue
         evaluated += 1
         if skip != SKIP_UNLIKELY:
-            # Ports of banks, which may take long to follow, last.
-            behind = False
-            for how in range(CLOSED, EXACT - 1, -1):
-                if how == FOLLOWED and timing[GLB_PORTS] == 0:
-                    continue
-                score, energy = score_chip(
-                    shape, timing, cycles_per_dram_word, k, ifmap_ratio, ofmap_ratio,
-                    objective, clock, how, m, n, e, p, q, r, t)
-                behind = is_behind(best, kth, score * (1 - TIE), energy)
-                if behind:
-                    break
-            if behind:
+            score, energy = score_chip(shape, timing, prices, objective, letters, kinds,
+                                       no_ends)
+            if is_behind(best, kth, score * (1 - TIE), energy):
                 continue
-        keep_best(best, mappings, score, energy, row_segments, shape[COLUMN_STRIPS], m,
-                  n, e, p, q, r, t)
+        keep_best(best, mappings, score, energy,
+                  (m, branch.n, branch.e, p, branch.q, branch.r, t, row_segments,
+                   shape.column_strips))
     return evaluated
 
 
 @njit(cache=True, error_model="numpy")
-def visit_m(shape, timing, cycles_per_dram_word, k, objective, clock, skip, loaded,
-            sent, columns, stays, column_stays, c_passes, c_sets, m_least, m_most,
-            dram_load, dram_fixed, row_segments, n, e, p, q, r, t, best, mappings,
-            causes):
-    """Try every m for one n e p q r t; returns how many were evaluated.
+def visit_m(shape, timing, prices, aim, branch, p, t, m_range, scratch, best, mappings):
+    """Try every m for one n e p q r t for ENERGY; returns how many were evaluated.
 
-    Energy: the largest multiple of p t needs the fewest passes and PE sets that there
-    are, so it dominates every m that saves no load of the ifmaps. Cycles of the best
-    are whole, as reports round them, and exact unless they only settle ties.
+    The largest multiple of p t needs the fewest passes and PE sets that there are, so
+    it dominates every m that saves no load of the ifmaps. Ties are settled by cycles of
+    the closed forms.
     """
-    filters, pt = shape[M], p * t
-    kth = best.shape[0] - 1
+    _, skip, row_segments = aim
+    m_least, m_most = m_range
+    filters, pt, kth = shape.M, p * t, best.shape[0] - 1
     evaluated = 0
+    stays = branch.strips * branch.column_stays
     first = m_most if m_most == filters else m_most // pt * pt
     if skip == SKIP_NOTHING or first < m_least:
         first = 0
@@ -2065,54 +2189,131 @@ def visit_m(shape, timing, cycles_per_dram_word, k, objective, clock, skip, load
         elif candidate == first:
             continue
         loads = ceil_div(filters, m)
-        if (skip != SKIP_NOTHING and objective == ENERGY and candidate <= m_most
-                and loads >= first_loads):
+        if skip != SKIP_NOTHING and candidate <= m_most and loads >= first_loads:
             break
         if skip >= SKIP_HOPELESS:
-            energy = chip_energy(k, loaded, sent, columns, stays, column_stays, loads,
-                                 fewest_passes, fewest_sets, c_passes, c_sets)
+            energy = chip_energy(
+                prices, branch.loaded, branch.sent, branch.columns, stays,
+                branch.column_stays, loads, fewest_passes, fewest_sets, branch.c_passes,
+                branch.c_sets)
             if energy > best[kth, 0]:
                 if candidate > m_most:
                     continue
                 break
         loads, f_passes, f_sets = filter_passes(filters, m, p, t)
-        energy = chip_energy(k, loaded, sent, columns, stays, column_stays, loads,
-                             f_passes, f_sets, c_passes, c_sets)
+        energy = chip_energy(
+            prices, branch.loaded, branch.sent, branch.columns, stays,
+            branch.column_stays, loads, f_passes, f_sets, branch.c_passes,
+            branch.c_sets)
         evaluated += 1
-        if objective == ENERGY and energy > best[kth, 0] * (1 + TIE):
+        if energy > best[kth, 0] * (1 + TIE):
             continue
-        dram = dram_load * loaded * loads + dram_fixed
-        cycles = dram + chip_cycles(
-            shape, timing, cycles_per_dram_word, filters, m, n, e, p, q, r, t, CLOSED,
-            causes)
-        if objective == ENERGY:
-            keep_best(best, mappings, energy, cycles, row_segments,
-                      shape[COLUMN_STRIPS], m, n, e, p, q, r, t)
-            continue
-        if score_of(objective, clock, energy, cycles) > best[kth, 0] * (1 + TIE):
-            continue
-        # Ports of banks, which may take long to follow, last.
-        behind = False
-        for how in range(FOLLOWED if timing[GLB_PORTS] else EXACT, EXACT - 1, -1):
-            cycles = link_cycles(dram_load * loaded * loads, 1.0) + link_cycles(
-                dram_fixed, 1.0) + np.ceil(chip_cycles(
-                    shape, timing, cycles_per_dram_word, filters, m, n, e, p, q, r, t,
-                    how, causes))
-            score = score_of(objective, clock, energy, cycles)
-            behind = is_behind(best, kth, score * (1 - TIE), energy)
-            if behind:
-                break
-        if behind:
-            continue
-        keep_best(best, mappings, score_of(objective, clock, energy, cycles), energy,
-                  row_segments, shape[COLUMN_STRIPS], m, n, e, p, q, r, t)
+        kinds = scratch.kinds[:find_kinds(shape, branch.n, branch.e, branch.q, branch.r,
+                                          scratch.kinds)]
+        cycles = branch.dram_load * loads + branch.dram_fixed + chip_cycles(
+            shape, timing, prices.link,
+            Letters(m, branch.n, branch.e, p, branch.q, branch.r, t), kinds,
+            scratch.no_ends, np.zeros(CAUSES))
+        keep_best(best, mappings, energy, cycles,
+                  (m, branch.n, branch.e, p, branch.q, branch.r, t, row_segments,
+                   shape.column_strips))
     return evaluated
 
 
+class Totals(NamedTuple):
+    """What no mapping of a layer undercuts, and what all of them share.
+
+    Parameters
+    ----------
+    windows : int
+        Of all images, groups, filters and column strips, one ofmap row.
+    psums, fetch : cycles
+        Of a psum network, for one pass over the channels; of the link, for the filters
+        of one strip of rows and one group of images.
+    R, S, span, all_R, all_S : int
+        Filter rows and taps of a segment, pixels under it; of the filter.
+    columns : int
+        Words of an ifmap row that the GLB sends.
+    dram_load, dram_fixed : cycles
+        Of the link, for one load of an ifmap row's word and for all ofmaps.
+    e_top, r_top, q_top, p_top, most_m : int
+        That array, spads and banks allow.
+    """
+
+    windows: int
+    psums: float
+    fetch: float
+    R: int
+    S: int
+    span: int
+    all_R: int
+    all_S: int
+    columns: int
+    dram_load: float
+    dram_fixed: float
+    e_top: int
+    r_top: int
+    q_top: int
+    p_top: int
+    most_m: int
+
+
 @njit(cache=True, error_model="numpy")
-def search_chip(shape, cuts, limits, timing, cycles_per_dram_word, k,
-                ifmap_ratio, ofmap_ratio, objective, clock, skip, row_segments, best,
-                mappings):
+def totals_of(shape, limits, timing, prices):
+    """The ``Totals`` of a layer."""
+    R, S, span = shape.R_full, shape.S_full, shape.span_full
+    all_R = (shape.R_segs - 1) * R + shape.R_last
+    all_S = (shape.S_segs - 1) * S + shape.S_last
+    windows = shape.N * shape.G * ofmap_columns(shape) * shape.M
+    # No m is larger than what the banks hold.
+    most_m = min(shape.M, limits.banks * limits.bank_psums)
+    return Totals(
+        windows,
+        windows * shape.E * shape.R_segs * shape.S_segs / min(
+            timing.net_p_in, timing.net_p_out),
+        shape.column_strips * shape.G * shape.M * shape.C * all_R * all_S * prices.link,
+        R, S, span, all_R, all_S, streamed_columns(shape),
+        prices.ifmap_ratio * prices.link * (shape.N * shape.G * shape.C),
+        prices.ofmap_ratio * prices.link * (
+            shape.N * shape.G * shape.M * shape.E * ofmap_columns(shape)),
+        min(shape.E, limits.rows // R * limits.cols), limits.rows // R,
+        min(shape.C, limits.spad_i // span),
+        max(1, min(most_m, limits.spad_p, limits.spad_f // S)), most_m)
+
+
+class Scratch(NamedTuple):
+    """Arrays that a search fills again and again.
+
+    Parameters
+    ----------
+    parts : int64 ndarray
+        The filters over each number, rounded up: divisions are what the innermost loop
+        would spend its time on.
+    floors, kinds
+        As of ``find_floors`` and ``find_kinds``.
+    no_ends : int64 ndarray, shape (64, 3, 4)
+        Zeros, see ``chip_cycles``.
+    """
+
+    parts: np.ndarray
+    floors: np.ndarray
+    kinds: np.ndarray
+    no_ends: np.ndarray
+
+
+@njit(cache=True)
+def scratch_of(filters, most_m, spad_p):
+    """The ``Scratch`` of a layer; no p t is larger than m + p."""
+    parts = np.empty(most_m + min(most_m, spad_p) + 2, np.int64)
+    for part in range(1, parts.shape[0]):
+        parts[part] = ceil_div(filters, part)
+    return Scratch(parts, np.zeros(FLOOR_AXES),
+                   np.zeros((MOST_KINDS, KIND_COLUMNS), np.int64),
+                   np.zeros((MOST_KINDS, 3, STEADY + 1), np.int64))
+
+
+@njit(cache=True, error_model="numpy")
+def search_chip(shape, cuts, limits, timing, prices, aim, best, mappings):
     """The best legal mappings of a layer on chip hardware, its filter rows cut one way.
 
     Of the numbers of column strips some need not be tried for ENERGY. Be k the first of
@@ -2133,12 +2334,11 @@ def search_chip(shape, cuts, limits, timing, cycles_per_dram_word, k,
 
     Parameters
     ----------
-    shape
-        The layer with one column strip, see the top of this file.
+    shape : Shape
+        The layer with one column strip.
     cuts : int64 ndarray, 1-D
         Numbers of column strips to try, ascending from 1 to one for each ofmap column.
-    limits, timing, cycles_per_dram_word, k, ifmap_ratio, ofmap_ratio, objective, clock
-    skip, row_segments, best, mappings
+    limits, timing, prices, aim, best, mappings
         As for ``search_strips``.
 
     Returns
@@ -2146,17 +2346,19 @@ def search_chip(shape, cuts, limits, timing, cycles_per_dram_word, k,
     evaluated : int
         Mappings whose energy or cycles were computed.
     """
+    objective, skip, _ = aim
     evaluated = 0
     last = cuts.shape[0] - 1
     enough = 0
-    strips = shape.copy()
+    strips = shape
     while enough < last and not all_fits(strips, limits):
         enough += 1
-        strips = shape.copy()
-        cut_columns(strips, cuts[enough])
+        strips = cut_columns(shape, cuts[enough])
     # Whether more strips stream fewer columns: those that no window of a segment meets.
-    fewer = (shape[S_SEGS] - 1) * shape[SPAN_FULL] + shape[SPAN_LAST] < (
-        shape[S_SEGS] * shape[V])
+    fewer = (shape.S_segs - 1) * shape.span_full + shape.span_last < (
+        shape.S_segs * shape.V)
+    scratch = scratch_of(
+        shape.M, min(shape.M, limits.banks * limits.bank_psums), limits.spad_p)
     for place in range(last + 1):
         at = place
         # The fewest that suffice come early, so that the bounds bite for the others.
@@ -2165,30 +2367,75 @@ def search_chip(shape, cuts, limits, timing, cycles_per_dram_word, k,
         no_use = skip == SKIP_UNLIKELY or (skip != SKIP_NOTHING and objective == ENERGY)
         if at > enough and no_use and not (fewer and at == last):
             continue
-        strips = shape.copy()
-        cut_columns(strips, cuts[at])
         evaluated += search_strips(
-            strips, limits, timing, cycles_per_dram_word, k, ifmap_ratio,
-            ofmap_ratio, objective, clock, skip, row_segments, best, mappings)
+            cut_columns(shape, cuts[at]), limits, timing, prices, aim, scratch, best,
+            mappings)
     return evaluated
 
 
 @njit(cache=True)
 def all_fits(shape, limits):
     """Whether the GLB holds all that any mapping of a cut layer wants to keep there."""
-    sets = limits[ROWS] // shape[R_FULL]
-    e = min(shape[E], sets * limits[COLS])
-    channels = min(shape[C], limits[SPAD_I] // shape[SPAN_FULL] * sets)
-    ifmap_words = shape[N] * channels * strip_rows(shape, WHOLE_FILTER, e) * shape[W]
-    psum_words = shape[N] * shape[M] * e * shape[F]
-    return (ceil_div(ifmap_words, limits[BANK_IFMAPS])
-            + ceil_div(psum_words, limits[BANK_PSUMS])) <= limits[BANKS]
+    sets = limits.rows // shape.R_full
+    e = min(shape.E, sets * limits.cols)
+    channels = min(shape.C, limits.spad_i // shape.span_full * sets)
+    ifmap_words = shape.N * channels * strip_rows(shape, WHOLE_FILTER, e) * shape.W
+    psum_words = shape.N * shape.M * e * shape.F
+    return (ceil_div(ifmap_words, limits.bank_ifmaps)
+            + ceil_div(psum_words, limits.bank_psums)) <= limits.banks
 
 
 @njit(cache=True, error_model="numpy")
-def search_strips(shape, limits, timing, cycles_per_dram_word, k,
-                  ifmap_ratio, ofmap_ratio, objective, clock, skip, row_segments, best,
-                  mappings):
+def none_is_better(shape, prices, limits, aim, totals, parts, best):
+    """Whether all mappings of a cut layer are behind the best.
+
+    No mapping takes less than each row once, and as few passes and filter loads as if
+    all of them were as large as array and spads allow.
+    """
+    objective, kth = aim[0], best.shape[0] - 1
+    once = strip_rows(shape, WHOLE_FILTER, shape.E) * shape.W_all
+    fewest_c = ceil_div(shape.C, totals.q_top * totals.r_top)
+    least = chip_energy(
+        prices, once, sent_rows(shape, shape.E) * totals.columns, totals.columns,
+        ceil_div(shape.E, totals.e_top) * shape.column_strips, shape.column_strips, 1,
+        1, parts[totals.p_top], fewest_c, ceil_div(shape.C, totals.q_top))
+    if objective != ENERGY:
+        streams = max(totals.psums * fewest_c,
+                      totals.fetch * ceil_div(shape.E, totals.e_top),
+                      totals.windows * shape.E * totals.all_R * totals.all_S * shape.C
+                      / (limits.rows * limits.cols))
+        least = score_of(objective, prices.clock, least,
+                         totals.dram_load * once + totals.dram_fixed + streams)
+    return least > best[kth, 0] * (1 + TIE)
+
+
+@njit(cache=True, error_model="numpy", forceinline=True)
+def none_of_row_is_better(shape, prices, aim, totals, parts, best, e, r, t_top, loaded,
+                          sent, stream):
+    """Whether all mappings of an e and r are behind the best.
+
+    They take as few filter passes, sets and loads as spads and array allow.
+    """
+    objective, kth, strips = aim[0], best.shape[0] - 1, ceil_div(shape.E, e)
+    fewest_c = ceil_div(shape.C, totals.q_top * r)
+    fewest = max(1, ceil_div(parts[totals.p_top], t_top))
+    least = chip_energy(
+        prices, loaded, sent, totals.columns, strips * shape.column_strips,
+        shape.column_strips, 1, fewest, parts[totals.p_top], fewest_c,
+        ceil_div(shape.C, totals.q_top))
+    if objective == ENERGY:
+        return least > best[kth, 0] * (1 + TIE)
+    streams = max(totals.psums * fewest_c, totals.fetch * strips, stream * fewest,
+                  totals.windows * strips * shape.R_segs * totals.all_S
+                  * ceil_div(shape.C, r) / t_top)
+    return is_behind(best, kth, least_score(
+        objective, prices.clock, least, streams,
+        link_cycles(totals.dram_fixed, 1.0)
+        + link_cycles(totals.dram_load * loaded, 1.0)), least)
+
+
+@njit(cache=True, error_model="numpy")
+def search_strips(shape, limits, timing, prices, aim, scratch, best, mappings):
     """The best legal mappings of one layer, cut one way, on chip hardware.
 
     Every legal mapping is visited but those that can't be better.
@@ -2216,26 +2463,19 @@ def search_strips(shape, limits, timing, cycles_per_dram_word, k,
 
     Parameters
     ----------
-    shape, limits, timing
-        Layer and machine, see the top of this file.
-    cycles_per_dram_word : float
-        Core cycles in which the DRAM link moves a filter word.
-    k : float64 ndarray, shape (8,), MAC energies
-        Coefficients of ``chip_energy``.
-    ifmap_ratio, ofmap_ratio : float
-        Bits of a value in DRAM, coded as the fmap is, over those of a filter word.
-    objective : int
-        ENERGY, CYCLES, EDP or JOULES.
-    clock : float, MAC energies
-        For JOULES, see ``score_of``.
-    skip : int
-        SKIP_NOTHING, SKIP_DOMINATED or, these too, SKIP_HOPELESS, or SKIP_UNLIKELY.
-    row_segments : int
-        Noted beside each mapping: ``Mapping.row_segments``.
+    shape : Shape
+    limits : Limits
+    timing : Timing
+    prices : Prices
+    aim : tuple of int
+        ENERGY, CYCLES, EDP or JOULES; SKIP_NOTHING, SKIP_DOMINATED or, these too,
+        SKIP_HOPELESS, or SKIP_UNLIKELY; ``Mapping.row_segments``, noted beside each
+        mapping.
+    scratch : Scratch
     best : float64 ndarray, shape (K, 2), changed
-        Objective and tie-break (cycles for ENERGY, else energy), ascending; infinite at
-        first, or above what so many mappings are known to have, or the best of the
-        other ways to cut the layer.
+        Objective and tie-break (cycles for ENERGY, else energy), ascending; cycles of
+        the closed forms. Infinite at first, or above what so many mappings are known to
+        have, or the best of the other ways to cut the layer.
     mappings : int64 ndarray, shape (K, 9), changed
         m n e p q r t of each, its row segments and column strips.
 
@@ -2244,200 +2484,174 @@ def search_strips(shape, limits, timing, cycles_per_dram_word, k,
     evaluated : int
         Mappings whose energy or cycles were computed.
     """
-    kth = best.shape[0] - 1
-    causes, floors = np.zeros(CAUSES), np.zeros(FLOOR_AXES)
-    shortest = hop_of(timing, 1)
+    objective, skip, _ = aim
     evaluated = 0
-    filters, channels = shape[M], shape[C]
-    # Divisions are what the innermost loop would spend its time on. No m is larger than
-    # what the banks hold, no p than m, no p t than m + p.
-    most_m = min(filters, limits[BANKS] * limits[BANK_PSUMS])
-    parts = np.empty(most_m + min(most_m, limits[SPAD_P]) + 2, np.int64)
-    for part in range(1, parts.shape[0]):
-        parts[part] = ceil_div(filters, part)
-    whole_words = timing[NET_I] == 1
-    stride, dilation = coprime_steps(shape[U], shape[D])
-    linear_rows = (dilation == 1 or shape[E] <= dilation
+    totals = totals_of(shape, limits, timing, prices)
+    stride, dilation = coprime_steps(shape.U, shape.D)
+    linear_rows = (dilation == 1 or shape.E <= dilation
                    or filter_rows(shape, WHOLE_FILTER) <= stride)
-    R, S, span = shape[R_FULL], shape[S_FULL], shape[SPAN_FULL]
-    # Totals that no mapping can undercut, for one word or one filter a cycle.
-    segments = shape[R_SEGS] * shape[S_SEGS]
-    all_S = (shape[S_SEGS] - 1) * shape[S_FULL] + shape[S_LAST]
-    all_R = (shape[R_SEGS] - 1) * shape[R_FULL] + shape[R_LAST]
-    windows = shape[N] * shape[G] * ofmap_columns(shape) * filters
-    psum_total = windows * shape[E] * segments / min(timing[NET_P_IN],
-                                                     timing[NET_P_OUT])
-    fetch_total = (shape[COLUMN_STRIPS] * shape[G] * filters * channels * all_R * all_S
-                   * cycles_per_dram_word)
-    too_slow = skip >= SKIP_HOPELESS and objective != ENERGY
-    equal = whole_words and skip != SKIP_NOTHING and (
+    equal = timing.net_i == 1 and skip != SKIP_NOTHING and (
         objective == ENERGY or skip == SKIP_UNLIKELY)
-    dram_fixed = (ofmap_ratio * cycles_per_dram_word
-                  * (shape[N] * shape[G] * filters * shape[E] * ofmap_columns(shape)))
-    dram_load = (ifmap_ratio * cycles_per_dram_word
-                 * (shape[N] * shape[G] * channels))
-    whole_fixed = link_cycles(dram_fixed, 1.0)
-    columns = streamed_columns(shape)
-    per_set = k[PER_SET] * columns
-    narrowest = (shape[F_LAST] - 1) * shape[V] + min(shape[SPAN_FULL], shape[SPAN_LAST])
-    columns_before_last = 1 - 1 / narrowest
-    e_top = min(shape[E], limits[ROWS] // R * limits[COLS])
-    r_top, q_top = limits[ROWS] // R, min(channels, limits[SPAD_I] // span)
-    p_widest = max(1, min(most_m, limits[SPAD_P], limits[SPAD_F] // S))
-    if skip >= SKIP_HOPELESS and e_top and q_top:
-        # No mapping takes less than each row once, and as few passes and filter loads
-        # as if all of them were as large as array and spads allow.
-        once = strip_rows(shape, WHOLE_FILTER, shape[E]) * shape[W_ALL]
-        least = chip_energy(
-            k, once, sent_rows(shape, shape[E]) * columns, columns,
-            ceil_div(shape[E], e_top) * shape[COLUMN_STRIPS], shape[COLUMN_STRIPS], 1,
-            1, parts[p_widest], ceil_div(channels, q_top * r_top),
-            ceil_div(channels, q_top))
-        if objective != ENERGY:
-            streams = max(psum_total * ceil_div(channels, q_top * r_top),
-                          fetch_total * ceil_div(shape[E], e_top),
-                          windows * shape[E] * all_R * all_S * channels
-                          / (limits[ROWS] * limits[COLS]))
-            least = score_of(objective, clock, least,
-                             dram_load * once + dram_fixed + streams)
-        if least > best[kth, 0] * (1 + TIE):
-            return 0
-    for e in range(e_top, 0, -1):
-        strips = ceil_div(shape[E], e)
-        if equal and linear_rows and e > 1 and (
-                ceil_div(shape[E], e - 1) == strips):
+    narrowest = (shape.F_last - 1) * shape.V + min(shape.span_full, shape.span_last)
+    if skip >= SKIP_HOPELESS and totals.e_top and totals.q_top and none_is_better(
+            shape, prices, limits, aim, totals, scratch.parts, best):
+        return 0
+    for e in range(totals.e_top, 0, -1):
+        strips = ceil_div(shape.E, e)
+        if equal and linear_rows and e > 1 and ceil_div(shape.E, e - 1) == strips:
             continue
-        loaded = loaded_rows(shape, e) * shape[W_ALL]
-        sent = sent_rows(shape, e) * columns
-        rows_loaded = strip_rows(shape, WHOLE_FILTER, e)
+        loaded = loaded_rows(shape, e) * shape.W_all
+        sent = sent_rows(shape, e) * totals.columns
         # Of each pass all columns but one, at least, come before the last psum leaves.
-        stream = (shape[N] * shape[G] * channels * sent * columns_before_last
-                  / timing[NET_I])
-        per_pass = k[PER_FILTER_PASS] * sent
-        per_load = k[PER_LOAD] * loaded
-        for r in range(1, min(r_top, channels) + 1):
-            t_top = limits[ROWS] // (R * r) * limits[COLS] // e
+        stream = (shape.N * shape.G * shape.C * sent * (1 - 1 / narrowest)
+                  / timing.net_i)
+        for r in range(1, min(totals.r_top, shape.C) + 1):
+            t_top = limits.rows // (totals.R * r) * limits.cols // e
             if t_top == 0:
                 break
-            if skip >= SKIP_HOPELESS and q_top:
-                # As few filter passes, sets and loads as spads and array allow.
-                fewest_c = ceil_div(channels, q_top * r)
-                fewest = max(1, ceil_div(parts[p_widest], t_top))
-                least = chip_energy(
-                    k, loaded, sent, columns, strips * shape[COLUMN_STRIPS],
-                    shape[COLUMN_STRIPS], 1, fewest, parts[p_widest], fewest_c,
-                    ceil_div(channels, q_top))
-                if objective == ENERGY:
-                    if least > best[kth, 0] * (1 + TIE):
-                        continue
-                else:
-                    in_turn = ceil_div(channels, r)
-                    streams = max(psum_total * fewest_c, fetch_total * strips,
-                                  stream * fewest, windows * strips * shape[R_SEGS]
-                                  * all_S * in_turn / t_top)
-                    if is_behind(best, kth, least_score(
-                            objective, clock, least, streams, whole_fixed
-                            + link_cycles(dram_load * loaded, 1.0)), least):
-                        continue
-            for q in range(q_top, 0, -1):
-                if (r - 1) * q >= channels:
+            if skip >= SKIP_HOPELESS and totals.q_top and none_of_row_is_better(
+                    shape, prices, aim, totals, scratch.parts, best, e, r, t_top,
+                    loaded, sent, stream):
+                continue
+            for q in range(totals.q_top, 0, -1):
+                if (r - 1) * q < shape.C:
+                    evaluated += search_images(
+                        shape, limits, timing, prices, aim, scratch, totals, e, q, r,
+                        t_top, loaded, sent, stream, equal, best, mappings)
+    return evaluated
+
+
+@njit(cache=True, error_model="numpy", forceinline=True)
+def search_images(shape, limits, timing, prices, aim, scratch, totals, e, q, r, t_top,
+                  loaded, sent, stream, equal, best, mappings):
+    """All mappings of one e q r that their bounds leave; returns how many.
+
+    Parameters
+    ----------
+    t_top : int
+        Largest t that the array has room for.
+    loaded, sent : int
+        As of ``chip_energy``.
+    stream : float, cycles
+        Of the ifmap network, for one pass over the filters.
+    equal : bool
+        Whether of equally many image groups one n is enough.
+    """
+    evaluated = 0
+    qr, strips, channels = q * r, ceil_div(shape.E, e), shape.C
+    strip_words = min(qr, channels) * strip_rows(shape, WHOLE_FILTER, e) * shape.W
+    c_passes = ceil_div(channels, qr)
+    c_sets = channels // qr * r + ceil_div(channels % qr, q)
+    # Channels that a PE works on, one after the other, in all passes.
+    in_turn = channels // qr * q + min(q, channels % qr)
+    macs = totals.windows * strips * shape.R_segs * totals.all_S * in_turn
+    buffer_filters = limits.glb_f // (min(qr, channels) * totals.R * totals.S)
+    p_top = min(limits.spad_p, limits.spad_f // (q * totals.S))
+    for n in range(1, shape.N + 1):
+        image_groups = ceil_div(shape.N, n)
+        if equal and n > 1 and ceil_div(shape.N, n - 1) == image_groups:
+            continue
+        psum_banks = limits.banks - ceil_div(n * strip_words, limits.bank_ifmaps)
+        if psum_banks <= 0:
+            break
+        m_top = min(shape.M, psum_banks * limits.bank_psums // (n * e * shape.F))
+        if m_top == 0:
+            break
+        column_stays = image_groups * shape.column_strips
+        fixed = chip_energy(
+            prices, loaded, sent, totals.columns, strips * column_stays, column_stays,
+            0, 0, 0, c_passes, c_sets)
+        dram_fixed = totals.dram_fixed
+        if aim[0] != ENERGY:
+            dram_fixed = link_cycles(dram_fixed, 1.0)
+        branch = Branch(
+            n, e, q, r, strips, column_stays, c_passes, c_sets, loaded, sent,
+            totals.columns, fixed, prices.per_load * loaded,
+            prices.per_filter_pass * sent, prices.per_set * totals.columns,
+            totals.dram_load * loaded, dram_fixed)
+        streams = max(totals.psums * c_passes, totals.fetch * strips * image_groups)
+        evaluated += search_filters(
+            shape, timing, prices, aim, scratch, branch, min(p_top, m_top), t_top,
+            m_top, buffer_filters, streams, macs, stream, best, mappings)
+    return evaluated
+
+
+@njit(cache=True, error_model="numpy", forceinline=True)
+def search_filters(shape, timing, prices, aim, scratch, branch, p_most, t_top, m_top,
+                   buffer_filters, streams, macs, stream, best, mappings):
+    """All mappings of one n e q r that their bounds leave; returns how many.
+
+    Parameters
+    ----------
+    p_most, t_top, m_top, buffer_filters : int
+        The largest p, t, m and, of a pass, p t that there is room for.
+    streams, macs, stream : float, cycles
+        Of the psum network and the link, whichever takes longer; of MACs in one PE set;
+        of the ifmap network, for one pass over the filters.
+    """
+    objective, skip, _ = aim
+    parts, floors, kth = scratch.parts, scratch.floors, best.shape[0] - 1
+    evaluated, filters, fewest_loads = 0, shape.M, parts[m_top]
+    # The least of all p and t, energy or, in cycles, of each stream.
+    least = (branch.fixed + branch.per_load * fewest_loads
+             + branch.per_set * parts[p_most] + branch.per_pass)
+    dram = branch.dram_fixed + link_cycles(branch.dram_load * fewest_loads, 1.0)
+    too_slow = skip >= SKIP_HOPELESS and objective != ENERGY
+    if skip >= SKIP_HOPELESS and objective == ENERGY and (
+            least > best[kth, 0] * (1 + TIE)):
+        return 0
+    if too_slow and is_behind(best, kth, least_score(
+            objective, prices.clock, least, max(streams, macs / t_top), dram), least):
+        return 0
+    kinds = scratch.kinds
+    if objective != ENERGY:
+        kinds = kinds[:find_kinds(shape, branch.n, branch.e, branch.q, branch.r, kinds)]
+    if too_slow:
+        find_floors(shape, timing, kinds, branch.q, floors)
+        fewest = max(parts[p_most] / t_top, 1.0)
+        streams = max(streams, least_cycles(
+            timing, floors, fewest, fewest * hop_of(timing, 1),
+            max(filters / t_top, 1.0), filters / timing.net_p_out,
+            filters / timing.net_f))
+        if is_behind(best, kth, least_score(objective, prices.clock, least, streams,
+                                            dram), least):
+            return 0
+    for p in range(p_most, 0, -1):
+        per_p = branch.fixed + branch.per_set * parts[p]
+        for t in range(min(t_top, ceil_div(m_top, p)), 0, -1):
+            pt = p * t
+            m_least, m_most = max(p, (t - 1) * p + 1), m_top
+            if pt > buffer_filters:
+                m_most = min(m_top, buffer_filters)
+                if m_least > m_most:
                     continue
-                qr = q * r
-                strip_words = min(qr, channels) * rows_loaded * shape[W]
-                c_passes = ceil_div(channels, qr)
-                c_sets = channels // qr * r + ceil_div(channels % qr, q)
-                # Channels that a PE works on, one after the other, in all passes.
-                in_turn = channels // qr * q + min(q, channels % qr)
-                macs = windows * strips * shape[R_SEGS] * all_S * in_turn
-                buffer_filters = limits[GLB_F] // (min(qr, channels) * R * S)
-                p_top = min(limits[SPAD_P], limits[SPAD_F] // (q * S))
-                for n in range(1, shape[N] + 1):
-                    image_groups = ceil_div(shape[N], n)
-                    if equal and n > 1 and (
-                            ceil_div(shape[N], n - 1) == image_groups):
+            energy = per_p + branch.per_pass * parts[pt]
+            if objective != ENERGY:
+                fetched = max(streams, stream * parts[pt])
+                if too_slow:
+                    least = energy + branch.per_load * fewest_loads
+                    if is_behind(best, kth, least_score(
+                            objective, prices.clock, least,
+                            max(fetched, least_of_all_m(timing, floors, filters, p, t,
+                                                        parts[pt])), dram), least):
                         continue
-                    psum_banks = limits[BANKS] - ceil_div(n * strip_words,
-                                                          limits[BANK_IFMAPS])
-                    if psum_banks <= 0:
-                        break
-                    m_top = min(filters, psum_banks * limits[BANK_PSUMS]
-                                // (n * e * shape[F]))
-                    if m_top == 0:
-                        break
-                    fewest_loads = parts[m_top]
-                    column_stays = image_groups * shape[COLUMN_STRIPS]
-                    fixed = chip_energy(k, loaded, sent, columns, strips * column_stays,
-                                        column_stays, 0, 0, 0, c_passes, c_sets)
-                    p_most = min(p_top, m_top)
-                    # The least of all p and t, energy or, in cycles, of each stream.
-                    least = (fixed + per_load * fewest_loads
-                             + per_set * parts[p_most] + per_pass)
-                    worst = best[kth, 0] * (1 + TIE)
-                    if skip >= SKIP_HOPELESS and objective == ENERGY and least > worst:
+                evaluated += visit_timed(
+                    shape, timing, prices, aim, branch, p, t, (m_least, m_most),
+                    fetched, floors, kinds, scratch.no_ends, best, mappings)
+                continue
+            worst = best[kth, 0] * (1 + TIE)
+            if skip != SKIP_NOTHING:
+                m = m_most
+                if m != filters:
+                    m = m_most // pt * pt
+                if m >= m_least and parts[m] == parts[m_most]:
+                    # This m dominates the others, see ``visit_m``.
+                    if energy + branch.per_load * parts[m] > worst:
+                        evaluated += 1
                         continue
-                    streams = max(psum_total * c_passes,
-                                  fetch_total * strips * image_groups)
-                    dram = whole_fixed + link_cycles(
-                        dram_load * loaded * fewest_loads, 1.0)
-                    if too_slow:
-                        if is_behind(best, kth, least_score(
-                                objective, clock, least, max(streams, macs / t_top),
-                                dram), least):
-                            continue
-                        find_floors(shape, timing, n, e, q, r, floors)
-                        fewest = max(parts[p_most] / t_top, 1.0)
-                        streams = max(streams, least_cycles(
-                            timing, floors, fewest, fewest * shortest,
-                            max(filters / t_top, 1.0), filters / timing[NET_P_OUT],
-                            filters / timing[NET_F]))
-                        if is_behind(best, kth, least_score(
-                                objective, clock, least, streams, dram), least):
-                            continue
-                    for p in range(p_most, 0, -1):
-                        per_p = fixed + per_set * parts[p]
-                        for t in range(min(t_top, ceil_div(m_top, p)), 0, -1):
-                            pt = p * t
-                            m_least = max(p, (t - 1) * p + 1)
-                            m_most = m_top
-                            if pt > buffer_filters:
-                                m_most = min(m_top, buffer_filters)
-                                if m_least > m_most:
-                                    continue
-                            energy = per_p + per_pass * parts[pt]
-                            worst = best[kth, 0] * (1 + TIE)
-                            if too_slow:
-                                least = energy + per_load * fewest_loads
-                                fetched = max(streams, stream * parts[pt])
-                                if is_behind(best, kth, least_score(
-                                        objective, clock, least,
-                                        max(fetched, least_of_all_m(
-                                            timing, floors, filters, p, t, parts[pt])),
-                                        dram), least):
-                                    continue
-                                evaluated += visit_timed(
-                                    shape, timing, cycles_per_dram_word, k, ifmap_ratio,
-                                    ofmap_ratio, objective, clock, skip, loaded, fixed,
-                                    per_load, per_pass, per_set, dram_load, whole_fixed,
-                                    fetched, shape[G] * strips * column_stays, floors,
-                                    m_least, m_most, row_segments, n, e, p, q, r, t,
-                                    best, mappings)
-                                continue
-                            if skip != SKIP_NOTHING and objective == ENERGY:
-                                m = m_most
-                                if m != filters:
-                                    m = m_most // pt * pt
-                                if m >= m_least and parts[m] == parts[m_most]:
-                                    # This m dominates the others, see ``visit_m``.
-                                    if energy + per_load * parts[m] > worst:
-                                        evaluated += 1
-                                        continue
-                                elif skip >= SKIP_HOPELESS and (
-                                        energy + per_load * parts[m_most] > worst):
-                                    continue
-                            evaluated += visit_m(
-                                shape, timing, cycles_per_dram_word, k,
-                                objective, clock, skip, loaded, sent, columns,
-                                strips * column_stays, column_stays, c_passes,
-                                c_sets, m_least, m_most, dram_load, dram_fixed,
-                                row_segments, n, e, p, q, r, t, best, mappings, causes)
+                elif skip >= SKIP_HOPELESS and (
+                        energy + branch.per_load * parts[m_most] > worst):
+                    continue
+            evaluated += visit_m(shape, timing, prices, aim, branch, p, t,
+                                 (m_least, m_most), scratch, best, mappings)
     return evaluated

@@ -6,7 +6,6 @@ from itertools import product
 import numpy as np
 
 from eyeriss_sim.dataflows.rs_geometry import cut
-from eyeriss_sim.dataflows.rs_kernels import R_FULL, S_FULL
 from eyeriss_sim.levels import (
     ACCESSES_SHAPE,
     DRAIN,
@@ -205,8 +204,8 @@ def passes_of_load(layer, hardware, mapping, filters):
     """
     shape = cut(layer, hardware, mapping.row_segments, mapping.column_strips).shape
     run = filters if hardware.pass_overlap else mapping.p * mapping.t
-    return product(pieces(layer.R, int(shape[R_FULL])),
-                   pieces(layer.S, int(shape[S_FULL])), pieces(filters, run))
+    return product(pieces(layer.R, shape.R_full),
+                   pieces(layer.S, shape.S_full), pieces(filters, run))
 
 
 def ifmap_rows(layer, strip):

@@ -9,7 +9,7 @@ import numpy as np
 
 from eyeriss_sim.counts import count
 from eyeriss_sim.dataflows.rs_geometry import cut
-from eyeriss_sim.dataflows.rs_kernels import R_FULL, S_FULL, STEADY
+from eyeriss_sim.dataflows.rs_kernels import STEADY
 from eyeriss_sim.levels import (
     ACCESSES_SHAPE,
     DRAIN,
@@ -141,8 +141,8 @@ def pass_order(layer, hardware, mapping):
         [size(columns) for columns, _ in column_strips(layer, mapping)])
     rows_out, rows_out_at = numbered(sizes(layer.E, mapping.e))
     channels, channels_at = numbered(sizes(layer.C, mapping.q * mapping.r))
-    rows, rows_at = numbered(sizes(layer.R, int(shape[R_FULL])))
-    cols, cols_at = numbered(sizes(layer.S, int(shape[S_FULL])))
+    rows, rows_at = numbered(sizes(layer.R, shape.R_full))
+    cols, cols_at = numbered(sizes(layer.S, shape.S_full))
     loads = sizes(layer.M_group, mapping.m)
     filters = list(dict.fromkeys(one for load in dict.fromkeys(loads)
                                  for one in pieces_of_load(load)))
