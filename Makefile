@@ -21,3 +21,4 @@ test: .venv/installed
 		--no-loadscope-reorder
 	.venv/bin/ruff check .
 	.venv/bin/lint-imports --no-logo
+	.venv/bin/mypy

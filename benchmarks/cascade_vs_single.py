@@ -140,7 +140,7 @@ def run(args):
         import torch
         torch.set_num_threads(args.threads)
     args.out.mkdir(parents=True, exist_ok=True)
-    dense = {}
+    dense: dict[str, Path] = {}
     for folder in args.dense:
         other = dense.setdefault(dense_level(folder)[1], folder)
         if other != folder:

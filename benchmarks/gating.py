@@ -47,9 +47,10 @@ def compare():
         rows.append((name, before, after[name]))
         ms.append(1 / scale)
     total = sum(ms)
-    rows.append(("CONV1-5", *(
-        sum(row[column] * t for row, t in zip(rows, ms, strict=True)) / total
-        for column in (1, 2))))
+    rows.append((
+        "CONV1-5",
+        sum(mW * t for (_, mW, _), t in zip(rows, ms, strict=True)) / total,
+        sum(mW * t for (_, _, mW), t in zip(rows, ms, strict=True)) / total))
     table = pd.DataFrame(rows, columns=["layer", "dense_mW", "gated_mW"])
     table["saved_percent"] = 100 * (1 - table.gated_mW / table.dense_mW)
     return table

@@ -16,6 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import matplotlib
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from rich.table import Table
@@ -131,7 +132,7 @@ def draw(rows, best):
     figure = Figure(figsize=(10, 3.9), layout="constrained")
     left, right = figure.subplots(1, 2)
     colours = dict(zip(LEVELS, (GREY, SKY, GREEN, ORANGE, RED), strict=True))
-    bottom = 0
+    bottom = np.zeros(len(rows))
     names = [f"{row.pes}\nN={row.batch}" for row in rows.itertuples()]
     for level in LEVELS:
         heights = (rows[f"{level}_MAC"] / rows.macs).to_numpy()

@@ -216,7 +216,7 @@ def trained(folders):
         No training in one of them, a network without levels here, no accuracy on the
         test images, two of one network.
     """
-    found = {}
+    found: dict[str, Path] = {}
     for folder in folders:
         if not (folder / "metrics.json").is_file():
             raise ValueError(f"--dense {folder}: no finished training in this very "

@@ -14,6 +14,7 @@ and one dense kernel in 16. That is our inference, not a statement of theirs.
 """
 
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import torch
@@ -47,8 +48,9 @@ def dense_network(name, pixels):
 def masks_of(network, image, method, **options):
     """The masks that a pre-defined sparsity gives, before any training."""
     names = prunable(network)
-    # Costs nothing to choose: neither a reference nor an oracle is asked.
-    problem = Problem(network, names, None, None, image, None,
+    # Costs nothing to choose: no reference, oracle or target is asked.
+    none: Any = None
+    problem = Problem(network, names, none, none, image, none,
                       Masks.dense(network, names))
     return find_method(method).choose(problem, **options)
 
@@ -76,7 +78,7 @@ def sparse_counts(name, pixels):
     layers = {one.name: one.layer for one in prunable(network).values()}
     dense_params = sum(weight.numel() for weight in network.parameters())
     dense_macs = sum(macs.values())
-    kinds = {"dense": None}
+    kinds: dict[str, tuple[str, dict] | None] = {"dense": None}
     for support in SUPPORTS:
         kinds[f"pSC{support}"] = ("psconv_random", {"support": support})
     for period in PERIODS:
@@ -153,7 +155,7 @@ def mobilenet_v2(pixels, classes):
         layers.append(ConvLayer(
             name=one.name, M=classes if last else one.M, C=one.C, H=size + 2 * pad,
             W=size + 2 * pad, R=one.R, S=one.S, U=stride, groups=one.groups,
-            padding=pad))
+            padding=(pad,) * 4))
         size = layers[-1].E
     return layers
 

@@ -136,11 +136,11 @@ def curves(entrant: Entrant, part: str) -> pd.DataFrame:
     for (system, levels, share), choice in rivals.items():
         if system == "random":
             right, cost = chance(study, choice, part, share)
-            level = chain_name(study, levels)
+            name = chain_name(study, levels)
         else:
             right, cost, share = perfect(study, choice, part)
-            level = level_name(study, choice)
-        add(system, level, levels[0], right, cost, share=share)
+            name = level_name(study, choice)
+        add(system, name, levels[0], right, cost, share=share)
     low, high = mean_interval(np.stack([row[5] for row in rows]))
     table = pd.DataFrame([{
         **entrant.name, "split": part, "system": system, "level": level,
@@ -308,11 +308,11 @@ def shipped_router(entrants: Sequence[Entrant], loss: float) -> str | None:
     str or None
         None where no system reaches that on every seed.
     """
-    means = {}
+    means: dict[str, float] = {}
     for system in systems():
-        choices = [entrant.chosen(system, loss) for entrant in entrants]
-        if None not in choices:
-            means[system] = np.mean([
-                entrant.study.system(choice, "choosing")[1].mean()
-                for entrant, choice in zip(entrants, choices, strict=True)])
-    return min(means, key=means.get, default=None)
+        chosen = [(entrant, entrant.chosen(system, loss)) for entrant in entrants]
+        energies = [entrant.study.system(choice, "choosing")[1].mean()
+                    for entrant, choice in chosen if choice is not None]
+        if len(energies) == len(entrants):
+            means[system] = float(np.mean(energies))
+    return min(means, key=lambda system: means[system], default=None)

@@ -101,7 +101,7 @@ def below_hull(systems: Sequence[tuple],
         chosen = random.integers(len(stacked), size=by_seed.shape)
         samples.append(np.take_along_axis(by_seed, chosen, 1).mean(1))
     low, high = np.percentile(np.concatenate(samples), INTERVAL)
-    return tuple(round(float(one), 6) for one in (whole, low, high))
+    return _rounded(whole), _rounded(low), _rounded(high)
 
 
 def mean_over_seeds(values: Sequence[np.ndarray],
@@ -131,4 +131,8 @@ def mean_over_seeds(values: Sequence[np.ndarray],
         chosen = random.integers(len(stacked), size=by_seed.shape)
         samples.append(np.take_along_axis(by_seed, chosen, 1).mean(1))
     low, high = np.percentile(np.concatenate(samples), INTERVAL)
-    return tuple(round(float(one), 6) for one in (stacked.mean(), low, high))
+    return _rounded(stacked.mean()), _rounded(low), _rounded(high)
+
+
+def _rounded(value):
+    return round(float(value), 6)

@@ -67,7 +67,7 @@ def build(study: Study, folder: str | Path, network: str, *,
             "reference_uJ": study.reference[0], "reference_ms": study.reference[1],
             "reference_alone_uJ": alone[0], "reference_alone_ms": alone[1]}
     energies, latencies = route_costs(study, choice)
-    asks_all = [study.router(*step).needs_logits for step in choice.steps]
+    asks_all = [study.router_of(*step).needs_logits for step in choice.steps]
     for part in study.parts:
         if part == "selector":
             continue
@@ -156,13 +156,13 @@ def offline(chain: Chain, images: torch.Tensor,
             progress(place, len(images))
     goes = torch.cat(scores) > torch.tensor([*chain.thresholds, 0.0]).double()
     stages = goes.long().cumprod(1).sum(1)
-    logits = torch.cat(answers)[torch.arange(len(images)), stages]
-    return logits.argmax(1), stages, mean_cost(chain.energies, chain.asks_all, stages)
+    chosen = torch.cat(answers)[torch.arange(len(images)), stages]
+    return chosen.argmax(1), stages, mean_cost(chain.energies, chain.asks_all, stages)
 
 
-def check_routed(folder: str | Path, images: torch.Tensor, model=None,
-                 progress: Callable[[int, int], None] | None = None
-                 ) -> tuple[Routed, dict]:
+def check_routed(
+        folder: str | Path, images: torch.Tensor, model: torch.nn.Module | None = None,
+        progress: Callable[[int, int], None] | None = None) -> tuple[Routed, dict]:
     """Run a cascade's folder routed and offline; both must say the same.
 
     Returns

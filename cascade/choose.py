@@ -99,7 +99,7 @@ def choose(table: pd.DataFrame, study: Study, *, accuracy: float | None = None,
                 f"accuracy {100 * accuracy:.2f} % on the choosing images costs "
                 f"cascades of this ladder at least {row.energy:.3f}, the dense network "
                 f"{dense:.3f}; take that one, or allow more loss")
-    else:
+    elif energy is not None:
         fit = table[table.energy <= energy + 1e-12]
         if fit.empty:
             least = table.loc[table.energy.idxmin()]

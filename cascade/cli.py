@@ -1,9 +1,12 @@
 """Command line of ``eyeriss-cascade``: parses arguments and prints, nothing else."""
 
+import argparse
 import math
 import sys
 import textwrap
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cascade.deadlines.command import add_deadline
 from eyeriss_sim.search import OBJECTIVES
@@ -17,6 +20,9 @@ from eyeriss_sim.terminal import (
 from eyeriss_sim.zero_handling import ZERO_HANDLINGS
 from pruning.command_options import add_data_options, data_name, load_data, percent
 
+if TYPE_CHECKING:
+    from cascade.study import Study
+
 # Where a ladder is not there yet: rungs of the pruning, mildest first.
 RUNGS = {"resnet20": (0.7, 0.55, 0.45, 0.4), "resnet18": (0.4, 0.3, 0.2, 0.17),
          "vgg16": (0.3, 0.2, 0.15, 0.12)}
@@ -28,7 +34,7 @@ RUNGS_OF_TWO = {
 CLIMBING = "climbing.json"      # in a ladder, until all that it was asked for is there
 
 
-def add_ladder_options(cmd):
+def add_ladder_options(cmd: argparse.ArgumentParser) -> None:
     """Add the options that say which networks, on what."""
     from pruning.models import MODELS
     cmd.add_argument("--network", required=True, help=", ".join(MODELS))
@@ -69,7 +75,7 @@ def add_ladder_options(cmd):
                      help="cores to use (default: all)")
 
 
-def add_build(commands):
+def add_build(commands: argparse._SubParsersAction) -> None:
     """``build``: one cascade, from a wish."""
     cmd = commands.add_parser(
         "build", help="choose levels, router and threshold; write one folder",
@@ -88,7 +94,7 @@ def add_build(commands):
     cmd.set_defaults(action=run_build)
 
 
-def run_build(args):
+def run_build(args: argparse.Namespace) -> None:
     from cascade.building import build
     from cascade.choose import check_wish
     from cascade.cifar10_study import PARTS
@@ -120,7 +126,7 @@ def run_build(args):
           f"{args.batch}; accuracies are on {args.data_name}")
 
 
-def print_part(part, told):
+def print_part(part: str, told: dict) -> None:
     """One line of accuracy and energy."""
     print(f"{part:8}  accuracy {percent(told['accuracy'])} "
           f"(dense {percent(told['dense_accuracy'])})  energy {told['energy_rel']:.3f}"
@@ -128,7 +134,7 @@ def print_part(part, told):
           f"  mild answers {percent(told['share_mild'])}")
 
 
-def add_run(commands):
+def add_run(commands: argparse._SubParsersAction) -> None:
     """``run FOLDER``: a cascade on the test images, image by image."""
     cmd = commands.add_parser(
         "run", help="route the test images through a cascade's folder")
@@ -142,7 +148,7 @@ def add_run(commands):
     cmd.set_defaults(action=run_run)
 
 
-def run_run(args):
+def run_run(args: argparse.Namespace) -> None:
     import pandas as pd
 
     from cascade.building import check_routed
@@ -183,7 +189,7 @@ def run_run(args):
                 "ms": routed.ms, **further}).to_csv(fresh, index=False)
 
 
-def add_export(commands):
+def add_export(commands: argparse._SubParsersAction) -> None:
     """``export FOLDER``: programs that run without this package."""
     cmd = commands.add_parser(
         "export", help="write a cascade as torch.export programs for batch 1",
@@ -195,7 +201,7 @@ def add_export(commands):
     cmd.set_defaults(action=run_export)
 
 
-def run_export(args):
+def run_export(args: argparse.Namespace) -> None:
     import torch
 
     from cascade.export import save_programs
@@ -207,7 +213,7 @@ def run_export(args):
         print(f"{path}  {path.stat().st_size / 1e6:.1f} MB")
 
 
-def add_bench(commands):
+def add_bench(commands: argparse._SubParsersAction) -> None:
     """``bench``: all systems' curves of one ladder."""
     cmd = commands.add_parser(
         "bench", help="accuracy against energy of cascades and all their rivals")
@@ -218,7 +224,7 @@ def add_bench(commands):
     cmd.set_defaults(action=run_bench)
 
 
-def run_bench(args):
+def run_bench(args: argparse.Namespace) -> None:
     from eyeriss_sim.atomic import only_writer_of
     from eyeriss_sim.result_files import check_output_path
     out = check_output_path(args.out, (".png",))
@@ -226,7 +232,7 @@ def run_bench(args):
         write_bench(args, out)
 
 
-def write_bench(args, out):
+def write_bench(args: argparse.Namespace, out: Path) -> None:
     """All that ``bench`` works out, writes and prints."""
     from cascade.bench import (
         curves,
@@ -260,7 +266,7 @@ def write_bench(args, out):
           f"cascade deadline;\naccuracies are on test images of {args.data_name}")
 
 
-def study_of(args, parts=None):
+def study_of(args: argparse.Namespace, parts: Sequence[str] | None = None) -> "Study":
     """The study that a command's options describe."""
     from cascade.cifar10_study import PARTS, cifar10_study
     from cascade.oracles import as_oracle
@@ -294,7 +300,7 @@ def study_of(args, parts=None):
             cache=args.cache, parts=parts or PARTS, progress=tell)
 
 
-def rung_folder(rung, method):
+def rung_folder(rung: str, method: str) -> str:
     """Name of the folder of a rung that ``--rung`` asks for."""
     from pruning.ladder import Rung
     from pruning.targets import parse_target
@@ -306,7 +312,7 @@ def rung_folder(rung, method):
     return Rung(targets).name
 
 
-def default_rungs(network, method):
+def default_rungs(network: str, method: str) -> list[str]:
     """Rungs of a ladder of which none were asked for, mildest first.
 
     Examples
@@ -327,7 +333,7 @@ def default_rungs(network, method):
         one if isinstance(one, tuple) else (one,))) for one in shares]
 
 
-def climb_first(args, dense, ladder):
+def climb_first(args: argparse.Namespace, dense: str, ladder: Path) -> None:
     """Prune the ladder that is not there yet, or go on where that was stopped.
 
     What it was asked for stays in the ladder until all of it is there.
@@ -365,7 +371,7 @@ def climb_first(args, dense, ladder):
                     one.rmdir()
 
 
-def set_threads(args):
+def set_threads(args: argparse.Namespace) -> None:
     """Cores to use."""
     if args.threads:
         import torch
@@ -376,7 +382,7 @@ def set_threads(args):
 COMMANDS = (add_build, add_run, add_export, add_bench, add_deadline)
 
 
-def main(argv=None):
+def main(argv: Sequence[str] | None = None) -> None:
     """Run one command; returns nothing, exits with 2 on wrong input."""
     parser = OneLineParser(
         prog="eyeriss-cascade",

@@ -73,8 +73,9 @@ def difficulties(all_logits: Sequence[torch.Tensor]) -> np.ndarray:
     -------
     float64 ndarray, shape (N,), 0..1
     """
-    return np.mean([1 - one.softmax(1).amax(1).numpy() for one in all_logits], axis=0,
-                   dtype=np.float64)
+    return np.asarray(np.mean(
+        [1 - one.softmax(1).amax(1).numpy() for one in all_logits], axis=0,
+        dtype=np.float64))
 
 
 @dataclass(frozen=True, eq=False)
@@ -198,7 +199,7 @@ def network_costs(network: torch.nn.Module, strata: Strata,
     some = strata.images[:, ::4].flatten(0, 1)
     together = {k: _by_layer(oracle.with_batch(k)(network, some))
                 for k in batches}
-    found = tuple(
+    energy, latency = (
         NetworkCosts(layers,
                      np.array([[one[name][unit] for name in layers] for one in alone]),
                      {k: np.array([one[name][unit] for name in layers])
@@ -207,8 +208,8 @@ def network_costs(network: torch.nn.Module, strata: Strata,
     if path is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as fresh:
-            fresh.write_text(json.dumps([_as_json(one) for one in found]))
-    return found
+            fresh.write_text(json.dumps([_as_json(one) for one in (energy, latency)]))
+    return energy, latency
 
 
 def floor_of(network: torch.nn.Module, strata: Strata, oracle: EnergyOracle | str,

@@ -67,7 +67,7 @@ def route_costs(study: Study, choice: Choice
                 costs.append(StageCost(float(cost)))
             continue
         step = choice.steps[number]
-        router = study.router(*step)
+        router = study.router_of(*step)
         names = study.tap_of(level, choice.routers[number]).layer_names
         front = _parts(oracle(network, _some(images, comes)), names)[0]
         on = comes if router.needs_logits else answered == number
@@ -115,7 +115,7 @@ def save_cascade(folder: str | Path, study: Study, choice: Choice, network: str,
     folder = check_folder(folder)
     energies, latencies = costs or route_costs(study, choice)
     levels = [study.levels[level] for level in choice.levels]
-    routers = [study.router(*step) for step in choice.steps]
+    routers = [study.router_of(*step) for step in choice.steps]
     shape = tuple(study.parts["choosing"][0].shape[1:])
     classes = study.outputs[choice.levels[0]]["choosing"].logits.shape[1]
     stages = [_stage_notes(level, network, costs) for level, costs in zip(

@@ -112,6 +112,14 @@ def ladder_levels(folder: str | Path, network: torch.nn.Module,
     return [level for *_, level in sorted(found, key=lambda one: one[:2])]
 
 
+def _noted(level):
+    """What the folder of a level says of how it was made."""
+    if level.folder is None:
+        raise ValueError(f"{level.name} was read from no folder, which would say how "
+                         "it was trained")
+    return read_json(level.folder / "config.json")
+
+
 def check_same_dense(dense: Level, rungs: Sequence[Level]) -> None:
     """Refuse rungs that were not pruned from this training of the dense network.
 
@@ -126,11 +134,11 @@ def check_same_dense(dense: Level, rungs: Sequence[Level]) -> None:
         Other weights; of rungs that do not note them, the first number of the two
         recipes that differs.
     """
-    noted = read_json(dense.folder / "config.json")
+    noted = _noted(dense)
     weights = noted.get("dense_weights") or weights_hash(dense.network)
     own = noted.get("dense") or noted.get("recipe")
     for rung in rungs:
-        config = read_json(rung.folder / "config.json")
+        config = _noted(rung)
         if config.get("dense_weights", weights) != weights:
             raise ValueError(f"{rung.folder} was pruned from other weights than those "
                              f"of {dense.folder}; name the dense network that it comes "

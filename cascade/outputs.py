@@ -79,24 +79,26 @@ def outputs_of(network: torch.nn.Module, images: torch.Tensor, labels: torch.Ten
         path = Path(cache) / f"outputs_{key[:24]}.safetensors"
         found = _read(path, taps, len(images))
         if found is not None:
-            return Outputs(*found, labels)
+            logits, summaries = found
+            return Outputs(logits, summaries, labels)
     showing = tapped(network, taps)
-    logits, summaries = [], {tap.name: [] for tap in taps}
+    answers: list[torch.Tensor] = []
+    seen: dict[str, list[torch.Tensor]] = {tap.name: [] for tap in taps}
     for done in range(0, len(images), CHUNK):
         *features, answer = showing(images[done:done + CHUNK].contiguous(
             memory_format=torch.channels_last))
         for tap, features_there in zip(taps, features, strict=True):
-            summaries[tap.name].append(pooled(features_there))
-        logits.append(answer.float())
+            seen[tap.name].append(pooled(features_there))
+        answers.append(answer.float())
         if progress is not None:
             progress(min(done + CHUNK, len(images)), len(images))
-    logits = torch.cat(logits)
+    logits = torch.cat(answers)
     wrong = (~torch.isfinite(logits)).any(1).nonzero()
     if len(wrong):
         raise ValueError(
             f"image {int(wrong[0]) + 1} of {len(images)}: the network's logits are no "
             f"finite numbers, as of {len(wrong)} in all; are its pixels and weights?")
-    summaries = {name: torch.cat(some) for name, some in summaries.items()}
+    summaries = {name: torch.cat(some) for name, some in seen.items()}
     if path is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as fresh:
@@ -147,7 +149,7 @@ def check_disjoint(parts: dict[str, torch.Tensor]) -> None:
     ValueError
         Two parts have an image in common, by its content.
     """
-    seen = {}
+    seen: dict[str, set[bytes]] = {}
     for name, images in parts.items():
         # By value: of another type, or with a zero of the other sign, it is the same.
         rows = (images.detach().cpu().float() + 0.0).flatten(1).contiguous().numpy()

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -46,6 +47,8 @@ class Stage(nn.Module):
                  energy: StageCost = StageCost(0.0),
                  latency: StageCost = StageCost(0.0), name: str = ""):
         super().__init__()
+        self.front: nn.Module
+        self.back: nn.Module | None
         self.front, self.back = (network, None) if tap is None else cut(network, tap)
         self.tap, self.energy, self.latency, self.name = tap, energy, latency, name
 
@@ -128,7 +131,9 @@ class Chain(nn.Module):
                 raise ValueError(f"stage {stage.name or 'without a name'} has no tap; "
                                  "only a chain's last stage goes without")
         self.image_shape = None if image_shape is None else tuple(image_shape)
-        self.stages, self.routers = nn.ModuleList(stages), nn.ModuleList(routers)
+        # torch's lists of modules do not know what they hold.
+        self.stages: Any = nn.ModuleList(stages)
+        self.routers: Any = nn.ModuleList(routers)
         self.thresholds = thresholds
         self.eval()
 

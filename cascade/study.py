@@ -154,7 +154,8 @@ class Study:
                 raise ValueError(f"{name}: labels {int(labels.min())} to "
                                  f"{int(labels.max())}; the networks know 0 to "
                                  f"{classes - 1}")
-        self._routers, self._router_costs = {}, {}
+        self._routers: dict[tuple, Router | None] = {}
+        self._router_costs: dict[tuple, tuple[float, float]] = {}
         self._sort()
 
     def _sort(self):
@@ -221,6 +222,22 @@ class Study:
             self._routers[key] = self._trained(kind, *key)
         return self._routers[key]
 
+    def router_of(self, first: int, following: int, name: str) -> Router:
+        """The same router, of levels that have it.
+
+        Raises
+        ------
+        ValueError
+            Too few images need the following level to learn from.
+        """
+        router = self.router(first, following, name)
+        if router is None:
+            raise ValueError(f"router {name}: too few images need "
+                             f"{self.levels[following].name} after "
+                             f"{self.levels[first].name} to learn from; take another "
+                             "router")
+        return router
+
     def _trained(self, kind, first, following, name):
         some, other = (self.outputs[level]["selector"] for level in (first, following))
         lesson = Lesson(self.summary(first, name, "selector"), some.logits,
@@ -259,7 +276,7 @@ class Study:
 
     def scores(self, first: int, following: int, name: str, part: str) -> np.ndarray:
         """The router's score of each image, float64, shape (N,)."""
-        router = self.router(first, following, name)
+        router = self.router_of(first, following, name)
         with torch.no_grad():
             found = router.of_inputs(router.inputs(
                 self.summary(first, name, part),
@@ -276,7 +293,7 @@ class Study:
         """Energy and latency of an image in the router, uJ and ms, in a full batch."""
         key, batch = (first, following, name), batch or self.batch
         if (key, batch) not in self._router_costs:
-            layers = self.router(*key).charged_layers()
+            layers = self.router_of(*key).charged_layers()
             self._router_costs[key, batch] = (
                 (0.0, 0.0) if layers is None else module_cost(
                     layers, self.router_inputs(*key), self.oracle.with_batch(batch)))
@@ -285,7 +302,7 @@ class Study:
     def router_inputs(self, first: int, following: int, name: str) -> torch.Tensor:
         """Inputs of a router's layers for some choosing images, for their zeros."""
         summary = self.summary(first, name, "choosing")
-        return self.router(first, following, name).inputs(
+        return self.router_of(first, following, name).inputs(
             None if summary is None else summary[:ROUTER_IMAGES],
             self.outputs[first]["choosing"].logits[:ROUTER_IMAGES])
 

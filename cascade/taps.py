@@ -65,7 +65,7 @@ def find_taps(model: torch.nn.Module, image_shape: Sequence[int]) -> list[Tap]:
     """
     graph = _traced(model)
     shapes = _shapes(graph, image_shape, type(model).__name__)
-    found = {}
+    found: dict[tuple[int, ...], fx.Node] = {}
     for node, alone in _cuts(graph.graph):
         shape = shapes.get(node, ())
         if alone and len(shape) == 4:
@@ -73,7 +73,7 @@ def find_taps(model: torch.nn.Module, image_shape: Sequence[int]) -> list[Tap]:
             found[shape[2:]] = node
     whole = _layers(model, image_shape)
     positions = {node: at for at, node in enumerate(graph.graph.nodes)}
-    kept = []
+    kept: list[Tap] = []
     for node in found.values():
         try:
             layers = _layers(_halves(graph, positions[node])[0], image_shape)
@@ -163,7 +163,7 @@ def tapped(model: torch.nn.Module, taps: Sequence[Tap]) -> torch.nn.Module:
     graph = _traced(model)
     by_name = {node.name: node for node in graph.graph.nodes}
     shown = fx.Graph()
-    copies = {}
+    copies: dict[fx.Node, fx.Node] = {}
     for node in graph.graph.nodes:
         if node.op != "output":
             copies[node] = shown.node_copy(node, copies.__getitem__)
@@ -215,7 +215,8 @@ def _shapes(graph, image_shape, kind):
     """
     weight = next(graph.parameters(), torch.zeros(()))
     # A copy in evaluation mode: an image of zeros must not enter anyone's statistics.
-    recorder = _Recorder(copy.deepcopy(graph).eval())
+    copied = copy.deepcopy(graph).eval()
+    recorder = _Recorder(copied)
     try:
         with torch.inference_mode(False), torch.no_grad():
             recorder.run(weight.new_zeros(1, *image_shape))
@@ -223,7 +224,7 @@ def _shapes(graph, image_shape, kind):
         raise ValueError(f"{kind} doesn't take an image of shape {tuple(image_shape)}: "
                          f"{str(problem).splitlines()[0]}") from None
     shapes = {}
-    for node, twin in zip(graph.graph.nodes, recorder.module.graph.nodes, strict=True):
+    for node, twin in zip(graph.graph.nodes, copied.graph.nodes, strict=True):
         if twin in recorder.results:
             result, writes = recorder.results[twin]
             if result._version == writes:
@@ -238,7 +239,7 @@ def _cuts(graph):
     for place, node in enumerate(nodes):
         for source in node.all_input_nodes:
             last_use[source] = place
-    needed = set()
+    needed: set[fx.Node] = set()
     for place, node in enumerate(nodes):
         needed = {one for one in needed if last_use[one] > place}
         if node.op not in ("placeholder", "output"):

@@ -21,7 +21,8 @@ __all__ = ["Bits", "ConvLayer", "Densities", "EnergyOracle", "Hardware", "Machin
            "load_hardware", "load_zoo", "lookup_table", "search", "simulate"]
 # The functions hide the modules of their names here, so that ``import
 # eyeriss_sim.search`` still leads to what stands in that module.
-search.search, simulate.simulate, explain.explain = search, simulate, explain
+for function in (search, simulate, explain):
+    setattr(function, function.__name__, function)
 
 
 def __dir__():

@@ -1,8 +1,12 @@
 """Prices of one access of each memory and network, over one 16-bit MAC at 1.0 V."""
 
 from math import log
+from typing import TYPE_CHECKING
 
 from eyeriss_sim.levels import COST_LEVELS
+
+if TYPE_CHECKING:
+    from eyeriss_sim.hardware import Hardware
 
 # Memories of a level that may be priced apart from it ("chip").
 PARTS = ("rf_ifmap", "rf_filter", "rf_psum", "glb_filter")
@@ -16,7 +20,7 @@ NOMINAL_V = 1.0
 SIZE_EXPONENT = log(6) / log(200)
 
 
-def price_MAC(hardware, level, kind):
+def price_MAC(hardware: "Hardware", level: str, kind: str) -> float:
     """Price of one 16-bit access at a level, as a multiple of one MAC at 1.0 V.
 
     The nearest that the hardware says holds: of this memory before that of its level, a
@@ -47,12 +51,12 @@ def price_MAC(hardware, level, kind):
     raise ValueError(f"{hardware.name}: no price of {level}")
 
 
-def sizes_of(hardware):
+def sizes_of(hardware: "Hardware") -> tuple:
     """Sizes of all memories, in the order of ``SIZES``; None for those it has not."""
     return tuple(getattr(hardware, field) for field in SIZES)
 
 
-def size_factor(hardware, level, kind):
+def size_factor(hardware: "Hardware", level: str, kind: str) -> float:
     """Factor of a price by the memory's size: 1 at the preset's own size."""
     field = hardware.dataflow.memory_of(level, kind)
     if not hardware.price_by_size or field is None:
@@ -61,12 +65,12 @@ def size_factor(hardware, level, kind):
     return (size / hardware.priced_sizes[SIZES.index(field)]) ** SIZE_EXPONENT
 
 
-def supply_factor(hardware):
+def supply_factor(hardware: "Hardware") -> float:
     """Energy of the chip at its supply voltage over that at the nominal one: C V^2."""
     return (hardware.voltage_V / NOMINAL_V) ** 2
 
 
-def resolved_prices(hardware):
+def resolved_prices(hardware: "Hardware") -> dict[str, float | None]:
     """The fields of Hardware that say the same prices as ratios, each on its own.
 
     Where all memories of a level have one price, none of them says it.
@@ -75,10 +79,12 @@ def resolved_prices(hardware):
     -------
     dict of str to float or None
     """
-    prices = {f"{level}_MAC": hardware.cost_MAC(level) for level in COST_LEVELS}
+    prices: dict[str, float | None] = {
+        f"{level}_MAC": hardware.cost_MAC(level) for level in COST_LEVELS}
     for level in ("rf", "glb"):
         parts = [name for name in PARTS if name.startswith(level)]
-        own = [hardware.cost_MAC(*name.split("_")) for name in parts]
+        own: list[float | None] = [
+            hardware.cost_MAC(*name.split("_")) for name in parts]
         if set(own) == {prices[f"{level}_MAC"]}:
             own = [None] * len(parts)
         prices |= {f"{name}_MAC": price for name, price in zip(parts, own, strict=True)}

@@ -1,6 +1,11 @@
 """Silicon area of storage and PEs in 65 nm, and the buffer that an area leaves."""
 
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
+
+if TYPE_CHECKING:
+    from eyeriss_sim.hardware import Hardware
 
 # um2 a byte by the size of the memory, linear in between; the model behind the
 # equal-area comparisons of Chen, Emer, Sze, ISCA 2016, as its first author published
@@ -12,7 +17,7 @@ PE_UM2 = 20_000             # a PE without its RF; same source
 UM2_PER_MM2 = 1e6
 
 
-def memory_um2(size_B):
+def memory_um2(size_B: Any) -> Any:
     """Area of one memory of that many bytes; arrays too.
 
     Examples
@@ -23,12 +28,12 @@ def memory_um2(size_B):
     return size_B * np.interp(size_B, MEMORY_B, UM2_PER_B)
 
 
-def rf_um2(hardware):
+def rf_um2(hardware: "Hardware") -> float:
     """Area of the spads of one PE, or of its one RF pool."""
     return float(sum(map(memory_um2, hardware.dataflow.rf_memories_B(hardware))))
 
 
-def storage_mm2(hardware):
+def storage_mm2(hardware: "Hardware") -> float:
     """Area of all storage: PEs x area(RF) + area(GLB), ISCA 2016, Eq. 2.
 
     On ``chip`` hardware the GLB is its banks and the filter buffer.
@@ -43,7 +48,7 @@ def storage_mm2(hardware):
     return float(hardware.pes * rf_um2(hardware) + glb) / UM2_PER_MM2
 
 
-def area_mm2(hardware):
+def area_mm2(hardware: "Hardware") -> float:
     """Area of all storage and PEs; networks, control and the DRAM port are not in it.
 
     Examples
@@ -55,7 +60,7 @@ def area_mm2(hardware):
     return storage_mm2(hardware) + hardware.pes * PE_UM2 / UM2_PER_MM2
 
 
-def glb_that_fits(hardware, storage):
+def glb_that_fits(hardware: "Hardware", storage: float) -> int:
     """Bytes of GLB that keep a machine with these PEs within a storage area.
 
     Parameters

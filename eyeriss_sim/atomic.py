@@ -3,7 +3,8 @@
 import os
 import secrets
 import shutil
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -13,7 +14,7 @@ LOCK = "_lock"              # in a folder, while something writes there
 
 
 @contextmanager
-def replacing(path):
+def replacing(path: str | Path) -> Iterator[Path]:
     """Give a path to write to; what is written takes the place of ``path`` at the end.
 
     If the block raises, the old file stays as it was and the new one is removed.
@@ -62,14 +63,15 @@ def replacing(path):
         raise
 
 
-def first_line(problem):
+def first_line(problem: BaseException) -> str:
     """First line of an exception, or its name."""
     lines = str(problem).strip().splitlines()
     return lines[0].rstrip(".") if lines else type(problem).__name__
 
 
 @contextmanager
-def only_writer(folder, lock=LOCK, place=None):
+def only_writer(folder: str | Path, lock: str = LOCK,
+                place: str | Path | None = None) -> Iterator[None]:
     """Be the only one that writes results into a folder, which is made if need be.
 
     Parameters
@@ -107,7 +109,7 @@ def only_writer(folder, lock=LOCK, place=None):
                 one.rmdir()
 
 
-def only_writer_of(path):
+def only_writer_of(path: str | Path) -> AbstractContextManager[None]:
     """Be the only one that writes a file, or a folder that is replaced as a whole.
 
     The lock lies beside it, since it may not be there yet.

@@ -1,10 +1,17 @@
 """Codes that store tensors without their zeros: sizes of each, and the chip's codec."""
 
+from collections.abc import Sequence
 from math import ceil, expm1, log1p, log2
+from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from eyeriss_sim import zero_kernels
+
+if TYPE_CHECKING:
+    from eyeriss_sim.layer import ConvLayer
+    from eyeriss_sim.mapping import Mapping
 
 WORD_BITS = 16                  # of every word of the chip
 WORD_B = WORD_BITS // 8
@@ -18,12 +25,12 @@ FMAP_CODES = ("none", "rlc", "significance_map")
 FILTER_CODES = ("none", "rlc", "significance_map", "csr", "csc", "periodic")
 
 
-def nonzero_mask(tensor):
+def nonzero_mask(tensor: np.ndarray) -> np.ndarray:
     """uint8, C order, 1 where a value is not zero: what the counting kernels read."""
     return np.ascontiguousarray(tensor != 0).view(np.uint8)
 
 
-def rlc_encode(stream):
+def rlc_encode(stream: ArrayLike) -> np.ndarray:
     """The chip's run-length code of a stream of 16-bit values.
 
     Parameters
@@ -50,7 +57,7 @@ def rlc_encode(stream):
     return words[:zero_kernels.encode(stream, words)].copy()
 
 
-def rlc_decode(words, length):
+def rlc_decode(words: np.ndarray, length: int) -> np.ndarray:
     """The ``length`` int16 values that ``rlc_encode`` made ``words`` of.
 
     Raises
@@ -67,7 +74,7 @@ def rlc_decode(words, length):
     return stream
 
 
-def expected_ratio(code, density, bits=WORD_BITS):
+def expected_ratio(code: str, density: float, bits: int = WORD_BITS) -> float:
     """Coded over uncoded size of a stream of that density, expected.
 
     The run-length code is switched off where it would not shrink a stream, as the
@@ -93,7 +100,7 @@ def expected_ratio(code, density, bits=WORD_BITS):
                      f"codes that need no more: {', '.join(FMAP_CODES)}")
 
 
-def pairs_per_value(density):
+def pairs_per_value(density: float) -> float:
     """Run-length pairs for each value of a long stream of independent zeros.
 
     A pair ends at a non-zero, or after 32 zeros: it stands for
@@ -105,12 +112,12 @@ def pairs_per_value(density):
     return density / -expm1(longest * log1p(-density)) if density < 1 else 1.0
 
 
-def significance_map_ratio(nonzeros, values, bits=WORD_BITS):
+def significance_map_ratio(nonzeros: int, values: int, bits: int = WORD_BITS) -> float:
     """One bit a value, and its ``bits`` where it is not zero, over ``bits`` a value."""
     return (values + bits * nonzeros) / (bits * values)
 
 
-def fmap_strips_words(fmap, strips):
+def fmap_strips_words(fmap: np.ndarray, strips: Sequence[tuple]) -> tuple[int, int]:
     """16-bit words of run-length coded strips, as loads or dumps move them.
 
     Parameters
@@ -132,7 +139,8 @@ def fmap_strips_words(fmap, strips):
             fmap.shape[0] * fmap.shape[1] * int(words))
 
 
-def fmap_strips_ratio(fmap, strips, bits=WORD_BITS):
+def fmap_strips_ratio(fmap: np.ndarray, strips: Sequence[tuple],
+                      bits: int = WORD_BITS) -> float:
     """Run-length coded over uncoded size of the strips that loads or dumps move.
 
     At most 1: the code is switched off for an fmap that it would not shrink, such as
@@ -143,7 +151,8 @@ def fmap_strips_ratio(fmap, strips, bits=WORD_BITS):
     return min(1.0, coded * WORD_BITS / (uncoded * min(bits, WORD_BITS)))
 
 
-def filter_ratio(code, filt, layer, mapping, bits=WORD_BITS):
+def filter_ratio(code: str, filt: np.ndarray, layer: "ConvLayer", mapping: "Mapping",
+                 bits: int = WORD_BITS) -> float:
     """Coded over uncoded size of real filters.
 
     Parameters
@@ -183,7 +192,7 @@ def filter_ratio(code, filt, layer, mapping, bits=WORD_BITS):
     return stored / (filt.size * bits)
 
 
-def period(filt, name):
+def period(filt: np.ndarray, name: str) -> int:
     """The smallest period of kernel supports along (m + c).
 
     Raises

@@ -33,10 +33,16 @@ level, RF READ and WRITE of psums; it counts no fills.
 """
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from eyeriss_sim.product_maps import laid
+
+if TYPE_CHECKING:
+    from eyeriss_sim.hardware import Hardware
+    from eyeriss_sim.layer import ConvLayer, Shape
+    from eyeriss_sim.mapping import Mapping
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,13 +67,14 @@ class Counts:
     passes: int
     active_pes: int
 
-    def times(self, steps):
+    def times(self, steps: int) -> "Counts":
         """Counts of the same work so many times, one after the other."""
         return Counts(self.accesses * steps, self.macs * steps, self.passes * steps,
                       self.active_pes)
 
 
-def count(layer, hardware, mapping):
+def count(layer: "ConvLayer | Shape", hardware: "Hardware",
+          mapping: "Mapping") -> Counts:
     """Accesses of one step of a layer under a mapping, whatever its zeros.
 
     Returns

@@ -1,8 +1,16 @@
 """Cycles of a layer by cause."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from eyeriss_sim.product_maps import laid
+
+if TYPE_CHECKING:
+    from eyeriss_sim.counts import Counts
+    from eyeriss_sim.hardware import Hardware
+    from eyeriss_sim.layer import ConvLayer, Shape
+    from eyeriss_sim.mapping import Mapping
+    from eyeriss_sim.zeros import Savings
 
 
 @dataclass(frozen=True)
@@ -34,16 +42,16 @@ class Cycles:
     dram_fmap: int
 
     @property
-    def processing(self):
+    def processing(self) -> float:
         """Processing latency: fmap loads and dumps fully overlapped (JSSC Table V)."""
         return self.total - self.dram_fmap
 
     @property
-    def total(self):
+    def total(self) -> float:
         """Total latency (JSSC 2017, Table V)."""
         return sum(vars(self).values())
 
-    def times(self, steps):
+    def times(self, steps: int) -> "Cycles":
         """Cycles of the same work so many times, one after the other."""
         return Cycles(**{cause: cycles * steps for cause, cycles in vars(self).items()})
 
@@ -51,7 +59,8 @@ class Cycles:
 CAUSES = tuple(Cycles.__dataclass_fields__)
 
 
-def count_cycles(layer, hardware, mapping, counts, savings):
+def count_cycles(layer: "ConvLayer | Shape", hardware: "Hardware", mapping: "Mapping",
+                 counts: "Counts", savings: "Savings") -> Cycles:
     """Cycles of one step of a layer under a mapping.
 
     Parameters

@@ -1,11 +1,18 @@
 """Energy of a layer: accesses times the cost table, less what zeros save, plus time."""
 
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
 import numpy as np
+from numpy.typing import ArrayLike
 
 from eyeriss_sim.levels import ACCESSES_SHAPE, DRAIN, FILL, KINDS, LEVELS, NOC
 
+if TYPE_CHECKING:
+    from eyeriss_sim.hardware import Hardware
 
-def access_weights():
+
+def access_weights() -> np.ndarray:
     """Counts that cost an access of their level: 1 or 0, [level, kind, direction].
 
     A word that enters a network (NOC FILL) or leaves it (NOC DRAIN) is the same
@@ -16,7 +23,7 @@ def access_weights():
     return weights
 
 
-def width_factors(hardware):
+def width_factors(hardware: "Hardware") -> tuple[np.ndarray, float]:
     """Bits of an access and of a MAC at the hardware's widths, over those of a word.
 
     An access scales with the bits that its value takes, a MAC with those of both its
@@ -32,7 +39,8 @@ def width_factors(hardware):
     return hardware.width_factors
 
 
-def level_energy(accesses, macs, cost, widths=(1.0, 1.0)):
+def level_energy(accesses: np.ndarray, macs: float, cost: Callable[[str, str], float],
+                 widths: tuple = (1.0, 1.0)) -> tuple[np.ndarray, float]:
     """Energy by level and kind.
 
     Parameters
@@ -61,7 +69,8 @@ def level_energy(accesses, macs, cost, widths=(1.0, 1.0)):
     return by_level, macs * of_mac * cost("alu", "ifmap")
 
 
-def edp_isca16(energy_MAC, macs, active_pes, pes, batch, padding_macs=0):
+def edp_isca16(energy_MAC: ArrayLike, macs: ArrayLike, active_pes: ArrayLike, pes: int,
+               batch: int, padding_macs: ArrayLike = 0) -> float:
     """Product of energy and delay as the papers have it (ISCA 2016, Fig. 13).
 
     Energy a MAC, times what an image takes: MACs over the share of the PEs that are

@@ -9,9 +9,11 @@ from rich.text import Text
 
 from eyeriss_sim.cycles import CAUSES
 from eyeriss_sim.dataflows.rs_geometry import even_cuts
+from eyeriss_sim.hardware import Hardware
 from eyeriss_sim.labels import decimals, pick_unit, printable
+from eyeriss_sim.layer import ConvLayer
 from eyeriss_sim.levels import KINDS, LEVELS
-from eyeriss_sim.mapping import check_mapping
+from eyeriss_sim.mapping import Mapping, check_mapping
 from eyeriss_sim.product_maps import laid
 from eyeriss_sim.report import COUNTS, joules_by_part
 from eyeriss_sim.result import SimulationResult
@@ -149,7 +151,7 @@ def _loop_table(layer, hardware, mapping):
     return table
 
 
-def limits_reached(layer, hardware, mapping):
+def limits_reached(layer: ConvLayer, hardware: Hardware, mapping: Mapping) -> dict:
     """Limits that stop a parameter from being one larger, or strips from being fewer.
 
     Returns

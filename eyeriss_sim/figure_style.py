@@ -5,13 +5,15 @@ Okabe and Ito's (2008), which differ for colour-blind readers too. What is drawn
 each other differs in lightness as well, for print in grey.
 """
 
+from typing import Any
+
 GREY, BLUE, SKY, GREEN = "#8c8c8c", "#0072b2", "#56b4e9", "#009e73"
 YELLOW, ORANGE, RED, PINK = "#f0e442", "#e69f00", "#d55e00", "#cc79a7"
 INK, GRID, PALE = "#1f2328", "#808080", "#d9d9d9"
 # Colours of series that have none of their own, in the order in which they are drawn.
 SERIES = (BLUE, ORANGE, GREEN, PINK, SKY, RED, GREY, YELLOW)
 
-STYLE = {
+STYLE: dict[Any, Any] = {
     "font.size": 9,
     "font.family": "sans-serif",
     "text.color": INK,

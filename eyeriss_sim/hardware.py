@@ -6,18 +6,20 @@ from functools import cached_property
 from importlib import resources
 from math import isfinite
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from eyeriss_sim.access_prices import PRICED, price_MAC, sizes_of, supply_factor
 from eyeriss_sim.codes import FILTER_CODES, FMAP_CODES, WORD_B, WORD_BITS
 from eyeriss_sim.dataflows import DATAFLOWS
+from eyeriss_sim.dataflows.base import Dataflow
 from eyeriss_sim.hardware_fields import TABLES, TOP_KEYS, UNIT_FAMILIES
 from eyeriss_sim.levels import COST_LEVELS, KINDS
 from eyeriss_sim.near_names import hint
 from eyeriss_sim.plain import plain, shown
-from eyeriss_sim.widths import MOST_BITS, stored_bits, values_of
-from eyeriss_sim.zero_handling import ZERO_HANDLINGS
+from eyeriss_sim.widths import MOST_BITS, Values, stored_bits, values_of
+from eyeriss_sim.zero_handling import ZERO_HANDLINGS, ZeroHandling
 
 CHOICES = {"accounting": DATAFLOWS, "zeros": ZERO_HANDLINGS,
            "fmap_code": FMAP_CODES, "filter_code": FILTER_CODES}
@@ -28,6 +30,8 @@ MAY_BE_ZERO = (
     *(f"{name}_{unit}" for name in PRICED for unit in ("MAC", "pJ")),
     "clock_pJ_per_PE_cycle", "static_mW")
 WIDTHS = ("ifmap_bits", "filter_bits", "psum_bits", "ofmap_bits")
+# A field that the accounting does not need may be left out; one that it needs is there.
+ABSENT: Any = None
 # No part of an accelerator is near these; what is overflows, or is searched for hours.
 SMALLEST, LARGEST = 1e-9, 1e9
 
@@ -137,16 +141,16 @@ class Hardware:
     cols: int
     clock_MHz: float
     glb_ifmap_psum_B: int
-    spad_ifmap_words: int = None
-    spad_filter_words: int = None
-    spad_psum_words: int = None
-    rf_words: int = None
-    glb_bank_B: int = None
-    glb_filter_B: int = None
-    ifmap_net_words: int = None
-    filter_net_words: int = None
-    psum_in_net_words: int = None
-    psum_out_net_words: int = None
+    spad_ifmap_words: int = ABSENT
+    spad_filter_words: int = ABSENT
+    spad_psum_words: int = ABSENT
+    rf_words: int = ABSENT
+    glb_bank_B: int = ABSENT
+    glb_filter_B: int = ABSENT
+    ifmap_net_words: int = ABSENT
+    filter_net_words: int = ABSENT
+    psum_in_net_words: int = ABSENT
+    psum_out_net_words: int = ABSENT
     hop_cycles: int = 0
     ifmap_fifo_words: int = 16
     filter_fifo_words: int = 16
@@ -160,31 +164,31 @@ class Hardware:
     glb_ports: int = 1
     pass_overlap: int = 0
     first_row_on_top: int = 0
-    dram_link_bits: int = None
-    dram_link_MHz: float = None
-    alu_MAC: float = None
-    rf_MAC: float = None
-    noc_MAC: float = None
-    glb_MAC: float = None
-    dram_MAC: float = None
-    rf_ifmap_MAC: float = None
-    rf_filter_MAC: float = None
-    rf_psum_MAC: float = None
-    glb_filter_MAC: float = None
+    dram_link_bits: int = ABSENT
+    dram_link_MHz: float = ABSENT
+    alu_MAC: float = ABSENT
+    rf_MAC: float = ABSENT
+    noc_MAC: float = ABSENT
+    glb_MAC: float = ABSENT
+    dram_MAC: float = ABSENT
+    rf_ifmap_MAC: float = ABSENT
+    rf_filter_MAC: float = ABSENT
+    rf_psum_MAC: float = ABSENT
+    glb_filter_MAC: float = ABSENT
     mac_pJ: float
-    alu_pJ: float = None
-    rf_pJ: float = None
-    noc_pJ: float = None
-    glb_pJ: float = None
-    dram_pJ: float = None
-    rf_ifmap_pJ: float = None
-    rf_filter_pJ: float = None
-    rf_psum_pJ: float = None
-    glb_filter_pJ: float = None
+    alu_pJ: float = ABSENT
+    rf_pJ: float = ABSENT
+    noc_pJ: float = ABSENT
+    glb_pJ: float = ABSENT
+    dram_pJ: float = ABSENT
+    rf_ifmap_pJ: float = ABSENT
+    rf_filter_pJ: float = ABSENT
+    rf_psum_pJ: float = ABSENT
+    glb_filter_pJ: float = ABSENT
     clock_pJ_per_PE_cycle: float = 0.0
     static_mW: float = 0.0
     price_by_size: bool = False
-    priced_sizes: tuple = None
+    priced_sizes: tuple = ABSENT
     voltage_V: float = 1.0
     zeros: str = "dense"
     fmap_code: str = "none"
@@ -222,7 +226,7 @@ class Hardware:
         self.dataflow.check(self)
 
     @property
-    def pes(self):
+    def pes(self) -> int:
         """Processing elements of the array."""
         return self.rows * self.cols
 
@@ -231,7 +235,7 @@ class Hardware:
         return {(level, kind): float(price_MAC(self, level, kind))
                 for level in COST_LEVELS for kind in KINDS}
 
-    def cost_MAC(self, level, kind="ifmap"):
+    def cost_MAC(self, level: str, kind: str = "ifmap") -> float:
         """Energy of one access of "rf", "noc", "glb" or "dram", or of an "alu" MAC.
 
         ``kind``, "ifmap", "filter" or "psum", tells memories of a level apart. The unit
@@ -239,16 +243,16 @@ class Hardware:
         """
         return self._prices[level, kind]
 
-    def cost_pJ(self, level, kind="ifmap"):
+    def cost_pJ(self, level: str, kind: str = "ifmap") -> float:
         """The same in pJ."""
         return self.cost_MAC(level, kind) * self.mac_pJ
 
     @property
-    def clock_pJ(self):
+    def clock_pJ(self) -> float:
         """Energy of each PE in every cycle at the supply voltage, working or not."""
         return self.clock_pJ_per_PE_cycle * supply_factor(self)
 
-    def stored_bits(self, kind):
+    def stored_bits(self, kind: str) -> int:
         """Bits that an "ifmap", "filter", "psum" or "ofmap" value takes, see pack."""
         return self._stored_bits[kind]
 
@@ -258,7 +262,7 @@ class Hardware:
                 for name in WIDTHS}
 
     @cached_property
-    def width_factors(self):
+    def width_factors(self) -> tuple[np.ndarray, float]:
         """See ``energy.width_factors``."""
         access = np.empty((len(COST_LEVELS) - 1, len(KINDS)))
         access[:] = [self.stored_bits(kind) / WORD_BITS for kind in KINDS]
@@ -267,7 +271,7 @@ class Hardware:
         return access, (self.ifmap_bits / WORD_BITS) * (self.filter_bits / WORD_BITS)
 
     @cached_property
-    def prices_at_widths(self):
+    def prices_at_widths(self) -> tuple[list[list[float]], float]:
         """Prices of values, [level][kind] from RF to DRAM, and of a MAC, at their bits.
 
         Lists, which are read faster than arrays; the unit is one 16-bit MAC at 1.0 V.
@@ -279,56 +283,56 @@ class Hardware:
                 self.cost_MAC("alu") * mac)
 
     @cached_property
-    def values(self):
+    def values(self) -> Values:
         """Numbers of values that the storage holds and the networks move ("chip")."""
         return values_of(self)
 
     @property
-    def glb_words(self):
+    def glb_words(self) -> int:
         """Words of the global buffer for ifmaps and psums."""
         return self.glb_ifmap_psum_B // WORD_B
 
     @property
-    def glb_banks(self):
+    def glb_banks(self) -> int:
         """Whole banks for ifmaps and psums ("chip")."""
         return self.glb_ifmap_psum_B // self.glb_bank_B
 
     @property
-    def glb_bank_words(self):
+    def glb_bank_words(self) -> int:
         """Words of one bank ("chip")."""
         return self.glb_bank_B // WORD_B
 
     @property
-    def glb_filter_words(self):
+    def glb_filter_words(self) -> int:
         """Words of the filter preload buffer ("chip")."""
         return self.glb_filter_B // WORD_B
 
     @property
-    def cycles_per_dram_word(self):
+    def cycles_per_dram_word(self) -> float:
         """Core cycles in which the off-chip link moves one 16-bit word ("chip")."""
         words_per_link_cycle = self.dram_link_bits / (8 * WORD_B)
         return self.clock_MHz / (self.dram_link_MHz * words_per_link_cycle)
 
-    def cycles_per_dram_value(self, kind):
+    def cycles_per_dram_value(self, kind: str) -> float:
         """The same for one "ifmap", "filter" or "ofmap" value, uncoded."""
         return self.cycles_per_dram_word * (self.stored_bits(kind) / WORD_BITS)
 
     @property
-    def dataflow(self):
+    def dataflow(self) -> Dataflow:
         """The dataflow by which layers run, an object of ``dataflows``."""
         return DATAFLOWS[self.accounting]
 
     @property
-    def zero_handling(self):
+    def zero_handling(self) -> ZeroHandling:
         """The handling of zeros, an object of ``zero_handling.py``."""
         return ZERO_HANDLINGS[self.zeros]
 
-    def coded(self, stream):
+    def coded(self, stream: str) -> bool:
         """True if an "ifmap", "filter" or "ofmap" stream crosses the link coded."""
         code = self.filter_code if stream == "filter" else self.fmap_code
         return code != "none" and stream in self.zero_handling.coded
 
-    def with_zeros(self, zeros):
+    def with_zeros(self, zeros: str) -> "Hardware":
         """The same hardware with another zero handling."""
         return replace(self, zeros=zeros)
 
@@ -338,7 +342,7 @@ REMEMBERED = tuple(name for name, value in vars(Hardware).items()
                    if isinstance(value, cached_property))
 
 
-def check_value(owner, field_name, value):
+def check_value(owner: str, field_name: str, value: Any) -> Any:
     """A value that a field of Hardware can have, whatever the other fields are.
 
     Parameters
@@ -397,7 +401,7 @@ def check_value(owner, field_name, value):
     return int(value) if whole else value
 
 
-def toml_key(field_name):
+def toml_key(field_name: str) -> str:
     """Place of a field of Hardware in a TOML file: ``[table] key``."""
     for table, keys in TABLES.items():
         for key, name in keys.items():
@@ -406,14 +410,14 @@ def toml_key(field_name):
     return field_name
 
 
-def preset_names():
+def preset_names() -> list[str]:
     """Names of the hardware presets that come with the project, sorted."""
     folder = resources.files("eyeriss_sim") / "presets"
     return sorted(entry.name.removesuffix(".toml") for entry in folder.iterdir()
                   if entry.name.endswith(".toml"))
 
 
-def load_hardware(hardware):
+def load_hardware(hardware: Hardware | str | Path) -> Hardware:
     """A preset by name, a user's TOML file by path, or a Hardware as it is.
 
     A file with ``extends = "eyeriss_chip"`` (a preset, or a file beside it) says only
@@ -498,7 +502,7 @@ def _check_used(own, accounting, text):
 
 def _checked_tables(tables, text):
     """Known tables and keys only, with every unit brought to the model's own."""
-    checked = {}
+    checked: dict[str, Any] = {}
     for table, content in tables.items():
         if table in TOP_KEYS:
             if not isinstance(content, str):
@@ -528,7 +532,7 @@ def _checked_tables(tables, text):
     return checked
 
 
-def known_key_and_value(text, table, key, value):
+def known_key_and_value(text: str, table: str, key: str, value: Any) -> tuple[str, Any]:
     """The key of a table as TABLES spells it, and the value in that key's unit.
 
     Examples

@@ -206,7 +206,7 @@ def _figure(title, figure):
     # The caption says it, in a font that it shares with the page.
     figure.suptitle("")
     svg = ElementTree.fromstring(plots.svg_text(figure))
-    width = float(svg.get("width").removesuffix("pt")) * 4 / 3
+    width = float(svg.attrib["width"].removesuffix("pt")) * 4 / 3
     for element in svg.iter():
         # In a page, SVG needs no name spaces, and names must not repeat.
         element.tag = element.tag.rpartition("}")[2]

@@ -12,7 +12,7 @@ from pathlib import Path
 import numba
 
 
-def ensure_kernel_cache():
+def ensure_kernel_cache() -> None:
     """Point Numba to a temporary folder, said in one line, if it has no place else.
 
     Numba keeps what it compiled beside the source, or else in the user's home, and
@@ -32,7 +32,7 @@ def _probe():
     """A function by which Numba looks for a place; never compiled."""
 
 
-def private_folder():
+def private_folder() -> Path:
     """A temporary folder that nobody else can write to, the same one each time.
 
     Compiled code in it is run, so one that somebody else may have filled is left alone.

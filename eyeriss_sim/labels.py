@@ -1,6 +1,7 @@
 """Names and numbers as readers see them: in tables, figures and pages."""
 
 import re
+from collections.abc import Mapping, Sequence
 from math import isfinite
 
 from rich.cells import cell_len
@@ -11,7 +12,7 @@ CAUSE_NAMES = {
     "dram_filter": "DRAM filters", "dram_fmap": "DRAM fmaps"}
 
 
-def printable(name, encoding="utf-8"):
+def printable(name: str, encoding: str = "utf-8") -> str:
     r"""The name, with what a terminal or an XML file would choke on spelt out.
 
     Examples
@@ -27,7 +28,7 @@ def printable(name, encoding="utf-8"):
     return spelt.encode(encoding, "backslashreplace").decode(encoding)
 
 
-def shorten(names, width):
+def shorten(names: Sequence[str], width: int) -> list[str]:
     """Names of at most ``width`` terminal cells, if they can be had without two alike.
 
     Words lose their last letters; digits and separators, which tell layers apart, stay.
@@ -51,15 +52,15 @@ def shorten(names, width):
     """
     for letters in range(width, 0, -1):
         short = [
-            name if cell_len(name) <= width
-            else WORD.sub(lambda word, letters=letters: word[0][:letters], name)
+            name if cell_len(name) <= width else WORD.sub(
+                lambda word: word[0][:letters], name)   # noqa: B023  called here
             for name in names]
         if max(map(cell_len, short)) <= width and len(set(short)) == len(set(names)):
             return short
     return list(names)
 
 
-def clip_middle(name, width):
+def clip_middle(name: str, width: int) -> str:
     """Cut a text to ``width`` characters, its middle replaced by an ellipsis.
 
     Examples
@@ -73,7 +74,8 @@ def clip_middle(name, width):
     return f"{name[:width - tail - 1]}…{name[-tail:]}"
 
 
-def pick_unit(largest, units, home, limit=1e5):
+def pick_unit(largest: float, units: Mapping[str, float], home: str,
+              limit: float = 1e5) -> str:
     """The unit to print numbers up to ``largest`` in.
 
     Parameters
@@ -105,7 +107,7 @@ def pick_unit(largest, units, home, limit=1e5):
     return next((unit for unit in above if largest < limit * units[unit]), above[-1])
 
 
-def decimals(largest, digits, most=2):
+def decimals(largest: float, digits: int, most: int = 2) -> int:
     """Decimals that leave numbers up to ``largest`` about ``digits`` digits.
 
     Examples
@@ -117,7 +119,7 @@ def decimals(largest, digits, most=2):
     return min(max(digits - whole, 0), most)
 
 
-def field_text(value):
+def field_text(value: object) -> str:
     """A number or word as a user would write it, told apart from its neighbours.
 
     Examples

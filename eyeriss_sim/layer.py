@@ -1,5 +1,6 @@
 """Layer shapes, in the letters of the Eyeriss papers."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NamedTuple
@@ -43,67 +44,67 @@ class Shape(NamedTuple):
     dilation: tuple[int, int]
 
     @property
-    def name(self):
+    def name(self) -> str:
         """Words that stand for a name in messages."""
         return "a layer"
 
     @property
-    def steps(self):
+    def steps(self) -> int:
         """The one step that a shape is."""
         return 1
 
     @property
-    def one_step(self):
+    def one_step(self) -> "Shape":
         """The shape itself."""
         return self
 
     @property
-    def shape(self):
+    def shape(self) -> "Shape":
         """The shape itself."""
         return self
 
     @property
-    def M(self):
+    def M(self) -> int:
         """Filters of all groups."""
         return self.M_group * self.groups
 
     @property
-    def R_span(self):
+    def R_span(self) -> int:
         """Height in pixels that a filter covers, dilation included."""
         return (self.R - 1) * self.dilation[0] + 1
 
     @property
-    def S_span(self):
+    def S_span(self) -> int:
         """Width in pixels that a filter covers, dilation included."""
         return (self.S - 1) * self.dilation[1] + 1
 
     @property
-    def E(self):
+    def E(self) -> int:
         """Ofmap height in pixels."""
         return (self.H - self.R_span) // self.U + 1
 
     @property
-    def F(self):
+    def F(self) -> int:
         """Ofmap width in pixels."""
         return (self.W - self.S_span) // self.V + 1
 
     @property
-    def macs(self):
+    def macs(self) -> int:
         """Multiply-accumulates of the dense layer, zeros included."""
         return self.ofmap_words * self.C * self.R * self.S
 
     @property
-    def ifmap_words(self):
+    def ifmap_words(self) -> int:
         """Ifmap values of the batch, all groups, padding included."""
         return self.N * self.groups * self.C * self.H * self.W
 
     @property
-    def filter_words(self):
+    def filter_words(self) -> int:
         """Weights of the layer, biases not included."""
         return self.M * self.C * self.R * self.S
 
     @property
-    def ofmap_words(self):
+    def ofmap_words(self) -> int:
         """Ofmap values of the batch."""
         return self.N * self.M * self.E * self.F
 
@@ -160,7 +161,7 @@ class ConvLayer:
     R: int
     S: int
     U: int = 1
-    V: int | None = None
+    V: int = None           # type: ignore[assignment]  # U unless given
     groups: int = 1
     dilation: tuple[int, int] = (1, 1)
     padding: tuple[int, int, int, int] = (0, 0, 0, 0)
@@ -224,58 +225,58 @@ class ConvLayer:
                 f"the layer")
 
     @cached_property
-    def shape(self):
+    def shape(self) -> Shape:
         """The Shape of one step: all that the array sees of the layer."""
         return Shape(self.N, self.groups, self.M // self.groups, self.C, self.H, self.W,
                      self.R, self.S, self.U, self.V, self.dilation)
 
     @property
-    def R_span(self):
+    def R_span(self) -> int:
         """Height in pixels that a filter covers, dilation included."""
         return self.shape.R_span
 
     @property
-    def S_span(self):
+    def S_span(self) -> int:
         """Width in pixels that a filter covers, dilation included."""
         return self.shape.S_span
 
     @cached_property
-    def E(self):
+    def E(self) -> int:
         """Ofmap height in pixels."""
         return self.shape.E
 
     @cached_property
-    def F(self):
+    def F(self) -> int:
         """Ofmap width in pixels."""
         return self.shape.F
 
     @property
-    def M_group(self):
+    def M_group(self) -> int:
         """Filters of one group."""
         return self.shape.M_group
 
     @property
-    def one_step(self):
+    def one_step(self) -> "ConvLayer":
         """The layer as it runs once."""
         return self if self.steps == 1 else replace(self, steps=1)
 
     @property
-    def macs(self):
+    def macs(self) -> int:
         """Multiply-accumulates of the dense layer at all steps, zeros included."""
         return self.steps * self.shape.macs
 
     @property
-    def ifmap_words(self):
+    def ifmap_words(self) -> int:
         """Ifmap values of the batch at all steps, all groups, padding included."""
         return self.steps * self.shape.ifmap_words
 
     @property
-    def filter_words(self):
+    def filter_words(self) -> int:
         """Weights of the layer, biases not included."""
         return self.shape.filter_words
 
     @property
-    def ofmap_words(self):
+    def ofmap_words(self) -> int:
         """Ofmap values of the batch at all steps."""
         return self.steps * self.shape.ofmap_words
 
@@ -325,11 +326,11 @@ class Network:
     """
 
     name: str
-    layers: tuple[ConvLayer, ...]
-    not_counted: tuple[UncountedOp, ...] = ()
+    layers: Sequence[ConvLayer]
+    not_counted: Sequence[UncountedOp] = ()
     batch: int = 1
     source: str = ""
-    notes: tuple[str, ...] = ()
+    notes: Sequence[str] = ()
 
     def __post_init__(self):
         object.__setattr__(self, "batch", plain(self.batch))
@@ -347,11 +348,11 @@ class Network:
             seen.add(layer.name)
 
     @property
-    def macs(self):
+    def macs(self) -> int:
         """Multiply-accumulates of all layers."""
         return sum(layer.macs for layer in self.layers)
 
-    def layer(self, name):
+    def layer(self, name: str) -> ConvLayer:
         """The layer of that name; where none is spelt so, upper or lower case."""
         for spelt in (str, str.lower):
             for layer in self.layers:
@@ -360,7 +361,7 @@ class Network:
         raise ValueError(f"{self.name} has no layer {name!r}; its layers are "
                          + ", ".join(layer.name for layer in self.layers))
 
-    def with_batch(self, batch):
+    def with_batch(self, batch: int) -> "Network":
         """The same network for another number of images.
 
         Examples

@@ -1,10 +1,14 @@
 """Mappings of a layer onto the array, and what refuses one that does not fit."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from eyeriss_sim.layer import EXACT
+from eyeriss_sim.layer import EXACT, ConvLayer, Shape
 from eyeriss_sim.plain import is_whole, plain, shown
 from eyeriss_sim.product_maps import check_map, laid
+
+if TYPE_CHECKING:
+    from eyeriss_sim.hardware import Hardware
 
 # The least that each number of a mapping can be.
 LEAST = {**dict.fromkeys("mnepqrt", 1), "row_segments": 0, "column_strips": 1,
@@ -58,12 +62,12 @@ class Mapping:
             object.__setattr__(self, key, plain(getattr(self, key)))
 
     @property
-    def letters(self):
+    def letters(self) -> tuple[int, int, int, int, int, int, int]:
         """The numbers m n e p q r t, in that order."""
         return self.m, self.n, self.e, self.p, self.q, self.r, self.t
 
     @property
-    def cuts(self):
+    def cuts(self) -> str:
         """Pieces that filter rows R and ofmap columns F are cut into, as ``R2 F41``.
 
         Before them the map of a matrix product, as ``11x18``.
@@ -83,7 +87,8 @@ class Mapping:
         return text
 
 
-def check_mapping(layer, hardware, mapping):
+def check_mapping(layer: ConvLayer | Shape, hardware: "Hardware",
+                  mapping: Mapping) -> None:
     """Refuse a mapping that the hardware cannot run.
 
     Raises

@@ -1,6 +1,7 @@
 """Mappings from tables: the chip's own, a user's CSV file, or an earlier result."""
 
 from importlib import resources
+from io import StringIO
 from os import PathLike
 from pathlib import Path
 
@@ -62,13 +63,13 @@ def read_mappings(text: str, accounting: str = "chip") -> dict[str, Mapping]:
         File, line and column of a bad cell; unknown names list the known ones.
     """
     if text in tables():
-        source = resources.files("eyeriss_sim") / "mappings" / f"{text}.csv"
-    elif text.endswith(".csv"):
-        source = Path(text)
-    else:
+        named = resources.files("eyeriss_sim") / "mappings" / f"{text}.csv"
+        return _parse_mappings(StringIO(named.read_text(encoding="utf-8-sig")), text,
+                               accounting)
+    if not text.endswith(".csv"):
         raise ValueError(f"unknown mapping {text!r}; known: search, "
                          f"{', '.join(tables())}, or a .csv file")
-    with source.open(encoding="utf-8-sig", newline="") as lines:
+    with Path(text).open(encoding="utf-8-sig", newline="") as lines:
         return _parse_mappings(lines, text, accounting)
 
 

@@ -3,7 +3,7 @@
 torch itself is imported in the importers that run and read the module.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 
 from eyeriss_sim.codes import filter_ratio, fmap_strips_ratio, significance_map_ratio
 from eyeriss_sim.hardware import Hardware
+from eyeriss_sim.layer import ConvLayer, Network
 from eyeriss_sim.product_maps import laid, values_on_map
 from eyeriss_sim.simulate import bits_of
 from eyeriss_sim.strips import ifmap_strips, ofmap_strips
@@ -47,7 +48,7 @@ class MeasuredLayer:
         Whether its filters can be read from the module again without a run.
     """
 
-    layer: object
+    layer: ConvLayer
     images: int
     nonzero_macs: NonzeroMacs
     met: np.ndarray
@@ -59,11 +60,11 @@ class MeasuredLayer:
     followed: bool
 
     @property
-    def windows(self):
+    def windows(self) -> int:
         """Windows of the measured images, each of which meets every weight once."""
         return self.nonzero_macs.all // self.layer.filter_words
 
-    def savings(self, hardware):
+    def savings(self, hardware: Hardware) -> Savings:
         """Savings that the measured zeros leave on a machine."""
         left = hardware.zero_handling.exact_macs_left(self.nonzero_macs)
         return Savings(left / self.nonzero_macs.all, self.ifmap_ratio,
@@ -90,7 +91,9 @@ class ZeroMeter:
     batch: int
     mapping_of: Callable
 
-    def measure(self, model, images, name=None, progress=None):
+    def measure(self, model: Any, images: Any, name: str | None = None,
+                progress: Callable[[int, int], None] | None = None
+            ) -> tuple[Network, dict[str, MeasuredLayer]]:
         """Zeros of every layer, counted while the images run through the model.
 
         Parameters
@@ -116,8 +119,8 @@ class ZeroMeter:
             the image.
         """
         from eyeriss_sim.importers.activations import watch_layers
-        sums = {}
-        made_filters = set()
+        sums: dict[str, _Sums] = {}
+        made_filters: set[str] = set()
         inputs = images if isinstance(images, (list, tuple)) else [images]
         total = _images_in(inputs)
 
@@ -205,7 +208,8 @@ class ZeroMeter:
                         min(1.0, shares.filter), min(1.0, shares.ofmap))
         return self.mapping_of(replace(layer, **sizes), guess)
 
-    def recount(self, model, measured, changed=None):
+    def recount(self, model: Any, measured: dict[str, MeasuredLayer],
+                changed: Iterable[str] | None = None) -> dict[str, MeasuredLayer]:
         """Measurements with the weights as they are now; nothing is run.
 
         Parameters
@@ -264,7 +268,7 @@ class _Sums:
     """Counts of one layer while chunks of images go by."""
 
     def __init__(self):
-        self.met = None
+        self.met: Any = None
         self.nonzero_macs, self.images = NonzeroMacs(0, 0, 0, 0), 0
         self.nonzeros = np.zeros(2, np.int64)
         self.words = np.zeros(2, np.int64)

@@ -2,10 +2,14 @@
 
 import threading
 import weakref
+from collections.abc import Callable, Iterable
 from copy import copy
 from dataclasses import replace
+from typing import Any
 
-from eyeriss_sim.hardware import load_hardware
+import numpy as np
+
+from eyeriss_sim.hardware import Hardware, load_hardware
 from eyeriss_sim.importers import as_workload
 from eyeriss_sim.mapping import check_mapping
 from eyeriss_sim.mapping_files import chosen_mappings
@@ -63,9 +67,10 @@ class EnergyOracle:
     True
     """
 
-    def __init__(self, hardware="eyeriss_chip", zeros=None, batch=1, *,
-                 objective="energy", search="dense", mapping="search",
-                 filter_code=None, bits=None):
+    def __init__(self, hardware: Hardware | str = "eyeriss_chip",
+                 zeros: str | None = None, batch: int = 1, *, objective: str = "energy",
+                 search: str = "dense", mapping: Any = "search",
+                 filter_code: str | None = None, bits: Any = None):
         self.hardware = load_hardware(hardware)
         if zeros is not None:
             self.hardware = self.hardware.with_zeros(zeros)
@@ -80,7 +85,8 @@ class EnergyOracle:
         self.bits = as_bits(bits)
         self._own_bits = bits is not None
         self._lock = threading.Lock()
-        self._measured = weakref.WeakKeyDictionary()
+        self._measured: weakref.WeakKeyDictionary[Any, tuple] = (
+            weakref.WeakKeyDictionary())
 
     def with_batch(self, batch: int) -> "EnergyOracle":
         """The same oracle for runs of another number of images; nothing is measured."""
@@ -90,7 +96,10 @@ class EnergyOracle:
         other._measured = weakref.WeakKeyDictionary()
         return other
 
-    def __call__(self, model, images=None, *, changed=None, name=None, progress=None):
+    def __call__(
+            self, model: Any, images: Any = None, *,
+            changed: Iterable[str] | None = None, name: str | None = None,
+            progress: Callable[[int, int], None] | None = None) -> SimulationResult:
         """Energy of a torch module with its real zeros.
 
         Parameters
@@ -143,7 +152,8 @@ class EnergyOracle:
             name: (one.densities, one.savings(self.hardware))
             for name, one in measured.items()}, self.bits)
 
-    def energy(self, network, densities=None, input_shape=None):
+    def energy(self, network: Any, densities: dict[str, Densities] | None = None,
+               input_shape: Any = None) -> SimulationResult:
         """Energy of a network whose zeros are known as shares.
 
         Parameters
@@ -181,7 +191,7 @@ class EnergyOracle:
             shares[layer.name] = own, savings
         return self._report(network, shares, bits)
 
-    def works(self, result):
+    def works(self, result: SimulationResult) -> dict[str, LayerWork]:
         """The LayerWork of each layer of a result of this oracle, by layer name."""
         return {
             one.layer.name: LayerWork(
@@ -190,7 +200,7 @@ class EnergyOracle:
                 one.layer.steps)
             for one in result.by_layer}
 
-    def marginal(self, work):
+    def marginal(self, work: LayerWork) -> float:
         """Energy that one more zero weight of a layer saves, the mean of its weights.
 
         Parameters
@@ -205,7 +215,7 @@ class EnergyOracle:
         """
         return mean_price_uJ(work, self.hardware)
 
-    def weight_prices(self, model):
+    def weight_prices(self, model: Any) -> dict[str, np.ndarray]:
         """Energy that each weight of a measured model costs while it is not zero.
 
         A weight meets the ifmap values of its tap, whichever filter it is of, so the

@@ -3,7 +3,7 @@
 import numpy as np
 
 
-def pareto(costs):
+def pareto(costs: np.ndarray) -> np.ndarray:
     """Places of the points that no other beats in one cost without losing in another.
 
     The first stands for all points that are equal in all costs.
@@ -31,7 +31,7 @@ def pareto(costs):
         return order[np.concatenate([[True], np.diff(least) < 0])[:len(order)]]
     # Whoever beats a point comes before it, and has been kept, or been beaten by one.
     kept = np.empty_like(costs)
-    places = []
+    places: list[int] = []
     for place, cost in enumerate(costs):
         if not (kept[:len(places)] <= cost).all(axis=1).any():
             kept[len(places)] = cost

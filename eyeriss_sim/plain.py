@@ -1,6 +1,7 @@
 """Numbers as users give them: numpy's kinds are numbers too, and some are endless."""
 
 from math import log10
+from typing import Any
 
 import numpy as np
 
@@ -8,7 +9,7 @@ MOST_BITS = 128         # of a number that messages write out
 ENDLESS = 10**300       # near the largest float; what is above can't be computed with
 
 
-def plain(value):
+def plain(value: Any) -> Any:
     """The value as Python's own number or truth value, where it is one of numpy's.
 
     Examples
@@ -19,13 +20,13 @@ def plain(value):
     return value.item() if isinstance(value, np.generic) else value
 
 
-def is_whole(value, least):
+def is_whole(value: object, least: int) -> bool:
     """True if a value is an int, and no truth value, of at least ``least``."""
     return (isinstance(value, int) and not isinstance(value, bool)
             and value >= least)
 
 
-def shown(value):
+def shown(value: object) -> str:
     """The value as a message quotes it: of endless numbers only their length.
 
     Examples

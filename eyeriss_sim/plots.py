@@ -7,6 +7,7 @@ window, no state. Importing matplotlib is slow, so import this module where it i
 import warnings
 from io import BytesIO
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import matplotlib
 import numpy as np
@@ -27,6 +28,9 @@ from eyeriss_sim.levels import (
 )
 from eyeriss_sim.plain import ceil_div
 
+if TYPE_CHECKING:
+    from eyeriss_sim.result import SimulationResult
+
 CAUSE_COLOURS = {"mac": BLUE, "ramp": SKY, "psum_net": PINK, "glb": ORANGE,
                  "dram_filter": RED, "dram_fmap": YELLOW}
 
@@ -38,7 +42,7 @@ LABEL_CHARACTERS = 26
 
 
 @matplotlib.rc_context(STYLE)
-def joules_by_part(result):
+def joules_by_part(result: "SimulationResult") -> Figure:
     """Energy of each layer in joules, stacked by level, clock and leakage on top.
 
     Returns
@@ -63,7 +67,7 @@ def joules_by_part(result):
 
 
 @matplotlib.rc_context(STYLE)
-def energy_by_level(result):
+def energy_by_level(result: "SimulationResult") -> Figure:
     """Normalised energy of each layer, stacked by level, the MACs as ALU.
 
     Returns
@@ -82,7 +86,7 @@ def energy_by_level(result):
 
 
 @matplotlib.rc_context(STYLE)
-def energy_by_kind(result):
+def energy_by_kind(result: "SimulationResult") -> Figure:
     """Normalised energy of each layer, stacked by what is moved; MACs apart.
 
     Returns
@@ -94,7 +98,7 @@ def energy_by_kind(result):
 
 
 @matplotlib.rc_context(STYLE)
-def cycles_by_cause(result):
+def cycles_by_cause(result: "SimulationResult") -> Figure:
     """Cycles of each layer, stacked by what the array was waiting for.
 
     Returns
@@ -118,7 +122,7 @@ def cycles_by_cause(result):
 
 
 @matplotlib.rc_context(STYLE)
-def utilization(result):
+def utilization(result: "SimulationResult") -> Figure:
     """Share of the array's MAC slots that each layer uses, and of the PEs it can use.
 
     Returns
@@ -139,7 +143,7 @@ def utilization(result):
     return figure
 
 
-def save_figure(figure, path):
+def save_figure(figure: Figure, path: str | Path) -> None:
     """Save a figure as ``.png``, ``.svg`` or ``.pdf``; an old file is replaced whole.
 
     Parameters
@@ -160,7 +164,7 @@ def save_figure(figure, path):
         fresh.write_bytes(_rendered(figure, path.suffix.lower()[1:]))
 
 
-def svg_text(figure):
+def svg_text(figure: Figure) -> str:
     """The figure as SVG on a transparent ground."""
     return _rendered(figure, "svg", facecolor="none").decode("utf-8")
 

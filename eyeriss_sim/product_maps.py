@@ -90,7 +90,7 @@ def maps_of(layer, upright=False):
 @lru_cache(maxsize=4096)
 def _larger_maps(pixels):
     """The next few numbers of pixels that fill a map near to a square, as (H, W)."""
-    maps = []
+    maps: list[tuple[int, int]] = []
     while len(maps) < LARGER_MAPS:
         for H in range(isqrt(pixels), 0, -1):
             if H * H * WIDEST < pixels:

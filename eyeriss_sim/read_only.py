@@ -1,7 +1,9 @@
 """Arrays that are remembered and handed out many times."""
 
+import numpy as np
 
-def read_only(array):
+
+def read_only(array: np.ndarray) -> np.ndarray:
     """The array itself, which nobody can write to any more.
 
     What a cache hands out belongs to all who will ask for it: an element that one of

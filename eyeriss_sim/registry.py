@@ -5,9 +5,12 @@ import importlib.util
 import pkgutil
 import sys
 from collections.abc import Iterator, Mapping
+from importlib.abc import Loader
+from importlib.machinery import ModuleSpec, SourceFileLoader
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any
+from types import ModuleType
+from typing import Any, cast
 
 from eyeriss_sim.near_names import hint
 
@@ -100,6 +103,14 @@ class Registry(Mapping):
                 point.load()
 
 
+def module_of_file(name: str, path: Path) -> tuple[ModuleType, Loader]:
+    """An empty module for a Python file, and the loader that runs the file in it."""
+    loader = SourceFileLoader(name, str(path))
+    # A loader of files has a spec wherever its file is.
+    spec = cast(ModuleSpec, importlib.util.spec_from_loader(name, loader))
+    return importlib.util.module_from_spec(spec), loader
+
+
 def import_plugin(path: str | Path) -> None:
     """Run a Python file of a user, which registers what it defines.
 
@@ -124,11 +135,10 @@ def import_plugin(path: str | Path) -> None:
     if name in sys.modules:
         return
     path.read_bytes()       # what can't be read is told as such
-    spec = importlib.util.spec_from_file_location(name, path)
-    module = importlib.util.module_from_spec(spec)
+    module, loader = module_of_file(name, path)
     sys.modules[name] = module
     try:
-        spec.loader.exec_module(module)
+        loader.exec_module(module)
     except Exception as problem:
         del sys.modules[name]
         line, trace = "", problem.__traceback__

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from functools import cached_property
 from html import escape
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -32,6 +33,9 @@ from eyeriss_sim.mapping import Mapping
 from eyeriss_sim.read_only import read_only
 from eyeriss_sim.widths import Bits, at_widths
 from eyeriss_sim.zeros import Densities, Savings
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,23 +84,23 @@ class LayerResult:
     static_pJ: float
 
     @property
-    def total_MAC(self):
+    def total_MAC(self) -> float:
         """Normalised energy of all levels and the MACs."""
         return float(self.energy_MAC.sum()) + self.alu_MAC
 
     @property
-    def chip_pJ(self):
+    def chip_pJ(self) -> float:
         """Energy of the chip: all but DRAM, clock and leakage included."""
         on_chip = float(self.energy_pJ[:DRAM].sum())
         return on_chip + self.alu_pJ + self.clock_pJ + self.static_pJ
 
     @property
-    def total_uJ(self):
+    def total_uJ(self) -> float:
         """Energy of the chip and its DRAM accesses, as in the table."""
         return (self.chip_pJ + float(self.energy_pJ[DRAM].sum())) * 1e-6
 
     @property
-    def parts_uJ(self):
+    def parts_uJ(self) -> dict[str, float]:
         """All that the layer's joules are spent on: ``energy.JOULE_PARTS`` to uJ."""
         levels = zip(LEVELS, self.energy_pJ.sum(axis=1).tolist(), strict=True)
         parts = {"alu": self.alu_pJ, **dict(levels), "clock": self.clock_pJ,
@@ -124,7 +128,7 @@ class SimulationResult:
     provenance: dict
 
     @property
-    def table(self):
+    def table(self) -> "pd.DataFrame":
         """One row a layer, for the whole batch; every unit stands in its column's name.
 
         Returns
@@ -146,7 +150,7 @@ class SimulationResult:
             for result in self.by_layer]
 
     @cached_property
-    def columns(self):
+    def columns(self) -> dict[str, np.ndarray]:
         """The columns of ``table`` by name, for those who need no DataFrame.
 
         Returns
@@ -162,12 +166,12 @@ class SimulationResult:
         return columns
 
     @property
-    def layers(self):
+    def layers(self) -> "pd.DataFrame":
         """``table`` under the name by which an oracle's report is asked for it."""
         return self.table
 
     @cached_property
-    def accesses(self):
+    def accesses(self) -> "pd.Series":
         """Words that move in each layer, by name.
 
         Returns
@@ -192,7 +196,7 @@ class SimulationResult:
                 names=("layer", "level", "kind", "direction")), name="words")
 
     @property
-    def parts_uJ(self):
+    def parts_uJ(self) -> dict[str, float]:
         """All that the network's joules are spent on: ``levels.JOULE_PARTS`` to uJ."""
         return {part: sum(one.parts_uJ[part] for one in self.by_layer)
                 for part in JOULE_PARTS}
@@ -212,19 +216,19 @@ class SimulationResult:
                 f"uJ by part: {parts}</p>{shown.to_html(index=False)}")
 
     @property
-    def total_uJ(self):
+    def total_uJ(self) -> float:
         """Energy of the chip and its DRAM accesses, the whole batch."""
         dram = sum(float(result.energy_pJ[DRAM].sum()) for result in self.by_layer)
         return (sum(result.chip_pJ for result in self.by_layer) + dram) * 1e-6
 
     @property
-    def total_ms(self):
+    def total_ms(self) -> float:
         """Total latency of the whole batch."""
         cycles = sum(result.cycles.total for result in self.by_layer)
         return cycles / self.hardware.clock_MHz / 1e3
 
 
-def layer_row(result, hardware, batch):
+def layer_row(result: LayerResult, hardware: Hardware, batch: int) -> dict:
     """One layer of ``SimulationResult.table``, without the provenance.
 
     Parameters
@@ -295,7 +299,7 @@ def layer_row(result, hardware, batch):
     }
 
 
-def shape_columns(layer):
+def shape_columns(layer: ConvLayer) -> dict:
     """A layer's shape as tables of layers have it, for the whole batch."""
     return {**{key: getattr(layer, key) for key in (*"NMCHWRSUV", "groups")},
             "dilation": "x".join(map(str, layer.dilation)),
@@ -303,6 +307,6 @@ def shape_columns(layer):
             "dynamic_filters": layer.dynamic_filters}
 
 
-def megabytes(moved):
+def megabytes(moved: float) -> float:
     """10^6 bytes of that many."""
     return float(moved) / 1e6

@@ -8,10 +8,11 @@ import numpy as np
 
 from eyeriss_sim.access_prices import NOMINAL_V, PRICED, resolved_prices
 from eyeriss_sim.dataflows.base import OBJECTIVES, SKIPS
-from eyeriss_sim.hardware import REMEMBERED
+from eyeriss_sim.hardware import REMEMBERED, Hardware
+from eyeriss_sim.layer import ConvLayer, Shape
 from eyeriss_sim.mapping import Mapping
 from eyeriss_sim.product_maps import maps_of, on_map
-from eyeriss_sim.zeros import NO_SAVINGS
+from eyeriss_sim.zeros import NO_SAVINGS, Savings
 
 MEASURED = tuple(f"{name}_pJ" for name in PRICED)
 
@@ -35,8 +36,9 @@ class SearchResult:
     evaluated: int
 
 
-def search(layer, hardware, objective="energy", keep=1, skip="hopeless",
-           savings=NO_SAVINGS):
+def search(layer: ConvLayer, hardware: Hardware, objective: str = "energy",
+           keep: int = 1, skip: str = "hopeless",
+           savings: Savings = NO_SAVINGS) -> SearchResult:
     """Exhaustive search over the legal mappings of a layer, and ways to cut it.
 
     A filter that fits the array is tried cut into row segments as well: two 4-row
@@ -130,7 +132,7 @@ UNSEARCHED = {
 
 
 @lru_cache(maxsize=4096)
-def as_searched(hardware, objective):
+def as_searched(hardware: Hardware, objective: str) -> Hardware:
     """One machine for all those that the same mappings are best for.
 
     The prices of the search are ratios, its cycles those of the core clock, and the
@@ -156,7 +158,8 @@ def as_searched(hardware, objective):
 
 
 @lru_cache(maxsize=65536)
-def search_shape(shape, hardware, objective, keep, skip, savings):
+def search_shape(shape: Shape, hardware: Hardware, objective: str, keep: int, skip: str,
+                 savings: Savings) -> SearchResult:
     """``search`` for a Shape, remembered; an empty result if nothing fits."""
     clock = hardware.pes * hardware.clock_pJ_per_PE_cycle
     best = np.full((keep, 2), np.inf)

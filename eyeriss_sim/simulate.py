@@ -1,17 +1,20 @@
 """The whole way of a network through the model: mapping, counts, cycles, energy."""
 
+from collections.abc import Iterable
 from dataclasses import replace
 from functools import lru_cache
 from os import PathLike
+from typing import Any
 
 from eyeriss_sim.access_prices import NOMINAL_V, PARTS, resolved_prices
 from eyeriss_sim.counts import count
 from eyeriss_sim.cycles import count_cycles
 from eyeriss_sim.energy import level_energy, width_factors
-from eyeriss_sim.hardware import load_hardware
+from eyeriss_sim.hardware import Hardware, load_hardware
 from eyeriss_sim.importers import as_workload
+from eyeriss_sim.layer import ConvLayer, Network, Shape
 from eyeriss_sim.levels import COST_LEVELS
-from eyeriss_sim.mapping import check_mapping
+from eyeriss_sim.mapping import Mapping, check_mapping
 from eyeriss_sim.mapping_files import chosen_mappings
 from eyeriss_sim.plain import shown
 from eyeriss_sim.product_maps import laid
@@ -20,12 +23,16 @@ from eyeriss_sim.result import LayerResult, SimulationResult
 from eyeriss_sim.search import search
 from eyeriss_sim.version import VERSION
 from eyeriss_sim.widths import BITS_16, Bits, as_bits, at_widths
-from eyeriss_sim.zeros import Densities, read_shares, savings_of
+from eyeriss_sim.zeros import Densities, Savings, read_shares, savings_of
 
 
-def simulate(network, hardware="eyeriss_chip", batch=None, *, mapping="search",
-             objective="energy", zeros=None, densities=None, bits=None,
-             price_by_size=False, input_shape=None, proposals=None):
+def simulate(network: Any, hardware: Hardware | str = "eyeriss_chip",
+             batch: int | None = None, *,
+             mapping: str | PathLike | dict[str, Mapping] = "search",
+             objective: str = "energy", zeros: str | None = None,
+             densities: dict[str, Densities] | str | PathLike | None = None,
+             bits: Bits | int | str | dict | None = None, price_by_size: bool = False,
+             input_shape: Any = None, proposals: int | None = None) -> SimulationResult:
     """Mapping, accesses, cycles and energy of every layer of a network.
 
     Parameters
@@ -93,23 +100,23 @@ def simulate(network, hardware="eyeriss_chip", batch=None, *, mapping="search",
         weights=hardware.zero_handling.counts_weights,
         told=[name for name, said in shares.items() if "filter" in said])
     network, known = workload.network, workload.densities
-    mapping, mapping_name = chosen_mappings(mapping, hardware)
+    mappings, mapping_name = chosen_mappings(mapping, hardware)
     densities = {
         name: replace(known.get(name, Densities()), **shares.get(name, {}))
         for name in {**known, **shares}}
-    check_names(network, mapping, mapping_name, "mapping")
+    check_names(network, mappings, mapping_name, "mapping")
     check_names(network, densities, densities_name, "density")
-    bits = workload.bits if bits is None else as_bits(bits)
-    if not isinstance(bits, Bits):
-        check_names(network, bits, "bits", "bits")
+    widths: Bits | dict[str, Bits] = workload.bits if bits is None else as_bits(bits)
+    if not isinstance(widths, Bits):
+        check_names(network, widths, "bits", "bits")
     layers = []
     for place, layer in enumerate(network.layers):
         layer_densities = densities.get(layer.name, Densities())
         layer_densities.check(layer.name)
-        own_bits = bits_of(layer, bits)
+        own_bits = bits_of(layer, widths)
         sized = at_widths(hardware, own_bits, layer.name)
-        if layer.name in mapping:
-            chosen, source = clip_to_batch(mapping[layer.name], layer), mapping_name
+        if layer.name in mappings:
+            chosen, source = clip_to_batch(mappings[layer.name], layer), mapping_name
             check_mapping(layer, sized, chosen)
         else:
             chosen = search(layer, sized, objective).mappings[0]
@@ -120,7 +127,8 @@ def simulate(network, hardware="eyeriss_chip", batch=None, *, mapping="search",
                             provenance_of(network, hardware))
 
 
-def shares_of(densities):
+def shares_of(
+        densities: dict[str, Densities] | str | PathLike | None) -> tuple[dict, str]:
     """Shares by layer and operand of ``simulate``'s densities, and their source."""
     if isinstance(densities, (str, PathLike)):
         return read_shares(densities), str(densities)
@@ -131,7 +139,7 @@ def shares_of(densities):
     return {name: vars(one) for name, one in (densities or {}).items()}, "densities"
 
 
-def provenance_of(network, hardware):
+def provenance_of(network: Network, hardware: Hardware) -> dict:
     """Sources of a result, as constant columns of its table."""
     return {
         "network": network.name,
@@ -144,15 +152,16 @@ def provenance_of(network, hardware):
     }
 
 
-def bits_of(layer, bits):
+def bits_of(layer: ConvLayer, bits: Bits | dict[str, Bits]) -> Bits:
     """The checked operand widths of a layer, from one for all or from a dict."""
     own = bits if isinstance(bits, Bits) else bits.get(layer.name, BITS_16)
     own.check(layer.name)
     return own
 
 
-def simulate_layer(layer, hardware, mapping, mapping_source, densities, first_layer,
-                   bits=BITS_16, savings=None):
+def simulate_layer(layer: ConvLayer, hardware: Hardware, mapping: Mapping,
+                   mapping_source: str, densities: Densities, first_layer: bool,
+                   bits: Bits = BITS_16, savings: Savings | None = None) -> LayerResult:
     """One layer under a legal mapping; returns its LayerResult.
 
     ``savings`` are what exact tensors gave, the mean of a layer's steps; without them
@@ -167,7 +176,7 @@ def simulate_layer(layer, hardware, mapping, mapping_source, densities, first_la
         *(figures if layer.steps == 1 else times(figures, layer.steps)))
 
 
-def times(figures, steps):
+def times(figures: tuple, steps: int) -> tuple:
     """Results of ``evaluate_shape``, so many times one after the other."""
     counts, accesses, cycles, *energies = figures
     return (counts.times(steps), accesses * steps, cycles.times(steps),
@@ -175,7 +184,8 @@ def times(figures, steps):
 
 
 @lru_cache(maxsize=16384)
-def evaluate_shape(shape, hardware, mapping, savings, bits):
+def evaluate_shape(shape: Shape, hardware: Hardware, mapping: Mapping, savings: Savings,
+                   bits: Bits) -> tuple:
     """Figures of one step of a layer: all layers of that shape share them."""
     hardware = at_widths(hardware, bits, shape.name)
     widths = width_factors(hardware)
@@ -196,12 +206,12 @@ def evaluate_shape(shape, hardware, mapping, savings, bits):
             hardware.static_mW * 1e9 * seconds)
 
 
-def clip_to_batch(mapping, layer):
+def clip_to_batch(mapping: Mapping, layer: ConvLayer) -> Mapping:
     """The mapping with n lowered to the images that there are."""
     return replace(mapping, n=min(mapping.n, layer.N))
 
 
-def cost_table(hardware):
+def cost_table(hardware: Hardware) -> str:
     """The prices that a result stands on, in one line: ratios, and what sets the pJ.
 
     Examples
@@ -227,7 +237,7 @@ def cost_table(hardware):
     return "; ".join(parts)
 
 
-def check_names(network, given, source, what):
+def check_names(network: Network, given: Iterable[str], source: str, what: str) -> None:
     """Refuse data for layers that the network has not."""
     names = {layer.name for layer in network.layers}
     for name in given:

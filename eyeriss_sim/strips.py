@@ -1,12 +1,19 @@
 """Strips of fmaps that move between DRAM and the global buffer."""
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from eyeriss_sim.plain import ceil_div
 from eyeriss_sim.product_maps import laid
 
+if TYPE_CHECKING:
+    from eyeriss_sim.hardware import Hardware
+    from eyeriss_sim.layer import ConvLayer
+    from eyeriss_sim.mapping import Mapping
 
-def column_strips(layer, mapping):
+
+def column_strips(layer: "ConvLayer", mapping: "Mapping") -> list[tuple]:
     """Columns of each column strip, from left to right.
 
     Returns
@@ -26,7 +33,8 @@ def column_strips(layer, mapping):
     return strips
 
 
-def ifmap_strips(layer, hardware, mapping):
+def ifmap_strips(layer: "ConvLayer", hardware: "Hardware",
+                 mapping: "Mapping") -> list[tuple]:
     """Strips of each ifmap that the GLB loads and that are coded each by itself.
 
     Returns
@@ -37,12 +45,13 @@ def ifmap_strips(layer, hardware, mapping):
     return hardware.dataflow.ifmap_strips(laid(layer, mapping), mapping)
 
 
-def ofmap_strips(layer, hardware, mapping):
+def ofmap_strips(layer: "ConvLayer", hardware: "Hardware",
+                 mapping: "Mapping") -> list[tuple]:
     """Strips of each ofmap that the GLB dumps, as ``ifmap_strips``."""
     return hardware.dataflow.ofmap_strips(laid(layer, mapping), mapping)
 
 
-def row_strips(layer, mapping):
+def row_strips(layer: "ConvLayer", mapping: "Mapping") -> list[np.ndarray]:
     """Ofmap rows of each strip of e rows."""
     return [np.arange(top, min(top + mapping.e, layer.E))
             for top in range(0, layer.E, mapping.e)]

@@ -28,16 +28,16 @@ def make_console(file=None):
     rich.console.Console
     """
     from rich.console import Console
+
+    class Output(Console):
+        def on_broken_pipe(self):
+            raise BrokenPipeError           # rich would end the program with 1
+
     options = dict(file=file, highlight=False, markup=False, emoji=False)
-    console = Console(**options)
+    console = Output(**options)
     if not console.is_terminal or console.width >= WIDTH:
-        console = Console(width=WIDTH, **options)
-    console.on_broken_pipe = _pass_on       # rich would end the program with 1
+        console = Output(width=WIDTH, **options)
     return console
-
-
-def _pass_on():
-    raise BrokenPipeError
 
 
 def make_bar(**options):

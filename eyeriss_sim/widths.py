@@ -2,10 +2,13 @@
 
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from eyeriss_sim.codes import WORD_BITS
 from eyeriss_sim.plain import is_whole, plain, shown
+
+if TYPE_CHECKING:
+    from eyeriss_sim.hardware import Hardware
 
 MOST_BITS = 64
 # Of a row of a GLB bank (JSSC 2017).
@@ -28,7 +31,7 @@ class Bits:
         for key in OPERANDS:
             object.__setattr__(self, key, plain(getattr(self, key)))
 
-    def check(self, layer_name):
+    def check(self, layer_name: str) -> None:
         """Refuse a width that is no number of bits."""
         for key in OPERANDS:
             value = getattr(self, key)
@@ -64,7 +67,7 @@ class Values(NamedTuple):
     psum_out_fifo: int
 
 
-def stored_bits(bits, pack):
+def stored_bits(bits: int, pack: bool) -> int:
     """Bits that a value takes where it is stored or moved: its own, or whole words.
 
     Examples
@@ -75,12 +78,12 @@ def stored_bits(bits, pack):
     return bits if pack else -(-bits // WORD_BITS) * WORD_BITS
 
 
-def stored_operands(bits, pack):
+def stored_operands(bits: Bits, pack: bool) -> Bits:
     """The Bits that the operands take where they are stored or moved."""
     return Bits(*(stored_bits(getattr(bits, kind), pack) for kind in OPERANDS))
 
 
-def values_of(hardware):
+def values_of(hardware: "Hardware") -> Values:
     """The Values of chip hardware at its widths.
 
     Raises
@@ -138,7 +141,7 @@ def _at_widths(hardware, bits):
                                 for kind in OPERANDS})
 
 
-def at_widths(hardware, bits, layer_name):
+def at_widths(hardware: "Hardware", bits: Bits, layer_name: str) -> "Hardware":
     """The hardware as it holds and moves the values of a layer.
 
     Parameters
@@ -166,7 +169,7 @@ def at_widths(hardware, bits, layer_name):
         raise ValueError(f"{layer_name}: {problem}") from None
 
 
-def as_bits(given):
+def as_bits(given: Any) -> Any:
     """Bits, or Bits by layer name, from all the ways to say widths.
 
     Parameters

@@ -17,7 +17,7 @@ from eyeriss_sim.registry import Registry
 if TYPE_CHECKING:
     from eyeriss_sim.cycles import Cycles
     from eyeriss_sim.hardware import Hardware
-    from eyeriss_sim.layer import ConvLayer
+    from eyeriss_sim.layer import ConvLayer, Shape
     from eyeriss_sim.mapping import Mapping
     from eyeriss_sim.zeros import Densities, NonzeroMacs, Savings
 
@@ -96,7 +96,7 @@ class ZeroHandling:
         left[DRAM, PSUM, WRITE] *= savings.ofmap_ratio
         return left
 
-    def cycles_left(self, cycles: Cycles, layer: ConvLayer, hardware: Hardware,
+    def cycles_left(self, cycles: Cycles, layer: ConvLayer | Shape, hardware: Hardware,
                     mapping: Mapping, savings: Savings) -> Cycles:
         """Cycles that are left of a layer's dense ones; coded fmaps are in them."""
         return cycles

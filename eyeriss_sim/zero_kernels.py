@@ -77,7 +77,7 @@ def decode(words, stream):
     """
     stream[:] = 0
     length = stream.shape[0]
-    at = 0
+    at = np.int64(0)
     mask_run = np.uint64((1 << RUN_BITS) - 1)
     mask_level = np.uint64((1 << LEVEL_BITS) - 1)
     for number in range(words.shape[0]):

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,6 +14,10 @@ from eyeriss_sim.levels import DRAM, FILTER, KINDS, PSUM, READ, RF, WRITE
 from eyeriss_sim.mapping import Mapping
 from eyeriss_sim.widths import Bits, at_widths
 from eyeriss_sim.zeros import Savings
+
+if TYPE_CHECKING:
+    from eyeriss_sim.hardware import Hardware
+    from eyeriss_sim.measure import MeasuredLayer
 
 
 @dataclass(frozen=True)
@@ -41,7 +46,7 @@ class LayerWork:
 
 
 @lru_cache(maxsize=65536)
-def mean_price_uJ(work, hardware):
+def mean_price_uJ(work: LayerWork, hardware: "Hardware") -> float:
     """Energy that one more zero weight saves, the mean of a layer's weights.
 
     Parameters
@@ -60,7 +65,8 @@ def mean_price_uJ(work, hardware):
     return (macs * _mac_pJ(work, hardware) + _stored_pJ(work, hardware)) * 1e-6
 
 
-def tap_prices_uJ(work, measured, hardware):
+def tap_prices_uJ(work: LayerWork, measured: "MeasuredLayer",
+                  hardware: "Hardware") -> np.ndarray:
     """Energy that one weight of each tap costs while it is not zero.
 
     Parameters
@@ -108,7 +114,7 @@ def _stored_pJ(work, hardware):
     return work.steps * trips * shrinks / WORD_BITS * hardware.cost_pJ("dram")
 
 
-def code_bits_per_weight(code, work, bits):
+def code_bits_per_weight(code: str, work: LayerWork, bits: int) -> float:
     """Bits by which a filter of weights that wide shrinks with one more zero weight."""
     shape = work.shape
     if code == "none":

@@ -1,8 +1,9 @@
 """Zeros of a layer, and what they save on a machine."""
 
 from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -10,7 +11,10 @@ from eyeriss_sim import zero_kernels
 from eyeriss_sim.codes import expected_ratio, nonzero_mask
 from eyeriss_sim.layer import ConvLayer
 from eyeriss_sim.layer_csv import read_rows
-from eyeriss_sim.widths import BITS_16, stored_operands
+from eyeriss_sim.widths import BITS_16, Bits, stored_operands
+
+if TYPE_CHECKING:
+    from eyeriss_sim.hardware import Hardware
 
 
 @dataclass(frozen=True)
@@ -21,7 +25,7 @@ class Densities:
     filter: float = 1.0
     ofmap: float = 1.0
 
-    def check(self, layer_name):
+    def check(self, layer_name: str) -> None:
         """Refuse a density that is no share."""
         for key in ("ifmap", "filter", "ofmap"):
             value = getattr(self, key)
@@ -51,7 +55,8 @@ class Savings:
 NO_SAVINGS = Savings(1.0, 1.0, 1.0, 1.0)
 
 
-def savings_of(hardware, densities, first_layer, bits=BITS_16):
+def savings_of(hardware: "Hardware", densities: Densities, first_layer: bool,
+               bits: Bits = BITS_16) -> Savings:
     """Expected savings on a machine by densities.
 
     Parameters
@@ -124,7 +129,7 @@ class LayerZeros:
     ofmap_nonzeros: int
 
     @property
-    def nonzero_macs(self):
+    def nonzero_macs(self) -> NonzeroMacs:
         """MACs that each handling of zeros leaves."""
         layer = self.layer
         return NonzeroMacs(
@@ -133,7 +138,7 @@ class LayerZeros:
             int((self.met * self.taps).sum()))
 
     @property
-    def densities(self):
+    def densities(self) -> Densities:
         """The shares that a density table would hold."""
         layer = self.layer
         return Densities(self.ifmap_nonzeros / layer.ifmap_words,
@@ -141,7 +146,8 @@ class LayerZeros:
                          self.ofmap_nonzeros / layer.ofmap_words)
 
 
-def count_zeros(layer, ifmap, filt, ofmap):
+def count_zeros(layer: ConvLayer, ifmap: np.ndarray, filt: np.ndarray,
+                ofmap: np.ndarray) -> LayerZeros:
     """Exact zeros of a layer, from its tensors.
 
     No MAC is visited: the products with two non-zero operands are, summed over channels
@@ -183,7 +189,7 @@ def count_zeros(layer, ifmap, filt, ofmap):
                       int(np.count_nonzero(ofmap)))
 
 
-def count_taps(layer, filt):
+def count_taps(layer: ConvLayer, filt: np.ndarray) -> np.ndarray:
     """Non-zero weights at each tap, over the filters of its group.
 
     Parameters
@@ -209,7 +215,7 @@ def count_taps(layer, filt):
     return nonzero.astype(np.int64).reshape(-1, layer.R, layer.S)
 
 
-def read_shares(path):
+def read_shares(path: str | PathLike) -> dict[str, dict[str, float]]:
     """Shares of values that are not zero, from a CSV file with the columns layer,
     ifmap, filter, ofmap; what a file leaves out is not in them.
 

@@ -1,5 +1,7 @@
 """Batches of images that are in memory: shuffled, flipped and cropped as tensors."""
 
+from collections.abc import Callable
+
 import torch
 
 
@@ -40,8 +42,9 @@ class Batches:
     [2, 2, 1]
     """
 
-    def __init__(self, images, labels, batch, *, normalise=None, crop=0, flip=False,
-                 cutout=0):
+    def __init__(self, images: torch.Tensor, labels: torch.Tensor, batch: int, *,
+                 normalise: Callable[[torch.Tensor], torch.Tensor] | None = None,
+                 crop: int = 0, flip: bool = False, cutout: int = 0):
         if images.ndim != 4 or labels.shape != images.shape[:1]:
             raise ValueError(
                 "images (N, C, H, W) and labels (N,) are needed, got "

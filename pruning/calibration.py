@@ -4,6 +4,7 @@ import copy
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
@@ -118,7 +119,7 @@ def gather(model: torch.nn.Module, layers: Iterable[str], images: torch.Tensor, 
         wanted = inputs if dense is None else _inputs(dense, layers, chunk)
         for name in layers:
             module = model.get_submodule(name)
-            teacher = module if dense is None else dense.get_submodule(name)
+            teacher: Any = module if dense is None else dense.get_submodule(name)
             places = None
             sampled = []
             for one, given in ((module, inputs[name]), (teacher, wanted[name])):
@@ -166,7 +167,7 @@ class _Enough(Exception):
 
 def _inputs(model, layers, images):
     """Input of each layer; the run ends with the last of them."""
-    seen = {}
+    seen: dict[str, torch.Tensor] = {}
 
     def keep(name):
         def hook(module, given, named):
@@ -290,7 +291,7 @@ def _two(values):
 def _places(module, padded, each, draw):
     """Positions (images, rows of each) that are sampled, vertical and horizontal."""
     if isinstance(module, nn.Linear):
-        sizes = (1, padded.shape[1])
+        sizes = [1, padded.shape[1]]
     else:
         spans = [(taps - 1) * step + 1 for taps, step in zip(
             _two(module.kernel_size), _two(module.dilation), strict=True)]

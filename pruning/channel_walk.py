@@ -3,6 +3,7 @@
 import math
 import operator
 from collections import Counter
+from typing import Any
 
 import torch
 from torch import fx, nn
@@ -49,14 +50,18 @@ class ChannelWalk:
         Its nodes know their shapes, as ShapeProp notes them.
     """
 
-    def __init__(self, graph):
+    def __init__(self, graph: fx.GraphModule):
         self.graph, self.ties = graph, Ties()
         held = Counter(id(module.weight) for module in graph.modules() if isinstance(
             getattr(module, "weight", None), nn.Parameter))
         self.shared = {one for one, times in held.items() if times > 1}
-        self.labels = {}
-        self.outputs, self.inputs, self.norms, self.vectors = {}, {}, {}, {}
-        self.depthwise = set()
+        self.labels: dict[fx.Node, list[int]] = {}
+        # Labels by the name of a module, or of a parameter.
+        self.outputs: dict[str, list[int]] = {}
+        self.inputs: dict[str, list[int]] = {}
+        self.norms: dict[str, list[int]] = {}
+        self.vectors: dict[str, list[int]] = {}
+        self.depthwise: set[str] = set()
 
     def visit(self, node: fx.Node) -> None:
         """Label the channels that a node makes, and tie them to those that it takes."""
@@ -65,14 +70,14 @@ class ChannelWalk:
             for one in given:
                 self.ties.fix(self.labels[one], "they are the network's output")
             return
-        meta = node.meta.get("tensor_meta")
+        meta: Any = node.meta.get("tensor_meta")
         if not isinstance(getattr(meta, "shape", None), torch.Size) or (
                 len(meta.shape) < 2):
             if meta is not None and given:
                 self._give_up(node, given, None)
             return
         shape = meta.shape
-        module = (self.graph.get_submodule(node.target)
+        module = (self.graph.get_submodule(str(node.target))
                   if node.op == "call_module" else None)
         if module is not None and given:
             result = self._module(node.target, module, self.labels[given[0]], shape,
@@ -267,7 +272,7 @@ class ChannelWalk:
         """The fields of Channels, known once all nodes were visited."""
         roots = [FIXED if self.ties.reason(label) else self.ties.root(label)
                  for label in range(len(self.ties.parent))]
-        numbers = {}
+        numbers: dict[int, int] = {}
         for labels in (*self.outputs.values(), *self.inputs.values()):
             for label in labels:
                 if roots[label] != FIXED:
@@ -316,7 +321,7 @@ def _normalised_axes(node):
     return len(every)
 
 
-def argument(node: fx.Node, position: int, name: str, default: object) -> object:
+def argument(node: fx.Node, position: int, name: str, default: Any) -> Any:
     """Argument of a call by position or by name, or else the default."""
     if len(node.args) > position:
         return node.args[position]

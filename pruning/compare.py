@@ -50,7 +50,7 @@ def collect(folders: Sequence[str | Path]) -> pd.DataFrame:
     ValueError
         A folder without a result.
     """
-    rows = []
+    rows: list[dict] = []
     for folder in map(Path, folders):
         if not folder.is_dir():
             raise ValueError(f"{folder}: no such folder")

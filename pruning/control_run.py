@@ -75,7 +75,7 @@ class Control:
         training.history = []
         # A method for fresh weights has had the whole schedule itself.
         epochs = method_run.epochs if method_run.method.at_init else control_epochs(
-            self.name, method_run.epochs, self.dense_epochs, trained_before)
+            self.name, method_run.epochs, self.dense_epochs or 0, trained_before)
         if self.name in FROM_FRESH_WEIGHTS and self.fresh_recipe is not None:
             training.recipe = self.fresh_recipe
         training.train(network, masks, f"control_{self.name}", epochs)

@@ -129,16 +129,16 @@ def train_dense(network: str, splits: Splits, recipe: Recipe, folder: str | Path
     metrics = _finished(folder, config, test)
     if metrics:
         return load_model(folder / "weights.safetensors", network)[0], metrics
-    device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     with torch.random.fork_rng():
         torch.manual_seed(recipe.seed)
         model = make_model(network, splits.classes, splits.image_shape)
     with only_writer(folder):
         write_json(folder / "config.json", config)
         history = fit(
-            model, fitting_batches(splits, recipe, device), recipe, folder=folder,
+            model, fitting_batches(splits, recipe, where), recipe, folder=folder,
             evaluate=lambda model: accuracy_on(splits, splits.choosing, model, recipe),
-            device=device, progress=progress)
+            device=where, progress=progress)
         write_rows(folder / "epochs.csv", history.rows)
         metrics = {
             "network": network, "data": data_name, "seed": recipe.seed,
@@ -147,7 +147,7 @@ def train_dense(network: str, splits: Splits, recipe: Recipe, folder: str | Path
                               if test else None),
             "wall_minutes": history.wall_minutes, "cpu_minutes": history.cpu_minutes,
             # On which the last bits depend.
-            "device": device.type, "threads": torch.get_num_threads(),
+            "device": where.type, "threads": torch.get_num_threads(),
             "torch": torch.__version__}
         save_model(folder / "weights.safetensors", model, config | metrics)
         # Last, because it says that all the rest is there.

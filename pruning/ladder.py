@@ -4,7 +4,7 @@ import copy
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property, partial
+from functools import cached_property
 from itertools import pairwise, takewhile
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from pruning.pipeline import prune
 from pruning.prunable import prunable, uncompiled
 from pruning.pruned import Pruned
 from pruning.recipe import Recipe
+from pruning.records import read_metrics
 from pruning.report import Baseline
 from pruning.result import (
     begun,
@@ -63,8 +64,8 @@ class Rung:
     @property
     def targets(self) -> tuple:
         """Targets, one a method."""
-        several = isinstance(self.target, (list, tuple))
-        return tuple(self.target) if several else (self.target,)
+        return (tuple(self.target) if isinstance(self.target, (list, tuple))
+                else (self.target,))
 
     def follows(self, before: "Rung | None") -> bool:
         """True if only the last method of a composition has more to do than before."""
@@ -137,7 +138,9 @@ def climb(model: torch.nn.Module, method: str, rungs: Sequence[Rung],
     way = _Way(model, names, oracle, {
         "data": data, "recipe": training, "control": control, "make_fresh": make_fresh,
         "fresh_recipe": fresh_recipe, **options})
-    network, shrinks, last, chain, found = model, (), None, [], []
+    network, shrinks, last = model, (), None
+    chain: list[str] = []
+    found: list[dict] = []
     for number, rung in enumerate(rungs):
         goes_on = one_from_another and last is not None and (
             len(names) == 1 or rung.follows(last))
@@ -149,7 +152,8 @@ def climb(model: torch.nn.Module, method: str, rungs: Sequence[Rung],
             metrics["test_accuracy"] = test(load_result(kept, model)[0])
             save_metrics(kept, metrics)
         if metrics is None:
-            start = make_fresh() if at_init else copy.deepcopy(network)
+            start = (make_fresh() if at_init and make_fresh is not None
+                     else copy.deepcopy(network))
             pruned, times = way.prune(rungs[number:], start, shrinks, goes_on,
                                       kept / "training", asked)
             metrics = {
@@ -157,7 +161,7 @@ def climb(model: torch.nn.Module, method: str, rungs: Sequence[Rung],
                 "target": "+".join(map(str, filter(None, rung.targets))) or None,
                 "test_accuracy": test(pruned.network) if test else None, **times()}
             save_result(kept, pruned, asked, metrics)
-            metrics = finished(kept, asked)
+            metrics = read_metrics(kept / "metrics.json")
             network, shrinks = pruned.network, pruned.shrinks
         elif one_from_another:
             network, _, shrinks = load_result(kept, model)
@@ -246,9 +250,13 @@ class _Way:
         if goes_on:
             methods, targets = self.names[-1:], targets[-1:]
             own = options_by_method(self.names, rung.options)[-1]
-        pruned_to = partial(
-            prune, start, "+".join(methods), oracle=self.oracle, teacher=self.model,
-            baseline=self.baseline, shrinks=shrinks, **self.options, **own)
+
+        def pruned_to(target, **more):
+            return prune(
+                start, "+".join(methods), target, oracle=self.oracle,
+                teacher=self.model, baseline=self.baseline, shrinks=shrinks,
+                **self.options, **own, **more)
+
         if len(methods) == 1:
             # Which refuses it with what can be reached, before anything is trained.
             for target in out_of_reach(

@@ -21,17 +21,17 @@ class Loaders:
         Batches for zeros and output errors, without augmentation; ``fit`` unless given.
     """
 
-    fit: object
-    choose: object = None
-    calibrate: object = None
+    fit: Iterable
+    choose: Iterable | None = None
+    calibrate: Iterable | None = None
 
     @classmethod
-    def of(cls, data: object) -> "Loaders":
+    def of(cls, data: "Loaders | Iterable | None") -> "Loaders":
         """Loaders from themselves, or from batches that only fit."""
         if data is None:
             raise ValueError("data is needed: batches of (images, labels), as a list "
                              "or a DataLoader")
-        return data if isinstance(data, cls) else cls(data)
+        return data if isinstance(data, Loaders) else cls(data)
 
     def images(self, count: int, seed: int) -> torch.Tensor:
         """The first calibration images, as many as asked for or there are.

@@ -35,13 +35,14 @@ class Masks(Mapping):
     (True, True, 1.0)
     """
 
-    def __init__(self, tensors):
+    def __init__(self, tensors: Mapping[str, torch.Tensor]):
         self._tensors = dict(tensors)
         for name, mask in self._tensors.items():
             if not isinstance(mask, torch.Tensor) or mask.dtype != torch.bool:
                 raise ValueError(f"{name}: a mask must be a bool tensor, got "
                                  f"{getattr(mask, 'dtype', type(mask).__name__)}")
-        self._placed = {}       # copies on the devices of the models that are masked
+        # Copies on the devices of the models that are masked.
+        self._placed: dict[tuple[str, torch.device], torch.Tensor] = {}
 
     def __getitem__(self, name):
         return self._tensors[name]
@@ -55,8 +56,6 @@ class Masks(Mapping):
     def __eq__(self, other):
         return isinstance(other, Masks) and self.keys() == other.keys() and all(
             torch.equal(mask, other[name]) for name, mask in self.items())
-
-    __hash__ = None
 
     def __repr__(self):
         return f"Masks({len(self)} parameters, density {self.density:.4f})"

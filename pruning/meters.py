@@ -1,7 +1,9 @@
 """Meters of what masks leave of a network's cost: energy, MACs, parameters, weights."""
 
 import copy
+from abc import ABC, abstractmethod
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,7 +12,7 @@ from eyeriss_sim.importers.torch_module import network_from_module
 from eyeriss_sim.oracle import EnergyOracle
 from eyeriss_sim.simulate import SimulationResult
 from pruning.masks import Masks
-from pruning.prunable import is_transposed, prunable
+from pruning.prunable import Prunable, is_transposed, prunable
 from pruning.targets import Density, Energy, Macs, Params, Target
 
 
@@ -46,7 +48,7 @@ class Reference:
         return asdict(self)
 
 
-class Meter:
+class Meter(ABC):
     """A quantity of a network under masks, as a share of the dense network's.
 
     Parameters
@@ -58,8 +60,17 @@ class Meter:
         How messages call the quantity.
     """
 
-    def __init__(self, prunables, dense, unit):
+    def __init__(self, prunables: dict[str, Prunable], dense: float, unit: str):
         self.prunables, self.dense, self.unit = prunables, dense, unit
+
+    @abstractmethod
+    def share(self, masks: Masks) -> float:
+        """What the masks leave."""
+
+    @property
+    @abstractmethod
+    def prices(self) -> dict[str, torch.Tensor]:
+        """What a weight adds, as a share, broadcastable to its parameter's shape."""
 
     @property
     def floor(self) -> float:
@@ -80,7 +91,8 @@ class LinearMeter(Meter):
         What no mask takes away.
     """
 
-    def __init__(self, prunables, dense, unit, each, rest):
+    def __init__(self, prunables: dict[str, Prunable], dense: float, unit: str,
+                 each: dict[str, int], rest: int):
         super().__init__(prunables, dense, unit)
         self.each, self.rest = each, rest
 
@@ -108,17 +120,19 @@ class EnergyMeter(Meter):
         They measure the zeros of activations.
     """
 
-    def __init__(self, prunables, dense, model, oracle, images):
+    def __init__(self, prunables: dict[str, Prunable], dense: float,
+                 model: torch.nn.Module, oracle: EnergyOracle, images: torch.Tensor):
         hardware = oracle.hardware
         super().__init__(prunables, dense, f"of the energy on {hardware.name} "
                          f"(zeros: {hardware.zeros}, batch {oracle.batch})")
         self.oracle = oracle
         self.model = copy.deepcopy(model).cpu()
         oracle(self.model, images)
-        self._applied = {}      # masks that are the model's weights now, by name
+        # Masks that are the model's weights now, by name.
+        self._applied: dict[str, torch.Tensor] = {}
         full = Masks.dense(self.model, prunables)
         self.share(full)
-        self.prices = self._prices()
+        self._prices = self._priced()
 
     @torch.no_grad()
     def share(self, masks: Masks) -> float:
@@ -131,9 +145,13 @@ class EnergyMeter(Meter):
         layers = [layer for name in changed for layer in self.prunables[name].layers]
         return self.oracle(self.model, changed=layers).total_uJ / self.dense
 
-    def _prices(self):
-        """Price of each weight as a share, broadcastable to its parameter's shape."""
-        by_layer = {}
+    @property
+    def prices(self) -> dict[str, torch.Tensor]:
+        """What a weight adds with the activation zeros of the start."""
+        return self._prices
+
+    def _priced(self):
+        by_layer: dict[str, Any] = {}
         for name, price in self.oracle.weight_prices(self.model).items():
             layer = name.split("#")[0]          # a layer that runs more than once
             by_layer[layer] = by_layer.get(layer, 0) + price
@@ -163,7 +181,7 @@ def macs_by_layer(model: torch.nn.Module, images: torch.Tensor) -> dict[str, int
         images[:1])
     shapes = [tuple(t.shape) for t in one] if isinstance(one, list) else tuple(
         one.shape)
-    found = {}
+    found: dict[str, int] = {}
     for layer in network_from_module(model, shapes).layers:
         if not layer.dynamic_filters:
             name = layer.name.split("#")[0]
@@ -200,7 +218,7 @@ def taken_by_layer(target: Target, model: torch.nn.Module,
     weights = prunable(model)
     masks = Masks.of(model, weights)
     kept = {layer: masks[name] for name, one in weights.items() for layer in one.layers}
-    taken = {}
+    taken: dict[str, float] = {}
     for one in result.by_layer:
         layer = one.layer.name.split("#")[0]
         mask = kept.get(layer, torch.ones(1, dtype=torch.bool))

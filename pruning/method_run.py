@@ -1,7 +1,7 @@
 """One pruning method, from the network that it is given to its target, step by step."""
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -82,7 +82,8 @@ class Plan:
 
     def forbids(self, accuracy: float | None) -> bool:
         """True if a network of this accuracy is not to be kept."""
-        return self.accuracy_floor is not None and accuracy < self.accuracy_floor
+        return (self.accuracy_floor is not None and accuracy is not None
+                and accuracy < self.accuracy_floor)
 
     def targets(self, start: float, floor: float) -> list[Target] | Iterator[Target]:
         """Targets of the steps.
@@ -128,8 +129,8 @@ class Shared:
 
     data: Loaders
     oracle: EnergyOracle
-    include: tuple = ("*",)
-    exclude: tuple = ()
+    include: Iterable[str] = ("*",)
+    exclude: Iterable[str] = ()
     seed: int = 0
     calibration: int = 512
     empty_layers: bool = False
@@ -201,7 +202,9 @@ class MethodRun:
         self.baseline = start.baseline or Baseline.of(
             start.network, self.prunables, shared.oracle, shared.few_images,
             shared.reports)
-        self.spared, self.held, self.stopped = [], {}, None
+        self.spared: list[str] = []
+        self.held: dict[str, str] = {}
+        self.stopped: str | None = None
         self.epochs = 0     # that the network which is kept was trained
 
     def prune(self) -> Pruned:
@@ -214,11 +217,11 @@ class MethodRun:
         meter = self._meter(network)
         self.floor = meter and meter.floor
         shrinks = self.start.shrinks
-        best = (network, masks, shrinks, meter and meter.share(masks), None)
+        best: tuple = (network, masks, shrinks, meter and meter.share(masks), None)
         step = self._shrink if self.method.shrinks else self._mask
         plan = self.plan
         if plan.steps > 1 and plan.target is not None and self.method.takes_steps:
-            self._check_last_step(network, masks, meter)
+            self._check_last_step(network, masks, meter, plan.target)
         for number, target in enumerate(self._targets(meter, masks), 1):
             try:
                 network, masks, shrinks, met = step(
@@ -301,15 +304,15 @@ class MethodRun:
         problem.tell = silent
         return problem, network, masks, met
 
-    def _check_last_step(self, network, masks, meter):
+    def _check_last_step(self, network, masks, meter, target):
         """Refuse a target that can't be reached before any step is trained for it."""
-        if self.training.recipe is None and self.plan.target.share >= meter.floor:
+        if self.training.recipe is None and target.share >= meter.floor:
             return
         try:
-            self._tried(network, masks, self.plan.target)
+            self._tried(network, masks, target)
         except OutOfReach as refused:
-            if isinstance(self.plan.target, Energy):
-                self._refuse(network, masks, self.plan.target, refused)
+            if isinstance(target, Energy):
+                self._refuse(network, masks, target, refused)
             raise
 
     def _refuse(self, before, within, target, refused):

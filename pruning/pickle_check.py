@@ -2,6 +2,7 @@
 
 import pickle
 import pickletools
+from typing import Any, cast
 
 PUTS = {"PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE"}
 GETS = {"GET", "BINGET", "LONG_BINGET"}
@@ -28,10 +29,11 @@ def check_growth(content: bytes) -> None:
     ValueError
         No pickle.
     """
-    plain, before = {}, None
+    plain: dict[Any, bool] = {}
+    before = None
     for step, (opcode, argument, _) in enumerate(pickletools.genops(content)):
         if opcode.name in PUTS:
-            place = len(plain) if opcode.name == "MEMOIZE" else argument
+            place = len(plain) if opcode.name == "MEMOIZE" else cast(int, argument)
             if place > step:
                 raise pickle.UnpicklingError(
                     f"it numbers what it remembers up to {place:.3g}")

@@ -131,7 +131,7 @@ def prune(model: torch.nn.Module, method: str = "energy_aware",
     steps, seed, calibration, dense_epochs, accuracy_floor = map(
         plain, (steps, seed, calibration, dense_epochs, accuracy_floor))
     names = method.split("+")
-    targets = target if isinstance(target, (list, tuple)) else [target]
+    targets: list = [*target] if isinstance(target, (list, tuple)) else [target]
     shared = Shared(Loaders.of(data), oracle or EnergyOracle("eap_tool"), include,
                     exclude, seed, calibration, empty_layers, progress, reports)
     _check_call(method, targets, shared, control, steps)
@@ -158,8 +158,9 @@ def prune(model: torch.nn.Module, method: str = "energy_aware",
     with begun(folder, asked, "pruning.json") if folder else nullcontext():
         found = _run_in_turn(
             names, options_by_method(names, options), plans, start, shared, instead,
-            lambda name: StepTraining(shared.data, recipe, teacher, folder and Path(
-                folder) / name, device, progress))
+            lambda name: StepTraining(
+                shared.data, recipe, teacher, Path(folder) / name if folder else None,
+                device, progress))
     found.report.update(method=method, target="+".join(
         str(one) for one in targets if one is not None) or None)
     return found
@@ -203,7 +204,8 @@ def _run_in_turn(names, options, plans, start, shared, control, training_of):
     -------
     Pruned
     """
-    found, trained, history, stopped = start, 0, [], []
+    found, trained, history = start, 0, []
+    stopped: list[str] = []
     for number, (name, own, plan) in enumerate(
             zip(names, options, plans, strict=True), 1):
         again = number if name in names[:number - 1] else ""  # has its own trainings

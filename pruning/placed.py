@@ -2,6 +2,8 @@
 
 import math
 import operator
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import fx, nn
@@ -23,13 +25,15 @@ class PlacedChannels(nn.Module):
     [0.0, 7.0]
     """
 
-    def __init__(self, places, channels):
-        super().__init__()
-        places = torch.tensor(places, dtype=torch.int64)
-        self.register_buffer("places", torch.where(places < 0, channels, places))
-        self.channels, self.blanks = channels, bool((places < 0).any())
+    places: torch.Tensor
 
-    def forward(self, x):
+    def __init__(self, places: Sequence[int], channels: int):
+        super().__init__()
+        given = torch.tensor(places, dtype=torch.int64)
+        self.register_buffer("places", torch.where(given < 0, channels, given))
+        self.channels, self.blanks = channels, bool((given < 0).any())
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         if not self.blanks:
             return x.index_select(1, self.places)
         blank = x.new_zeros(x.shape[0], 1, *x.shape[2:])
@@ -52,7 +56,7 @@ class Tracer(fx.Tracer):
     What drops images stays a module, too: a trace in eval mode would lose it.
     """
 
-    def is_leaf_module(self, module, name):
+    def is_leaf_module(self, module: nn.Module, name: str) -> bool:
         return isinstance(module, PlacedChannels) or drops_images(module) or (
             super().is_leaf_module(module, name))
 
@@ -92,7 +96,8 @@ def place_moved_channels(graph: fx.GraphModule) -> None:
 
 def _shuffle(node):
     """Result of a view of groups, swapped with their places and viewed back."""
-    swapped = _source(node) if _name(node) in ("view", "reshape", "flatten") else None
+    swapped: Any = (
+        _source(node) if _name(node) in ("view", "reshape", "flatten") else None)
     replaced = [node]
     while _name(swapped) in ("contiguous", "view", "reshape", "flatten"):
         replaced.append(swapped)
@@ -153,7 +158,7 @@ def _name(node):
     return getattr(node.target, "__name__", str(node.target))
 
 
-def _source(node):
+def _source(node) -> Any:
     """The tensor that a call works on, its first argument."""
     inputs = [] if node is None else node.all_input_nodes
     return inputs[0] if inputs else None
@@ -161,5 +166,5 @@ def _source(node):
 
 def _shape(node):
     """Shape of a tensor; of anything else an empty one."""
-    meta = getattr(node, "meta", {}).get("tensor_meta")
+    meta: Any = getattr(node, "meta", {}).get("tensor_meta")
     return tuple(meta.shape) if hasattr(meta, "shape") else ()

@@ -1,5 +1,6 @@
 """The problem of a pruning method: a network, its cost, the cost that it may have."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -28,8 +29,8 @@ class Problem:
     oracle : EnergyOracle
     images : Tensor, shape (images, ...)
         Calibration images.
-    target : Target or None
-        Its kind says what is counted. None for methods with levels of their own.
+    target : Target
+        Its kind says what is counted. Methods with levels of their own have none.
     within : Masks
         What earlier pruning left.
     seed : int
@@ -60,7 +61,7 @@ class Problem:
     reference: Reference
     oracle: EnergyOracle
     images: torch.Tensor
-    target: Target | None
+    target: Target
     within: Masks
     seed: int = 0
     zero_images: int = 64
@@ -72,7 +73,7 @@ class Problem:
     empty_layers: bool = False
     spared: list = field(default_factory=list)
     held: dict = field(default_factory=dict)
-    tell: object = silent
+    tell: Callable[[str], None] = silent
 
     @property
     def shapes(self) -> dict[str, tuple]:
@@ -102,11 +103,11 @@ class Problem:
         within : Masks, optional
             What may stay, instead of ``problem.within``.
         """
-        self.order = Order(scores, self.shapes, self.within if within is None
-                           else within, self.empty_layers)
-        masks = self.order.meet(
+        order = self.order = Order(scores, self.shapes, self.within if within is None
+                                   else within, self.empty_layers)
+        masks = order.meet(
             self.meter, self.target.share if share is None else share, str(self.target))
-        self.spared = self.order.spared(self.order.removed)
+        self.spared = order.spared(order.removed)
         return masks
 
     def cost(self, network: torch.nn.Module) -> float:

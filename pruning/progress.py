@@ -3,9 +3,13 @@
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from eyeriss_sim.terminal import make_bar, waiting
 from pruning.recipe import Recipe
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
 
 
 class Silent:
@@ -24,7 +28,7 @@ class Silent:
 class Told(Silent):
     """Tells a function of each epoch, in one line."""
 
-    def __init__(self, tell, epochs):
+    def __init__(self, tell: Callable[[str], object], epochs: int):
         self.tell, self.epochs = tell, epochs
 
     def epoch(self, row: dict) -> None:
@@ -50,9 +54,9 @@ def epoch_line(row: dict, epochs: int) -> str:
 class OnScreen(Silent):
     """Shows steps as a bar and epochs as lines, on stderr."""
 
-    def __init__(self, bar, epochs, steps):
+    def __init__(self, bar: "Progress", epochs: int, steps: int):
         self.bar, self.epochs, self.steps = bar, epochs, steps
-        self.task = None
+        self.task: TaskID | None = None
 
     def step(self) -> None:
         if self.task is None:
@@ -61,7 +65,8 @@ class OnScreen(Silent):
 
     def epoch(self, row: dict) -> None:
         self.bar.console.print(epoch_line(row, self.epochs), highlight=False)
-        self.bar.reset(self.task)
+        if self.task is not None:
+            self.bar.reset(self.task)
 
     def doing(self, what: str) -> None:
         if self.task is not None:

@@ -3,11 +3,14 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
+from typing import TypeVar
 
 import torch
 from torch import nn
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
+# A module, or one that may be left out.
+AnyModule = TypeVar("AnyModule", nn.Module, nn.Module | None)
 LAYERS = (_ConvNd, nn.Linear)
 
 
@@ -73,7 +76,8 @@ def prunable(model: torch.nn.Module, include: Iterable[str] = ("*",),
         if isinstance(patterns, str):
             raise ValueError(f"patterns come as a list, got the text {patterns!r}")
     kind = type(model).__name__
-    found, seen = {}, {}
+    found: dict[str, Prunable] = {}
+    seen: dict[int, str] = {}
     for layer, module in model.named_modules():
         if hasattr(module, "weight_mask"):
             raise ValueError(f"{layer}: has a mask of torch.nn.utils.prune; make it "
@@ -109,7 +113,7 @@ def prunable(model: torch.nn.Module, include: Iterable[str] = ("*",),
     return chosen
 
 
-def uncompiled(model: nn.Module | None) -> nn.Module | None:
+def uncompiled(model: AnyModule) -> AnyModule:
     """The module that torch.compile wraps, whose names are those of its layers."""
     return getattr(model, "_orig_mod", model)
 

@@ -72,8 +72,9 @@ def synflow(model: torch.nn.Module, names: Iterable[str], images: torch.Tensor,
             masks.project(twin)
         for child in twin.modules():
             # Subtracted, a mean's absolute value would make the flow negative.
-            if getattr(child, "running_mean", None) is not None:
-                child.running_mean.zero_()
+            mean = getattr(child, "running_mean", None)
+            if mean is not None:
+                mean.zero_()
         for value in (*twin.parameters(), *twin.buffers()):
             if value.is_floating_point():
                 value.abs_()
@@ -85,7 +86,7 @@ def synflow(model: torch.nn.Module, names: Iterable[str], images: torch.Tensor,
     if not torch.isfinite(flow):
         raise ValueError(f"the synaptic flow of {type(model).__name__} is "
                          f"{float(flow)}; its weights are too large for float64")
-    slopes = torch.autograd.grad(flow, wanted.values(), allow_unused=True)
+    slopes = torch.autograd.grad(flow, tuple(wanted.values()), allow_unused=True)
     return {name: torch.zeros_like(weight).cpu() if slope is None
             else (slope * weight.detach()).cpu()
             for (name, weight), slope in zip(wanted.items(), slopes, strict=True)}

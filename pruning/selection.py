@@ -1,6 +1,6 @@
 """Masks from scores: what goes first, and where to stop so that a target is met."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NoReturn
 
 import torch
@@ -35,10 +35,12 @@ class Order:
         A score that is NaN.
     """
 
-    def __init__(self, scores, shapes, within=None, may_empty=False):
+    def __init__(self, scores: dict[str, torch.Tensor],
+                 shapes: Mapping[str, Sequence[int]], within: Masks | None = None,
+                 may_empty: bool = False):
         self.shapes = {name: tuple(shapes[name]) for name in scores}
         self.within = within
-        self.removed = None
+        self.removed = 0
         flat, present = [], {}
         for name, score in scores.items():
             score = score.detach().to("cpu", torch.float64)
@@ -118,7 +120,7 @@ class OutOfReach(ValueError):
         Least share that was tried.
     """
 
-    def __init__(self, message, tried=1.0):
+    def __init__(self, message: str, tried: float = 1.0):
         super().__init__(message)
         self.tried = tried
 

@@ -29,6 +29,7 @@ from pruning.selection import (
     refuse,
 )
 from pruning.targets import Energy
+from pruning.training import to_cpu
 
 # Shares of a training's steps: activations hardly change, and time is left to learn in.
 MOMENTS = (0.5, 0.75, 0.9)
@@ -48,7 +49,8 @@ class SettlingMasks:
 
     shares = MOMENTS
 
-    def __init__(self, masks, problem, folder=None):
+    def __init__(self, masks: Masks, problem: Problem,
+                 folder: str | Path | None = None):
         self.masks, self.problem = masks, problem
         self.folder = folder and Path(folder)
 
@@ -66,9 +68,9 @@ class SettlingMasks:
         if made:
             self.masks = Masks.load(made[max(made)])
 
-    def settle(self, model: torch.nn.Module, done: int) -> tuple[Masks, float]:
+    def settle(self, model: torch.nn.Module, done: int) -> None:
         """Settle by the zeros that a model has once so many steps are done."""
-        network = copy.deepcopy(model).to("cpu", memory_format=torch.contiguous_format)
+        network = to_cpu(copy.deepcopy(model))
         self.masks.apply(network.eval())
         try:
             self.masks, _ = settle(self.problem, network, self.masks, {

@@ -10,7 +10,7 @@ from pruning.loaders import Loaders, accuracy
 from pruning.masks import Masks
 from pruning.recipe import Recipe
 from pruning.settling import SettlingMasks
-from pruning.training import fit
+from pruning.training import fit, to_cpu
 
 
 @dataclass
@@ -63,18 +63,18 @@ class StepTraining:
         midway : SettlingMasks, optional
             Given to :func:`pruning.training.fit`.
         """
-        if not self.trains(epochs):
+        if self.recipe is None or epochs == 0:
             return
         recipe = self.recipe if epochs is None else replace(self.recipe, epochs=epochs)
+        choose = self.data.choose
         with torch.random.fork_rng():
             history = fit(
                 network, self.data.fit, recipe, after_step=(masks.project,),
-                evaluate=(None if self.data.choose is None
-                          else lambda model: accuracy(model, self.data.choose)),
+                evaluate=(None if choose is None
+                          else lambda model: accuracy(model, choose)),
                 folder=self.folder_of(step), midway=midway, teacher=self.teacher,
                 device=self.device, progress=self.progress)
-        # The same layout as a network that is loaded: its last bits decide on zeros.
-        network.to("cpu", memory_format=torch.contiguous_format)
+        to_cpu(network)
         masks.project(network)
         self.history += [{"step": step, **row} for row in history.rows]
 

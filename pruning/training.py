@@ -3,17 +3,18 @@
 import copy
 import math
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence, Sized
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol, cast
 
 import torch
 from torch.nn import functional
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from pruning.loaders import check_batch, outputs
-from pruning.progress import training_progress
+from pruning.progress import Silent, training_progress
 from pruning.recipe import Recipe
 from pruning.training_state import read_state, write_state
 
@@ -54,9 +55,23 @@ class TrainingDiverged(ValueError):
     """The loss or a weight is no longer a finite number."""
 
 
+class Midway(Protocol):
+    """What :func:`fit` tells of a training at shares of its steps."""
+
+    @property
+    def shares(self) -> Sequence[float]:
+        """Shares of the steps."""
+
+    def resume(self, done: int) -> None:
+        """Hears first of all how many steps an earlier run has done."""
+
+    def settle(self, model: torch.nn.Module, done: int) -> None:
+        """Hears of each share with the model that would count then."""
+
+
 def fit(model: torch.nn.Module, batches: Iterable, recipe: Recipe, *,
         evaluate: Callable | None = None, folder: str | Path | None = None,
-        after_step: Sequence[Callable] = (), midway: object | None = None,
+        after_step: Sequence[Callable] = (), midway: Midway | None = None,
         teacher: torch.nn.Module | None = None,
         device: str | torch.device | None = None,
         progress: bool | Callable | None = True) -> History:
@@ -167,8 +182,11 @@ def fit(model: torch.nn.Module, batches: Iterable, recipe: Recipe, *,
     return history
 
 
-def train_epoch(model, batches, recipe, optimizer, average, after_step, moments, before,
-                steps, teacher, show):
+def train_epoch(model: torch.nn.Module, batches: Iterable, recipe: Recipe,
+                optimizer: torch.optim.Optimizer, average: AveragedModel | None,
+                after_step: Sequence[Callable], moments: dict[int, Callable],
+                before: int, steps: int, teacher: torch.nn.Module | None,
+                show: Silent) -> float:
     """One pass over the batches; returns the mean loss of an image."""
     device = next(model.parameters()).device
     model.train()
@@ -187,7 +205,7 @@ def train_epoch(model, batches, recipe, optimizer, average, after_step, moments,
             logits = outputs(model, images, labels) if not step else model(images)
             loss = functional.cross_entropy(
                 logits, labels, label_smoothing=recipe.label_smoothing)
-            if recipe.distil:
+            if recipe.distil and teacher is not None:
                 with torch.no_grad():
                     wanted = teacher(images)
                 loss = ((1 - recipe.distil) * loss
@@ -243,7 +261,20 @@ def to_device(model: torch.nn.Module, device: torch.device) -> torch.nn.Module:
     """Move a model to a device, its weights in the order that suits convolutions."""
     if any(tensor.ndim == 5 for tensor in model.state_dict().values()):
         return model.to(device)     # torch has no such order for three dimensions
-    return model.to(device, memory_format=torch.channels_last)
+    return _laid_out(model, device, torch.channels_last)
+
+
+def to_cpu(model: torch.nn.Module) -> torch.nn.Module:
+    """Move a model to the CPU, its weights in the order of one that is loaded.
+
+    The last bits of what it computes decide on zeros.
+    """
+    return _laid_out(model, torch.device("cpu"), torch.contiguous_format)
+
+
+def _laid_out(model, device, order):
+    # The stubs of torch do not know memory_format.
+    return model.to(device, memory_format=order)    # type: ignore[call-overload]
 
 
 def moving_average(decay: float) -> Callable:
@@ -259,7 +290,7 @@ def moving_average(decay: float) -> Callable:
     return update
 
 
-def finish(model: torch.nn.Module, average: torch.nn.Module | None,
+def finish(model: torch.nn.Module, average: AveragedModel | None,
            optimizer: torch.optim.Optimizer, after_step: Sequence[Callable]) -> None:
     """Give the model the weights that count, and masks the last word."""
     if average:
@@ -271,7 +302,8 @@ def finish(model: torch.nn.Module, average: torch.nn.Module | None,
 
 def make_optimizer(model: torch.nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     """SGD or AdamW; weight decay on weights only, not on biases and normalisation."""
-    weights, others = [], []
+    weights: list[torch.nn.Parameter] = []
+    others: list[torch.nn.Parameter] = []
     for parameter in model.parameters():
         if parameter.requires_grad:
             (weights if parameter.ndim > 1 else others).append(parameter)
@@ -296,7 +328,7 @@ def autocast(device: torch.device, precision: str) -> AbstractContextManager:
 def number_of_steps(batches: Iterable) -> int:
     """Batches of an epoch."""
     try:
-        steps = len(batches)
+        steps = len(cast(Sized, batches))
     except TypeError:
         raise ValueError("the batches need a length, from which the learning rate "
                          "follows: a DataLoader, a list, Batches") from None

@@ -100,7 +100,7 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict) -> None:
     """
     parameters = [parameter for group in optimizer.param_groups
                   for parameter in group["params"]]
-    state = {}
+    state: dict[int, dict] = {}
     for name, tensor in tensors.items():
         if name.startswith("optimizer."):
             place, key = name.removeprefix("optimizer.").split(".")

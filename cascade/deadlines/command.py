@@ -1,14 +1,19 @@
 """``eyeriss-cascade deadline``: a few networks for a distribution of deadlines."""
 
+import argparse
 import math
 import os
+from typing import TYPE_CHECKING
 
 from eyeriss_sim.terminal import make_console, whole_number
+
+if TYPE_CHECKING:
+    from cascade.deadlines.serve import Service
 
 MEGABYTE = 1_000_000
 
 
-def add_deadline(commands):
+def add_deadline(commands: argparse._SubParsersAction) -> None:
     """``deadline TABLE.csv``: the networks that serve deadlines best."""
     cmd = commands.add_parser(
         "deadline", help="choose few networks so that each deadline gets a good answer",
@@ -31,7 +36,7 @@ def add_deadline(commands):
     cmd.set_defaults(action=run_deadline)
 
 
-def run_deadline(args):
+def run_deadline(args: argparse.Namespace) -> None:
     from cascade.deadlines.distribution import parse_deadlines
     from cascade.deadlines.number_table import read_table
     from cascade.deadlines.serve import COLUMNS, serve
@@ -68,7 +73,7 @@ def run_deadline(args):
           f"{100 * all_of_them:.2f} %")
 
 
-def print_service(service, with_bytes: bool = False) -> None:
+def print_service(service: "Service", with_bytes: bool = False) -> None:
     """The members on standard output, at most 100 columns wide."""
     from rich.table import Table
     console = make_console()

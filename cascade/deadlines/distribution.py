@@ -1,5 +1,8 @@
 """Distributions of the time that a deadline leaves."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 from scipy import stats
 
@@ -26,7 +29,8 @@ class SampledDeadlines:
     [1.0, 0.75, 0.5, 0.0]
     """
 
-    def __init__(self, ms, weights=None):
+    def __init__(self, ms: Sequence[float] | np.ndarray,
+                 weights: Sequence[float] | np.ndarray | None = None):
         ms = np.asarray(ms, np.float64)
         weights = np.ones(len(ms)) if weights is None else np.asarray(weights, float)
         if not len(ms) or not np.isfinite(ms).all() or (ms < 0).any():
@@ -54,7 +58,7 @@ class DrawnDeadlines:
     distribution : frozen distribution of scipy.stats
     """
 
-    def __init__(self, distribution):
+    def __init__(self, distribution: Any):
         self._distribution = distribution
 
     def met(self, ms: np.ndarray) -> np.ndarray:

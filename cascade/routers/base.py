@@ -14,6 +14,7 @@ is one file::
 """
 
 from dataclasses import dataclass
+from inspect import getattr_static
 from typing import Any, ClassVar
 
 import torch
@@ -43,7 +44,7 @@ class Lesson:
         True classes.
     """
 
-    summary: torch.Tensor | None
+    summary: Any
     logits: torch.Tensor
     next_logits: torch.Tensor
     labels: torch.Tensor
@@ -89,11 +90,13 @@ class Router(nn.Module):
     @classmethod
     def learns(cls) -> bool:
         """True if it has something to learn, and so to keep."""
-        return cls.trained.__func__ is not Router.trained.__func__
+        return getattr_static(cls, "trained") is not getattr_static(Router, "trained")
 
-    def inputs(self, summary: torch.Tensor | None,
-               logits: torch.Tensor | None = None) -> torch.Tensor:
-        """Inputs of :meth:`of_inputs`, from pooled features and logits."""
+    def inputs(self, summary: Any, logits: Any = None) -> torch.Tensor:
+        """Inputs of :meth:`of_inputs`, from pooled features and logits.
+
+        Either is None where the router does not see it.
+        """
         return logits if summary is None else summary
 
     def of_inputs(self, inputs: torch.Tensor) -> torch.Tensor:
@@ -107,7 +110,8 @@ class Router(nn.Module):
     def forward(self, features: torch.Tensor | None,
                 logits: torch.Tensor | None = None) -> torch.Tensor:
         """(N, C, H, W) and perhaps (N, classes) to scores, (N,)."""
-        summary = None if self.at_taps == "none" else pooled(features)
+        summary = None if self.at_taps == "none" or features is None else pooled(
+            features)
         return self.of_inputs(self.inputs(summary, logits))
 
     def check_tap(self, channels: int) -> None:

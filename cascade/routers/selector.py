@@ -4,7 +4,7 @@ Labels, calibration and the choice of its size are our completion; the paper's a
 (Maleki et al. 2021) has the place of the selector alone.
 """
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import nn
@@ -70,8 +70,7 @@ class Selector(Router):
         return train_selector(lesson.summary, lesson.logits, labels, targets=targets,
                               sees_logits=cls.needs_logits)
 
-    def inputs(self, summary: torch.Tensor,
-               logits: torch.Tensor | None = None) -> torch.Tensor:
+    def inputs(self, summary: torch.Tensor, logits: Any = None) -> torch.Tensor:
         """Inputs of the layers, from pooled features and logits."""
         if not self.needs_logits:
             return summary
@@ -79,7 +78,7 @@ class Selector(Router):
 
     def of_inputs(self, inputs: torch.Tensor) -> torch.Tensor:
         """Probabilities, shape (N,)."""
-        inputs = inputs.to(self.layers[0].weight.dtype)
+        inputs = inputs.to(next(self.layers.parameters()).dtype)
         return self.layers(inputs)[:, 0].float().sigmoid()
 
     def charged_layers(self) -> nn.Module:
@@ -195,7 +194,7 @@ def train_selector(summary: torch.Tensor, logits: torch.Tensor, labels: torch.Te
                              "network's weights, and the images, numbers?")
         targets = labels.float() if targets is None else targets.detach().clone()
         folds = _folds(labels)
-        best = None
+        best: Any = None
         # A few hundred positives are soon fitted by as many features.
         sizes = [(*size, False) for size in SIZES] + (
             [(*size, True) for size in SIZES] if sees_logits else [])

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from eyeriss_sim.counts import Counts
     from eyeriss_sim.cycles import Cycles
     from eyeriss_sim.hardware import Hardware
-    from eyeriss_sim.layer import ConvLayer
+    from eyeriss_sim.layer import ConvLayer, Shape
     from eyeriss_sim.mapping import Mapping
     from eyeriss_sim.zeros import Savings
 
@@ -65,10 +65,10 @@ class Dataflow:
     def check(self, hardware: Hardware) -> None:
         """Refuse hardware whose fields contradict one another, with a ValueError."""
 
-    def check_layer(self, layer: ConvLayer, hardware: Hardware) -> None:
+    def check_layer(self, layer: ConvLayer | Shape, hardware: Hardware) -> None:
         """Refuse a layer that no mapping could run, with a ValueError."""
 
-    def limits(self, layer: ConvLayer, hardware: Hardware,
+    def limits(self, layer: ConvLayer | Shape, hardware: Hardware,
                mapping: Mapping) -> Iterator[tuple[str, int, int, str, str]]:
         """Limits that a mapping must keep to, in the order of severity.
 
@@ -78,22 +78,23 @@ class Dataflow:
         """
         raise NotImplementedError
 
-    def row_segments(self, layer: ConvLayer, hardware: Hardware,
+    def row_segments(self, layer: ConvLayer | Shape, hardware: Hardware,
                      mapping: Mapping) -> int:
         """Row segments that the filters are cut into; 1 for whole filters."""
         return 1
 
-    def count(self, layer: ConvLayer, hardware: Hardware, mapping: Mapping) -> Counts:
+    def count(self, layer: ConvLayer | Shape, hardware: Hardware,
+              mapping: Mapping) -> Counts:
         """Dense accesses of one step of a layer, which may be given as its Shape."""
         raise NotImplementedError
 
-    def cycles(self, layer: ConvLayer, hardware: Hardware, mapping: Mapping,
+    def cycles(self, layer: ConvLayer | Shape, hardware: Hardware, mapping: Mapping,
                counts: Counts, savings: Savings) -> Cycles:
         """Cycles by cause of one step of a layer, which may be given as its Shape."""
         raise NotImplementedError
 
-    def search(self, layer: ConvLayer, hardware: Hardware, objective: str, skip: str,
-               savings: Savings, clock: float, best: np.ndarray,
+    def search(self, layer: ConvLayer | Shape, hardware: Hardware, objective: str,
+               skip: str, savings: Savings, clock: float, best: np.ndarray,
                mappings: np.ndarray) -> int:
         """Fill ``best`` and ``mappings`` with the mappings of least score.
 

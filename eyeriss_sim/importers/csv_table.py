@@ -88,7 +88,8 @@ def workload_from_csv(path, batch=None, weights=True):
 def _read_table(path, batch):
     """Network and densities of a table."""
     header, rows = _read(path)
-    layers, names, batches, densities = [], set(), set(), {}
+    names: set[str] = set()
+    layers, batches, densities = [], set(), {}
     columns, kind = _columns(path, header)
     for line, cells in rows:
         if cells[:len(header)] == header or ("SCALE" in kind and not any(cells[1:])):

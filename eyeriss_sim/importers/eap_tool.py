@@ -48,7 +48,8 @@ def workload_from_eap_tool(path, name=None):
     OSError
         A file that can't be read.
     """
-    layers, densities, bits = [], {}, {}
+    layers: list[ConvLayer] = []
+    densities, bits = {}, {}
     try:
         lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
     except UnicodeDecodeError:

@@ -1,6 +1,5 @@
 """A Python file → the torch module that it makes."""
 
-import importlib.util
 import sys
 from contextlib import nullcontext
 from pathlib import Path
@@ -9,6 +8,7 @@ import torch
 from torch.export import ExportedProgram
 
 from eyeriss_sim.importers.constants import ShapesBesideConstants
+from eyeriss_sim.registry import module_of_file
 
 
 def load_module(text, meta=True):
@@ -70,14 +70,13 @@ class _MissingAttribute(ValueError):
 
 
 def _run_file(path, attribute, device):
-    spec = importlib.util.spec_from_file_location(f"_eyeriss_sim_{path.stem}", path)
-    source = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = source             # dataclasses in the file look it up
+    source, loader = module_of_file(f"_eyeriss_sim_{path.stem}", path)
+    sys.modules[source.__name__] = source       # dataclasses in the file look it up
     sys.path.insert(0, str(path.parent.resolve()))
     try:
         with torch.random.fork_rng(devices=[]), device:
             torch.manual_seed(0)                # two runs get the same weights
-            spec.loader.exec_module(source)
+            loader.exec_module(source)
             if not hasattr(source, attribute):
                 raise _MissingAttribute(
                     f"{path} has no {attribute!r}; it has "

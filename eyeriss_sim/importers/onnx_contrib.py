@@ -4,6 +4,7 @@ onnx knows none of them, so the shapes of their results are told here: by the op
 of the standard that does the same to shapes, or by a rule of their own.
 """
 
+from collections.abc import Callable
 from functools import partial
 
 import numpy as np
@@ -76,7 +77,7 @@ def standard_twin(node, shapes):
     ``shapes`` are the operands'. Channels that stand last are taken for first ones.
     """
     if node.op_type == "QLinearConcat":
-        twin, places = "Concat", range(2, len(node.input), 3)
+        twin, places = "Concat", tuple(range(2, len(node.input), 3))
     elif node.op_type in TWINS:
         twin, places = TWINS[node.op_type]
     else:
@@ -241,7 +242,7 @@ def _grouped_query(log, one):
     return [(batch, rows, heads * head), present, present]
 
 
-CONTRIB = {
+CONTRIB: dict[str, Callable] = {
     "FusedConv": convolution,
     "NhwcConv": partial(convolution, last=True),
     "NhwcFusedConv": partial(convolution, last=True),

@@ -38,7 +38,7 @@ def bind_inputs(path, graph, batch, given=None):
     inputs = {value.name: value.type.tensor_type for value in graph.input
               if value.name not in weights
               and value.type.WhichOneof("value") in (None, "tensor_type")}
-    symbols = {}
+    symbols: dict[str, int] = {}
     axes = batch_axes(graph)
     for name, sizes in _by_name(path, list(inputs), given).items():
         _bind(path, name, inputs[name], sizes, symbols, axes.get(name, 0))

@@ -5,6 +5,7 @@ layers, and returns the shapes of the results where onnx's own inference does no
 the operator. :mod:`eyeriss_sim.importers.onnx_contrib` has those of ``com.microsoft``.
 """
 
+from collections.abc import Callable
 from functools import partial
 from math import prod
 
@@ -240,7 +241,7 @@ def einsum(log, one):
     where two share no letter that goes, they are multiplied, which is no product.
     """
     terms, result = _einsum_terms(one)
-    sizes = {}
+    sizes: dict[str, int] = {}
     for place, term in enumerate(terms):
         for letter, size in zip(term, one.shape(place), strict=True):
             if sizes.setdefault(letter, size) not in (size, 1) and size != 1:
@@ -389,7 +390,7 @@ def standard_attention(log, one):
         key_heads = one.attributes["kv_num_heads"]
         rows, keys = q[1], k[1]
         head_size, value_size = q[2] // heads, v[2] // key_heads
-        result = (q[0], rows, heads * value_size)
+        result: tuple[int, ...] = (q[0], rows, heads * value_size)
     else:
         heads, rows, head_size = q[1:]
         key_heads, keys, value_size = k[1], k[2], v[3]
@@ -400,7 +401,7 @@ def standard_attention(log, one):
     return [result, (*total, head_size), (*total, value_size)]
 
 
-STANDARD = {
+STANDARD: dict[str, Callable] = {
     "Conv": convolution,
     "ConvInteger": partial(convolution, zero=3),
     "QLinearConv": partial(convolution, filt=3, zero=5),

@@ -97,7 +97,7 @@ class Walk:
 
     def run(self):
         """Walk through the whole graph; the log of its layers."""
-        scope = ChainMap()
+        scope: ChainMap[str, Value] = ChainMap()
         inputs = {value.name: Value(value.type) for value in self.graph.input}
         scope.update(inputs)
         self._walk(self.graph, scope)
@@ -598,7 +598,8 @@ def module_path(node):
     parts = node.split("/")
     if len(parts) < 3 or parts[0]:
         return ""
-    path, last = [], ""
+    path: list[str] = []
+    last = ""
     for part in parts[1:-1]:
         # A module inside a Sequential repeats the name of its container.
         if last and part.startswith(last + "."):

@@ -138,7 +138,7 @@ class DecisionRecorder(RealRecorder):
         """Decisions, their places, and the layers that they reached: one line."""
         if not self._deciders:
             return ()
-        places = {}
+        places: dict[str, list[str]] = {}
         for path, op in self._deciders:
             places.setdefault(path or "the network", []).append(op)
         where = "; ".join(f"{path} ({', '.join(ops)})"

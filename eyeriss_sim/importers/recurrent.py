@@ -70,7 +70,8 @@ def in_closed_form(recorder, func, args):
             seen.append(recorder.log)
     finally:
         recorder.log = log
-    _log_all_steps(log, *seen, steps)
+    two, three = seen
+    _log_all_steps(log, two, three, steps)
     shape = list(out.shape)
     shape[axis] = steps
     return recorder.follow(out, out.new_empty(shape)), *states
@@ -108,7 +109,8 @@ class _Calls:
     def __init__(self):
         self.products = {}          # name: [(arguments, options), ...]
         self.order = []             # (name, arguments, options)
-        self.calls, self.outputs = Counter(), Counter()
+        self.calls: Counter[str] = Counter()
+        self.outputs: Counter[str] = Counter()
 
     def product(self, name, *sizes, **options):
         self.products.setdefault(name, []).append((sizes, options))

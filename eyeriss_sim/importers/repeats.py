@@ -125,6 +125,7 @@ def _indexed(op, args, factors, values_of):
         dim, index = given[0], args[1][given[0]]
         if len(given) > 1 or index.dtype in (torch.bool, torch.uint8):
             return None
+    taken: list | None
     if all(is_copy for _, is_copy in factors[dim]):     # there is but one value
         taken = [[(size, True)] if size > 1 else [] for size in index.shape]
     else:

@@ -96,7 +96,7 @@ def _read_pictures(folder):
                    if file.suffix.lower() in PICTURES)
     if not files:
         raise ValueError(f"{folder}: no picture in it; {', '.join(PICTURES)} are read")
-    images = None
+    images = np.empty(0)
     for i, file in enumerate(files):
         try:
             with _silent(Image.DecompressionBombWarning):   # refused below, in one line
@@ -113,7 +113,7 @@ def _read_pictures(folder):
                 Image.DecompressionBombError) as problem:
             reason = first_line(problem).split(" '")[0]
             raise ValueError(f"{file}: cannot be read as a picture: {reason}") from None
-        if images is None:
+        if i == 0:
             images = np.empty((len(files), 3, *pixels.shape[:2]), np.float32)
         if pixels.shape[:2] != images.shape[2:]:
             raise ValueError(

@@ -78,7 +78,8 @@ FACTORS = {
     "_scaled_mm_v2": 0, "matmul": 0,
     "addmm": 1, "baddbmm": 1, "addbmm": 1, "addmv": 1, "_addmm_activation": 1}
 
-_ONCE = WeakKeyDictionary()     # module: its products of constants, by shapes
+# module: its products of constants, by shapes
+_ONCE: WeakKeyDictionary[torch.nn.Module, dict] = WeakKeyDictionary()
 
 
 def network_from_module(module, input_shape=None, name=None, proposals=None):
@@ -129,15 +130,17 @@ def network_from_module(module, input_shape=None, name=None, proposals=None):
     """
     examples = module.example_inputs if isinstance(module, ExportedProgram) else None
     module, name = checked_module(module, name)
-    if input_shape is None and not examples:
+    if input_shape is not None:
+        given = read_inputs(input_shape, module, name)
+    elif examples:
+        given = Inputs([*examples[0]], dict(examples[1]))
+    else:
         raise ValueError(f"{name}: a module needs the shape of its input, batch first, "
                          "as in (1, 3, 224, 224)")
     if proposals is not None and (
             not isinstance(proposals, Integral) or proposals < 1):
         raise ValueError(f"{name}: proposals must be a whole number of at least 1, got "
                          f"{proposals!r}")
-    given = (Inputs([*examples[0]], dict(examples[1])) if input_shape is None
-             else read_inputs(input_shape, module, name))
     return _network_from_inputs(module, given, name, proposals)
 
 
@@ -268,12 +271,13 @@ def _small_or_on_meta(tensor, most_values):
 
 
 def _meta_copy(module, name):
-    memo = {}
+    memo: dict[int, torch.Tensor] = {}
     for param in module.parameters():
         # A Parameter's own __deepcopy__ would copy its values.
         if is_lazy(param):
+            # The stub of torch does not know the argument.
             memo[id(param)] = torch.nn.UninitializedParameter(
-                requires_grad=False, device=META)
+                requires_grad=False, device=META)   # type: ignore[call-arg]
         else:
             memo[id(param)] = torch.nn.Parameter(
                 _small_or_on_meta(param, FEW_WEIGHTS), requires_grad=False)
@@ -343,7 +347,7 @@ class Recorder(TorchDispatchMode):
         self._in_hooks = False      # between a module's call and its forward
         self._known = {}            # address of a storage: keeps it from being reused
         self._activations = set()   # storages
-        self._owners = {}           # storage: names of the parameter it came from
+        self._owners: dict = {}     # storage: names of the parameter it came from
         self._given = set()         # storages of parameters and buffers themselves
         self._copies = WeakTensorKeyDictionary()    # repeated weight: its factors
         self._flat = WeakTensorKeyDictionary()      # flattened tensor: its (C, h, w)
@@ -537,7 +541,8 @@ class Recorder(TorchDispatchMode):
         if layer and layer[1] is None:
             self._saw_packed(layer[0], args[0])
         elif layer:
-            self._saw_layer(*layer, outputs[0])
+            made, operands = layer
+            self._saw_layer(made, operands, outputs[0])
 
     def _follow(self, func, op, args, tensors, outputs, active):
         """Note what the results of an operator depend on."""

@@ -9,7 +9,7 @@ from eyeriss_sim.importers.torch_module import unwrapped
 from eyeriss_sim.near_names import hint
 
 
-def effective_weight(model, name):
+def effective_weight(model: torch.nn.Module, name: str) -> torch.Tensor:
     """Weights that a layer multiplies by, masks and parametrizations applied, unrun.
 
     Parameters
@@ -52,7 +52,7 @@ def effective_weight(model, name):
     return weight.cpu().numpy()
 
 
-def is_masked_or_parametrized(model, name):
+def is_masked_or_parametrized(model: torch.nn.Module, name: str) -> bool:
     """True if torch itself makes a layer's weight, as ``effective_weight`` does."""
     owner, attribute = _owner(model, name)
     return owner is not None and (
@@ -130,7 +130,7 @@ def _owner(model, name):
     return None, "weight"
 
 
-def filters_of_transposed(weight, groups):
+def filters_of_transposed(weight: torch.Tensor, groups: int) -> torch.Tensor:
     """Weights of a transposed convolution as the filters of what it computes."""
     channels, of_group, *taps = weight.shape
     split = weight.reshape(groups, channels // groups, of_group, *taps)

@@ -5,6 +5,7 @@ import hashlib
 import itertools
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -85,7 +86,7 @@ class ShapeFile:
         if len(cells) != len(header):
             raise ValueError(f"{where}: {len(cells)} cells, but the header has "
                              f"{len(header)}")
-        sizes = {}
+        sizes: dict[str, Any] = {}
         for column, cell in zip(header, cells, strict=True):
             if column == "layer" or (not cell and column in OPTIONAL):
                 continue

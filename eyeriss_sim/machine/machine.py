@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from eyeriss_sim.hardware import Hardware, load_hardware
 from eyeriss_sim.layer import ConvLayer
@@ -92,20 +93,20 @@ class Machine:
             Values that are no whole numbers of 16 bits, shapes that are not the
             layer's, or a mapping that does not fit.
         """
-        words = [whole_words(layer.name, kind, values) for kind, values in (
-            ("ifmap", ifmap), ("filters", filters), ("bias", bias))]
+        ifmap = whole_words(layer.name, "ifmap", ifmap)
+        filters = whole_words(layer.name, "filters", filters)
+        if bias is not None:
+            bias = whole_words(layer.name, "bias", bias)
         mapping = mapping or self.mapping_of(layer)
         on_chip = laid(layer, mapping)
         if on_chip is not layer:
-            words[0] = values_on_map(words[0], on_chip)
-        return run_layer(on_chip, self.hardware, mapping, *words, relu=relu,
-                         first_layer=first_layer, progress=progress)
+            ifmap = values_on_map(ifmap, on_chip)
+        return run_layer(on_chip, self.hardware, mapping, ifmap, filters, bias,
+                         relu=relu, first_layer=first_layer, progress=progress)
 
 
-def whole_words(layer_name: str, kind: str, values: np.ndarray | None):
+def whole_words(layer_name: str, kind: str, values: ArrayLike) -> np.ndarray:
     """Values as int16, or a ValueError where that would change one."""
-    if values is None:
-        return None
     values = np.asarray(values)
     words = values.astype(np.int16)
     if not np.array_equal(words, values):

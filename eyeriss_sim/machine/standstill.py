@@ -1,5 +1,7 @@
 """Who waits for whom when nothing moves on the machine any more."""
 
+import numpy as np
+
 from eyeriss_sim.machine import array
 
 NEEDS = {array.WAIT_FILTER: "a filter word", array.WAIT_IFMAP: "an ifmap word",
@@ -52,13 +54,13 @@ def blocked(micro, plan, passes, at, pes):
         kind = int(one == passes - 1)
         if net == array.FILTER_NET:
             first, words = plan.filters[kind, step, :2].tolist()
-            targets = range(first, first + plan.place.shape[2])
+            targets = np.arange(first, first + plan.place.shape[2])
         elif net == array.IFMAP_NET:
             words, (_, row, first) = 1, plan.ifmaps[step].tolist()
             targets = first + plan.targets[row, :plan.target_counts[kind, row]]
         else:
             pe, words = plan.psums_in[kind, step, :2].tolist()
-            targets = [pe]
+            targets = np.array([pe])
         for pe in targets:
             if pes[pe, held] + words > micro[depth]:
                 yield name, words, depth, fifo, pe

@@ -1,5 +1,7 @@
 """A figure of what PE columns, networks and FIFOs do over the cycles of some passes."""
 
+from typing import Any
+
 import matplotlib
 import numpy as np
 from matplotlib.colors import to_rgb
@@ -37,7 +39,7 @@ NETWORKS = {
     array.PSUM_IN_NET: "psums in", array.LOCAL_NET: "psums up",
     array.PSUM_OUT_NET: "psums out"}
 CARRIES = {"carries": GREEN, "blocked": RED, "nothing to carry": PALE}
-FIFOS = {
+FIFOS: dict[str, tuple[int, int, str, Any]] = {
     "ifmaps": (array.IN_IFMAP_FIFO, array.IFMAP_FIFO, ORANGE, "-"),
     "filters": (array.IN_FILTER_FIFO, array.FILTER_FIFO, INK, ":"),
     "psums in": (array.IN_PSUM_IN_FIFO, array.PSUM_IN_FIFO, PINK, "-"),

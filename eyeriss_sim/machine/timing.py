@@ -161,9 +161,9 @@ def pass_order(layer, hardware, mapping):
     distinct, order = np.unique(codes.ravel(), return_inverse=True)
     kinds = []
     for places in np.stack(np.unravel_index(distinct, radix), axis=1).tolist():
-        *sizes_out, c, R, S, (f, after) = (
+        n, F, E, c, R, S, (f, after) = (
             one[place] for one, place in zip(dimensions, places, strict=True))
-        kinds.append(PassKind(*sizes_out, f, c, R, S, after))
+        kinds.append(PassKind(n, F, E, f, c, R, S, after))
     return kinds, order
 
 
@@ -228,10 +228,11 @@ def time_pass(layer, hardware, mapping, kind, times):
     micro = micro_architecture(layer, hardware, mapping)
 
     def step(passes, in_pass):
-        words = random_words(
+        ifmap, filt, psums, row_of = random_words(
             layer, kind.images, kind.columns_out, kind.rows_out,
             (passes - 1) * in_pass + kind.filters, kind.channels, kind.R, kind.S)
-        return step_passes(layer, mapping, *words, micro, in_pass), words[1]
+        return step_passes(layer, mapping, ifmap, filt, psums, row_of, micro,
+                           in_pass), filt
 
     alone, filt = step(1, kind.filters)
     cycles = isolated = int(alone.cycles[0])

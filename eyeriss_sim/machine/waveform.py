@@ -83,10 +83,10 @@ class Signals:
         pes = changed[:, len(self.networks):]
         pes[1:] |= made[1:] & ~made[:-1]    # a psum made of 0 equals none made
         pes &= made
-        cycles, places = np.nonzero(changed)
+        cycles, columns = np.nonzero(changed)
         ends = np.searchsorted(cycles, np.arange(len(values)), side="right").tolist()
-        found = values[cycles, places].tolist()
-        places = places.tolist()
+        found = values[cycles, columns].tolist()
+        places = columns.tolist()
         variables = [*self.networks, *self.pes]
         change, clock = self.writer.change, self.clock
         texts = {variable for variable in self.pes if variable.type == VarType.string}

@@ -7,7 +7,7 @@ from eyeriss_sim.layer import ConvLayer, Network, UncountedOp
 from eyeriss_sim.near_names import hint
 
 
-def zoo_names():
+def zoo_names() -> list[str]:
     """Names of the networks that :func:`load_zoo` knows, sorted.
 
     Examples
@@ -20,7 +20,7 @@ def zoo_names():
                   if entry.name.endswith(".toml"))
 
 
-def load_zoo(name, batch=1):
+def load_zoo(name: str, batch: int = 1) -> Network:
     """A published network.
 
     Parameters

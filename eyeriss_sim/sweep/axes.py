@@ -181,7 +181,7 @@ def _range(name, text, most):
     if factor:
         if step <= 1 or first <= 0:
             raise ValueError(f"{name}={text}: start above 0, by a factor above 1")
-        values = []
+        values: list[float] = []
         while first <= last * (1 + 1e-12):
             if len(values) == most:
                 raise ValueError(f"{name}={text} has more than {MOST_VALUES:,} values; "

@@ -244,11 +244,11 @@ def network_rows(spec, hardware, network, own, base_name):
         row["macs_per_s"] = macs_per_s(row)
         row["power_mW"] = row["chip_uJ"] / row["total_ms"]
         row["utilization"] = row["macs"] / (row["cycles"] * hardware.pes)
-        row["edp_isca16"] = edp_isca16(
-            *([by_key[key][column] for key in keys]
-              for column in ("energy_MAC", "macs", "active_pes")),
-            hardware.pes, network.batch,
-            [by_key[key]["padding_macs"] for key in keys])
+        energy_MAC, macs, active_pes, padding_macs = (
+            [by_key[key][column] for key in keys]
+            for column in ("energy_MAC", "macs", "active_pes", "padding_macs"))
+        row["edp_isca16"] = edp_isca16(energy_MAC, macs, active_pes, hardware.pes,
+                                       network.batch, padding_macs)
         limit = spec.constraints.max_power_mW
         if limit is not None and row["power_mW"] > limit:
             row["reason"] = f"power of {row['power_mW']:.4g} mW exceeds {limit:g} mW"

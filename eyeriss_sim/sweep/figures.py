@@ -1,6 +1,7 @@
 """Figures of a sweep: axes with units, points with names, the chip's own marked."""
 
 import textwrap
+from collections.abc import Mapping
 
 import matplotlib
 import numpy as np
@@ -35,8 +36,9 @@ NAMES = {
 STORAGE = {"B": 1, "KB": 1024, "MB": 1024**2}
 RATES = {"MAC/s": 1, "kMAC/s": 1e3, "MMAC/s": 1e6, "GMAC/s": 1e9, "TMAC/s": 1e12}
 # Units by the ending of a column, and the one that its numbers are in.
-UNITS = {"uJ": (ENERGY, "uJ"), "ms": (TIMES, "ms"), "MB": (MEMORY, "MB"),
-         "B": (STORAGE, "B"), "s": (RATES, "MAC/s")}
+UNITS: dict[str, tuple[Mapping[str, float], str]] = {
+    "uJ": (ENERGY, "uJ"), "ms": (TIMES, "ms"), "MB": (MEMORY, "MB"),
+    "B": (STORAGE, "B"), "s": (RATES, "MAC/s")}
 SPELT = {"mm2": "mm²", "uJ": "µJ", "us": "µs"}
 ACRONYMS = {"glb": "GLB", "rf": "RF", "noc": "NoC", "dram": "DRAM", "mac": "MAC",
             "alu": "ALU"}
@@ -161,7 +163,7 @@ def _name_points(figure, axes, spots, names):
                   xycoords="axes fraction", textcoords="offset points", fontsize=size,
                   parse_math=False, annotation_clip=False)
     figure.draw_without_rendering()
-    taken = []
+    taken: list = []
     for place, spot in enumerate(spots[:MOST_NAMED]):
         x, y = axes.transData.transform(spot)
         # The first of some places around it that is free, the last if none is.

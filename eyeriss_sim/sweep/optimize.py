@@ -42,7 +42,9 @@ def run_generations(spec, results, jobs, client, progress, interrupted):
         Points that were run now.
     """
     missing = set(results.missing())
-    known, scores, ran = [], [], 0
+    known: list[tuple] = []
+    scores: list[float] = []
+    ran = 0
     for generation in range(spec.chunks):
         if interrupted.is_set():
             raise KeyboardInterrupt
@@ -173,7 +175,7 @@ def told_by(spec, table):
     """
     columns = [axis.column for axis in spec.axes]
     rows = table.to_pylist()
-    by_point = {}
+    by_point: dict[int, list[dict]] = {}
     for row in rows:
         if row.get("layer") is None:
             by_point.setdefault(row["point"], []).append(row)

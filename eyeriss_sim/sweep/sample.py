@@ -107,7 +107,7 @@ def draw(sample, lengths):
         return np.zeros(1, np.int64)
     engine = qmc.Sobol(len(lengths), rng=rng) if sample.method == "sobol" else None
     places = np.empty(0, np.int64)
-    seen = set()
+    seen: set[int] = set()
     # Neighbours of a sequence may share a cell of the grid, so it goes on until there
     # are enough; the cap leaves a nearly full grid to the plain draw below.
     for _ in range(MOST_DRAWS):

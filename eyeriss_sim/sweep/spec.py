@@ -7,6 +7,7 @@ from dataclasses import field as of_dataclass
 from functools import cached_property
 from math import prod
 from pathlib import Path
+from typing import Any
 
 from eyeriss_sim.access_prices import PRICED, SIZES
 from eyeriss_sim.area import area_mm2, storage_mm2
@@ -389,7 +390,8 @@ def _load(networks, batches, input_shape, weights_count):
     if not isinstance(networks, (list, tuple)) or not networks:
         raise ValueError("a sweep needs networks: --network resnet18, or networks = "
                          "[\"resnet18\"] in its file")
-    loaded, densities, own_bits = {}, {}, {}
+    loaded: dict[tuple[str, int], Network] = {}
+    densities, own_bits = {}, {}
     for given in networks:
         if not isinstance(given, (str, Network)):
             raise ValueError(f"networks are names, got {given!r}")
@@ -416,7 +418,7 @@ def _load(networks, batches, input_shape, weights_count):
 
 def _flat(tables, above=""):
     """Nested tables as one, with dotted keys."""
-    flat = {}
+    flat: dict[str, Any] = {}
     for key, value in tables.items():
         if isinstance(value, dict):
             flat |= _flat(value, f"{above}{key}.")

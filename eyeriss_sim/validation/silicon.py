@@ -29,7 +29,7 @@ SUPPLY = "ISSCC 2016 voltages and clocks"
 OPEN_RTL = "Passes of an open RTL"
 
 # Bands in percent, and why they are no narrower.
-TABLE_V_BANDS = {
+TABLE_V_BANDS: dict[str, float] = {
     "active_pes": 0,        # a count
     "glb_MB": 1,            # a count, published to one decimal
     "dram_MB": 4,           # ofmap densities inferred, published to one decimal
@@ -39,7 +39,7 @@ TABLE_V_BANDS = {
     "power_mW": 10,         # two constants for five layers
 }
 # Nothing is fitted to the second network, and it is held to the same bands, but for:
-TABLE_VI_BANDS = TABLE_V_BANDS | {
+TABLE_VI_BANDS: dict[str, float] = TABLE_V_BANDS | {
     "glb_MB": 0.1,          # published to four digits
     "dram_MB": 3,           # published to one decimal; coding follows a distribution
 }

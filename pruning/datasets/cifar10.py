@@ -39,7 +39,9 @@ def load_cifar10(path: str | Path) -> Splits:
                           torch.from_numpy(labels[chosen]))
               for name, chosen in split_places().items()}
     test = Split(*(torch.from_numpy(part.copy()) for part in parts[-1]))
-    return Splits(**splits, test=test, **pixel_statistics(splits["fit"].images))
+    pixels = pixel_statistics(splits["fit"].images)
+    return Splits(splits["fit"], splits["selector"], splits["choosing"], test,
+                  pixels["mean"], pixels["std"])
 
 
 def split_places() -> dict[str, np.ndarray]:

@@ -13,7 +13,7 @@ import urllib.request
 import zlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import ClassVar
+from typing import IO, Any, ClassVar, cast
 
 import numpy as np
 
@@ -89,15 +89,15 @@ def find_archive(path: str | Path) -> Path:
 class FolderFiles:
     """Files of a folder, by name."""
 
-    def __init__(self, folder):
+    def __init__(self, folder: Path):
         self.folder = folder
 
-    def size_B(self, name):
+    def size_B(self, name: str) -> int | None:
         """Bytes of a file; None if there is none of that name."""
         file = self.folder / name
         return file.stat().st_size if file.is_file() else None
 
-    def read(self, name):
+    def read(self, name: str) -> bytes:
         """Content of the file."""
         return (self.folder / name).read_bytes()
 
@@ -111,7 +111,7 @@ def check_length(unpacked_B: int) -> None:
 class TarFiles:
     """Files of a tar archive, by the last part of their name; nothing is unpacked."""
 
-    def __init__(self, tar):
+    def __init__(self, tar: tarfile.TarFile):
         self.tar = tar
         self.members = {}
         for member in tar:
@@ -119,16 +119,19 @@ class TarFiles:
             if member.isfile():
                 self.members[Path(member.name).name] = member
 
-    def size_B(self, name):
+    def size_B(self, name: str) -> int | None:
         """Bytes of a file; None if there is none of that name."""
         return self.members[name].size if name in self.members else None
 
-    def read(self, name):
+    def read(self, name: str) -> bytes:
         """Content of the file."""
-        return self.tar.extractfile(self.members[name]).read()
+        # Only what has content is among the members.
+        return cast(IO[bytes], self.tar.extractfile(self.members[name])).read()
 
 
-def read_files(path, records, files):
+def read_files(
+        path: Path, records: int,
+        files: FolderFiles | TarFiles) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """The six files, in whichever layout they are."""
     binary = files.size_B(f"{BATCHES[0]}.bin") is not None
     found = {}
@@ -152,13 +155,15 @@ def read_files(path, records, files):
     return found
 
 
-def read_binary(where, content, records):
+def read_binary(where: str, content: bytes,
+                records: int) -> tuple[np.ndarray, np.ndarray]:
     """One byte of label, then the pixels, red plane first."""
     table = np.frombuffer(content, np.uint8).reshape(records, 1 + PIXELS)
     return table[:, 1:], table[:, 0].astype(np.int64)
 
 
-def read_pickle(where, content, records):
+def read_pickle(where: str, content: bytes,
+                records: int) -> tuple[np.ndarray, np.ndarray]:
     """A dictionary with ``data`` and ``labels``, pickled by Python 2."""
     try:
         check_growth(content)
@@ -181,7 +186,7 @@ def read_pickle(where, content, records):
 class PickledArray:
     """Stands for a numpy array in a pickle; only keeps what the pickle says of it."""
 
-    state = None
+    state: Any = None
 
     def __init__(self, *_):
         pass
@@ -189,7 +194,7 @@ class PickledArray:
     def __setstate__(self, state):
         self.state = state
 
-    def pixels(self, where, records):
+    def pixels(self, where: str, records: int) -> np.ndarray:
         """The bytes as an array, if they are pixels."""
         try:
             _, shape, dtype, by_columns, content = self.state
@@ -207,7 +212,7 @@ class PickledArray:
 class PickledType:
     """Stands for a numpy dtype in a pickle."""
 
-    def __init__(self, kind, *_):
+    def __init__(self, kind: str | bytes, *_: object):
         self.kind = kind.decode() if isinstance(kind, bytes) else kind
 
     def __setstate__(self, state):
@@ -228,7 +233,7 @@ class PixelUnpickler(pickle.Unpickler):
         ("numpy", "dtype"): PickledType,
     }
 
-    def find_class(self, module, name):
+    def find_class(self, module: str, name: str) -> type:
         if (module, name) not in self.known:
             raise pickle.UnpicklingError(f"it asks for {module}.{name}")
         return self.known[module, name]

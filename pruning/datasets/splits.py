@@ -57,7 +57,8 @@ class Splits:
     @property
     def image_shape(self) -> tuple[int, int, int]:
         """Channels, height and width of an image."""
-        return tuple(self.fit.images.shape[1:])
+        channels, height, width = self.fit.images.shape[1:]
+        return channels, height, width
 
     def normalise(self, images: torch.Tensor) -> torch.Tensor:
         """Pixels → what the networks take.

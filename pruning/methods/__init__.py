@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from numbers import Integral, Real
 
 from eyeriss_sim.registry import Registry
+from pruning.masks import Masks
 
 METHODS = Registry("method", "pruning.methods")
 KINDS = {bool: (bool, "true or false"), int: (Integral, "a whole number"),
@@ -41,7 +42,7 @@ class Method:
     """
 
     name: str
-    choose: object
+    choose: Callable[..., Masks]
     at_init: bool = False
     own_levels: bool = False
     shrinks: bool = False
@@ -110,7 +111,7 @@ def options_by_method(names: Sequence[str], options: dict) -> list[dict]:
     [{'per_energy': False}, {'rows': 4096}]
     """
     methods = [find_method(name) for name in names]
-    found = [{} for _ in methods]
+    found: list[dict] = [{} for _ in methods]
     for key, value in options.items():
         owner, _, option = key.rpartition(".")
         takers = [mine for method, mine in zip(methods, found, strict=True)

@@ -41,6 +41,7 @@ def _worth(found, problem, per_energy):
                    problem.model, problem.prunables).items()}
     worth = found.sums({name: one / one.sum().clamp_min(1e-300)
                         for name, one in squared.items()})
+    sides: tuple[str, ...]
     if per_energy:
         cost, sides = _priced(problem), ("outputs", "inputs")
     else:

@@ -60,14 +60,14 @@ def energy_aware(problem: Problem, *, removed: float = 0.8, rows: int = 8192,
         if value not in known:
             raise ValueError(f"energy_aware: {key} must be one of {', '.join(known)}, "
                              f"got {value!r}")
-    for key, value, fits, range_ in (
+    for key, number, fits, range_ in (
             ("removed", removed, 0 <= removed <= 1, "in 0..1"),
             ("rows", rows, rows >= 1, "at least 1"),
             ("chunks", chunks, chunks >= 1, "at least 1"),
             # Without any, least squares may have no solution.
             ("ridge", ridge, 0 < ridge < math.inf, "above 0 and finite")):
         if not fits:
-            raise ValueError(f"energy_aware: {key} must be {range_}, got {value}")
+            raise ValueError(f"energy_aware: {key} must be {range_}, got {number}")
     model, names = problem.model, problem.prunables
     size = scores.magnitude(model, names)
     worth = {

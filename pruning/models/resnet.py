@@ -1,5 +1,7 @@
 """Residual networks for 32x32 images (He et al., CVPR 2016)."""
 
+from collections.abc import Callable, Sequence
+
 import torch
 from torch import nn
 from torch.nn import functional
@@ -11,19 +13,20 @@ from pruning.recipe import Recipe
 class SubsampledShortcut(nn.Module):
     """Option A of the paper: every second pixel, new channels of zeros, no weights."""
 
-    def __init__(self, channels, filters):
+    def __init__(self, channels: int, filters: int):
         super().__init__()
         before = (filters - channels) // 2
         self.new_channels = (before, filters - channels - before)
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         return functional.pad(x[:, :, ::2, ::2], (0, 0, 0, 0, *self.new_channels))
 
 
 class BasicBlock(nn.Module):
     """Two 3x3 convolutions and what goes round them."""
 
-    def __init__(self, channels, filters, stride, shortcut):
+    def __init__(self, channels: int, filters: int, stride: int,
+                 shortcut: Callable[[int, int], nn.Module]):
         super().__init__()
         self.conv1 = nn.Conv2d(channels, filters, 3, stride, 1, bias=False)
         self.bn1 = nn.BatchNorm2d(filters)
@@ -34,7 +37,7 @@ class BasicBlock(nn.Module):
         if stride > 1 or channels != filters:
             self.downsample = shortcut(channels, filters)
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         y = self.bn2(self.conv2(self.relu(self.bn1(self.conv1(x)))))
         return self.relu(y + (x if self.downsample is None else self.downsample(x)))
 
@@ -48,7 +51,9 @@ def projected_shortcut(channels: int, filters: int) -> nn.Sequential:
 class ResNet(nn.Module):
     """A 3x3 stem without pooling, stages of basic blocks, mean, one linear layer."""
 
-    def __init__(self, widths, blocks, shortcut, num_classes, channels=3):
+    def __init__(self, widths: Sequence[int], blocks: int,
+                 shortcut: Callable[[int, int], nn.Module], num_classes: int,
+                 channels: int = 3):
         super().__init__()
         self.conv1 = nn.Conv2d(channels, widths[0], 3, 1, 1, bias=False)
         self.bn1 = nn.BatchNorm2d(widths[0])
@@ -66,7 +71,7 @@ class ResNet(nn.Module):
         self.fc = nn.Linear(channels, num_classes)
         start_weights(self)
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         x = self.relu(self.bn1(self.conv1(x)))
         for stage in self.stages:
             x = getattr(self, stage)(x)

@@ -1,5 +1,6 @@
 """VGG-16 for 32x32 images (Simonyan and Zisserman, ICLR 2015), batch-normalised."""
 
+import torch
 from torch import nn
 
 from pruning.models import register
@@ -16,7 +17,8 @@ class VGG(nn.Module):
     has no use for both.
     """
 
-    def __init__(self, num_classes, image_shape=(3, 32, 32)):
+    def __init__(self, num_classes: int,
+                 image_shape: tuple[int, int, int] = (3, 32, 32)):
         super().__init__()
         channels, *size = image_shape
         left = [extent // 2 ** len(STAGES) for extent in size]
@@ -37,7 +39,7 @@ class VGG(nn.Module):
             nn.Linear(512, 512), nn.ReLU(inplace=True), nn.Linear(512, num_classes))
         start_weights(self)
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.classifier(self.features(x).flatten(1))
 
 
