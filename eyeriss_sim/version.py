@@ -3,4 +3,4 @@
 Raise it with whatever changes counts, cycles, energies or what is trained.
 """
 
-VERSION = "0.3.2"
+VERSION = "0.4.0"
