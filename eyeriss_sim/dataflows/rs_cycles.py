@@ -69,7 +69,8 @@ def mapping_ends(shape, timing, letters, kinds, ports=True):
     ifmap_banks = int(kernels.ifmap_banks_of(shape, timing, n, e, q, r))
     ends = np.zeros((len(kinds), 3, kernels.STEADY + 1), np.int64)
     for at, row in enumerate(kinds.tolist()):
-        kind = kernels.Kind(*row[kernels.OF_KIND:], shape.V, shape.U, shape.D)
+        kind = kernels.Kind._make(
+            (*row[kernels.OF_KIND:], shape.V, shape.U, shape.D))
         for place, filters, in_pass in runs:
             found = ends_of_run(timing, kind, filters, in_pass, p, q, ifmap_banks,
                                 ports)
