@@ -18,7 +18,14 @@ from pathlib import Path
 
 import pandas as pd
 
-from cascade.bench import curves, enter, learned_against_free, shipped_router, verdicts
+from cascade.bench import (
+    SETTING,
+    curves,
+    enter,
+    learned_against_free,
+    shipped_router,
+    verdicts,
+)
 from cascade.cifar10_study import cifar10_study
 from cascade.figures import draw
 from cascade.levels import dense_level
@@ -51,9 +58,9 @@ def saved_on_curve(table, points):
     Returns
     -------
     pandas.DataFrame
-        By network, method, hardware, batch, seed, system.
+        By network, method, hardware, objective, batch, seed, system.
     """
-    keys = ["network", "method", "hardware", "batch", "seed"]
+    keys = ["network", "method", *SETTING, "seed"]
     table = table[table.split == "test"]
     dense = table[table.system == "dense"].set_index(keys).accuracy
     rows = table[table.system.isin((*systems(), "single"))].join(
@@ -123,7 +130,7 @@ def summary(table):
     found = []
     for points in (1, 3):
         saved = saved_on_curve(table, points).reset_index()
-        means = saved.groupby(["network", "method", "hardware", "batch", "system"],
+        means = saved.groupby(["network", "method", *SETTING, "system"],
                               sort=False).saved.mean().reset_index()
         means["points"] = points
         means["wanted"] = [
@@ -211,12 +218,12 @@ def print_summary(table):
     shown = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0),
                   title="energy saved, % (on the curve: the best in hindsight)",
                   title_justify="left")
-    for heading in ("network", "method", "hardware", "batch", "points"):
+    keys = ["network", "method", *SETTING, "points"]
+    for heading in keys:
         shown.add_column(heading, overflow="fold")
     headings = ("single", *systems())
     for heading in (*headings, "wanted"):
         shown.add_column(heading, justify="right", no_wrap=True)
-    keys = ["network", "method", "hardware", "batch", "points"]
     for key, rows in table.groupby(keys, sort=False):
         by_system = rows.set_index("system").saved
         wanted = rows.wanted.iloc[0]
@@ -225,7 +232,7 @@ def print_summary(table):
             *(str(one).replace("+", " + ") for one in key),
             *(f"{100 * by_system[one]:.1f}" if one in by_system else "-"
               for one in headings),
-            "-" if pd.isna(wanted) or key[2:4] != ("eap_tool", 1)
+            "-" if pd.isna(wanted) or key[2:5] != ("eap_tool", "energy", 1)
             else f"{100 * wanted:.0f}")
     console.print(shown)
     for points, paper in PAPER.items():

@@ -47,7 +47,7 @@ def compare_layer(layer, hardware):
         Mapping and its cuts, passes, kinds of pass, cycles of both and their error,
         words that all levels move and the sum of their differences.
     """
-    mapping = search(layer, hardware).mappings[0]
+    mapping = search(layer, hardware, "energy").mappings[0]
     counts = count(layer, hardware, mapping)
     model = count_cycles(layer, hardware, mapping, counts, NO_SAVINGS).processing
     timing = time_layer(layer, hardware, mapping)

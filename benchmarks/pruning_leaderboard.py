@@ -49,9 +49,10 @@ SEVERAL_SEEDS = ("energy_aware", "energy_budget", "magnitude_global",
 ONE_SEED = ("channels", "slim", "random", "psconv", "psconv_random", "synflow")
 EVERYTHING = ("dense", *SEVERAL_SEEDS, *ONE_SEED)
 BEST = 3
+OBJECTIVES = ("objective_eap_tool", "objective_eyeriss_chip")   # of the mapping search
 COLUMNS = ("network", "method", "target", "seed", "accuracy", "batch",
            "energy_rel_eap_tool", "energy_rel_eyeriss_chip", "floor_rel", "weights_rel",
-           "macs_rel", "minutes")
+           "macs_rel", "minutes", *OBJECTIVES)
 
 
 def pieces(methods, seeds):
@@ -157,7 +158,7 @@ def leaderboard(table, floor):
                 **one, "target": one["rung"], "batch": batch,
                 "floor_rel": floor[one["network"]][batch] if pd.isna(own) else own,
                 **{key: one[key + ending] for key in (
-                    "energy_rel_eap_tool", "energy_rel_eyeriss_chip")}})
+                    "energy_rel_eap_tool", "energy_rel_eyeriss_chip", *OBJECTIVES)}})
     return pd.DataFrame(rows, columns=COLUMNS)
 
 

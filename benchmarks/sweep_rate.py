@@ -35,11 +35,14 @@ ASKED_S = 600
 
 
 def spec_of(points, shared):
-    """So many points that share nothing, or a tenth of them at ten prices each."""
+    """So many points that share nothing, or a tenth of them at ten prices each.
+
+    Prices are shared by searches for energy; joules know the clock's price.
+    """
     if not shared:
-        return make_spec([NETWORK], AXES, sample={"points": points})
+        return make_spec([NETWORK], AXES, sample={"points": points}, objective="energy")
     wide = {"rows": "5:40", "cols": "5:40"}         # 36 x 36 arrays, about as many
-    return make_spec([NETWORK], wide | PRICES)
+    return make_spec([NETWORK], wide | PRICES, objective="energy")
 
 
 def measure(points, jobs, shared):

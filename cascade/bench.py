@@ -24,7 +24,9 @@ from cascade.study import Choice, Study
 
 LOSSES = (0.0, 0.5, 1.0, 2.0, 3.0)      # points of accuracy below the dense network
 CURVE = 20                              # points of a curve, at most
-COLUMNS = ("network", "method", "hardware", "batch", "seed", "split", "system", "level",
+# Energies of rows that differ in one of these enter no hull and no figure together.
+SETTING = ("hardware", "objective", "batch")
+COLUMNS = ("network", "method", *SETTING, "seed", "split", "system", "level",
            "threshold", "accuracy", "energy_rel", "reference_uJ", "floor_rel",
            "share_mild", "ci_lo", "ci_hi")
 
@@ -56,7 +58,8 @@ class Entrant:
     def __post_init__(self):
         object.__setattr__(self, "name", {
             "network": self.network, "method": self.method,
-            "hardware": self.study.hardware, "batch": self.study.batch,
+            "hardware": self.study.hardware,
+            "objective": self.study.oracle.objective, "batch": self.study.batch,
             "seed": self.seed})
 
     def wanted(self, loss: float, part: str = "choosing") -> float:
@@ -198,7 +201,7 @@ def verdicts(entrants: Sequence[Entrant], part: str = "test") -> pd.DataFrame:
     Parameters
     ----------
     entrants : sequence of Entrant
-        The seeds of one network, method, hardware and batch.
+        The seeds of one network, method, hardware, objective and batch.
     part : str
 
     Returns
@@ -252,7 +255,7 @@ def learned_against_free(entrants: Sequence[Entrant], free: str = "max_softmax",
     Parameters
     ----------
     entrants : sequence of Entrant
-        The seeds of one network, method, hardware and batch.
+        The seeds of one network, method, hardware, objective and batch.
     free : str
         A router that learns nothing.
     part : str

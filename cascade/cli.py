@@ -65,9 +65,9 @@ def add_ladder_options(cmd: argparse.ArgumentParser) -> None:
     cmd.add_argument("--bits", metavar="B|ifmap=B,...",
                      help="widths of the cascade's operands: 8, or "
                           "ifmap=8,filter=4,ofmap=8 (default: 16)")
-    cmd.add_argument("--objective", choices=OBJECTIVES, default="energy",
+    cmd.add_argument("--objective", choices=OBJECTIVES,
                      help="what the search of the cascade's mappings minimises "
-                          "(default: energy)")
+                          "(default: the hardware's own)")
     cmd.add_argument("--seed", type=int, default=0, metavar="N")
     cmd.add_argument("--cache", metavar="FOLDER",
                      help="keeps outputs, selectors, costs (default: LADDER/cascade)")

@@ -4,6 +4,7 @@ import matplotlib
 import pandas as pd
 from matplotlib.figure import Figure
 
+from cascade.bench import SETTING
 from eyeriss_sim.figure_style import BLUE, GREEN, GREY, INK, ORANGE, PALE, PINK, STYLE
 
 # Label, colour and format. What routers offer is of many pairs, each point a choice of
@@ -35,13 +36,15 @@ def draw(table: pd.DataFrame, title: str, data: str) -> Figure:
     if len(seeds) > 1:
         title += f", seed {seeds[0]} of {len(seeds)} seeds"
     table = table[table.seed == seeds[0]]
-    groups = list(table.groupby(["hardware", "batch"], sort=False))
+    groups = list(table.groupby(list(SETTING), sort=False))
     figure = Figure(figsize=(5.4 * len(groups) + 2.4, 4.8), layout="constrained")
     panels = figure.subplots(1, len(groups), sharey=True, squeeze=False)[0]
-    for panel, ((hardware, batch), rows) in zip(panels, groups, strict=True):
+    for panel, ((hardware, objective, batch), rows) in zip(
+            panels, groups, strict=True):
         _panel(panel, rows)
         images = "an image alone" if batch == 1 else f"in a batch of {batch}"
-        panel.set_xlabel(f"energy on {hardware}, {images}, dense = 1")
+        panel.set_xlabel(f"energy on {hardware}, {images}, dense = 1\n"
+                         f"(mappings searched for {objective})")
     panels[0].set_ylabel("accuracy on test images, %")
     # Panels share it. Far below the levels' own accuracies nothing is of use.
     own = table[table.system.isin(("single", "dense"))].accuracy

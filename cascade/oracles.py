@@ -36,8 +36,8 @@ def name_of(oracle: EnergyOracle) -> str:
     --------
     >>> name_of(EnergyOracle("eap_tool"))
     'eap_tool'
-    >>> name_of(EnergyOracle("eyeriss_chip", "skip_either", objective="joules", bits=8))
-    'eyeriss_chip zeros=skip_either objective=joules bits=8'
+    >>> name_of(EnergyOracle("eyeriss_chip", "skip_either", objective="energy", bits=8))
+    'eyeriss_chip zeros=skip_either objective=energy bits=8'
     """
     hardware = oracle.hardware
     parts = [hardware.name]
@@ -46,7 +46,7 @@ def name_of(oracle: EnergyOracle) -> str:
         parts += [f"{key}={getattr(hardware, key)}" for key in ("zeros", "filter_code")
                   if getattr(hardware, key) != getattr(usual, key)]
     parts += [f"{key}={getattr(oracle, key)}"
-              for key, usual in (("objective", "energy"), ("search", "dense"))
+              for key, usual in (("objective", hardware.objective), ("search", "dense"))
               if getattr(oracle, key) != usual]
     if oracle.bits != BITS_16:
         widths = [getattr(oracle.bits, key) for key in OPERANDS]

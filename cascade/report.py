@@ -3,6 +3,7 @@
 import pandas as pd
 from rich.table import Table
 
+from cascade.bench import SETTING
 from eyeriss_sim.terminal import make_console
 
 
@@ -19,8 +20,7 @@ def print_verdicts(table: pd.DataFrame) -> None:
         console.print("no cascade loses so little for less energy than the dense "
                       "network needs")
         return
-    for key, rows in table.groupby(["network", "method", "hardware", "batch"],
-                                   sort=False):
+    for key, rows in table.groupby(["network", "method", *SETTING], sort=False):
         shown = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
         shown.add_column("system", no_wrap=True)
         for heading in ("allowed", "lost", "mild", "energy", "saved", "hull",
@@ -37,7 +37,8 @@ def print_verdicts(table: pd.DataFrame) -> None:
         # Networks of fewer channels have lower ones.
         floors = dict.fromkeys(
             f"{one:.3f}" for one in (rows.floor_rel.min(), rows.floor_rel.max()))
-        console.print(f"{key[0]}, {key[1]}, {key[2]}, batch {key[3]}, {count} seed"
+        console.print(f"{key[0]}, {key[1]}, {key[2]} searched for {key[3]}, "
+                      f"batch {key[4]}, {count} seed"
                       f"{'s' * (count > 1)}; floor {' to '.join(floors)}")
         console.print(shown)
     console.print(

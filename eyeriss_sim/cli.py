@@ -57,8 +57,8 @@ def add_run_options(cmd):
 def add_simulation_options(cmd):
     """Add the options that simulate and explain have in common."""
     add_run_options(cmd)
-    cmd.add_argument("--objective", choices=OBJECTIVES, default="energy",
-                     help="what the search minimises (default: energy)")
+    cmd.add_argument("--objective", choices=OBJECTIVES,
+                     help="what the search minimises (default: the hardware's own)")
     cmd.add_argument("--price-by-size", action="store_true",
                      help="let a word of a larger memory than the preset's cost more")
     # Not among choices, which would be looked at before plugins are run.

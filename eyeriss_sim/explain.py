@@ -61,7 +61,7 @@ class Explanation:
         return f"<pre>{escape(str(self))}</pre>"
 
 
-def explain(result: SimulationResult, layer: str, objective: str = "energy",
+def explain(result: SimulationResult, layer: str, objective: str | None = None,
             runners_up: int = 5) -> Explanation:
     """Reasons of a layer's cost: loop nest, limits, breakdowns, runners-up.
 
@@ -70,8 +70,8 @@ def explain(result: SimulationResult, layer: str, objective: str = "energy",
     result : SimulationResult
     layer : str
         Its name; upper or lower case does not matter where one layer has it.
-    objective : {"energy", "cycles", "edp", "joules"}
-        Ranks the runners-up.
+    objective : {"energy", "cycles", "edp", "joules", "edp_normalised"}, optional
+        Ranks the runners-up; the hardware's own unless given.
     runners_up : int
         How many to show.
 
@@ -99,6 +99,8 @@ def explain(result: SimulationResult, layer: str, objective: str = "energy",
             chosen.layer, result.hardware, mapping, "search", chosen.densities,
             first_layer=place == 0, bits=chosen.bits, savings=chosen.savings)
 
+    if objective is None:
+        objective = result.hardware.objective
     on_map = laid(chosen.layer, chosen.mapping)
     hardware = at_widths(result.hardware, chosen.bits, on_map.name)
     return Explanation([

@@ -1,7 +1,7 @@
 """Hardware: one accelerator, read from a TOML file and checked."""
 
 import tomllib
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from importlib import resources
 from math import isfinite
@@ -13,7 +13,7 @@ import numpy as np
 from eyeriss_sim.access_prices import PRICED, price_MAC, sizes_of, supply_factor
 from eyeriss_sim.codes import FILTER_CODES, FMAP_CODES, WORD_B, WORD_BITS
 from eyeriss_sim.dataflows import DATAFLOWS
-from eyeriss_sim.dataflows.base import Dataflow
+from eyeriss_sim.dataflows.base import OBJECTIVES, Dataflow
 from eyeriss_sim.hardware_fields import TABLES, TOP_KEYS, UNIT_FAMILIES
 from eyeriss_sim.levels import COST_LEVELS, KINDS
 from eyeriss_sim.near_names import hint
@@ -22,7 +22,8 @@ from eyeriss_sim.widths import MOST_BITS, Values, stored_bits, values_of
 from eyeriss_sim.zero_handling import ZERO_HANDLINGS, ZeroHandling
 
 CHOICES = {"accounting": DATAFLOWS, "zeros": ZERO_HANDLINGS,
-           "fmap_code": FMAP_CODES, "filter_code": FILTER_CODES}
+           "fmap_code": FMAP_CODES, "filter_code": FILTER_CODES,
+           "search_objective": OBJECTIVES}
 PRICE_TABLES = ("energy_per_word_MAC", "energy_per_word_pJ")
 MAY_BE_ZERO = (
     "hop_cycles", "accumulate_bubbles", "stride_bubbles", "image_gap_cycles",
@@ -126,6 +127,9 @@ class Hardware:
     fmap_code, filter_code : str
         How what is coded is coded: ``none``, ``rlc``, ``significance_map``; filters
         also ``csr``, ``csc``, ``periodic``.
+    search_objective : str, optional
+        What a search minimises unless it is told, see ``objective``; machines that
+        differ in it alone are equal.
 
     Raises
     ------
@@ -198,22 +202,24 @@ class Hardware:
     ifmap_bits: int = 16
     filter_bits: int = 16
     ofmap_bits: int = 16
+    search_objective: str | None = field(default=None, compare=False)
 
     def __post_init__(self):
         for key in CHOICES:
-            check_value(self.name, key, getattr(self, key))
+            if key != "search_objective" or self.search_objective is not None:
+                check_value(self.name, key, getattr(self, key))
         needed = self.dataflow.needs
-        for field in fields(self):
-            value = getattr(self, field.name)
+        for one in fields(self):
+            value = getattr(self, one.name)
             if value is None:
-                if field.name in needed:
+                if one.name in needed:
                     raise ValueError(
-                        f"{self.name}: {toml_key(field.name)} is missing; "
+                        f"{self.name}: {toml_key(one.name)} is missing; "
                         f"accounting = \"{self.accounting}\" needs it")
                 continue
-            if field.type in (int, float, bool):
-                object.__setattr__(self, field.name,
-                                   check_value(self.name, field.name, value))
+            if one.type in (int, float, bool):
+                object.__setattr__(self, one.name,
+                                   check_value(self.name, one.name, value))
         own = sizes_of(self)
         object.__setattr__(self, "priced_sizes", tuple(
             size if priced is None else priced
@@ -251,6 +257,16 @@ class Hardware:
     def clock_pJ(self) -> float:
         """Energy of each PE in every cycle at the supply voltage, working or not."""
         return self.clock_pJ_per_PE_cycle * supply_factor(self)
+
+    @property
+    def objective(self) -> str:
+        """What a search minimises unless it is told otherwise.
+
+        The file's ``[search] objective``; else joules where cycles cost energy, and
+        normalised energy where they do not.
+        """
+        costly = self.clock_pJ_per_PE_cycle > 0 or self.static_mW > 0
+        return self.search_objective or ("joules" if costly else "energy")
 
     def stored_bits(self, kind: str) -> int:
         """Bits that an "ifmap", "filter", "psum" or "ofmap" value takes, see pack."""
@@ -371,8 +387,9 @@ def check_value(owner: str, field_name: str, value: Any) -> Any:
     value = plain(value)
     if field_name in CHOICES:
         if not isinstance(value, str) or value not in CHOICES[field_name]:
+            name = field_name.removeprefix("search_")
             raise ValueError(
-                f"{owner}: unknown {field_name} {value!r}; "
+                f"{owner}: unknown {name} {value!r}; "
                 f"{hint(value, CHOICES[field_name])}known: "
                 + ", ".join(CHOICES[field_name]))
         return value
@@ -579,12 +596,12 @@ def _hardware_from(tables, text):
     preset = tables.get("priced_like")
     if preset and preset != text:
         values["priced_sizes"] = load_hardware(preset).priced_sizes
-    for field in fields(Hardware):
-        required = field.name in (
+    for one in fields(Hardware):
+        required = one.name in (
             "accounting", "rows", "cols", "clock_MHz", "glb_ifmap_psum_B", "mac_pJ")
-        if required and field.name not in values:
+        if required and one.name not in values:
             raise ValueError(
-                f"{text}: {toml_key(field.name)} is missing; give it, or start from a "
+                f"{text}: {toml_key(one.name)} is missing; give it, or start from a "
                 f"preset with extends = \"eyeriss_chip\"")
     try:
         return Hardware(**values)

@@ -131,6 +131,8 @@ FIELDS = (
     _field("zeros", "handling", "", "what a zero saves", "zeros"),
     _field("zeros", "fmap_code", "", "how fmaps are coded in DRAM"),
     _field("zeros", "filter_code", "", "how filters are coded in DRAM"),
+    _field("search", "objective", "", "what a search for mappings minimises; unless "
+           "given, joules where cycles cost energy, else energy", "search_objective"),
 )
 
 TOP_KEYS = tuple(field.key for field in TOP_FIELDS)

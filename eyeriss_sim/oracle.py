@@ -44,8 +44,8 @@ class EnergyOracle:
         unless given.
     batch : int
         Images of a run.
-    objective : {"energy", "cycles", "edp", "joules"}
-        What the mapping search minimises.
+    objective : {"energy", "cycles", "edp", "joules", "edp_normalised"}, optional
+        What the mapping search minimises; the hardware's own unless given.
     search : {"dense", "sparse"}
         Whether the search, for whatever objective, takes zeros into account. Dense
         keeps one mapping a shape, whatever is pruned; every result says which it was.
@@ -68,8 +68,9 @@ class EnergyOracle:
     """
 
     def __init__(self, hardware: Hardware | str = "eyeriss_chip",
-                 zeros: str | None = None, batch: int = 1, *, objective: str = "energy",
-                 search: str = "dense", mapping: Any = "search",
+                 zeros: str | None = None, batch: int = 1, *,
+                 objective: str | None = None, search: str = "dense",
+                 mapping: Any = "search",
                  filter_code: str | None = None, bits: Any = None):
         self.hardware = load_hardware(hardware)
         if zeros is not None:
@@ -79,7 +80,7 @@ class EnergyOracle:
         if search not in SEARCHES:
             raise ValueError(f"unknown search {search!r}; known: {', '.join(SEARCHES)}")
         self.batch = _checked_batch(batch)
-        self.objective = objective
+        self.objective = self.hardware.objective if objective is None else objective
         self.search = search
         self.mappings, self.mapping_name = chosen_mappings(mapping, self.hardware)
         self.bits = as_bits(bits)

@@ -7,7 +7,7 @@ from functools import lru_cache
 import numpy as np
 
 from eyeriss_sim.access_prices import NOMINAL_V, PRICED, resolved_prices
-from eyeriss_sim.dataflows.base import OBJECTIVES, SKIPS
+from eyeriss_sim.dataflows.base import OBJECTIVES, PRICED_BY_TIME, SKIPS
 from eyeriss_sim.hardware import REMEMBERED, Hardware
 from eyeriss_sim.layer import ConvLayer, Shape
 from eyeriss_sim.mapping import Mapping
@@ -26,7 +26,8 @@ class SearchResult:
     mappings : tuple of Mapping
         The best first, then the runners-up that were asked for.
     scores : tuple of float
-        Their objective, in MAC energies, cycles, or the product of both.
+        Their objective, in MAC energies, cycles, or the product of both. Clock and
+        leakage are counted in MAC energies, too.
     evaluated : int
         Mappings whose energy or cycles were computed.
     """
@@ -36,7 +37,7 @@ class SearchResult:
     evaluated: int
 
 
-def search(layer: ConvLayer, hardware: Hardware, objective: str = "energy",
+def search(layer: ConvLayer, hardware: Hardware, objective: str | None = None,
            keep: int = 1, skip: str = "hopeless",
            savings: Savings = NO_SAVINGS) -> SearchResult:
     """Exhaustive search over the legal mappings of a layer, and ways to cut it.
@@ -61,10 +62,11 @@ def search(layer: ConvLayer, hardware: Hardware, objective: str = "energy",
     layer : ConvLayer
     hardware : Hardware
         At the layer's widths (``widths.at_widths``) where they are not 16 bits.
-    objective : {"energy", "cycles", "edp", "joules"}
+    objective : {"energy", "cycles", "edp", "joules", "edp_normalised"}, optional
         Normalised energy, which knows no time, as the papers' own searches; total
-        cycles; the product of both; or all that the report's total_uJ is made of:
-        clock and leakage too.
+        cycles; joules times seconds; all that the report's total_uJ is made of, clock
+        and leakage too; normalised energy times cycles. The hardware's own unless
+        given.
     keep : int
         How many of the best to return, of those that are not skipped.
     skip : {"hopeless", "dominated", "nothing"}
@@ -83,6 +85,8 @@ def search(layer: ConvLayer, hardware: Hardware, objective: str = "energy",
     ValueError
         No mapping fits, with the limit that not even the smallest keeps.
     """
+    if objective is None:
+        objective = hardware.objective
     for what, name, known in (("objective", objective, OBJECTIVES),
                               ("skip", skip, SKIPS)):
         if name not in known:
@@ -125,7 +129,8 @@ def _on_best_map(layer, hardware, objective, keep, skip, savings):
 
 
 # What the best mapping does not depend on: names, the scale of all prices and, but for
-# "joules", which adds them again, what time costs; what zeros save unless it is told.
+# objectives in which they are added again, what time costs; what zeros save unless it
+# is told.
 UNSEARCHED = {
     "name": "any", "mac_pJ": 1.0, "clock_pJ_per_PE_cycle": 0.0, "static_mW": 0.0,
     "zeros": "dense", "fmap_code": "none", "filter_code": "none"}
@@ -148,7 +153,7 @@ def as_searched(hardware: Hardware, objective: str) -> Hardware:
     said.update(dict.fromkeys(MEASURED), voltage_V=NOMINAL_V, price_by_size=False,
                 priced_sizes=None)
     said.update(resolved_prices(hardware))
-    if objective == "joules":
+    if objective in PRICED_BY_TIME:
         said["clock_pJ_per_PE_cycle"] = (
             hardware.clock_pJ
             + hardware.static_mW * 1e3 / hardware.clock_MHz / hardware.pes

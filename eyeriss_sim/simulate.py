@@ -29,7 +29,7 @@ from eyeriss_sim.zeros import Densities, Savings, read_shares, savings_of
 def simulate(network: Any, hardware: Hardware | str = "eyeriss_chip",
              batch: int | None = None, *,
              mapping: str | PathLike | dict[str, Mapping] = "search",
-             objective: str = "energy", zeros: str | None = None,
+             objective: str | None = None, zeros: str | None = None,
              densities: dict[str, Densities] | str | PathLike | None = None,
              bits: Bits | int | str | dict | None = None, price_by_size: bool = False,
              input_shape: Any = None, proposals: int | None = None) -> SimulationResult:
@@ -48,8 +48,9 @@ def simulate(network: Any, hardware: Hardware | str = "eyeriss_chip",
     mapping : str or dict
         ``search``, ``published``, ``published-table3``, ``inferred-table6``, the path
         of a CSV file, or Mappings by layer name. Layers not named are searched.
-    objective : {"energy", "cycles", "edp", "joules"}
-        What the search minimises, see ``search``. It takes no zeros into account.
+    objective : {"energy", "cycles", "edp", "joules", "edp_normalised"}, optional
+        What the search minimises, see ``search``; the hardware's own unless given. It
+        takes no zeros into account.
     zeros : str, optional
         What the machine does with zeros, one of ``ZERO_HANDLINGS``; the hardware's own
         unless given.
@@ -90,6 +91,8 @@ def simulate(network: Any, hardware: Hardware | str = "eyeriss_chip",
     np.float64(77.6)
     """
     hardware = load_hardware(hardware)
+    if objective is None:
+        objective = hardware.objective
     if zeros is not None:
         hardware = hardware.with_zeros(zeros)
     if price_by_size:

@@ -13,7 +13,7 @@ from rich.table import Table
 
 from eyeriss_sim.figure_style import GREY, INK, PALE, SERIES, STYLE
 from eyeriss_sim.terminal import make_console
-from pruning.records import read_json, read_metrics
+from pruning.records import OBJECTIVE, read_json, read_metrics
 
 PANELS = {"energy_rel_eap_tool": "energy, every zero saves (eap_tool)",
           "energy_rel_eyeriss_chip": "energy, activation zeros save (eyeriss_chip)"}
@@ -25,6 +25,7 @@ SAME = ("data", "dense", "oracle", "batch", "recipe", "options")
 KEYS = ["network", "method", "control", "experiment", "images"]      # of a line
 # Beside accuracies on the images to choose by, which are no test.
 MARK_OF = {"test": "", "choosing": "°"}
+ENERGY = "energy_rel_"      # begins what a metric of an oracle is called
 LEVEL = "support="      # option that tells the rungs of a method without targets
 SHOWN_POINTS = 7    # of accuracy below the best: one that fell would squeeze the others
 
@@ -48,7 +49,8 @@ def collect(folders: Sequence[str | Path]) -> pd.DataFrame:
     Raises
     ------
     ValueError
-        A folder without a result.
+        A folder without a result; energies on one hardware whose mappings were searched
+        for different objectives.
     """
     rows: list[dict] = []
     for folder in map(Path, folders):
@@ -59,11 +61,25 @@ def collect(folders: Sequence[str | Path]) -> pd.DataFrame:
             raise ValueError(f"{folder}: no result in it; eyeriss-prune run makes one")
         rows += map(_row, files)
     table = pd.DataFrame(rows)
+    _check_objectives(table)
     # Seeds of one name, but not of one recipe, are called by their own folders.
     several = table.groupby("experiment").settings.transform("nunique") > 1
     table.loc[several, "experiment"] = table.groupby(["experiment", "settings"])[
         "ladder"].transform(_together)
     return table.drop(columns=["settings", "ladder"])
+
+
+def _check_objectives(table):
+    """Refuse shares of energy that no axis has in common."""
+    for column in [one for one in table if one.startswith(OBJECTIVE)]:
+        first = table[table[column].notna()].drop_duplicates(column)
+        if len(first) > 1:
+            one, other = first.iloc[0], first.iloc[1]
+            raise ValueError(
+                f"energies on {column.removeprefix(OBJECTIVE)}: the mappings of "
+                f"{one.folder} were searched for {one[column]}, those of "
+                f"{other.folder} for {other[column]}; compare them apart, or run one "
+                "of both anew")
 
 
 def _together(folders):
@@ -113,8 +129,12 @@ def _row(file):
     for key in (*PANELS, "energy_rel_eap_tool_b16", "energy_rel_eyeriss_chip_b16",
                 "weights_rel", "macs_rel", "params_rel"):
         row[key] = 1.0 if dense else metrics.get(key)
+        if key.startswith(ENERGY):
+            objective = key.replace(ENERGY, OBJECTIVE, 1)
+            row[objective] = metrics.get(objective)
     row["energy_rel_periodic"] = metrics.get("energy_rel_eap_tool_periodic")
-    row |= {key: value for key, value in metrics.items() if is_further(key)}
+    row |= {key: value for key, value in metrics.items()
+            if is_further(key) or key.startswith(OBJECTIVE)}
     row["folder"] = str(file.parent)
     return row | _experiment(file, metrics, config)
 

@@ -28,7 +28,9 @@ def oracle_hash(oracle: EnergyOracle) -> str:
     # Fields at their defaults, and those that change no figure, are left out, so that a
     # new one changes no digest.
     hardware, bits = oracle.hardware, oracle.bits
-    idle = set() if hardware.price_by_size else {"priced_sizes"}
+    idle = {"search_objective"}         # the oracle's own counts, and stands beside
+    if not hardware.price_by_size:
+        idle.add("priced_sizes")
     if bits == BITS_16 and hardware.psum_bits == WORD_BITS:
         idle.add("pack")
     machine = []

@@ -8,9 +8,11 @@ from pathlib import Path
 from eyeriss_sim.atomic import replacing
 
 # Columns of tables that are text even where they read as numbers.
-NAMES = ("layer", "hardware", "zeros", "step")
+NAMES = ("layer", "hardware", "zeros", "mapping_source", "step")
 # Metrics that are text, and what those are called that are numbers.
 TEXTS = ("rung", "method", "control", "target", "network", "data")
+OBJECTIVE = "objective_"        # begins what mappings of a report were searched for
+OLD_OBJECTIVE = "energy"        # of results that do not say it
 NUMBERS = re.compile("accuracy|_rel(_|$)|^total_uJ|^(seed|epochs)$|minutes$")
 
 
@@ -43,7 +45,8 @@ def read_metrics(path: str | Path) -> dict:
     """The metrics of a result, those of earlier versions under the names of today.
 
     They called the energy of an image energy_uJ, and the preset ``dense``, which is not
-    the dense network, by its own name.
+    the dense network, by its own name. Their mappings were searched for normalised
+    energy, which they do not say.
 
     Returns
     -------
@@ -55,9 +58,12 @@ def read_metrics(path: str | Path) -> dict:
         See ``read_json``; a number where text should be, or text for a number.
     """
     metrics = {_name_today(key): value for key, value in read_json(path).items()}
+    for key in [key for key in metrics if key.startswith("energy_rel_")]:
+        metrics.setdefault(key.replace("energy_rel_", OBJECTIVE, 1), OLD_OBJECTIVE)
     for key, value in metrics.items():
-        kinds, what = ((str,), "text") if key in TEXTS else ((int, float), "a number")
-        if (key not in TEXTS and not NUMBERS.search(key)) or value is None:
+        is_text = key in TEXTS or key.startswith(OBJECTIVE)
+        kinds, what = ((str,), "text") if is_text else ((int, float), "a number")
+        if (not is_text and not NUMBERS.search(key)) or value is None:
             continue
         if not isinstance(value, kinds) or isinstance(value, bool):
             raise ValueError(f"{path}: {key} must be {what}, got {value!r:.60}; it is "

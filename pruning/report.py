@@ -147,9 +147,9 @@ def describe(network: torch.nn.Module, baseline: Baseline,
         weights, weights_rel (of the prunable ones), params, params_rel, macs_rel (of
         weights that are not zero), and by hardware and batch chip_uJ_*, dram_uJ_* and
         total_uJ_*, all of the batch, total_uJ_per_image_*, energy_rel_* (share of the
-        dense network's total_uJ) and floor_rel_*: what is left of it when every
-        prunable weight of this network is zero and its activations are as they are.
-        None where the oracle can't follow.
+        dense network's total_uJ), objective_* (what the mappings were searched for)
+        and floor_rel_*: what is left of it when every prunable weight of this network
+        is zero and its activations are as they are. None where the oracle can't follow.
     pandas.DataFrame
         One row a layer, hardware and batch: densities, and energy by part in uJ and
         in MAC energies.
@@ -174,6 +174,7 @@ def describe(network: torch.nn.Module, baseline: Baseline,
         for column in JOULES:
             summary[f"{column}_{key}"] = float(result.table[column].sum())
         summary[f"energy_rel_{key}"] = result.total_uJ / dense[key]
+        summary[f"objective_{key}"] = oracle.objective
         tables.append(_layer_rows(result))
     Masks({name: torch.zeros_like(mask) for name, mask in masks.items()}).apply(network)
     for key, oracle in judges.items():
@@ -190,9 +191,9 @@ def _energy_now(oracle, network, dense):
 
 
 def _layer_rows(result):
-    columns = ["layer", "hardware", "zeros", "batch", "ifmap_density", "filter_density",
-               "ofmap_density", *JOULES, *(f"{part}_uJ" for part in JOULE_PARTS
-                                           if part != "dram"),
+    columns = ["layer", "hardware", "zeros", "batch", "mapping_source",
+               "ifmap_density", "filter_density", "ofmap_density", *JOULES,
+               *(f"{part}_uJ" for part in JOULE_PARTS if part != "dram"),
                "energy_MAC", "alu_MAC",
                *(f"{level}_MAC" for level in LEVELS)]
     return result.table[columns]

@@ -182,13 +182,14 @@ def test_a_description_of_another_form_is_no_sweep(content, tmp_path):
     ("rung", 3), ("rung", ["a"]), ("rung", {}), ("method", 1), ("target", [0.5]),
     ("control", 2), ("accuracy", "0.9"), ("test_accuracy", [1]), ("accuracy", True),
     ("energy_rel_eap_tool", "low"), ("weights_rel", {}), ("seed", "0"),
-    ("floor_rel_eap_tool", []), ("energy_rel_eyeriss_chip", [0.5])])
+    ("floor_rel_eap_tool", []), ("objective_eap_tool", 3),
+    ("energy_rel_eyeriss_chip", [0.5])])
 def test_metrics_of_other_types_are_refused(key, value, tmp_path):
     file = tmp_path / "metrics.json"
     good = {"rung": "energy=0.5", "method": "magnitude", "accuracy": 0.9,
             "test_accuracy": None, "energy_rel_eap_tool": 0.5, "seed": 0}
     file.write_text(json.dumps(good))
-    assert read_metrics(file) == good
+    assert read_metrics(file) == good | {"objective_eap_tool": "energy"}
     (tmp_path / "config.json").write_text("{}")
     file.write_text(json.dumps(good | {key: value}))
     with pytest.raises(ValueError, match=f"metrics.json: {key} must be"):

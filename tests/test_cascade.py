@@ -909,9 +909,9 @@ def test_the_bench_has_every_rival_at_every_size(study, table, monkeypatch):
 def test_verdicts_keep_every_figure_on_a_narrow_terminal(capsys, monkeypatch):
     row = dict.fromkeys(("share_mild", "energy_rel", "saved", "hull_rel"), 0.75) | {
         "network": "resnet20", "method": "channels+energy_aware",
-        "hardware": "eyeriss_chip", "batch": 16, "system": "max_softmax", "loss": 0.5,
-        "lost": 12.34, "below_hull": -0.123, "low": -0.456, "high": -0.012,
-        "wins": True, "seeds": 3, "floor_rel": 0.2}
+        "hardware": "eyeriss_chip", "objective": "joules", "batch": 16,
+        "system": "max_softmax", "loss": 0.5, "lost": 12.34, "below_hull": -0.123,
+        "low": -0.456, "high": -0.012, "wins": True, "seeds": 3, "floor_rel": 0.2}
     # What rich takes for a terminal of so many columns.
     monkeypatch.setenv("TTY_COMPATIBLE", "1")
     monkeypatch.setenv("COLUMNS", "80")

@@ -55,7 +55,7 @@ def test_table_carries_what_it_stands_on():
     table = simulate("alexnet", batch=4, mapping="published").table
     for column in ("network", "batch", "hardware", "zeros", "cost_table", "version"):
         assert table[column].nunique() == 1
-    assert table.mapping_source.tolist() == ["published"] * 5 + ["search:energy"] * 3
+    assert table.mapping_source.tolist() == ["published"] * 5 + ["search:joules"] * 3
     assert {"layer", "macs", *"mnepqrt", "passes", "active_pes", "cycles",
             "processing_ms", "total_ms", "glb_MB", "dram_MB", "energy_MAC", "rf_MAC",
             "noc_MAC", "glb_MAC", "dram_MAC", "alu_MAC", "chip_uJ", "dram_uJ",
@@ -106,7 +106,7 @@ def test_explain_works_on_isca16_hardware_and_on_cut_filters(capsys, tmp_path):
     assert code == 0 and "RF p*q*R + q*R + p = 251 of 256" in out
     table = tmp_path / "wide.csv"
     table.write_text("layer,M,C,H,W,R,S,U\nBIG,4,2,40,40,15,15,1\n")
-    code, out, _ = run(capsys, "explain", table, "BIG")
+    code, out, _ = run(capsys, "explain", table, "BIG", "--objective", "energy")
     assert code == 0
     assert "5 segments of 3 filter rows" in out
     assert "2 segments of 8 filter columns" in out
@@ -117,13 +117,13 @@ def test_explain_says_into_how_many_strips_columns_are_cut_and_why(capsys, tmp_p
     table.write_text("layer,M,C,H,W,R,S,U\nroad,64,64,1026,2050,3,3,1\n")
     code, out, _ = run(capsys, "explain", table, "road")
     assert code == 0
-    strips = int(re.search(r"column_strips=(\d+) \(search:energy\)", out)[1])
+    strips = int(re.search(r"column_strips=(\d+) \(search:joules\)", out)[1])
     width = -(-2048 // strips)
     assert f"{strips} column strips of F={width}" in out
     assert f"F={width} windows" in out
     fewer = re.search(rf"\nstrips={strips} +at (\d+): GLB banks, ", out)[1]
     assert int(fewer) < strips
-    assert f"F{strips}" in out.split("Best by energy")[1]
+    assert f"F{strips}" in out.split("Best by joules")[1]
     assert "…" not in out
     assert max(map(len, out.splitlines())) <= 100
 

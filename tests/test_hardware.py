@@ -124,7 +124,28 @@ def test_supply_voltage_scales_what_is_on_the_chip_and_nothing_else():
     assert replace(chip, voltage_V=1.0) == chip
 
 
+def test_a_machine_whose_cycles_cost_energy_is_searched_for_joules(tmp_path):
+    chip, paper = load_hardware("eyeriss_chip"), load_hardware("isca16_256")
+    assert chip.objective == "joules" and paper.objective == "energy"
+    assert {load_hardware(name).objective for name in ("dense", "eyeriss_rtl")} == {
+        "joules"}
+    unsaid = replace(chip, search_objective=None)
+    assert unsaid.objective == "joules"
+    free = replace(unsaid, clock_pJ_per_PE_cycle=0)
+    assert free.objective == "energy"
+    assert replace(free, static_mW=1).objective == "joules"
+    path = tmp_path / "mine.toml"
+    path.write_text('extends = "eyeriss_chip"\n[search]\nobjective = "edp"')
+    assert load_hardware(str(path)).objective == "edp"
+    # What is searched for is no part of the machine: counts are shared.
+    other = replace(chip, search_objective="cycles")
+    assert other == chip and hash(other) == hash(chip) and other.objective == "cycles"
+
+
 @pytest.mark.parametrize("text, words", [
+    ('extends = "eyeriss_chip"\n[search]\nobjective = "speed"',
+     "unknown objective 'speed'; known: energy, cycles, edp, joules, edp_normalised"),
+    ('extends = "eyeriss_chip"\n[search]\nobjective = 3', "unknown objective 3"),
     ('extends = "eyeris"', "'eyeris'; did you mean eyeriss_rtl? presets are dense"),
     ('extends = "eyeriss_chip"\n[arrays]\nrows = 1', "unknown table or key 'arrays'"),
     ('extends = "eyeriss_chip"\n[array]\nrow = 1', "unknown key 'row' in [array]"),

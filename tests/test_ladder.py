@@ -118,11 +118,12 @@ def test_a_rung_of_an_earlier_version_is_read_under_the_names_of_today(tmp_path)
     path.write_text(json.dumps({
         key.replace("total_uJ_per_image", "energy_uJ").replace("preset_dense", "dense"):
         value for key, value in now.items()
-        if not key.startswith(("chip_uJ", "dram_uJ", "total_uJ_e", "total_uJ_p"))
+        if not key.startswith(("chip_uJ", "dram_uJ", "total_uJ_e", "total_uJ_p", "obj"))
         or key.startswith("total_uJ_per_image")}))
     (again,) = ladder(tmp_path, "energy_budget", energies(0.9))
     assert again.keys() < now.keys()
-    assert again == {key: now[key] for key in again}
+    assert again == {key: "energy" if key.startswith("objective_") else now[key]
+                     for key in again}
     assert {"total_uJ_per_image_preset_dense", "energy_rel_preset_dense_b16",
             "floor_rel_preset_dense"} <= again.keys()
 
@@ -377,6 +378,22 @@ def result(folder, rung, seed=0, accuracy=0.8, energy=0.5, test=True, target=Non
     (folder / rung / "config.json").write_text(json.dumps(
         {"network": "small", "data": "noise", "recipe": {"epochs": 2, "seed": seed},
          "options": {"seed": str(seed)}, **config}))
+
+
+def test_compare_refuses_shares_of_mappings_that_were_searched_for_other_objectives(
+        tmp_path):
+    for name, objective in (("old", None), ("older", "energy"), ("new", "joules")):
+        result(tmp_path / name, "energy=0.7")
+        file = tmp_path / name / "energy=0.7" / "metrics.json"
+        told = json.loads(file.read_text())
+        if objective:
+            told["objective_eyeriss_chip"] = objective
+        file.write_text(json.dumps(told))
+    table = collect([tmp_path / "old", tmp_path / "older"])
+    assert set(table.objective_eyeriss_chip) == {"energy"}
+    with pytest.raises(ValueError, match=r"energies on eyeriss_chip: the mappings of "
+                       r".*old.* were searched for energy, .*new.* for joules; "):
+        collect([tmp_path / "old", tmp_path / "new"])
 
 
 def legend(figure):

@@ -108,7 +108,8 @@ def test_channels_save_on_a_machine_where_zero_weights_save_nothing():
 @pytest.mark.parametrize("hardware", ["eyeriss_chip", "dense", "eyeriss_rtl"])
 @pytest.mark.parametrize("target", [Energy(0.9), Macs(0.6), Params(0.6), Density(0.6)])
 def test_layers_are_taken_by_what_they_cost_of_the_targets_quantity(hardware, target):
-    model, oracle = make("chain"), EnergyOracle(hardware, zeros="skip_either")
+    model = make("chain")
+    oracle = EnergyOracle(hardware, zeros="skip_either", objective="energy")
     weights = prunable(model)
     table = oracle(model, pictures()).table.set_index("layer")
     joules, normalised = (table[column].sort_values(ascending=False).index.tolist()

@@ -53,8 +53,8 @@ def closed_cycles(layer, hardware, mapping, savings):
 
 def objective_of(name, energy, cycles, hardware):
     burnt = cycles * hardware.pes * hardware.clock_pJ_per_PE_cycle / hardware.mac_pJ
-    return {"energy": energy, "cycles": cycles, "edp": energy * cycles,
-            "joules": energy + burnt}[name]
+    return {"energy": energy, "cycles": cycles, "edp": (energy + burnt) * cycles,
+            "joules": energy + burnt, "edp_normalised": energy * cycles}[name]
 
 
 @settings(max_examples=45, deadline=None)
@@ -192,7 +192,7 @@ def test_searched_energy_is_the_reported_energy_to_the_last_unit():
                   ConvLayer(name="C", N=2, M=9, C=3, H=30, W=30, R=13, S=13)):
         # And at prices of which none is the sum or product of others.
         for hardware in (CHIP, replace(CHIP, rf_MAC=3, noc_MAC=11, glb_MAC=29)):
-            found = search(layer, hardware)
+            found = search(layer, hardware, "energy")
             assert found.scores[0] == scores(layer, hardware, found.mappings[0])[0]
 
 
@@ -257,6 +257,24 @@ def test_isca16_search_finds_what_trying_every_mapping_of_the_analysis_finds(
             check_mapping(layer, small, found.mappings[0])
 
 
+def test_a_search_minimises_what_the_hardware_says_unless_it_is_told():
+    layer = ConvLayer(name="fc", N=4, M=64, C=48, H=7, W=7, R=3, S=3)
+    assert search(layer, CHIP) is search(layer, CHIP, "joules")
+    assert search(layer, ISCA16) is search(layer, ISCA16, "energy")
+    for_cycles = replace(CHIP, search_objective="cycles")
+    assert search(layer, for_cycles) is search(layer, CHIP, "cycles")
+    assert search(layer, for_cycles, "energy") is search(layer, CHIP, "energy")
+
+
+def test_where_cycles_cost_nothing_edp_is_energy_times_cycles():
+    layer = ConvLayer(name="conv", N=2, M=24, C=10, H=15, W=15, R=3, S=3)
+    free = replace(CHIP, clock_pJ_per_PE_cycle=0)
+    normalised = search(layer, CHIP, "edp_normalised")
+    assert search(layer, free, "edp").scores == normalised.scores
+    burnt = search(layer, CHIP, "edp").scores[0]
+    assert burnt > normalised.scores[0]         # by what the clock burns
+
+
 def test_unknown_objective_lists_the_known_ones():
     with pytest.raises(ValueError, match="'speed'; known: energy, cycles, edp, joules"):
         search(ConvLayer(name="x", M=1, C=1, H=1, W=1, R=1, S=1), CHIP, "speed")
@@ -275,7 +293,7 @@ def test_a_filter_of_seven_rows_is_cut_so_that_two_channels_fill_the_array():
 def test_a_wide_fmap_is_cut_into_columns_so_that_more_pes_work():
     # Whole rows of 2,048 psums leave room for 16 filters and one row: 3 PEs.
     wide = ConvLayer(name="wide", M=64, C=64, H=34, W=2050, R=3, S=3)
-    best = search(wide, CHIP).mappings[0]
+    best = search(wide, CHIP, "energy").mappings[0]
     whole = replace(best, m=16, e=1, q=2, r=1, column_strips=1)
     check_mapping(wide, CHIP, whole)
     energy, cycles = scores(wide, CHIP, best)
@@ -337,16 +355,16 @@ def test_sizes_far_beyond_any_network_are_searched_and_simulated(sizes, objectiv
 def test_what_the_search_does_not_see_shares_its_mapping():
     conv = ConvLayer(name="conv", M=24, C=10, H=15, W=15, R=3, S=3)
     search_shape.cache_clear()
-    best = search(conv, CHIP)
+    best = search(conv, CHIP, "energy")
     for change in (dict(mac_pJ=9.0), dict(clock_pJ_per_PE_cycle=0), dict(zeros="dense"),
                    dict(clock_MHz=400, dram_link_MHz=120),
                    dict(dram_pJ=200 * CHIP.mac_pJ), dict(voltage_V=1.0, static_mW=4.0),
                    dict(glb_ifmap_psum_B=CHIP.glb_ifmap_psum_B + 2)):
-        assert search(conv, replace(CHIP, **change)) is best
+        assert search(conv, replace(CHIP, **change), "energy") is best
     for change in (dict(clock_MHz=400), dict(dram_MAC=100), dict(hop_cycles=3),
                    dict(dram_pJ=1.0), dict(voltage_V=0.5), dict(rf_psum_MAC=2),
                    dict(glb_ifmap_psum_B=CHIP.glb_ifmap_psum_B + 4096)):
-        assert search(conv, replace(CHIP, **change)) is not best
+        assert search(conv, replace(CHIP, **change), "energy") is not best
 
 
 @settings(max_examples=60, deadline=None)
@@ -359,6 +377,8 @@ def test_a_search_for_the_shared_machine_finds_what_one_for_the_machine_itself_f
         found = search(layer, machine, objective)
     except ValueError:
         return
+    if objective == "edp_normalised":
+        machine = replace(machine, clock_pJ_per_PE_cycle=0)
     own = search_shape.__wrapped__(
         layer.shape, machine, objective, 1, "hopeless", NO_SAVINGS)
     assert found == own

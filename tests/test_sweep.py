@@ -218,7 +218,8 @@ def test_storage_and_throughput_are_those_of_the_machine_and_its_run():
 
 def test_points_that_differ_only_in_prices_share_their_searches():
     search_shape.cache_clear()
-    all_rows(make_spec([TINY], {"mac_pJ": "1:10", "rows": [4, 8], "static_mW": "0:9"}))
+    all_rows(make_spec([TINY], {"mac_pJ": "1:10", "rows": [4, 8], "static_mW": "0:9"},
+                       objective="energy"))
     # Two sizes of the array, three shapes: conv2 and conv3 are one.
     assert search_shape.cache_info().misses == 2 * 3
 
@@ -441,7 +442,7 @@ def test_what_a_kill_or_a_disk_left_behind_is_cleaned_up(tmp_path):
     (dict(axes={"rows": "2:13", "cols": "2:11"}), r"values of rows is \[2, 3, .*there"),
     (dict(axes={"rows": "2:12"}), r'fields is \["rows", "cols"\] there and \["rows"\]'),
     (dict(hardware="eyeriss_rtl"), 'hardware name is "eyeriss_chip" there'),
-    (dict(objective="edp"), 'objective is "energy" there and "edp" here'),
+    (dict(objective="edp"), 'objective is "joules" there and "edp" here'),
     (dict(layers=True), "rows for layers is false there and true here"),
     (dict(networks=[replace(TINY, layers=TINY.layers[:2])]), "layers of tiny, batch 1"),
     (dict(constraints={"max_power_mW": 9}), "constraints is"),

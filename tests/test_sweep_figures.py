@@ -118,7 +118,7 @@ def test_a_point_that_one_network_cannot_run_on_is_no_point_of_both(results):
     (["power_mW"], {}, "can't be added up over tiny, other; choose one"),
     (["total_uJ"], {"network": "third"}, "no network third; it has tiny, other"),
     (["total_uJ"], {"batch": 2}, "no batch 2; it has 1"),
-    (["total_uJ"], {"objective": "edp"}, "no objective edp; it has energy"),
+    (["total_uJ"], {"objective": "edp"}, "no objective edp; it has joules"),
     (["totl_uJ"], {}, "did you mean total_uJ"),
     (["total_uJ"], {"within": Within(total_ms=1e-9)},
      "no point keeps to total_ms of at most 1e-09; the least are total_ms 0.0"),

@@ -17,8 +17,10 @@ if TYPE_CHECKING:
     from eyeriss_sim.zeros import Savings
 
 
-# What a search minimises, and what it leaves out; kernels take their places here.
-OBJECTIVES = ("energy", "cycles", "edp", "joules")
+# What a search minimises, and what it leaves out; kernels take places, see below.
+OBJECTIVES = ("energy", "cycles", "edp", "joules", "edp_normalised")
+# Those in which a cycle burns energy: clock and leakage.
+PRICED_BY_TIME = ("edp", "joules")
 SKIPS = ("nothing", "dominated", "hopeless")
 
 
@@ -29,6 +31,14 @@ class Loop:
     level: str
     step: str
     held: str = ""
+
+
+def kernel_place(objective: str) -> int:
+    """Place of an objective among those that kernels tell apart.
+
+    The normalised product is ``edp`` to them, on a machine whose cycles cost nothing.
+    """
+    return OBJECTIVES.index(objective.removesuffix("_normalised"))
 
 
 class Dataflow:

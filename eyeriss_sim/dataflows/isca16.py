@@ -10,7 +10,7 @@ from eyeriss_sim.codes import WORD_B, WORD_BITS
 from eyeriss_sim.counts import Counts
 from eyeriss_sim.cycles import Cycles
 from eyeriss_sim.dataflows import isca16_kernels, register
-from eyeriss_sim.dataflows.base import OBJECTIVES, SKIPS, Dataflow, Loop, step_loop
+from eyeriss_sim.dataflows.base import SKIPS, Dataflow, Loop, kernel_place, step_loop
 from eyeriss_sim.dataflows.row_stationary import RowStationary
 from eyeriss_sim.levels import (
     ACCESSES_SHAPE,
@@ -114,11 +114,12 @@ class Isca16(Dataflow):
                           layer.macs], np.float64)
         (rf, noc, glb, dram), alu = hardware.prices_at_widths
         cost = np.array([alu, *rf, *noc, glb[IFMAP], glb[PSUM], *dram])
-        hop_weight = 1.0 if objective == "joules" else SEARCHED_HOP_WEIGHT
+        reported = objective == "joules" or (objective == "edp" and clock > 0)
+        hop_weight = 1.0 if reported else SEARCHED_HOP_WEIGHT
         return isca16_kernels.search_isca16(
             sizes, words, cost, hop_weight, savings.ifmap_ratio,
             savings.filter_ratio, savings.ofmap_ratio, savings.macs_left,
-            OBJECTIVES.index(objective), clock, SKIPS.index(skip), best, mappings)
+            kernel_place(objective), clock, SKIPS.index(skip), best, mappings)
 
     def why_nothing_fits(self, layer, hardware):
         ifmap, filt, psum = (hardware.stored_bits(kind) for kind in KINDS)
@@ -141,7 +142,7 @@ class Isca16(Dataflow):
                 "glb_ifmap_psum_B": hardware.glb_words * WORD_B}
 
     def search_note(self, objective):
-        if objective != "energy":
+        if objective not in ("energy", "edp_normalised"):
             return ""
         return "ranked with a psum's hops weighed twice, as the analysis does"
 

@@ -15,7 +15,7 @@ IFMAP_WORDS, FILTER_WORDS, OFMAP_WORDS, ISCA16_MACS = 0, 1, 2, 3
 (COST_ALU, RF_IFMAP, RF_FILTER, RF_PSUM, NOC_IFMAP, NOC_FILTER, NOC_PSUM, GLB_IFMAP,
  GLB_PSUM, DRAM_IFMAP, DRAM_FILTER, DRAM_OFMAP) = range(12)
 
-# Objectives of the search, and what it leaves out: places in ``base.OBJECTIVES`` and
+# Objectives of the search, and what it leaves out: ``base.kernel_place`` and places in
 # ``base.SKIPS``.
 ENERGY, CYCLES, EDP, JOULES = 0, 1, 2, 3
 SKIP_NOTHING, SKIP_DOMINATED, SKIP_HOPELESS = 0, 1, 2
@@ -38,9 +38,8 @@ def score_of(objective, clock, energy, cycles):
     """
     if objective == CYCLES:
         return cycles
-    if objective == EDP:
-        return energy * cycles
-    return energy + clock * cycles
+    joules = energy + clock * cycles
+    return joules * cycles if objective == EDP else joules
 
 
 @njit(cache=True)

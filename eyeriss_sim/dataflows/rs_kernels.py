@@ -193,7 +193,7 @@ READ, WRITE, FILL, DRAIN, HOP = 0, 1, 2, 3, 4
 MAC, RAMP, PSUM_NET, IFMAP_NET, FILTER_WAIT = 0, 1, 2, 3, 4
 CAUSES = 5
 
-# Objectives of the search, and what it leaves out: places in ``base.OBJECTIVES`` and
+# Objectives of the search, and what it leaves out: ``base.kernel_place`` and places in
 # ``base.SKIPS``.
 ENERGY, CYCLES, EDP, JOULES = 0, 1, 2, 3
 SKIP_NOTHING, SKIP_DOMINATED, SKIP_HOPELESS, SKIP_UNLIKELY = 0, 1, 2, 3
@@ -461,9 +461,8 @@ def score_of(objective, clock, energy, cycles):
     """
     if objective == CYCLES:
         return cycles
-    if objective == EDP:
-        return energy * cycles
-    return energy + clock * cycles
+    joules = energy + clock * cycles
+    return joules * cycles if objective == EDP else joules
 
 
 @njit(cache=True, error_model="numpy")

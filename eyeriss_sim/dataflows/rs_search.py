@@ -3,7 +3,7 @@
 import numpy as np
 
 from eyeriss_sim.dataflows import rs_kernels as kernels
-from eyeriss_sim.dataflows.base import OBJECTIVES, SKIPS
+from eyeriss_sim.dataflows.base import SKIPS, kernel_place
 from eyeriss_sim.dataflows.rs_cycles import kinds_of, mapping_ends
 from eyeriss_sim.dataflows.rs_geometry import cut, even_cuts, limits, timing
 from eyeriss_sim.hardware import Hardware
@@ -66,7 +66,7 @@ class Search:
 
     def __init__(self, layer, hardware, objective, savings, clock):
         self.layer, self.hardware = layer, hardware
-        self.objective = OBJECTIVES.index(objective)
+        self.objective = kernel_place(objective)
         self.timing, self.limits = timing(hardware), limits(hardware)
         self.column_cuts = np.array(even_cuts(layer.F, layer.F))
         self.prices = {

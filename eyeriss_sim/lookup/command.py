@@ -24,8 +24,8 @@ def add_table(commands):
     cmd.add_argument("shapes", metavar="SHAPES.csv", help="a row for each shape")
     cmd.add_argument("--hardware", default="eyeriss_chip", metavar="H",
                      help="a preset or a .toml file (default: eyeriss_chip)")
-    cmd.add_argument("--objective", choices=OBJECTIVES, default="energy",
-                     help="what each search minimises (default: energy)")
+    cmd.add_argument("--objective", choices=OBJECTIVES,
+                     help="what each search minimises (default: the hardware's own)")
     cmd.add_argument("--bits", metavar="B|ifmap=B,...",
                      help="widths of the operands where the file says none "
                           "(default: 16)")

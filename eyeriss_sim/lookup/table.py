@@ -47,7 +47,7 @@ SCHEMA = pa.schema([
 NOTE = b"eyeriss_sim.lookup"        # what a finished table says that it is of
 
 
-def lookup_table(shapes, hardware="eyeriss_chip", objective="energy", *, bits=None,
+def lookup_table(shapes, hardware="eyeriss_chip", objective=None, *, bits=None,
                  out=None, jobs=None, progress=None, stopping=None):
     """Mapping, latency and energy of many layer shapes, each distinct one once.
 
@@ -58,8 +58,8 @@ def lookup_table(shapes, hardware="eyeriss_chip", objective="energy", *, bits=No
         "C": [16], "size": [14, 28], "kernel": [1, 3], "stride": [1, 2], "bits": [8]}``
         (``shapes.Grid``); or ConvLayers.
     hardware : Hardware or str
-    objective : {"energy", "cycles", "edp", "joules"}
-        What each search minimises.
+    objective : {"energy", "cycles", "edp", "joules", "edp_normalised"}, optional
+        What each search minimises; the hardware's own unless given.
     bits : int, str, dict or Bits, optional
         Widths of the operands where the shapes say none; 16 unless given.
     out : str or Path, optional
@@ -92,6 +92,8 @@ def lookup_table(shapes, hardware="eyeriss_chip", objective="energy", *, bits=No
     [[4, 18432], [8, 36864]]
     """
     hardware = load_hardware(hardware)
+    if objective is None:
+        objective = hardware.objective
     if objective not in OBJECTIVES:
         raise ValueError(f"unknown objective {objective!r}; "
                          f"{hint(objective, OBJECTIVES)}known: {', '.join(OBJECTIVES)}")

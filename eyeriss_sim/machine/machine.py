@@ -44,8 +44,9 @@ class Machine:
     def __repr__(self) -> str:
         return f"Machine({self.hardware.name!r})"
 
-    def mapping_of(self, layer: ConvLayer, objective: str = "energy") -> Mapping:
-        """The mapping that the search finds for a layer."""
+    def mapping_of(self, layer: ConvLayer, objective: str | None = None) -> Mapping:
+        """The mapping that the search finds, for the hardware's objective unless given.
+        """
         return search(layer, self.hardware, objective).mappings[0]
 
     def time(self, layer: ConvLayer, mapping: Mapping | None = None) -> LayerTiming:

@@ -55,8 +55,8 @@ def add_sweep(commands):
                      help="start from this preset or .toml (default: eyeriss_chip)")
     cmd.add_argument("--objective", metavar="OBJ,...",
                      help=f"what each search minimises: {', '.join(OBJECTIVES)}; with "
-                          "several, every machine is a point under each (default: "
-                          "energy)")
+                          "several, every machine is a point under each (default: the "
+                          "hardware's own)")
     cmd.add_argument("--bits", metavar="B|ifmap=B,...",
                      help="widths of the operands: 8, or ifmap=8,filter=4,ofmap=8 "
                           "(default: 16)")
@@ -161,7 +161,7 @@ def spec_of(args):
     return make_spec(
         args.networks or tables.get("networks"), axes,
         args.hardware or tables.get("hardware", "eyeriss_chip"),
-        objective=tables.get("objective", "energy"),
+        objective=tables.get("objective"),
         sample=sample, constraints=constraints,
         layers=tables.get("layers", False) if args.layers is None else args.layers,
         bits=tables.get("bits") if args.bits is None else args.bits,

@@ -98,7 +98,7 @@ class Spec:
     hardware: Hardware
     axes: tuple[Axis, ...]
     networks: dict[tuple[str, int], Network]
-    objective: str = "energy"
+    objective: str
     constraints: Constraints = Constraints()
     sample: Sample | None = None
     layers: bool = False
@@ -240,7 +240,7 @@ def read_spec(path):
     return tables
 
 
-def make_spec(networks, axes=None, hardware="eyeriss_chip", *, objective="energy",
+def make_spec(networks, axes=None, hardware="eyeriss_chip", *, objective=None,
               sample=None, constraints=None, layers=False, bits=None,
               price_by_size=None, input_shape=None):
     """A checked sweep.
@@ -252,8 +252,9 @@ def make_spec(networks, axes=None, hardware="eyeriss_chip", *, objective="energy
         See ``axes.make_axis``; nested tables as TOML makes them of dotted keys.
     hardware : str or Hardware
         That the points start from.
-    objective : str or list of str
+    objective : str or list of str, optional
         Of the search for mappings; with several, each machine is a point under each.
+        That of the hardware that the points start from unless given.
     sample : dict, optional
         ``points``, and ``method`` and ``seed`` unless the first Sobol sequence will do;
         for ``method="optimize"`` also ``minimize``, a figure, and limits that the best
@@ -278,6 +279,8 @@ def make_spec(networks, axes=None, hardware="eyeriss_chip", *, objective="energy
     """
     hardware = load_hardware(hardware)
     axes = dict(_flat(axes or {}))
+    if objective is None:
+        objective = hardware.objective
     objectives = make_axis(OBJECTIVE, axes.pop(OBJECTIVE, objective), hardware)
     if input_shape is not None and not (
             isinstance(input_shape, (list, tuple)) and input_shape
