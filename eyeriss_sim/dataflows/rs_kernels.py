@@ -2408,7 +2408,7 @@ def none_is_better(shape, prices, limits, aim, totals, parts, best):
     return least > best[kth, 0] * (1 + TIE)
 
 
-@njit(cache=True, error_model="numpy", forceinline=True)
+@njit(cache=True, error_model="numpy")
 def none_of_row_is_better(shape, prices, aim, totals, parts, best, e, r, t_top, loaded,
                           sent, stream):
     """Whether all mappings of an e and r are behind the best.
@@ -2520,7 +2520,7 @@ def search_strips(shape, limits, timing, prices, aim, scratch, best, mappings):
     return evaluated
 
 
-@njit(cache=True, error_model="numpy", forceinline=True)
+@njit(cache=True, error_model="numpy")
 def search_images(shape, limits, timing, prices, aim, scratch, totals, e, q, r, t_top,
                   loaded, sent, stream, equal, best, mappings):
     """All mappings of one e q r that their bounds leave; returns how many.
@@ -2575,7 +2575,7 @@ def search_images(shape, limits, timing, prices, aim, scratch, totals, e, q, r, 
     return evaluated
 
 
-@njit(cache=True, error_model="numpy", forceinline=True)
+@njit(cache=True, error_model="numpy")
 def search_filters(shape, timing, prices, aim, scratch, branch, p_most, t_top, m_top,
                    buffer_filters, streams, macs, stream, best, mappings):
     """All mappings of one n e q r that their bounds leave; returns how many.
