@@ -47,7 +47,7 @@ def within(rows, limit):
 
 
 def compare(name, axes, jobs, limit, grid=None):
-    """What each way has found after so many points, as rows of the table."""
+    """Rows of the table: the best that each way has found after so many points."""
     found = []
     for method in ("optimize", "sobol"):
         for seed in range(SEEDS):

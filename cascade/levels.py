@@ -113,7 +113,7 @@ def ladder_levels(folder: str | Path, network: torch.nn.Module,
 
 
 def _noted(level):
-    """What the folder of a level says of how it was made."""
+    """Notes of how a level was made, from its folder."""
     if level.folder is None:
         raise ValueError(f"{level.name} was read from no folder, which would say how "
                          "it was trained")

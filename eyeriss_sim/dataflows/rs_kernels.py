@@ -25,7 +25,7 @@ class Shape(NamedTuple):
     N, G, M, C, E
         M of one group.
     F, W
-        Of a full column strip; W with padding.
+        Sizes of a full column strip; W with padding.
     R_segs, R_full, R_last
         Row segments: how many, height in filter rows, height of the last.
     S_segs, S_full, S_last
@@ -111,17 +111,17 @@ class Timing(NamedTuple):
 
 
 class Prices(NamedTuple):
-    """What a mapping's energy and loads are made of; floats.
+    """Parts of a mapping's energy and loads; floats.
 
     Parameters
     ----------
     per_load, per_filter_pass, per_set, per_filter_load, per_column_stay,
     per_channel_pass, per_channel_set, fixed : MAC energies
-        See ``chip_energy`` and ``rs_search.search_coefficients``.
+        See ``chip_energy`` and ``rs_search.prices_of``.
     clock : MAC energies
         What the machine burns in a cycle, whatever it does.
     link : cycles
-        In which the DRAM link moves a filter value.
+        Core cycles in which the DRAM link moves a filter value.
     ifmap_ratio, ofmap_ratio
         Bits of a value in DRAM, coded as the fmap is, over those of a filter value.
     """
@@ -435,7 +435,7 @@ def chip_counts(shape, letters, counts):
 @njit(cache=True)
 def chip_energy(prices, loaded, sent, columns, stays, column_stays, loads, f_passes,
                 f_sets, c_passes, c_sets):
-    """Energy of a mapping from its counts, see ``rs_search.search_coefficients``.
+    """Energy of a mapping from its counts, see ``rs_search.prices_of``.
 
     ``loaded``, ``sent``: words of a channel that the GLB loads for some filters, and
     that it sends them; ``columns``: those of a row that it sends, column strips summed.
@@ -2049,7 +2049,7 @@ def least_score(objective, clock, energy, processing, dram):
 
 
 class Branch(NamedTuple):
-    """What one n e q r settles for all m p t, see ``search_strips``.
+    """Terms that one n e q r settles for all m p t, see ``search_strips``.
 
     Parameters
     ----------
@@ -2057,9 +2057,9 @@ class Branch(NamedTuple):
     strips, column_stays, c_passes, c_sets, loaded, sent, columns
         As of ``chip_energy``, where ``stays`` is ``strips * column_stays``.
     fixed, per_load, per_pass, per_set : MAC energies
-        That each adds; ``fixed`` with all that depends on n e q r alone.
+        Energies that each adds; ``fixed`` with all that depends on n e q r alone.
     dram_load, dram_fixed : cycles
-        Of the link, for one load of the ifmaps and for the ofmaps.
+        Cycles of the link, for one load of the ifmaps and for the ofmaps.
     """
 
     n: int
@@ -2234,7 +2234,7 @@ class Totals(NamedTuple):
     columns : int
         Words of an ifmap row that the GLB sends.
     dram_load, dram_fixed : cycles
-        Of the link, for one load of an ifmap row's word and for all ofmaps.
+        Cycles of the link, for one load of an ifmap row's word and for all ofmaps.
     e_top, r_top, q_top, p_top, most_m : int
         That array, spads and banks allow.
     """
