@@ -28,6 +28,7 @@ from pruning.models import MODELS
 from pruning.prunable import prunable
 from pruning.records import read_json
 from pruning.result import load_result, weights_hash
+from pruning.smaller import save_steps
 
 # Of each part of a stage, at batch 1; earlier versions called it OLD_ENERGY.
 ENERGY, OLD_ENERGY, LATENCY = "total_uJ_per_image", "energy_uJ", "latency_ms"
@@ -367,8 +368,7 @@ def _save_level(place: Path, level: Level, config: dict) -> None:
         name: value.detach().cpu().contiguous().clone()
         for name, value in level.network.state_dict().items()}))
     Masks.of(level.network, prunable(level.network)).save(place / "masks.safetensors")
-    for number, masks in enumerate(level.shrinks, 1):
-        masks.save(place / f"channels{number}.safetensors")
+    save_steps(place, level.shrinks)
     (place / "config.json").write_text(json.dumps(config) + "\n")
 
 

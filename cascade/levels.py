@@ -25,8 +25,8 @@ class Level:
         In evaluation mode.
     folder : Path or None
         Its result folder.
-    shrinks : tuple of Masks
-        Masks by which channels went from the dense network.
+    shrinks : tuple of pruning.smaller.Step
+        Steps by which it became smaller than the dense network.
     architecture : str
         One of ``pruning.models.MODELS``, or what a user's own is called; what a whole
         study is of where it is left out.

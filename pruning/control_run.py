@@ -18,7 +18,7 @@ from pruning.method_run import MethodRun, Start
 from pruning.prunable import prunable
 from pruning.pruned import Pruned
 from pruning.recipe import Recipe
-from pruning.shrink import shrink
+from pruning.smaller import smaller
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ class Control:
                              + ", ".join(OF_CHANNELS))
 
     def _network(self, method_run, pruned):
-        """The network that is trained, of as few channels as the pruned one."""
+        """The network that is trained, as small as the pruned one."""
         start, seed = method_run.start, method_run.shared.seed
         if self.name not in FROM_FRESH_WEIGHTS:
             return copy.deepcopy(start.network)
@@ -103,6 +103,6 @@ class Control:
         else:
             network = fresh(start.network, seed + 1)
             gone = pruned.shrinks[len(start.shrinks):]
-        for channels in gone:
-            network = shrink(network, method_run.shared.images, channels)
+        for step in gone:
+            network = smaller(network, method_run.shared.images, step)
         return network

@@ -231,7 +231,7 @@ class _Way:
         ----------
         rungs : sequence of Rung
         start : torch.nn.Module
-        shrinks : tuple of Masks
+        shrinks : tuple of pruning.smaller.Step
         goes_on : bool
             Whether only the last method has something left to do.
         folder : Path

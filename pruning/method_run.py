@@ -21,7 +21,7 @@ from pruning.report import Baseline, describe
 from pruning.schedules import SCHEDULES
 from pruning.selection import OutOfReach, refuse, rounded_up
 from pruning.settling import SettlingMasks, check_reachable, settle
-from pruning.shrink import shrink
+from pruning.smaller import smaller
 from pruning.step_training import StepTraining
 from pruning.targets import Energy, Target
 
@@ -155,8 +155,8 @@ class Start:
     Parameters
     ----------
     network : torch.nn.Module
-    shrinks : tuple of Masks
-        Masks by which channels have gone.
+    shrinks : tuple of pruning.smaller.Step
+        Steps by which the network has become smaller.
     baseline : Baseline, optional
         Costs of the dense network; those of ``network`` unless given.
     """
@@ -341,7 +341,7 @@ class MethodRun:
         refuse(str(target), meter.unit, tried, floor, ask=ask if met is None else met)
 
     def _shrink(self, network, masks, shrinks, target, name):
-        """One step that takes channels away; again where training made zeros rarer.
+        """One step to a smaller network; again where training made zeros rarer.
 
         Again for one epoch, and if need be without one: then it is met.
         """
@@ -349,8 +349,7 @@ class MethodRun:
             problem = self._problem(copy.deepcopy(network), masks, target, epochs)
             chosen = self._choose(problem)
             self.held = problem.held
-            chosen.apply(problem.model)
-            network = shrink(problem.model, self.shared.images, chosen)
+            network = smaller(problem.model, self.shared.images, chosen)
             shrinks = (*shrinks, chosen)
             masks = Masks.of(network, prunable(network))
             if epochs != 0:

@@ -13,7 +13,6 @@ from pruning.control_run import Control
 from pruning.controls import check_control
 from pruning.identity import images_hash, judge
 from pruning.loaders import Loaders
-from pruning.masks import Masks
 from pruning.method_run import MethodRun, Plan, Shared, Start
 from pruning.methods import check_steps, find_method, options_by_method
 from pruning.prunable import uncompiled
@@ -21,6 +20,7 @@ from pruning.pruned import Pruned
 from pruning.recipe import Recipe
 from pruning.report import Baseline, check_oracles
 from pruning.result import begun, weights_hash
+from pruning.smaller import Step
 from pruning.step_training import StepTraining
 from pruning.targets import Target
 
@@ -32,7 +32,7 @@ def prune(model: torch.nn.Module, method: str = "energy_aware",
           accuracy_floor: float | None = None, control: str | None = None,
           dense_epochs: int | None = None, make_fresh: Callable | None = None,
           teacher: torch.nn.Module | None = None, baseline: Baseline | None = None,
-          shrinks: Sequence[Masks] = (), fresh_recipe: Recipe | None = None,
+          shrinks: Sequence[Step] = (), fresh_recipe: Recipe | None = None,
           include: Iterable[str] = ("*",), exclude: Iterable[str] = (), seed: int = 0,
           calibration: int = 512, empty_layers: bool = False,
           folder: str | Path | None = None, device: str | None = None,
@@ -80,8 +80,8 @@ def prune(model: torch.nn.Module, method: str = "energy_aware",
         of fresh weights.
     baseline : Baseline, optional
         Costs of the dense network, where ``model`` is one that was pruned before.
-    shrinks : tuple of Masks
-        Masks by which channels went before.
+    shrinks : tuple of pruning.smaller.Step
+        Steps by which the model became smaller before.
     include, exclude : sequence of str
         Patterns of layer names.
     seed : int

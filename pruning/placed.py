@@ -1,4 +1,8 @@
-"""Channels that are put elsewhere: shuffled, in parts, among channels of zeros."""
+"""What a smaller network has beside the model's own modules, and how it is traced.
+
+Channels that are put elsewhere, shuffled, in parts or among channels of zeros; images
+that are averaged before the first layer.
+"""
 
 import math
 import operator
@@ -40,6 +44,36 @@ class PlacedChannels(nn.Module):
         return torch.cat([x, blank], 1).index_select(1, self.places)
 
 
+class AveragedImages(nn.Conv2d):
+    """Averages squares of pixels, channel by channel, before a network's first layer.
+
+    A depthwise convolution, so that it is counted as one; its weights are fixed, so
+    that neither pruning nor training touches them, and are not stored.
+
+    Parameters
+    ----------
+    channels : int
+        Channels of the images.
+    factor : int
+        Side of a square, which divides the images' height and width.
+
+    Examples
+    --------
+    >>> AveragedImages(1, 2)(torch.arange(4.0).reshape(1, 1, 2, 2)).item()
+    1.5
+    """
+
+    def __init__(self, channels: int, factor: int):
+        super().__init__(channels, channels, factor, factor, groups=channels,
+                         bias=False)
+        del self.weight
+        self.register_buffer("weight", torch.full(
+            (channels, 1, factor, factor), 1 / factor**2), persistent=False)
+
+    def reset_parameters(self) -> None:
+        """Leave the weights, of which none is drawn at random."""
+
+
 # How torchvision and timm call the modules that drop a branch of some images.
 DROPPING_IMAGES = ("StochasticDepth", "DropPath")
 
@@ -51,14 +85,14 @@ def drops_images(module: torch.nn.Module) -> bool:
 
 
 class Tracer(fx.Tracer):
-    """Takes a placing as one operator, so that a smaller network shrinks again.
+    """Takes a placing, or averaging, as one operator, so that a network shrinks again.
 
     What drops images stays a module, too: a trace in eval mode would lose it.
     """
 
     def is_leaf_module(self, module: nn.Module, name: str) -> bool:
-        return isinstance(module, PlacedChannels) or drops_images(module) or (
-            super().is_leaf_module(module, name))
+        return isinstance(module, PlacedChannels | AveragedImages) or (
+            drops_images(module) or super().is_leaf_module(module, name))
 
 
 def trace(model: torch.nn.Module) -> fx.GraphModule:

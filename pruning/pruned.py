@@ -24,9 +24,9 @@ class Pruned:
         The network with zeros under its masks; a smaller one where channels went.
     masks : Masks
         The zeros of ``network``.
-    shrinks : tuple of Masks
-        Masks by which channels went: ``shrink`` by each in turn builds the network from
-        the dense one.
+    shrinks : tuple of pruning.smaller.Step
+        Steps by which the network became smaller, masks of channels or an averaging of
+        the images: ``smaller`` by each in turn builds it from the dense one.
     report : dict
         met: share of the target's quantity that the final network takes, with its own
         activation zeros; under a control, that of the pruned network. floor: the least

@@ -18,7 +18,7 @@ from eyeriss_sim.atomic import only_writer, replacing
 from eyeriss_sim.plain import is_whole
 from pruning.masks import Masks
 from pruning.records import difference, read_json, read_metrics, write_json, write_rows
-from pruning.shrink import shrink
+from pruning.smaller import load_steps, save_steps, smaller
 from pruning.training_state import STATE_FILE
 
 if TYPE_CHECKING:
@@ -48,8 +48,7 @@ def save_result(folder: str | Path, pruned: "Pruned", config: dict,
         # Not save_file: what it writes only the owner may read.
         fresh.write_bytes(save(tensors))
     pruned.masks.save(folder / "masks.safetensors")
-    for place, masks in enumerate(pruned.shrinks, 1):
-        masks.save(folder / f"channels{place}.safetensors")
+    save_steps(folder, pruned.shrinks)
     with replacing(folder / "layers.csv") as fresh:
         pruned.layers.to_csv(fresh, index=False)
     if pruned.history:
@@ -168,8 +167,8 @@ def load_result(folder: str | Path,
     network : torch.nn.Module
         In evaluation mode.
     masks : Masks
-    shrinks : tuple of Masks
-        Masks by which channels went.
+    shrinks : tuple of pruning.smaller.Step
+        Steps by which the network became smaller.
 
     Raises
     ------
@@ -185,10 +184,9 @@ def load_result(folder: str | Path,
             math.prod(shape) > MOST_VALUES):
         raise ValueError(f"{folder}/config.json: image_shape must be that of an image, "
                          f"as in [3, 32, 32], got {shape!r:.60}")
-    network, shrinks = dense, []
-    for place in range(1, 1 + len(list(folder.glob("channels*.safetensors")))):
-        shrinks.append(Masks.load(folder / f"channels{place}.safetensors"))
-        network = shrink(network, torch.zeros(1, *shape), shrinks[-1])
+    network, shrinks = dense, load_steps(folder)
+    for step in shrinks:
+        network = smaller(network, torch.zeros(1, *shape), step)
     if network is dense:
         network = copy.deepcopy(dense)
     try:
@@ -199,4 +197,4 @@ def load_result(folder: str | Path,
                          f"{type(dense).__name__}: {' '.join(lines[:2])}") from None
     masks = Masks.load(folder / "masks.safetensors")
     masks.check(network)
-    return network.eval(), masks, tuple(shrinks)
+    return network.eval(), masks, shrinks

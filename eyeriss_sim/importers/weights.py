@@ -26,8 +26,8 @@ def effective_weight(model: torch.nn.Module, name: str) -> torch.Tensor:
     Raises
     ------
     ValueError
-        No parameter of the model, masked or parametrized or as it is, goes by that
-        name.
+        No parameter or buffer of the model, masked or parametrized or as it is, goes
+        by that name.
     """
     owner, attribute = _owner(model, name)
     mask = getattr(owner, f"{attribute}_mask", None)
@@ -40,7 +40,8 @@ def effective_weight(model: torch.nn.Module, name: str) -> torch.Tensor:
         with RUNNING, in_eval_mode(owner), torch.no_grad():
             weight = getattr(owner, attribute)
     else:
-        weight = owner._parameters.get(attribute) if owner is not None else None
+        weight = owner and owner._parameters.get(
+            attribute, owner._buffers.get(attribute))    # fixed weights
     if weight is None:
         raise ValueError(f"{name}: the weights of this layer can't be found in "
                          f"{type(model).__name__}; give the oracle images again")

@@ -1,9 +1,10 @@
 """Named methods: each file here registers its own; nothing else knows them.
 
 A method is a function of a :class:`pruning.problem.Problem` and keyword options that
-returns masks. It may change the weights of ``problem.model``, a copy. A user's own
-stands in one file, which a command knows by ``--plugin FILE.py``, or, in an installed
-package, by an entry point ``pruning.methods``.
+returns masks, or another step to a smaller network. It may change the weights of
+``problem.model``, a copy. A user's own stands in one file, which a command knows by
+``--plugin FILE.py``, or, in an installed package, by an entry point
+``pruning.methods``.
 """
 
 import importlib
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 from numbers import Integral, Real
 
 from eyeriss_sim.registry import Registry
-from pruning.masks import Masks
+from pruning.smaller import Step
 
 METHODS = Registry("method", "pruning.methods")
 KINDS = {bool: (bool, "true or false"), int: (Integral, "a whole number"),
@@ -29,20 +30,21 @@ class Method:
     ----------
     name : str
     choose : callable
-        ``choose(problem, **options)`` gives Masks.
+        ``choose(problem, **options)`` gives masks, or a step to a smaller network.
     at_init : bool
         Its masks are for a fresh network, which is then trained; others prune a
         trained one.
     own_levels : bool
         It knows levels of its own instead of targets.
     shrinks : bool
-        Whole channels go, and the smaller network is built.
+        Its result is a step to a smaller network, of fewer channels or on smaller
+        images, which is built.
     filter_code : str, optional
         The code that its weights are stored in, where the hardware's would waste bits.
     """
 
     name: str
-    choose: Callable[..., Masks]
+    choose: Callable[..., Step]
     at_init: bool = False
     own_levels: bool = False
     shrinks: bool = False
