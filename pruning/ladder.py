@@ -20,7 +20,7 @@ from pruning.methods import Method, find_method, options_by_method
 from pruning.pipeline import prune
 from pruning.prunable import prunable, uncompiled
 from pruning.pruned import Pruned
-from pruning.recipe import Recipe
+from pruning.recipe import Recipe, Recipes, recipes_as_dict
 from pruning.records import read_metrics
 from pruning.report import Baseline
 from pruning.result import (
@@ -74,7 +74,7 @@ class Rung:
 
 
 def climb(model: torch.nn.Module, method: str, rungs: Sequence[Rung],
-          folder: str | Path, *, data: Loaders, config: dict, recipe: Recipe | None,
+          folder: str | Path, *, data: Loaders, config: dict, recipe: Recipes,
           make_fresh: Callable | None, fresh_recipe: Recipe | None = None,
           oracle: EnergyOracle | None = None, control: str | None = None,
           test: Callable | None = None, **options) -> list[dict]:
@@ -104,8 +104,9 @@ def climb(model: torch.nn.Module, method: str, rungs: Sequence[Rung],
     config : dict
         What else makes the result what it is: network, data, seeds. A folder with
         another config is refused.
-    recipe : Recipe
-        Training after each step of a rung; where it distils, the dense network teaches.
+    recipe : Recipe or dict of str to Recipe
+        Training after each step of a rung, of all methods or by the method's name;
+        where it distils, the dense network teaches.
     make_fresh : callable
         Gives a network with fresh weights.
     fresh_recipe : Recipe, optional
@@ -215,7 +216,7 @@ class _Way:
         recipe, fresh = given["recipe"], given["fresh_recipe"]
         return {
             "method": methods, "rung": rung.name, "control": given["control"],
-            **judge(self.oracle), "recipe": recipe and recipe.as_dict(),
+            **judge(self.oracle), "recipe": recipes_as_dict(recipe),
             "options": {key: str(value) for key, value in given.items()
                         if key not in NOT_ASKED},
             **({"fresh_recipe": fresh.as_dict()} if fresh is not None

@@ -17,7 +17,7 @@ from pruning.method_run import MethodRun, Plan, Shared, Start
 from pruning.methods import check_steps, find_method, options_by_method
 from pruning.prunable import uncompiled
 from pruning.pruned import Pruned
-from pruning.recipe import Recipe
+from pruning.recipe import Recipe, Recipes, recipe_of, recipes_as_dict
 from pruning.report import Baseline, check_oracles
 from pruning.result import begun, weights_hash
 from pruning.smaller import Step
@@ -27,7 +27,7 @@ from pruning.targets import Target
 
 def prune(model: torch.nn.Module, method: str = "energy_aware",
           target: Target | Sequence[Target] | None = None, *, data: Loaders | Iterable,
-          oracle: EnergyOracle | None = None, recipe: Recipe | None = None,
+          oracle: EnergyOracle | None = None, recipe: Recipes = None,
           steps: int = 1, schedule: str = "geometric",
           accuracy_floor: float | None = None, control: str | None = None,
           dense_epochs: int | None = None, make_fresh: Callable | None = None,
@@ -57,8 +57,9 @@ def prune(model: torch.nn.Module, method: str = "energy_aware",
         Batches of (images, labels), given anew each time.
     oracle : EnergyOracle, optional
         What an energy is of; ``eap_tool`` at batch 1 unless given.
-    recipe : Recipe, optional
-        How the network is trained after each step; without one it is not.
+    recipe : Recipe or dict of str to Recipe, optional
+        How the network is trained after each step; without one it is not. In a
+        composition each method may have one of its own, by its name.
     steps : int
         Steps from the present cost to the target.
     schedule : {"geometric", "cubic"}
@@ -140,7 +141,7 @@ def prune(model: torch.nn.Module, method: str = "energy_aware",
         "method": method, "target": [str(one) for one in targets], "steps": steps,
         "schedule": schedule, "control": control, "seed": seed,
         "include": list(include), "exclude": list(exclude),
-        "calibration": calibration, "recipe": recipe and recipe.as_dict(),
+        "calibration": calibration, "recipe": recipes_as_dict(recipe),
         "options": {key: str(value) for key, value in options.items()},
         "accuracy_floor": accuracy_floor, "dense_epochs": dense_epochs,
         "empty_layers": empty_layers,
@@ -159,8 +160,8 @@ def prune(model: torch.nn.Module, method: str = "energy_aware",
         found = _run_in_turn(
             names, options_by_method(names, options), plans, start, shared, instead,
             lambda name: StepTraining(
-                shared.data, recipe, teacher, Path(folder) / name if folder else None,
-                device, progress))
+                shared.data, recipe_of(recipe, name.rstrip("0123456789")), teacher,
+                Path(folder) / name if folder else None, device, progress))
     found.report.update(method=method, target="+".join(
         str(one) for one in targets if one is not None) or None)
     return found

@@ -1,6 +1,7 @@
 """Recipe of a training: numbers only, so that a result can say them."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
 from eyeriss_sim.plain import is_whole, plain, shown
@@ -114,3 +115,30 @@ class Recipe:
             return self.lr * done / self.warm_up
         share = (done - self.warm_up) / (1 - self.warm_up)
         return self.lr * (1 + math.cos(math.pi * share)) / 2
+
+
+# One for all methods of a composition, or one each by its name; None: no training.
+Recipes = Recipe | Mapping[str, Recipe] | None
+
+
+def recipe_of(recipes: Recipes, method: str) -> Recipe | None:
+    """The recipe of one method of a composition.
+
+    Raises
+    ------
+    ValueError
+        Recipes by name that lack the method's.
+    """
+    if not isinstance(recipes, Mapping):
+        return recipes
+    if method not in recipes:
+        raise ValueError(f"recipe: none for {method}, only for "
+                         f"{', '.join(recipes) or 'no method'}; give each method one")
+    return recipes[method]
+
+
+def recipes_as_dict(recipes: Recipes) -> dict | None:
+    """Names and numbers of one recipe, or of each by its method, as JSON takes them."""
+    if isinstance(recipes, Mapping):
+        return {name: one.as_dict() for name, one in recipes.items()}
+    return recipes and recipes.as_dict()

@@ -2,8 +2,9 @@
 
 import argparse
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from eyeriss_sim.terminal import whole_number
 from pruning.command_options import (
@@ -15,6 +16,8 @@ from pruning.command_options import (
     load_data,
 )
 
+EPOCHS = 3      # of training a step, where a method has no number of its own
+
 
 def add_run(commands: argparse._SubParsersAction) -> None:
     """``run``: prune a trained network, rung by rung, into result folders."""
@@ -22,6 +25,7 @@ def add_run(commands: argparse._SubParsersAction) -> None:
     from pruning.dense import RUNG_DISTIL
     from pruning.methods import METHODS
     from pruning.models import MODELS
+    from pruning.recipe import PRECISIONS
     from pruning.schedules import SCHEDULES
     cmd = commands.add_parser(
         "run", help="prune a network of the collection",
@@ -50,15 +54,24 @@ def add_run(commands: argparse._SubParsersAction) -> None:
                      help="further hardware, at a batch of N, that results tell their "
                           "energies on: mine.toml, eyeriss_chip@4 (always: eap_tool, "
                           "eyeriss_chip and dense at batch 1 and 16)")
-    cmd.add_argument("--epochs", type=whole_number, default=3, metavar="N",
-                     help="epochs of training a step (default: 3)")
+    cmd.add_argument("--epochs", type=by_method(whole_number), action="append",
+                     default=[], metavar="[METHOD=]N",
+                     help="epochs of training a step, of all methods or of one ("
+                          f"default: {', '.join(usual_by_method('epochs'))}; others "
+                          f"{EPOCHS})")
     cmd.add_argument("--fresh-epochs", type=whole_number, metavar="N",
                      help="epochs of methods that start from fresh weights (default: "
                           "the dense network's and those of the steps)")
-    cmd.add_argument("--lr", type=float, metavar="X",
-                     help="learning rate at its top (default: " + ", ".join(
-                         f"{name} {one.rung_lr:g}" for name, one in MODELS.items())
+    cmd.add_argument("--lr", type=by_method(float), action="append", default=[],
+                     metavar="[METHOD=]X",
+                     help="learning rate at its top, of all methods or of one (default "
+                          + ", ".join(usual_by_method("lr")) + "; of others "
+                          + ", ".join(f"{name} {one.rung_lr:g}"
+                                      for name, one in MODELS.items())
                      + "; of fresh weights the dense network's)")
+    cmd.add_argument("--precision", choices=PRECISIONS,
+                     help="float32 for CPUs without bfloat16 instructions (default:"
+                          " the dense network's)")
     cmd.add_argument("--distil", type=float, default=RUNG_DISTIL, metavar="SHARE",
                      help="share of the loss that asks for what the dense network says "
                           f"(default: {RUNG_DISTIL:g})")
@@ -111,13 +124,18 @@ def run_run(args: argparse.Namespace) -> None:
     splits = load_data(args)
     check_fits(folder, trained, splits)
     dense = Recipe(**trained["recipe"])
-    recipe = replace(dense, epochs=args.epochs, distil=args.distil, seed=args.seed,
-                     lr=kind.rung_lr if args.lr is None else args.lr)
+    methods = args.method.split("+")
+    recipe = replace(dense, distil=args.distil, seed=args.seed, **(
+        {"precision": args.precision} if args.precision else {}))
+    recipes = {method: replace(
+        recipe, epochs=setting_of(args, "epochs", method, EPOCHS),
+        lr=setting_of(args, "lr", method, kind.rung_lr)) for method in methods}
+    last = recipes[methods[-1]]
     # It has as many epochs in all as a network that was trained dense and then pruned.
     fresh = replace(
-        recipe, lr=dense.lr if args.lr is None else args.lr, epochs=math.ceil(
-            (args.fresh_epochs or dense.epochs + args.epochs * args.steps)
-            / args.steps))
+        last, lr=dict(args.lr).get(methods[-1], dict(args.lr).get("", dense.lr)),
+        epochs=math.ceil((args.fresh_epochs or dense.epochs + last.epochs * args.steps)
+                         / args.steps))
     data = Loaders(
         fitting_batches(splits, recipe),
         Batches(splits.choosing.images, splits.choosing.labels, 1000,
@@ -133,7 +151,9 @@ def run_run(args: argparse.Namespace) -> None:
         return accuracy_on(splits, splits.test, network, recipe)
 
     results = climb(
-        model, args.method, rungs, out, data=data, recipe=recipe, fresh_recipe=fresh,
+        model, args.method, rungs, out, data=data,
+        recipe=last if all(one == last for one in recipes.values()) else recipes,
+        fresh_recipe=fresh,
         config={"network": args.network, "data": name, "dense": trained["recipe"],
                 **input_and_output(splits)},
         make_fresh=make_fresh, oracle=EnergyOracle(args.hardware, batch=args.images),
@@ -180,6 +200,8 @@ def rungs_of(args: argparse.Namespace) -> list:
                                         for place in range(len(names))))
         rungs.append(Rung(targets[0] if len(targets) == 1 else targets, options))
     options_by_method(names, options)           # says which there are
+    for key in ("epochs", "lr"):
+        setting_of(args, key, names[-1], 0)
     check_steps(names, args.steps)
     check_control_of(args.method, rungs, args.control)
     if args.accuracy_floor is not None and not 0 <= args.accuracy_floor <= 1:
@@ -204,6 +226,52 @@ def reports_of(words: Sequence[str]) -> dict:
             raise ValueError(f"--report {word}: {name} is in the report already")
         found[name] = EnergyOracle(hardware, batch=images)
     return found
+
+
+def by_method(kind: Callable[[str], float]) -> Callable[[str], tuple[str, float]]:
+    """Parser of ``VALUE`` or ``METHOD=VALUE``; gives the method, or "", and the value.
+    """
+    def parse(text):
+        method, equals, value = text.rpartition("=")
+        if equals and not method:
+            raise argparse.ArgumentTypeError(f"{text!r} names no method before =")
+        return method, kind(value)
+    parse.__name__ = getattr(kind, "__name__", "value")     # which argparse tells
+    return parse
+
+
+def setting_of(args: argparse.Namespace, key: str, method: str,
+               usual: float) -> Any:
+    """Setting of a method's training: what was asked for it, or for all, or its own.
+
+    Parameters
+    ----------
+    args : argparse.Namespace
+    key : {"epochs", "lr"}
+    method : str
+    usual : int or float
+        Of a method that has none of its own.
+
+    Raises
+    ------
+    ValueError
+        A value for a method that is not run.
+    """
+    from pruning.methods import find_method
+    given, methods = dict(getattr(args, key)), args.method.split("+")
+    for name, value in given.items():
+        if name and name not in methods:
+            raise ValueError(f"--{key} {name}={value:g}: {name} is none of the methods "
+                             f"that are run, {args.method}")
+    own = find_method(method).recipe.get(key, usual)
+    return given.get(method, given.get("", own))
+
+
+def usual_by_method(key: str) -> list[str]:
+    """Settings that methods have of their own: "slim 30"."""
+    from pruning.methods import METHODS
+    return [f"{name} {method.recipe[key]:g}" for name, method in METHODS.items()
+            if key in method.recipe]
 
 
 def number_or_text(text: str) -> int | float | bool | str:

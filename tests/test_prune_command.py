@@ -49,7 +49,12 @@ def noise():
      "channels goes in one step, got steps 4; give it more epochs instead"),
     ("--method random --target energy=0.8 --target energy=0.7 --control shuffle",
      "control 'shuffle' of 2 targets: each is pruned from the one before, which a con"),
-    ("--method random --control x", "invalid choice: 'x'")])
+    ("--method random --control x", "invalid choice: 'x'"),
+    ("--method random --target energy=0.8 --epochs slim=3", "--epochs slim=3: slim is "
+     "none of the methods that are run, random"),
+    ("--method random --target energy=0.8 --lr =3", "'=3' names no method before ="),
+    ("--method random --target energy=0.8 --epochs random=0.5",
+     "argument --epochs: must be a whole number")])
 def test_what_cannot_be_run_is_told_in_one_line_before_anything_is_read(
         words, told, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -60,11 +65,8 @@ def test_what_cannot_be_run_is_told_in_one_line_before_anything_is_read(
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("network, words, rates", [
-    ("resnet20", [], (0.05, 0.2)), ("vgg16", [], (0.02, 0.2)),
-    ("resnet20", ["--lr", "0.01"], (0.01, 0.01))])
-def test_each_network_has_its_rate_and_one_that_is_named_holds_for_fresh_weights_too(
-        network, words, rates, tmp_path, monkeypatch, capsys):
+def climbing(tmp_path, monkeypatch, *words, network="resnet20"):
+    """What a command line asks ``climb`` for, of a dense network of 30 epochs."""
     def climb(model, method, rungs, out, **options):
         asked.update(options)
         return [{"rung": "support=2", "stopped": "step 1: the floor"}]
@@ -76,8 +78,37 @@ def test_each_network_has_its_rate_and_one_that_is_named_holds_for_fresh_weights
     monkeypatch.setattr(pruning.datasets, "load", lambda name, path: noise())
     save_model(tmp_path / "weights.safetensors", make_model(network), {
         "network": network, "recipe": Recipe(epochs=30, lr=0.2).as_dict()})
-    main(["run", "--network", network, "--method", "psconv", "--option", "support=2",
-          "--data", "x", "--dense", str(tmp_path), "--epochs", "3", *words])
+    main(["run", "--network", network, "--data", "x", "--dense", str(tmp_path), *words])
+    return asked
+
+
+@pytest.mark.parametrize("words, wanted", [
+    ((), {"resolution": (30, 0.1), "slim": (30, 0.1), "random": (3, 0.05)}),
+    (("--epochs", "2"), {"resolution": (2, 0.1), "slim": (2, 0.1),
+                         "random": (2, 0.05)}),
+    (("--epochs", "2", "--epochs", "slim=9", "--lr", "slim=0.3"),
+     {"resolution": (2, 0.1), "slim": (9, 0.3), "random": (2, 0.05)})])
+def test_each_method_of_a_composition_has_its_own_training(
+        words, wanted, tmp_path, monkeypatch):
+    asked = climbing(tmp_path, monkeypatch, "--method", "resolution+slim+random",
+                     "--target", "energy=0.8+energy=0.6+energy=0.5", *words)
+    assert {name: (one.epochs, one.lr)
+            for name, one in asked["recipe"].items()} == wanted
+
+
+def test_a_precision_is_that_of_every_training(tmp_path, monkeypatch):
+    asked = climbing(tmp_path, monkeypatch, "--method", "random", "--target",
+                     "energy=0.5", "--precision", "float32")
+    assert asked["recipe"].precision == asked["fresh_recipe"].precision == "float32"
+
+
+@pytest.mark.parametrize("network, words, rates", [
+    ("resnet20", [], (0.05, 0.2)), ("vgg16", [], (0.02, 0.2)),
+    ("resnet20", ["--lr", "0.01"], (0.01, 0.01))])
+def test_each_network_has_its_rate_and_one_that_is_named_holds_for_fresh_weights_too(
+        network, words, rates, tmp_path, monkeypatch, capsys):
+    asked = climbing(tmp_path, monkeypatch, "--method", "psconv", "--option",
+                     "support=2", "--epochs", "3", *words, network=network)
     assert (asked["recipe"].lr, asked["fresh_recipe"].lr) == rates
     assert (asked["recipe"].epochs, asked["fresh_recipe"].epochs) == (3, 33)
     assert capsys.readouterr().out.startswith(

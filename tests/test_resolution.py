@@ -1,6 +1,7 @@
 """The method that averages images, and networks on averaged images."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -94,10 +95,13 @@ def test_channels_go_and_weights_after_the_pixels():
     images = next(iter(batches(1)))[0]
     half = energy(averaged(model, (3, 8, 8), Averaging(2)), images).total_uJ / energy(
         model, images).total_uJ
+    once = Recipe(epochs=1, batch=16, precision="float32")
     found = prune(model, "resolution+slim+energy_aware",
                   [Energy(1.05 * half), Energy(0.8 * half), Energy(0.7 * half)],
-                  recipe=Recipe(epochs=1, batch=16, precision="float32"),
-                  progress=False)
+                  recipe={"resolution": once, "slim": once,
+                          "energy_aware": replace(once, epochs=2)}, progress=False)
+    assert [row["step"].split()[0] for row in found.history] == [
+        "resolution", "slim", "energy_aware", "energy_aware"]
     assert found.shrinks[0] == Averaging(2)
     assert found.report["met"] <= 0.7 * half and found.masks.density < 1
     assert len(found.network.conv1a.weight) < len(model.conv1a.weight)
@@ -157,3 +161,8 @@ def test_a_network_of_one_size_of_image_stays_in_training_mode():
     model = chain().train()
     assert averaged(model, (3, 8, 8), Averaging(1)).training
     assert averaged(Residual().train(), (3, 8, 8), Averaging(2)).training
+
+
+def test_a_method_without_a_recipe_among_recipes_by_name_is_refused():
+    with pytest.raises(ValueError, match="recipe: none for slim, only for resolution"):
+        prune(make("option A"), "slim", Energy(0.7), recipe={"resolution": Recipe()})

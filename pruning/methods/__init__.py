@@ -11,7 +11,7 @@ import importlib
 import inspect
 import pkgutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from numbers import Integral, Real
 
 from eyeriss_sim.registry import Registry
@@ -41,6 +41,9 @@ class Method:
         images, which is built.
     filter_code : str, optional
         The code that its weights are stored in, where the hardware's would waste bits.
+    recipe : dict
+        Settings of the training after its step, where its networks need others than
+        usual: fields of :class:`pruning.recipe.Recipe`.
     """
 
     name: str
@@ -49,6 +52,7 @@ class Method:
     own_levels: bool = False
     shrinks: bool = False
     filter_code: str | None = None
+    recipe: dict = field(default_factory=dict)
 
     @property
     def takes_steps(self) -> bool:

@@ -7,7 +7,8 @@ from pruning.problem import Problem
 from pruning.selection import refuse
 
 
-@register("resolution", shrinks=True)
+# So much is taken away at once that a network learns anew.
+@register("resolution", shrinks=True, recipe={"epochs": 30, "lr": 0.1})
 def resolution(problem: Problem) -> Averaging:
     """Average the images by the smallest factor that meets the target.
 

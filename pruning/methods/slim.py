@@ -10,7 +10,8 @@ from pruning.methods import register
 from pruning.problem import Problem
 
 
-@register("slim", shrinks=True)
+# So much is taken away at once that a network learns anew.
+@register("slim", shrinks=True, recipe={"epochs": 30, "lr": 0.1})
 def slim(problem: Problem) -> Masks:
     """Remove the same share of the channels of every layer, until the target is met.
 
