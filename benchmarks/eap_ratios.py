@@ -19,6 +19,7 @@ from eyeriss_sim import Densities
 from eyeriss_sim.atomic import replacing
 from eyeriss_sim.hardware import load_hardware
 from eyeriss_sim.networks import load_zoo
+from eyeriss_sim.number_table import read_table
 from eyeriss_sim.oracle import EnergyOracle
 from eyeriss_sim.terminal import OneLineParser, make_console, run_command
 from eyeriss_sim.validation.tables import PUBLISHED, published
@@ -41,7 +42,7 @@ LARGEST_EXPONENT = 2.0
 
 def published_sums():
     """Table 1: weights_1e6, macs_1e8, energy_1e9 by (network, weights)."""
-    return pd.read_csv(PUBLISHED / "eap_cvpr_table1.csv", comment="#").set_index(
+    return read_table(PUBLISHED / "eap_cvpr_table1.csv").set_index(
         ["network", "weights"])
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 import pandas as pd
 from rich.table import Table
 
+from eyeriss_sim.number_table import read_table
 from eyeriss_sim.terminal import OneLineParser, make_console, run_command, whole_number
 
 TABLE = Path(__file__).parent / "results" / "pruning_leaderboard.csv"
@@ -176,13 +177,14 @@ def bound(row):
 def run(args):
     """Read, judge, print."""
     try:
-        table = pd.read_csv(args.table)
+        table = read_table(args.table)
     except OSError:
         raise ValueError(f"{args.table}: no such table; benchmarks.pruning_leaderboard "
                          "writes one") from None
-    except ValueError as problem:       # empty, no text, or no columns
+    except ValueError as problem:
+        why = str(problem).removeprefix(f"{args.table}: ")
         raise ValueError(f"{args.table}: no table of comma-separated values "
-                         f"({str(problem).splitlines()[0]})") from None
+                         f"({why})") from None
     print_verdicts(verdicts(table, args.points, args.batch), args.points)
 
 

@@ -1,13 +1,12 @@
 """A CSV file with one row a layer: every row with its place, for errors to name.
 
-What spreadsheets and pandas write is read: commas, semicolons or tabs, a byte-order
-mark, ``sep=;``, a column of row numbers, whole numbers as ``8.0``.
+A column of row numbers, as pandas writes one, is passed over, and ``8.0`` is whole.
 """
 
-import csv
 import re
 
-SEPARATOR = re.compile(r'"?sep=(.)"?[,;\t]*', re.IGNORECASE)
+from eyeriss_sim.number_table import text_rows
+
 # A point or comma and three zeros would be eight, or eight thousand.
 WHOLE = re.compile(r"([0-9]{1,99})(?:[.,]0{1,2}|\.0{4,})?")
 INDEX = ("", "Unnamed: 0")      # how pandas heads its row numbers, or heads them again
@@ -27,35 +26,26 @@ def whole(cell):
     return int(found[1]) if found else None
 
 
-def table_rows(lines):
-    """(line number, cells) of each row; blank ones and those that begin with # go.
+def layer_rows(lines, path):
+    """(line number, cells) of each row of ``text_rows``, without pandas' row numbers.
 
     Parameters
     ----------
     lines : text file
+    path : str or Path
+        Named in errors.
 
     Raises
     ------
-    UnicodeDecodeError, csv.Error
-        No text, or none of cells.
+    ValueError
+        As ``text_rows``.
     """
-    text = lines.read().splitlines(keepends=True)
-    separator = None
-    if text and (found := SEPARATOR.fullmatch(text[0].strip())):
-        separator, text[0] = found[1], "\n"
-    first = next((line for line in text
-                  if line.strip() and not line.startswith("#")), "")
-    separator = separator or max(",;\t", key=first.count)
-    reader = csv.reader(text, delimiter=separator, skipinitialspace=True)
-    index = None
-    for row in reader:
-        cells = [cell.strip() for cell in row]
-        if not any(cells) or cells[0].startswith("#"):
-            continue
-        if index is None:
-            index = cells[0] in INDEX and any(
+    numbered = None
+    for line, cells in text_rows(lines, path):
+        if numbered is None:
+            numbered = cells[0] in INDEX and any(
                 cell.lower().startswith("layer") for cell in cells[1:])
-        yield reader.line_num, cells[1:] if index else cells
+        yield line, cells[1:] if numbered else cells
 
 
 def read_rows(lines, path, columns, needed, of_result=False):
@@ -85,24 +75,20 @@ def read_rows(lines, path, columns, needed, of_result=False):
         stands there twice, no row, no text.
     """
     header, seen = None, set()
-    try:
-        for line, cells in table_rows(lines):
-            if header is None:
-                header = cells[:len(cells) - _empty_at_end(cells)]
-                checked_header(header, path, columns, needed, of_result)
-                continue
-            where = f"{path}, line {line}"
-            if any(cells[len(header):]) or len(cells) < len(header):
-                raise ValueError(f"{where}: {len(cells)} cells, but the header has "
-                                 f"{len(header)} columns")
-            cell_of = dict(zip(header, cells[:len(header)], strict=True))
-            if cell_of["layer"] in seen:
-                raise ValueError(
-                    f"{where}: layer {cell_of['layer']!r} stands here twice")
-            seen.add(cell_of["layer"])
-            yield where, cell_of
-    except (UnicodeDecodeError, csv.Error) as problem:
-        raise ValueError(f"{path}: not a CSV file: {problem}") from None
+    for line, cells in layer_rows(lines, path):
+        if header is None:
+            header = cells[:len(cells) - _empty_at_end(cells)]
+            checked_header(header, path, columns, needed, of_result)
+            continue
+        where = f"{path}, line {line}"
+        if any(cells[len(header):]) or len(cells) < len(header):
+            raise ValueError(f"{where}: {len(cells)} cells, but the header has "
+                             f"{len(header)} columns")
+        cell_of = dict(zip(header, cells[:len(header)], strict=True))
+        if cell_of["layer"] in seen:
+            raise ValueError(f"{where}: layer {cell_of['layer']!r} stands here twice")
+        seen.add(cell_of["layer"])
+        yield where, cell_of
     if not seen:
         raise ValueError(f"{path}: no layer in it; the columns are {','.join(columns)}")
 

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 from eyeriss_sim.atomic import replacing
+from eyeriss_sim.number_table import read_text_table
 
 # Columns of tables that are text even where they read as numbers.
 NAMES = ("layer", "hardware", "zeros", "mapping_source", "step")
@@ -102,13 +103,13 @@ def read_rows(path: str | Path) -> list[dict]:
         A file that is no table.
     """
     try:
-        with open(path, newline="", encoding="utf-8") as file:
-            return [{key: text if key in NAMES else _number(text)
-                     for key, text in row.items()} for row in csv.DictReader(file)]
+        table = read_text_table(path)
     except FileNotFoundError:
         return []
-    except (OSError, ValueError, csv.Error) as problem:
+    except (OSError, ValueError) as problem:
         raise ValueError(f"{path}: damaged ({str(problem).splitlines()[0]})") from None
+    return [{key: text if key in NAMES else _number(text) for key, text in row.items()}
+            for row in table.to_dict("records")]
 
 
 def _number(text):

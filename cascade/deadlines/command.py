@@ -38,9 +38,9 @@ def add_deadline(commands: argparse._SubParsersAction) -> None:
 
 def run_deadline(args: argparse.Namespace) -> None:
     from cascade.deadlines.distribution import parse_deadlines
-    from cascade.deadlines.number_table import read_table
     from cascade.deadlines.serve import COLUMNS, serve
     from eyeriss_sim.atomic import replacing
+    from eyeriss_sim.number_table import read_number_table
     from eyeriss_sim.result_files import check_output_path
     if args.out:
         check_output_path(args.out, (".csv",))
@@ -52,7 +52,7 @@ def run_deadline(args: argparse.Namespace) -> None:
     limit = args.memory_MB
     if limit is not None and not 0 < limit < math.inf:
         raise ValueError(f"--memory-MB {limit:g}: a number above 0 is needed")
-    table = read_table(args.table, COLUMNS, () if limit is None else ("bytes",))
+    table = read_number_table(args.table, COLUMNS, () if limit is None else ("bytes",))
     deadlines = parse_deadlines(args.deadlines)
     try:
         found = serve(table, deadlines, args.members, miss=args.miss,

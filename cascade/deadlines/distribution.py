@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from cascade.deadlines.number_table import read_table
+from eyeriss_sim.number_table import read_number_table
 
 
 class SampledDeadlines:
@@ -105,7 +105,7 @@ def parse_deadlines(text: str) -> SampledDeadlines | DrawnDeadlines:
     if not text.endswith(".csv"):
         raise ValueError(f"deadlines {text!r}: a .csv file, lognormal:MEDIAN,SIGMA or "
                          "uniform:LOW,HIGH is needed")
-    table = read_table(text, ("ms",), ("weight",))
+    table = read_number_table(text, ("ms",), ("weight",))
     try:
         return SampledDeadlines(table.ms, table.get("weight"))
     except ValueError as problem:

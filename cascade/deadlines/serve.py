@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from cascade.deadlines.distribution import DrawnDeadlines, SampledDeadlines
-from cascade.deadlines.number_table import as_numbers
+from eyeriss_sim.number_table import as_numbers
 
 COLUMNS = ("name", "ms", "accuracy")
 Deadlines = SampledDeadlines | DrawnDeadlines

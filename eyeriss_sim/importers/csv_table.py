@@ -1,11 +1,10 @@
 """A table of layers → Workload: our own columns, or a SCALE-Sim topology."""
 
-import csv
 from dataclasses import replace
 from pathlib import Path
 
 from eyeriss_sim.layer import ConvLayer, Network, UncountedOp
-from eyeriss_sim.layer_csv import RESULT, table_rows, whole
+from eyeriss_sim.layer_csv import RESULT, layer_rows, whole
 from eyeriss_sim.product_maps import squarest_map
 from eyeriss_sim.workload import Workload
 from eyeriss_sim.zeros import Densities
@@ -166,14 +165,12 @@ def _read(path):
     rows = []
     try:
         with open(path, encoding="utf-8-sig", newline="") as file:
-            for line, cells in table_rows(file):
+            for line, cells in layer_rows(file, path):
                 if len(cells) > 1 and cells[-1].startswith("#"):
                     cells.pop()         # as SCALE-Sim marks depthwise layers
                 rows.append((line, cells))
     except FileNotFoundError:
         raise ValueError(f"{path}: no such file") from None
-    except (UnicodeDecodeError, csv.Error) as problem:
-        raise ValueError(f"{path}: is no CSV text: {problem}") from problem
     while len(rows) > 1 and not any(rows[0][1][1:]):
         rows.pop(0)                     # a title above the header
     if len(rows) < 2:

@@ -1,6 +1,5 @@
 """Layer shapes with operand widths: those of a CSV file, or a grid."""
 
-import csv
 import hashlib
 import itertools
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ import numpy as np
 from eyeriss_sim.layer import ConvLayer
 from eyeriss_sim.layer_csv import whole
 from eyeriss_sim.near_names import hint
+from eyeriss_sim.number_table import text_rows
 from eyeriss_sim.plain import plain
 from eyeriss_sim.widths import BITS_16, OPERANDS, Bits, as_bits
 
@@ -47,25 +47,12 @@ class ShapeFile:
     def __iter__(self):
         """(layer, bits) of each row; ValueError with the line of a bad one."""
         header = None
-        try:
-            with self.path.open(encoding="utf-8-sig", newline="") as file:
-                for line, cells in self._rows(file):
-                    if header is None:
-                        header = self._checked(cells)
-                    else:
-                        yield self._shape(f"{self.path}, line {line}", header, cells)
-        except (UnicodeDecodeError, csv.Error) as problem:
-            raise ValueError(f"{self.path}: is no CSV text: {problem}") from None
-
-    def _rows(self, file):
-        first = next((line for line in file if line.strip() and line[0] != "#"), "")
-        file.seek(0)
-        reader = csv.reader(file, delimiter=max(",;\t", key=first.count),
-                            skipinitialspace=True)
-        for row in reader:
-            cells = [cell.strip() for cell in row]
-            if any(cells) and not cells[0].startswith("#"):
-                yield reader.line_num, cells
+        with self.path.open(encoding="utf-8-sig", newline="") as file:
+            for line, cells in text_rows(file, self.path):
+                if header is None:
+                    header = self._checked(cells)
+                else:
+                    yield self._shape(f"{self.path}, line {line}", header, cells)
 
     def _checked(self, header):
         known = NEEDED + OPTIONAL

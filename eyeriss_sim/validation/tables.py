@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from eyeriss_sim.number_table import read_table
 from eyeriss_sim.zeros import Densities
 
 PUBLISHED = Path(__file__).parent / "published"
@@ -15,7 +16,8 @@ PUBLISHED = Path(__file__).parent / "published"
 
 def published(name: str) -> pd.DataFrame:
     """A table of published figures."""
-    return pd.read_csv(PUBLISHED / f"{name}.csv", comment="#", index_col=0)
+    table = read_table(PUBLISHED / f"{name}.csv")
+    return table.set_index(table.columns[0])
 
 
 def chip_densities(table: str = "jssc_table5",
