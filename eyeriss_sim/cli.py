@@ -170,79 +170,21 @@ def add_machine(commands):
 
 
 def run_machine(args):
-    from eyeriss_sim.counts import count
-    from eyeriss_sim.cycles import count_cycles
-    from eyeriss_sim.importers import as_workload
-    from eyeriss_sim.machine import report
     from eyeriss_sim.machine.layer_run import check_zeros
     from eyeriss_sim.machine.micro import check_machine
-    from eyeriss_sim.machine.timing import time_layer
-    from eyeriss_sim.mapping import check_mapping
-    from eyeriss_sim.mapping_files import chosen_mappings
-    from eyeriss_sim.product_maps import laid
-    from eyeriss_sim.simulate import bits_of, check_names, clip_to_batch
-    from eyeriss_sim.widths import as_bits, at_widths
-    from eyeriss_sim.zeros import NO_SAVINGS
     hardware = load_hardware(args.hardware)
     check_machine(hardware)
     check_zeros(hardware)
     check_machine_outputs(args)
-    with announced_run(args.network):
-        workload = as_workload(args.network, args.batch, network_inputs(args.input),
-                               args.proposals, weights=False)
-    network = workload.network
-    whole = network.layer(args.layer)
-    layer = whole.one_step
-    bits = workload.bits if args.bits is None else as_bits(args.bits)
-    hardware = at_widths(hardware, bits_of(layer, bits), layer.name)
-    mappings, source = chosen_mappings(args.mapping, hardware)
-    if layer.name not in mappings:
-        # Perhaps a slip of the pen; a file that names this layer may name others too.
-        check_names(network, mappings, source, "mapping")
-    traced = args.timeline or args.vcd
-    with announced_compilation():
-        warm_up()
-        warm_up_machine(traced)
-        mapping = mappings.get(layer.name)
-        mapping = clip_to_batch(mapping, layer) if mapping else (
-            search(layer, hardware).mappings[0])
-        check_mapping(layer, hardware, mapping)
-        layer = laid(layer, mapping)
+    network, whole, layer, hardware, mapping = machine_input(args, hardware)
     console = make_console()
     console.print(f"{layer.name} of {network.name} on {hardware.name}, N={layer.N}, "
                   f"mapping {mapping}", highlight=False, markup=False)
     if whole.steps > 1:
         console.print(f"one of its {whole.steps} steps, which are alike",
                       highlight=False)
-    counts = count(layer, hardware, mapping)
-    cycles = count_cycles(layer, hardware, mapping, counts, NO_SAVINGS)
-    with progress("kinds of pass") as show:
-        timing = time_layer(layer, hardware, mapping, args.passes, progress=show)
-    console.print(report.pass_table(timing))
-    run, model_of_run, traces = None, None, []
-    if args.mode == "functional":
-        run, model_of_run, traces = run_every_pass(
-            args, layer, hardware, mapping, counts.passes,
-            first_layer=layer.name == network.layers[0].name)
-        console.print(report.access_table(run.accesses, model_of_run.accesses))
-        console.print(report.run_table(run, model_of_run))
-        console.print(report.cycle_lines(timing, model_of_run.cycles, hardware, run),
-                      highlight=False)
-    else:
-        if timing.complete:
-            console.print(report.access_table(timing.accesses, counts.accesses))
-        console.print(report.cycle_lines(timing, cycles, hardware), highlight=False)
-        if traced:
-            from eyeriss_sim.machine.trace import record_passes
-            traces = record_passes(layer, hardware, mapping, args.trace_passes or 1)
-    if args.out:
-        report.write_json(args.out, layer, hardware, mapping, timing, (counts, cycles),
-                          run, model_of_run)
-    if traced:
-        from eyeriss_sim.machine.trace import cut_short
-        less = cut_short(traces, min(args.trace_passes or 1, counts.passes))
-        if less:
-            console.print(less, highlight=False)
+    traces = step_machine(args, layer, hardware, mapping, console,
+                          first_layer=layer.name == network.layers[0].name)
     if args.timeline:
         from eyeriss_sim.machine.timeline import draw_timeline
         from eyeriss_sim.plots import save_figure
@@ -255,6 +197,77 @@ def run_machine(args):
     if written:
         console.print(f"written: {', '.join(written)}", highlight=False, markup=False,
                       soft_wrap=True)
+
+
+def machine_input(args, hardware):
+    """Network; layer with all its steps, and one as it lies on the chip; hardware at
+    the layer's widths; mapping.
+    """
+    from eyeriss_sim.importers import as_workload
+    from eyeriss_sim.mapping import check_mapping
+    from eyeriss_sim.mapping_files import chosen_mappings
+    from eyeriss_sim.product_maps import laid
+    from eyeriss_sim.simulate import bits_of, check_names, clip_to_batch
+    from eyeriss_sim.widths import as_bits, at_widths
+    with announced_run(args.network):
+        workload = as_workload(args.network, args.batch, network_inputs(args.input),
+                               args.proposals, weights=False)
+    network = workload.network
+    whole = network.layer(args.layer)
+    layer = whole.one_step
+    bits = workload.bits if args.bits is None else as_bits(args.bits)
+    hardware = at_widths(hardware, bits_of(layer, bits), layer.name)
+    mappings, source = chosen_mappings(args.mapping, hardware)
+    if layer.name not in mappings:
+        # Perhaps a slip of the pen; a file that names this layer may name others too.
+        check_names(network, mappings, source, "mapping")
+    with announced_compilation():
+        warm_up()
+        warm_up_machine(args.timeline or args.vcd)
+        mapping = mappings.get(layer.name)
+        mapping = clip_to_batch(mapping, layer) if mapping else (
+            search(layer, hardware).mappings[0])
+        check_mapping(layer, hardware, mapping)
+        layer = laid(layer, mapping)
+    return network, whole, layer, hardware, mapping
+
+
+def step_machine(args, layer, hardware, mapping, console, first_layer):
+    """Step a layer as the options say, print and write what it took; passes traced."""
+    from eyeriss_sim.counts import count
+    from eyeriss_sim.cycles import count_cycles
+    from eyeriss_sim.machine import report
+    from eyeriss_sim.machine.timing import time_layer
+    from eyeriss_sim.machine.trace import cut_short, record_passes
+    from eyeriss_sim.zeros import NO_SAVINGS
+    counts = count(layer, hardware, mapping)
+    cycles = count_cycles(layer, hardware, mapping, counts, NO_SAVINGS)
+    with progress("kinds of pass") as show:
+        timing = time_layer(layer, hardware, mapping, args.passes, progress=show)
+    console.print(report.pass_table(timing))
+    run, model_of_run, traces = None, None, []
+    traced = args.timeline or args.vcd
+    if args.mode == "functional":
+        run, model_of_run, traces = run_every_pass(
+            args, layer, hardware, mapping, counts.passes, first_layer)
+        console.print(report.access_table(run.accesses, model_of_run.accesses))
+        console.print(report.run_table(run, model_of_run))
+        console.print(report.cycle_lines(timing, model_of_run.cycles, hardware, run),
+                      highlight=False)
+    else:
+        if timing.complete:
+            console.print(report.access_table(timing.accesses, counts.accesses))
+        console.print(report.cycle_lines(timing, cycles, hardware), highlight=False)
+        if traced:
+            traces = record_passes(layer, hardware, mapping, args.trace_passes or 1)
+    if args.out:
+        report.write_json(args.out, layer, hardware, mapping, timing, (counts, cycles),
+                          run, model_of_run)
+    if traced:
+        less = cut_short(traces, min(args.trace_passes or 1, counts.passes))
+        if less:
+            console.print(less, highlight=False)
+    return traces
 
 
 def check_machine_outputs(args):

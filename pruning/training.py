@@ -143,23 +143,23 @@ def fit(model: torch.nn.Module, batches: Iterable, recipe: Recipe, *,
         midway.resume(len(history.rows) * steps)
         moments = {round(share * steps * recipe.epochs): midway.settle
                    for share in midway.shares}
+    training = Training(model, recipe, optimizer, average, after_step, teacher, steps,
+                        moments)
     if not history.rows:    # else they wait for the next step, as they would have
         for hook in after_step:
             hook(model, optimizer)
     with torch.random.fork_rng(), training_progress(recipe, steps, progress) as show:
         for epoch in range(len(history.rows) + 1, recipe.epochs + 1):
             good = {name: tensor.clone()
-                    for name, tensor in (average or model).state_dict().items()}
+                    for name, tensor in training.counted.state_dict().items()}
             clock, cpu = time.monotonic(), time.process_time()
             # From the seed and the epoch alone, so that it holds after a resume.
             torch.manual_seed(recipe.seed * 100_000 + epoch)
             try:
-                loss = train_epoch(model, batches, recipe, optimizer, average,
-                                   after_step, moments, (epoch - 1) * steps, steps,
-                                   teacher, show)
+                loss = train_epoch(training, batches, (epoch - 1) * steps, show)
             except TrainingDiverged as problem:
-                (average or model).load_state_dict(good)
-                finish(model, average, optimizer, after_step)
+                training.counted.load_state_dict(good)
+                finish(training)
                 kept = f"; {folder} keeps the state of epoch {epoch - 1}" if (
                     folder is not None and epoch > 1) else ""
                 raise TrainingDiverged(
@@ -178,16 +178,72 @@ def fit(model: torch.nn.Module, batches: Iterable, recipe: Recipe, *,
                 write_state(folder, model, optimizer, average, recipe, steps,
                             history.rows)
             show.epoch(history.rows[-1])
-    finish(model, average, optimizer, after_step)
+    finish(training)
     return history
 
 
-def train_epoch(model: torch.nn.Module, batches: Iterable, recipe: Recipe,
-                optimizer: torch.optim.Optimizer, average: AveragedModel | None,
-                after_step: Sequence[Callable], moments: dict[int, Callable],
-                before: int, steps: int, teacher: torch.nn.Module | None,
+@dataclass(frozen=True, eq=False)
+class Training:
+    """A model, and what an epoch of its training works with.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+    recipe : Recipe
+    optimizer : torch.optim.Optimizer
+    average : AveragedModel or None
+    after_step : sequence of callables
+        Called with (model, optimizer) after each step.
+    teacher : torch.nn.Module or None
+    steps : int
+        Steps of an epoch.
+    moments : dict of int to callable
+        Called with (model that counts, steps done), by steps done.
+    """
+
+    model: torch.nn.Module
+    recipe: Recipe
+    optimizer: torch.optim.Optimizer
+    average: AveragedModel | None
+    after_step: Sequence[Callable]
+    teacher: torch.nn.Module | None
+    steps: int
+    moments: dict[int, Callable]
+
+    @property
+    def counted(self) -> torch.nn.Module:
+        """Module whose weights count: the average where there is one."""
+        return self.average or self.model
+
+    def loss_of(self, logits: torch.Tensor, images: torch.Tensor,
+                labels: torch.Tensor) -> torch.Tensor:
+        """Mean loss of a batch, the distance to the teacher's logits included."""
+        loss = functional.cross_entropy(
+            logits, labels, label_smoothing=self.recipe.label_smoothing)
+        if self.recipe.distil and self.teacher is not None:
+            with torch.no_grad():
+                wanted = self.teacher(images)
+            loss = ((1 - self.recipe.distil) * loss
+                    + self.recipe.distil * distance(logits, wanted))
+        return loss
+
+
+def train_epoch(training: Training, batches: Iterable, before: int,
                 show: Silent) -> float:
-    """One pass over the batches; returns the mean loss of an image."""
+    """One pass over the batches; returns the mean loss of an image.
+
+    Parameters
+    ----------
+    training : Training
+        Its model, average and optimizer are changed.
+    batches : iterable
+    before : int
+        Steps of the epochs before.
+    show : Silent
+        Hears of each step.
+    """
+    model, recipe, optimizer = training.model, training.recipe, training.optimizer
+    average, moments = training.average, training.moments
     device = next(model.parameters()).device
     model.train()
     total, images_seen = torch.zeros((), device=device), 0
@@ -200,20 +256,14 @@ def train_epoch(model: torch.nn.Module, batches: Iterable, recipe: Recipe,
         for group in optimizer.param_groups:
             # The rate in the middle of the step: no step is wasted.
             group["lr"] = recipe.learning_rate(
-                (before + step + 0.5) / (steps * recipe.epochs))
+                (before + step + 0.5) / (training.steps * recipe.epochs))
         with autocast(device, recipe.precision):
             logits = outputs(model, images, labels) if not step else model(images)
-            loss = functional.cross_entropy(
-                logits, labels, label_smoothing=recipe.label_smoothing)
-            if recipe.distil and teacher is not None:
-                with torch.no_grad():
-                    wanted = teacher(images)
-                loss = ((1 - recipe.distil) * loss
-                        + recipe.distil * distance(logits, wanted))
+            loss = training.loss_of(logits, images, labels)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        for hook in after_step:
+        for hook in training.after_step:
             hook(model, optimizer)
         if average:
             average.update_parameters(model)
@@ -223,7 +273,7 @@ def train_epoch(model: torch.nn.Module, batches: Iterable, recipe: Recipe,
         if (step % CHECK_STEPS == 0 or done in moments) and not math.isfinite(total):
             raise TrainingDiverged(f"the loss is {loss.item():g} at step {step + 1}")
         if done in moments:
-            check_finite(average or model)
+            check_finite(training.counted)
             show.doing("settling the masks")
             moments[done](average.module if average else model, done)
             show.doing("steps")
@@ -234,7 +284,7 @@ def train_epoch(model: torch.nn.Module, batches: Iterable, recipe: Recipe,
     mean = total.item() / images_seen
     if not math.isfinite(mean):
         raise TrainingDiverged(f"the loss is {mean:g}")
-    check_finite(average or model)
+    check_finite(training.counted)
     return mean
 
 
@@ -290,14 +340,13 @@ def moving_average(decay: float) -> Callable:
     return update
 
 
-def finish(model: torch.nn.Module, average: AveragedModel | None,
-           optimizer: torch.optim.Optimizer, after_step: Sequence[Callable]) -> None:
+def finish(training: Training) -> None:
     """Give the model the weights that count, and masks the last word."""
-    if average:
-        model.load_state_dict(average.module.state_dict())
-        for hook in after_step:
-            hook(model, optimizer)
-    model.eval()
+    if training.average:
+        training.model.load_state_dict(training.average.module.state_dict())
+        for hook in training.after_step:
+            hook(training.model, training.optimizer)
+    training.model.eval()
 
 
 def make_optimizer(model: torch.nn.Module, recipe: Recipe) -> torch.optim.Optimizer:

@@ -59,7 +59,7 @@ class LayerRun:
     macs: int
 
 
-def run_layer(layer, hardware, mapping, ifmap, filt, bias=None, shift=0,
+def run_layer(layer, hardware, mapping, ifmap, filt, bias=None, *, shift=0,
               saturate=False, relu=False, first_layer=False, progress=None,
               on_run=None):
     """Run a layer on real 16-bit words, every pass stepped.
@@ -102,12 +102,7 @@ def run_layer(layer, hardware, mapping, ifmap, filt, bias=None, shift=0,
     check_machine(hardware)
     check_zeros(hardware)
     check_mapping(layer, hardware, mapping)
-    for kind, tensor, shape in (
-            ("ifmap", ifmap, (layer.N, layer.groups * layer.C, layer.H, layer.W)),
-            ("filter", filt, (layer.M, layer.C, layer.R, layer.S))):
-        if tensor.shape != shape or tensor.dtype != np.int16:
-            raise ValueError(f"{layer.name}: {kind} must be int16 of shape {shape}, "
-                             f"got {tensor.dtype} of shape {tensor.shape}")
+    check_tensors(layer, ifmap, filt)
     micro = micro_architecture(layer, hardware, mapping, shift, saturate)
     coded = hardware.coded("ifmap")
     ifmaps = FmapStream(coded and not first_layer, hardware.stored_bits("ifmap"))
@@ -160,6 +155,16 @@ def run_layer(layer, hardware, mapping, ifmap, filt, bias=None, shift=0,
         phases_of(hardware, pass_cycles, np.array(filter_words), ifmaps.words,
                   ofmaps.words),
         ifmaps.words, ofmaps.words, macs)
+
+
+def check_tensors(layer, ifmap, filt):
+    """Refuse tensors that are not the layer's."""
+    for kind, tensor, shape in (
+            ("ifmap", ifmap, (layer.N, layer.groups * layer.C, layer.H, layer.W)),
+            ("filter", filt, (layer.M, layer.C, layer.R, layer.S))):
+        if tensor.shape != shape or tensor.dtype != np.int16:
+            raise ValueError(f"{layer.name}: {kind} must be int16 of shape {shape}, "
+                             f"got {tensor.dtype} of shape {tensor.shape}")
 
 
 def check_zeros(hardware):
