@@ -19,6 +19,8 @@ never meet, as a bank holds one kind; psums have all banks that ifmaps leave. Ps
 writes go first, since only they make room in the array; then psum reads, then ifmaps.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 from numba import njit
 
@@ -76,7 +78,95 @@ OFFERED, CARRIED, WORDS, PLACE, DATA = range(5)
 PROCESS, ACCUMULATE, STRIDE, GAP, DONE = 0, 1, 2, 3, 4
 
 
-def trace_arrays(cycles, pes, micro):
+class Words(NamedTuple):
+    """Words that the GLB holds for a run of passes; int16 ndarrays.
+
+    Parameters
+    ----------
+    ifmap : shape (images, channels, rows, columns)
+        Rows that some PE needs.
+    filt : shape (filters, channels, R, S)
+        Filters of all passes; each works on ``Sizes.in_pass`` of them, the last on what
+        is left.
+    psums : shape (images, filters, e, F), written
+        Psums that the GLB sends in, and those that come out.
+    """
+
+    ifmap: np.ndarray
+    filt: np.ndarray
+    psums: np.ndarray
+
+
+class Sizes(NamedTuple):
+    """Sizes of a pass.
+
+    Parameters
+    ----------
+    p, q, in_pass : int
+        Filters and channels of a full PE, filters of a pass; PE sets are filled in
+        order.
+    V, dilation, F : int
+        Horizontal stride and dilation; windows of a row.
+    """
+
+    p: int
+    q: int
+    in_pass: int
+    V: int
+    dilation: int
+    F: int
+
+
+class Record(NamedTuple):
+    """Findings of a run of passes; int64 ndarrays, written.
+
+    Parameters
+    ----------
+    events : shape (14,)
+        Words and operations.
+    spent : shape (8,), PE-cycles
+    ends : shape (passes,), cycles
+        When the last psum of each pass was out.
+    at : shape (4, 4)
+        Where each network stands at the end.
+    use : shape (4, 3)
+        How each network was used.
+    pes : shape (PEs, 6)
+        Each PE at the end.
+    """
+
+    events: np.ndarray
+    spent: np.ndarray
+    ends: np.ndarray
+    at: np.ndarray
+    use: np.ndarray
+    pes: np.ndarray
+
+
+class Fifos(NamedTuple):
+    """FIFOs of one kind, one at each PE: words, and how many went in and out.
+
+    Parameters
+    ----------
+    words : int16 ndarray, shape (PEs, places)
+        Places are a power of two, so that a mask wraps them.
+    ready : int64 ndarray, shape (PEs, places), cycles
+        First cycle in which a psum may be taken.
+    put, taken : int64 ndarray, shape (PEs,)
+        Words put into each, and taken from it, so far.
+    mask : int
+        Places less one.
+    """
+
+    words: np.ndarray
+    ready: np.ndarray
+    put: np.ndarray
+    taken: np.ndarray
+    mask: int
+
+
+def trace_arrays(cycles: int, pes: int,
+                 micro: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Arrays in which ``run_pass`` records its first ``cycles`` cycles.
 
     Returns
@@ -189,9 +279,134 @@ def rows_at_hand(words, count, row_words, ports, first_bank, banks, held, used, 
     return ready
 
 
+@njit(cache=True)
+def new_fifos(pes, depth):
+    """Empty FIFOs of some depth."""
+    mask = ring(depth)
+    return Fifos(np.zeros((pes, mask + 1), np.int16),
+                 np.zeros((pes, mask + 1), np.int64),
+                 np.zeros(pes, np.int64), np.zeros(pes, np.int64), mask)
+
+
+@njit(cache=True)
+def note_levels(of_pes, doing, fifos):
+    """Write what each PE does, and how full its FIFOs are.
+
+    Parameters
+    ----------
+    of_pes : int ndarray, shape (PEs, 5 or more), written
+    doing : int64 ndarray, shape (PEs,)
+    fifos : tuple of Fifos
+        Filters, ifmaps, psums in, psums out.
+    """
+    for pe in range(len(doing)):
+        of_pes[pe, DOING] = doing[pe]
+        for kind in range(4):
+            of_pes[pe, IN_FILTER_FIFO + kind] = (
+                fifos[kind].put[pe] - fifos[kind].taken[pe])
+
+
+@njit(cache=True)
+def trace_offers(now, cycle, words, plan, in_pass, filters_first, net_out, record,
+                 outs, out_p, out_f):
+    """Write what each network would carry in a cycle, before anything moves.
+
+    Parameters
+    ----------
+    now : int32 ndarray, shape (5, 4 + words), written
+        The trace of this cycle; what was carried is known at its end.
+    cycle : int
+    words : Words
+    plan : Schedule
+    in_pass : int
+        Filters of a pass.
+    filters_first : int
+        Whether ifmaps wait for the filters of their pass.
+    net_out : int
+        Words that the output network moves in a cycle.
+    record : Record
+        What moved before.
+    outs : Fifos
+        Psums on their way out.
+    out_p, out_f : int64 ndarray, shape (PEs,)
+        Psums of a window of each PE, and those of them that have left.
+    """
+    events, at, passes = record.events, record.at, record.ends.shape[0]
+    height, width = plan.own_q.shape[0], plan.own_p.shape[1]
+    pes = height * width
+    now[IFMAP_NET, WORDS] = -events[IFMAP_SENT]
+    now[FILTER_NET, WORDS] = -events[FILTER_SENT]
+    now[PSUM_IN_NET, WORDS] = -events[PSUM_SENT]
+    now[LOCAL_NET, WORDS] = -events[PSUM_HOPS]
+    now[PSUM_OUT_NET, WORDS] = -events[PSUM_OUT]
+    here = at[IFMAP_NET]
+    if here[PASS] < passes:
+        c, row, first = plan.ifmaps[here[STEP]]
+        now[IFMAP_NET, OFFERED] = (
+            not filters_first or at[FILTER_NET, PASS] > here[PASS])
+        now[IFMAP_NET, PLACE] = row
+        now[IFMAP_NET, DATA] = words.ifmap[here[IMAGE], c, row, here[TURN]]
+    here = at[FILTER_NET]
+    if here[PASS] < passes:
+        first, count, f, c, row, tap = plan.filters[
+            np.int64(here[PASS] == passes - 1), here[STEP]]
+        now[FILTER_NET, OFFERED] = 1
+        now[FILTER_NET, PLACE] = first // width
+        for word in range(count):
+            now[FILTER_NET, DATA + word] = words.filt[
+                here[PASS] * in_pass + f + word, c, row, tap]
+    here = at[PSUM_IN_NET]
+    if here[PASS] < passes:
+        column, count, f, row = plan.psums_in[
+            np.int64(here[PASS] == passes - 1), here[STEP]]
+        now[PSUM_IN_NET, OFFERED] = 1
+        now[PSUM_IN_NET, PLACE] = column
+        for word in range(count):
+            now[PSUM_IN_NET, DATA + word] = words.psums[
+                here[IMAGE], here[PASS] * in_pass + f + word, row, here[TURN]]
+    for pe in range(pes):
+        waiting = outs.put[pe] - outs.taken[pe]
+        group = 1
+        if pe < pes - width:
+            group = min(net_out, out_p[pe] - out_f[pe])
+        if waiting > 0 and waiting >= group and outs.ready[
+                pe, (outs.taken[pe] + group - 1) & outs.mask] <= cycle:
+            if pe < pes - width:
+                now[LOCAL_NET, OFFERED] += 1
+            else:
+                now[PSUM_OUT_NET, OFFERED] = 1
+    here = at[PSUM_OUT_NET]
+    column, count, f, row = plan.psums_out[
+        np.int64(here[PASS] == passes - 1), here[STEP]]
+    now[PSUM_OUT_NET, PLACE] = column
+    pe = (height - 1) * width + column
+    for word in range(min(count, outs.put[pe] - outs.taken[pe])):
+        now[PSUM_OUT_NET, DATA + word] = outs.words[
+            pe, (outs.taken[pe] + word) & outs.mask]
+
+
+@njit(cache=True)
+def trace_carried(now, events):
+    """Write what each network carried in a cycle, after all that moved in it.
+
+    Parameters
+    ----------
+    now : int32 ndarray, shape (5, 4 + words), changed
+        The trace of this cycle, as ``trace_offers`` left it.
+    events : int64 ndarray, shape (14,)
+    """
+    for net, sent in ((IFMAP_NET, IFMAP_SENT), (FILTER_NET, FILTER_SENT),
+                      (PSUM_IN_NET, PSUM_SENT), (LOCAL_NET, PSUM_HOPS),
+                      (PSUM_OUT_NET, PSUM_OUT)):
+        now[net, WORDS] += events[sent]
+        if net != LOCAL_NET and now[net, WORDS] > 0:
+            # Ifmaps may be let go by a filter of the same cycle.
+            now[net, OFFERED] = 1
+            now[net, CARRIED] = 1
+
+
 @njit(cache=True, error_model="numpy")
-def run_pass(ifmap, filt, psums, plan, p, q, in_pass, V, dilation, F, micro, events,
-             spent, ends, at, use, pes_at_end, pe_trace=None, net_trace=None):
+def run_pass(words, plan, sizes, micro, record, pe_trace=None, net_trace=None):
     """Step passes that differ in their filters only until the last psum is out.
 
     The networks feed on from each pass into the next: filters as soon as a PE has room
@@ -199,28 +414,13 @@ def run_pass(ifmap, filt, psums, plan, p, q, in_pass, V, dilation, F, micro, eve
 
     Parameters
     ----------
-    ifmap : int16 ndarray, shape (images, channels, rows, columns)
-        Rows that some PE needs.
-    filt : int16 ndarray, shape (filters, channels, R, S)
-        Of all passes; each works on ``in_pass`` of them, the last on what is left.
-    psums : int16 ndarray, shape (images, filters, e, F), written
-        What the GLB sends in, and what comes out.
+    words : Words
+        Its psums are changed.
     plan : Schedule
-    p, q, in_pass : int
-        Filters and channels of a full PE, filters of a pass; PE sets are filled in
-        order.
-    V, dilation, F : int
-        Horizontal stride and dilation; windows of a row.
+    sizes : Sizes
     micro : int64 ndarray, shape (24,)
-    events : int64 ndarray, shape (14,), written
-    spent : int64 ndarray, shape (8,), PE-cycles, written
-    ends : int64 ndarray, shape (passes,), cycles, written
-        When the last psum of each pass was out.
-    at : int64 ndarray, shape (4, 4), written
-        Where each network stands at the end.
-    use : int64 ndarray, shape (4, 3), written
-        How each network was used.
-    pes_at_end : int64 ndarray, shape (PEs, 6), written
+    record : Record
+        Written.
     pe_trace, net_trace : ndarray, written, or None
         As ``trace_arrays`` makes them; as many cycles are recorded as they have. With
         None the recorder is not compiled in and costs nothing.
@@ -231,6 +431,11 @@ def run_pass(ifmap, filt, psums, plan, p, q, in_pass, V, dilation, F, micro, eve
         From the first word on a network to the last psum out; -1 if nothing moved for
         ``micro[PATIENCE]`` cycles.
     """
+    ifmap, filt, psums = words.ifmap, words.filt, words.psums
+    p, q, in_pass = sizes.p, sizes.q, sizes.in_pass
+    V, dilation, F = sizes.V, sizes.dilation, sizes.F
+    events, spent, ends = record.events, record.spent, record.ends
+    at, use, pes_at_end = record.at, record.use, record.pes
     events[:] = 0
     spent[:] = 0
     at[:] = 0
@@ -245,7 +450,7 @@ def run_pass(ifmap, filt, psums, plan, p, q, in_pass, V, dilation, F, micro, eve
     span = (S - 1) * dilation + 1
     bubbles, filters_first = micro[BUBBLES], micro[FILTERS_FIRST]
     net_f, net_out = micro[NET_F], micro[NET_P_OUT]
-    # What a PE works on, and what of its psums is on the way out.
+    # Filters and channels of each PE, and those of its psums that are on the way out.
     own_p, own_q = np.empty(pes, np.int64), np.empty(pes, np.int64)
     first_kind = np.int64(passes == 1)
     for pe in range(pes):
@@ -257,21 +462,16 @@ def run_pass(ifmap, filt, psums, plan, p, q, in_pass, V, dilation, F, micro, eve
     ifmap_spad = np.zeros((pes, q * span), np.int16)
     psum_spad = np.zeros((pes, p), np.int16)
     valid = np.zeros((pes, p), np.bool_)
-    # FIFOs of a PE: words, and how many were put into each and taken from it.
     depth_i, depth_f = micro[IFMAP_FIFO], micro[FILTER_FIFO]
     depth_in, depth_out = micro[PSUM_IN_FIFO], micro[PSUM_OUT_FIFO]
-    mask_i, mask_f = ring(depth_i), ring(depth_f)
-    mask_in, mask_out = ring(depth_in), ring(depth_out)
-    ififo = np.zeros((pes, mask_i + 1), np.int16)
-    ffifo = np.zeros((pes, mask_f + 1), np.int16)
-    infifo = np.zeros((pes, mask_in + 1), np.int16)
-    outfifo = np.zeros((pes, mask_out + 1), np.int16)
-    inready = np.zeros((pes, mask_in + 1), np.int64)
-    outready = np.zeros((pes, mask_out + 1), np.int64)
-    iput, itake = np.zeros(pes, np.int64), np.zeros(pes, np.int64)
-    fput, ftake = np.zeros(pes, np.int64), np.zeros(pes, np.int64)
-    input_, intake = np.zeros(pes, np.int64), np.zeros(pes, np.int64)
-    output_, outtake = np.zeros(pes, np.int64), np.zeros(pes, np.int64)
+    ffifos, ififos = new_fifos(pes, depth_f), new_fifos(pes, depth_i)
+    infifos, outfifos = new_fifos(pes, depth_in), new_fifos(pes, depth_out)
+    ififo, iput, itake, mask_i = ififos.words, ififos.put, ififos.taken, ififos.mask
+    ffifo, fput, ftake, mask_f = ffifos.words, ffifos.put, ffifos.taken, ffifos.mask
+    infifo, inready, mask_in = infifos.words, infifos.ready, infifos.mask
+    input_, intake = infifos.put, infifos.taken
+    outfifo, outready, mask_out = outfifos.words, outfifos.ready, outfifos.mask
+    output_, outtake = outfifos.put, outfifos.taken
     loaded = np.zeros(pes, np.int64)        # filter words in the spad
     done = np.zeros(pes, np.int64)          # passes that a PE has finished
     image = np.zeros(pes, np.int64)
@@ -291,58 +491,9 @@ def run_pass(ifmap, filt, psums, plan, p, q, in_pass, V, dilation, F, micro, eve
     while at[PSUM_OUT_NET, PASS] < passes:
         moved = False
         if pe_trace is not None and cycle < len(pe_trace):
-            # What each network would carry now; what it carried is known at the end.
-            now = net_trace[cycle]
-            now[IFMAP_NET, WORDS] = -events[IFMAP_SENT]
-            now[FILTER_NET, WORDS] = -events[FILTER_SENT]
-            now[PSUM_IN_NET, WORDS] = -events[PSUM_SENT]
-            now[LOCAL_NET, WORDS] = -events[PSUM_HOPS]
-            now[PSUM_OUT_NET, WORDS] = -events[PSUM_OUT]
-            here = at[IFMAP_NET]
-            if here[PASS] < passes:
-                c, row, first = plan.ifmaps[here[STEP]]
-                now[IFMAP_NET, OFFERED] = (
-                    not filters_first or at[FILTER_NET, PASS] > here[PASS])
-                now[IFMAP_NET, PLACE] = row
-                now[IFMAP_NET, DATA] = ifmap[here[IMAGE], c, row, here[TURN]]
-            here = at[FILTER_NET]
-            if here[PASS] < passes:
-                first, count, f, c, row, tap = plan.filters[
-                    np.int64(here[PASS] == passes - 1), here[STEP]]
-                now[FILTER_NET, OFFERED] = 1
-                now[FILTER_NET, PLACE] = first // width
-                for word in range(count):
-                    now[FILTER_NET, DATA + word] = filt[
-                        here[PASS] * in_pass + f + word, c, row, tap]
-            here = at[PSUM_IN_NET]
-            if here[PASS] < passes:
-                column, count, f, row = plan.psums_in[
-                    np.int64(here[PASS] == passes - 1), here[STEP]]
-                now[PSUM_IN_NET, OFFERED] = 1
-                now[PSUM_IN_NET, PLACE] = column
-                for word in range(count):
-                    now[PSUM_IN_NET, DATA + word] = psums[
-                        here[IMAGE], here[PASS] * in_pass + f + word, row, here[TURN]]
-            for pe in range(pes):
-                waiting = output_[pe] - outtake[pe]
-                group = 1
-                if pe < pes - width:
-                    group = min(net_out, out_p[pe] - out_f[pe])
-                if waiting > 0 and waiting >= group and outready[
-                        pe, (outtake[pe] + group - 1) & mask_out] <= cycle:
-                    if pe < pes - width:
-                        now[LOCAL_NET, OFFERED] += 1
-                    else:
-                        now[PSUM_OUT_NET, OFFERED] = 1
-            here = at[PSUM_OUT_NET]
-            column, count, f, row = plan.psums_out[
-                np.int64(here[PASS] == passes - 1), here[STEP]]
-            now[PSUM_OUT_NET, PLACE] = column
-            pe = (height - 1) * width + column
-            for word in range(min(count, output_[pe] - outtake[pe])):
-                now[PSUM_OUT_NET, DATA + word] = outfifo[
-                    pe, (outtake[pe] + word) & mask_out]
-        # Output network: the top of one column, up to four words.
+            trace_offers(net_trace[cycle], cycle, words, plan, in_pass, filters_first,
+                         net_out, record, outfifos, out_p, out_f)
+        # The output network takes up to four words from the top of one column.
         here = at[PSUM_OUT_NET]
         kind = np.int64(here[PASS] == passes - 1)
         column, count, f, row = plan.psums_out[kind, here[STEP]]
@@ -372,7 +523,7 @@ def run_pass(ifmap, filt, psums, plan, p, q, in_pass, V, dilation, F, micro, eve
                 advance_network(here, plan.psum_steps[kind, 1], F, images)
                 if here[PASS] > before:
                     ends[before] = cycle + 1
-        # Local network: a PE's psums to the one above, up to four words.
+        # The local network takes up to four psums of a PE to the one above.
         for pe in range(pes - width):
             waiting = output_[pe] - outtake[pe]
             if waiting == 0:
@@ -408,7 +559,7 @@ def run_pass(ifmap, filt, psums, plan, p, q, in_pass, V, dilation, F, micro, eve
                 continue
             P, Q = own_p[pe], own_q[pe]
             base = window[pe] * V * Q
-            # An ifmap word from the FIFO into the spad, or dropped between windows.
+            # An ifmap word goes from the FIFO into the spad, or is dropped.
             if iput[pe] > itake[pe] and state[pe] != GAP and seen[pe] < base + Q * span:
                 if seen[pe] >= base:
                     ifmap_spad[pe, seen[pe] % (Q * span)] = ififo[
@@ -417,7 +568,7 @@ def run_pass(ifmap, filt, psums, plan, p, q, in_pass, V, dilation, F, micro, eve
                 seen[pe] += 1
                 events[IFMAP_TAKEN] += 1
                 moved = True
-            # Filter words of this pass into their spad.
+            # Filter words of this pass go into their spad.
             for _ in range(net_f):
                 if fput[pe] == ftake[pe] or loaded[pe] == S * Q * P:
                     break
@@ -512,7 +663,7 @@ def run_pass(ifmap, filt, psums, plan, p, q, in_pass, V, dilation, F, micro, eve
                                                pe % width]
                         if own_p[pe] > 0:
                             begin_image(pe, state, stage, seen, micro)
-        # Filter network: up to four filters' words of one tap to a PE row's columns.
+        # The filter network takes up to four words of one tap to a PE row's columns.
         here = at[FILTER_NET]
         if here[PASS] < passes:
             kind = np.int64(here[PASS] == passes - 1)
@@ -531,7 +682,7 @@ def run_pass(ifmap, filt, psums, plan, p, q, in_pass, V, dilation, F, micro, eve
                 moved = True
                 note_use(use[FILTER_NET], cycle)
                 advance_network(here, plan.filter_steps[kind], 1, 1)
-        # Ifmap network: one word a step, to every PE that works on its row.
+        # The ifmap network takes one word a step to every PE that works on its row.
         here = at[IFMAP_NET]
         for word in range(micro[NET_I]):
             if here[PASS] == passes or (
@@ -565,7 +716,7 @@ def run_pass(ifmap, filt, psums, plan, p, q, in_pass, V, dilation, F, micro, eve
                     here[IMAGE], c, row, here[TURN]]
             note_use(use[IFMAP_NET], cycle)
             advance_network(here, plan.ifmaps.shape[0], columns, images)
-        # Psum network: up to four words to the bottom PE of one column.
+        # The psum network takes up to four words to the bottom PE of one column.
         here = at[PSUM_IN_NET]
         if here[PASS] < passes:
             kind = np.int64(here[PASS] == passes - 1)
@@ -593,39 +744,21 @@ def run_pass(ifmap, filt, psums, plan, p, q, in_pass, V, dilation, F, micro, eve
                 note_use(use[PSUM_IN_NET], cycle)
                 advance_network(here, plan.psum_steps[kind, 0], F, images)
         if pe_trace is not None and cycle < len(pe_trace):
-            for net, sent in ((IFMAP_NET, IFMAP_SENT), (FILTER_NET, FILTER_SENT),
-                              (PSUM_IN_NET, PSUM_SENT), (LOCAL_NET, PSUM_HOPS),
-                              (PSUM_OUT_NET, PSUM_OUT)):
-                net_trace[cycle, net, WORDS] += events[sent]
-                if net != LOCAL_NET and net_trace[cycle, net, WORDS] > 0:
-                    # Ifmaps may be let go by a filter of the same cycle.
-                    net_trace[cycle, net, OFFERED] = 1
-                    net_trace[cycle, net, CARRIED] = 1
-            for pe in range(pes):
-                now_pe = pe_trace[cycle, pe]
-                now_pe[DOING] = doing[pe]
-                now_pe[IN_FILTER_FIFO] = fput[pe] - ftake[pe]
-                now_pe[IN_IFMAP_FIFO] = iput[pe] - itake[pe]
-                now_pe[IN_PSUM_IN_FIFO] = input_[pe] - intake[pe]
-                now_pe[IN_PSUM_OUT_FIFO] = output_[pe] - outtake[pe]
+            trace_carried(net_trace[cycle], events)
+            note_levels(pe_trace[cycle], doing, (ffifos, ififos, infifos, outfifos))
         cycle += 1
         idle = 0 if moved else idle + 1
         if idle > micro[PATIENCE]:
             cycle = -1
             break
-    for pe in range(pes):
-        pes_at_end[pe, DOING] = doing[pe]
-        pes_at_end[pe, IN_FILTER_FIFO] = fput[pe] - ftake[pe]
-        pes_at_end[pe, IN_IFMAP_FIFO] = iput[pe] - itake[pe]
-        pes_at_end[pe, IN_PSUM_IN_FIFO] = input_[pe] - intake[pe]
-        pes_at_end[pe, IN_PSUM_OUT_FIFO] = output_[pe] - outtake[pe]
+    note_levels(pes_at_end, doing, (ffifos, ififos, infifos, outfifos))
     events[LEFT_OVER] = pes_at_end[:, IN_FILTER_FIFO:LATE_WAITS].sum()
     return cycle
 
 
 @njit(cache=True)
 def note_use(use, cycle):
-    """A network carried something in this cycle."""
+    """Note that a network carried something in this cycle."""
     if use[USES] == 0:
         use[FIRST_USE] = cycle
     use[LAST_USE] = cycle
@@ -635,7 +768,7 @@ def note_use(use, cycle):
 @njit(cache=True)
 def next_window(pe, window, image, done, loaded, state, stage, seen, F, images, V, Q,
                 micro):
-    """What follows a window's last psum: the shift, the next image, or the end."""
+    """Set a PE's state after a window's last psum: shift, next image or end."""
     window[pe] += 1
     if window[pe] < F:
         state[pe] = STRIDE if micro[STRIDE_CYCLES] else PROCESS
@@ -654,7 +787,7 @@ def next_window(pe, window, image, done, loaded, state, stage, seen, F, images, 
 
 @njit(cache=True)
 def begin_image(pe, state, stage, seen, micro):
-    """A row of another image: after a gap, if the machine has one."""
+    """Begin a row of another image: after a gap, if the machine has one."""
     state[pe] = GAP if micro[IMAGE_GAP] else PROCESS
     stage[pe] = micro[IMAGE_GAP]
     if not micro[IMAGE_GAP]:

@@ -4,9 +4,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from eyeriss_sim.layer import ConvLayer
 from eyeriss_sim.machine import array
 from eyeriss_sim.machine.schedule import schedule
 from eyeriss_sim.machine.standstill import explain_standstill
+from eyeriss_sim.mapping import Mapping
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,8 +35,11 @@ class Stepped:
     pes: np.ndarray
 
 
-def step_passes(layer, mapping, ifmap, filt, psums, row_of, micro, in_pass=None,
-                trace=(None, None)):
+def step_passes(layer: ConvLayer, mapping: Mapping, ifmap: np.ndarray, filt: np.ndarray,
+                psums: np.ndarray, row_of: np.ndarray, micro: np.ndarray,
+                in_pass: int | None = None,
+                trace: tuple[np.ndarray | None, np.ndarray | None] = (None, None),
+                ) -> Stepped:
     """Step passes over the same ifmaps, each with its share of the filters.
 
     Parameters
@@ -71,20 +76,23 @@ def step_passes(layer, mapping, ifmap, filt, psums, row_of, micro, in_pass=None,
                                  array.NET_P_OUT]].tolist()),
                     bool(micro[array.DOWNWARDS]))
     passes = -(-filters // in_pass)
-    ends = np.zeros(passes, np.int64)
-    events = np.zeros(array.EVENT_AXES, np.int64)
-    spent = np.zeros(array.SPENT_AXES, np.int64)
-    at = np.zeros((array.NETWORKS, 4), np.int64)
-    use = np.zeros((array.NETWORKS, 3), np.int64)
-    pes = np.zeros((plan.own_q.size * plan.own_p.shape[1], array.PE_AXES), np.int64)
-    cycles = array.run_pass(
-        ifmap, filt, psums, plan, mapping.p, mapping.q, in_pass, layer.V,
-        layer.dilation[1], psums.shape[3], micro, events, spent, ends, at, use,
-        pes, *trace)
+    pes = plan.own_q.size * plan.own_p.shape[1]
+    record = array.Record(
+        events=np.zeros(array.EVENT_AXES, np.int64),
+        spent=np.zeros(array.SPENT_AXES, np.int64), ends=np.zeros(passes, np.int64),
+        at=np.zeros((array.NETWORKS, 4), np.int64),
+        use=np.zeros((array.NETWORKS, 3), np.int64),
+        pes=np.zeros((pes, array.PE_AXES), np.int64))
+    sizes = array.Sizes(mapping.p, mapping.q, in_pass, layer.V, layer.dilation[1],
+                        psums.shape[3])
+    cycles = array.run_pass(array.Words(ifmap, filt, psums), plan, sizes, micro, record,
+                            *trace)
     if cycles < 0:
-        raise ValueError(explain_standstill(layer, mapping, micro, plan, passes, at,
-                                            pes))
-    if events[array.LEFT_OVER]:
-        raise ValueError(f"{layer.name}: {events[array.LEFT_OVER]} words were left in "
-                         f"FIFOs at the end of a pass")
-    return Stepped(np.diff(ends, prepend=0), events, spent, use, pes)
+        raise ValueError(explain_standstill(layer, mapping, micro, plan, passes,
+                                            record.at, record.pes))
+    left_over = record.events[array.LEFT_OVER]
+    if left_over:
+        raise ValueError(f"{layer.name}: {left_over} words were left in FIFOs at the "
+                         "end of a pass")
+    return Stepped(np.diff(record.ends, prepend=0), record.events, record.spent,
+                   record.use, record.pes)
