@@ -1,11 +1,14 @@
 """Command line: with the files of other commands all that parses, prints or exits."""
 
+import argparse
 import os
 import sys
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from eyeriss_sim.hardware import load_hardware, preset_names
+from eyeriss_sim.hardware import Hardware, load_hardware, preset_names
 from eyeriss_sim.hardware_command import add_hardware
 from eyeriss_sim.layer import ConvLayer
 from eyeriss_sim.lookup.command import add_table
@@ -28,10 +31,20 @@ from eyeriss_sim.terminal import (
 from eyeriss_sim.version import VERSION
 from eyeriss_sim.zero_handling import ZERO_HANDLINGS
 
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from eyeriss_sim.layer import Network
+    from eyeriss_sim.machine.functional import ModelOfRun
+    from eyeriss_sim.machine.layer_run import LayerRun
+    from eyeriss_sim.machine.trace import PassTrace
+    from eyeriss_sim.mapping import Mapping
+    from eyeriss_sim.result import SimulationResult
+
 MOST_RUNNERS_UP = 1000
 
 
-def add_run_options(cmd):
+def add_run_options(cmd: argparse.ArgumentParser) -> None:
     """Add the options of every command that runs a network."""
     cmd.add_argument(
         "network", help="a network of the zoo, or net.csv, net.onnx, net.py:factory, "
@@ -54,7 +67,7 @@ def add_run_options(cmd):
     add_plugin_option(cmd)
 
 
-def add_simulation_options(cmd):
+def add_simulation_options(cmd: argparse.ArgumentParser) -> None:
     """Add the options that simulate and explain have in common."""
     add_run_options(cmd)
     cmd.add_argument("--objective", choices=OBJECTIVES,
@@ -73,7 +86,7 @@ def add_simulation_options(cmd):
                      help="weights of the torch module, with --images")
 
 
-def add_simulate(commands):
+def add_simulate(commands: argparse._SubParsersAction) -> None:
     """``simulate NETWORK``: cycles and energy of each layer."""
     cmd = commands.add_parser(
         "simulate", help="what each layer of a network costs",
@@ -84,7 +97,7 @@ def add_simulate(commands):
     cmd.set_defaults(action=run_simulate)
 
 
-def run_simulate(args):
+def run_simulate(args: argparse.Namespace) -> None:
     from eyeriss_sim.report import print_report
     from eyeriss_sim.result_files import check_output_path, write_table
     for path in args.out:
@@ -98,7 +111,8 @@ def run_simulate(args):
     say_zeros(args, result, console)
 
 
-def say_zeros(args, result, console):
+def say_zeros(args: argparse.Namespace, result: "SimulationResult",
+              console: "Console") -> None:
     """One line if zeros were asked to save something, and nothing says what is zero."""
     handling = result.hardware.zero_handling
     if args.zeros is None or not (handling.skips or handling.coded):
@@ -112,7 +126,7 @@ def say_zeros(args, result, console):
                   "--images with a torch module", soft_wrap=True)
 
 
-def check_no_input(path, args, option="--out"):
+def check_no_input(path: str, args: argparse.Namespace, option: str = "--out") -> None:
     """Refuse to write over a file that the command reads."""
     for given in (args.network, args.hardware, args.mapping,
                   getattr(args, "densities", None)):
@@ -122,7 +136,7 @@ def check_no_input(path, args, option="--out"):
                              "another file")
 
 
-def add_explain(commands):
+def add_explain(commands: argparse._SubParsersAction) -> None:
     """``explain NETWORK LAYER``: why a layer costs what it costs."""
     cmd = commands.add_parser(
         "explain", help="why one layer costs what it costs")
@@ -134,7 +148,7 @@ def add_explain(commands):
     cmd.set_defaults(action=run_explain)
 
 
-def run_explain(args):
+def run_explain(args: argparse.Namespace) -> None:
     if args.runners_up > MOST_RUNNERS_UP:
         raise ValueError(f"--runners-up {args.runners_up}: at most {MOST_RUNNERS_UP}, "
                          "because a search that keeps more takes minutes")
@@ -145,7 +159,7 @@ def run_explain(args):
     say_zeros(args, result, console)
 
 
-def add_machine(commands):
+def add_machine(commands: argparse._SubParsersAction) -> None:
     """``machine NETWORK LAYER``: the chip itself, stepped cycle by cycle."""
     cmd = commands.add_parser(
         "machine", help="step one layer on the chip, beside the counting model")
@@ -169,7 +183,7 @@ def add_machine(commands):
     cmd.set_defaults(action=run_machine)
 
 
-def run_machine(args):
+def run_machine(args: argparse.Namespace) -> None:
     from eyeriss_sim.machine.layer_run import check_zeros
     from eyeriss_sim.machine.micro import check_machine
     hardware = load_hardware(args.hardware)
@@ -199,7 +213,9 @@ def run_machine(args):
                       soft_wrap=True)
 
 
-def machine_input(args, hardware):
+def machine_input(args: argparse.Namespace,
+                  hardware: Hardware,
+                  ) -> 'tuple[Network, ConvLayer, ConvLayer, Hardware, Mapping]':
     """Network; layer with all its steps, and one as it lies on the chip; hardware at
     the layer's widths; mapping.
     """
@@ -223,7 +239,7 @@ def machine_input(args, hardware):
         check_names(network, mappings, source, "mapping")
     with announced_compilation():
         warm_up()
-        warm_up_machine(args.timeline or args.vcd)
+        warm_up_machine(bool(args.timeline or args.vcd))
         mapping = mappings.get(layer.name)
         mapping = clip_to_batch(mapping, layer) if mapping else (
             search(layer, hardware).mappings[0])
@@ -232,7 +248,9 @@ def machine_input(args, hardware):
     return network, whole, layer, hardware, mapping
 
 
-def step_machine(args, layer, hardware, mapping, console, first_layer):
+def step_machine(args: argparse.Namespace, layer: ConvLayer, hardware: Hardware,
+                 mapping: "Mapping", console: "Console",
+                 first_layer: bool) -> 'list[PassTrace]':
     """Step a layer as the options say, print and write what it took; passes traced."""
     from eyeriss_sim.counts import count
     from eyeriss_sim.cycles import count_cycles
@@ -245,7 +263,8 @@ def step_machine(args, layer, hardware, mapping, console, first_layer):
     with progress("kinds of pass") as show:
         timing = time_layer(layer, hardware, mapping, args.passes, progress=show)
     console.print(report.pass_table(timing))
-    run, model_of_run, traces = None, None, []
+    run, model_of_run = None, None
+    traces: list[PassTrace] = []
     traced = args.timeline or args.vcd
     if args.mode == "functional":
         run, model_of_run, traces = run_every_pass(
@@ -270,7 +289,7 @@ def step_machine(args, layer, hardware, mapping, console, first_layer):
     return traces
 
 
-def check_machine_outputs(args):
+def check_machine_outputs(args: argparse.Namespace) -> None:
     """Refuse what the machine's options don't allow, before any work is done."""
     from eyeriss_sim.result_files import check_output_path
     if args.mode == "functional" and args.passes:
@@ -287,7 +306,9 @@ def check_machine_outputs(args):
             check_no_input(path, args, option)
 
 
-def run_every_pass(args, layer, hardware, mapping, passes, first_layer):
+def run_every_pass(args: argparse.Namespace, layer: ConvLayer, hardware: Hardware,
+                   mapping: "Mapping", passes: int,
+                   first_layer: bool) -> 'tuple[LayerRun, ModelOfRun, list[PassTrace]]':
     """Functional mode: LayerRun, the counting model's of it, and passes recorded."""
     from eyeriss_sim.machine.functional import run_on_random_words
     from eyeriss_sim.machine.trace import PassRecorder
@@ -301,7 +322,7 @@ def run_every_pass(args, layer, hardware, mapping, passes, first_layer):
     return run, model, recorder.passes if recorder else []
 
 
-def add_validate(commands):
+def add_validate(commands: argparse._SubParsersAction) -> None:
     """``validate``: the model beside silicon and paper."""
     cmd = commands.add_parser(
         "validate", help="the model beside the chip's and the paper's figures")
@@ -310,7 +331,7 @@ def add_validate(commands):
     cmd.set_defaults(action=run_validate)
 
 
-def run_validate(args):
+def run_validate(args: argparse.Namespace) -> None:
     from eyeriss_sim.atomic import only_writer
     from eyeriss_sim.validation.report import validate
     with only_writer(args.out, "_validate.lock"):
@@ -322,7 +343,7 @@ def run_validate(args):
         sys.exit(1)
 
 
-def run_simulation(args):
+def run_simulation(args: argparse.Namespace) -> "SimulationResult":
     """The SimulationResult that the common options ask for."""
     from eyeriss_sim.importers import as_workload
     from eyeriss_sim.simulate import simulate
@@ -352,7 +373,7 @@ def run_simulation(args):
             proposals=proposals)
 
 
-def run_on_images(args):
+def run_on_images(args: argparse.Namespace) -> "SimulationResult":
     """Real zeros: a torch module, its weights, and images that it is run on."""
     from eyeriss_sim.oracle import EnergyOracle
     if ".py:" not in args.network:
@@ -380,7 +401,7 @@ def run_on_images(args):
                       progress=show)
 
 
-def warm_up():
+def warm_up() -> None:
     """Load or compile the kernels by running them on the smallest layer there is."""
     from eyeriss_sim.simulate import simulate_layer
     from eyeriss_sim.zeros import Densities
@@ -391,7 +412,7 @@ def warm_up():
         simulate_layer(layer, hardware, mapping, "search", Densities(), True)
 
 
-def warm_up_machine(traced):
+def warm_up_machine(traced: bool) -> None:
     """The same for the machine, with its recorder if it will be asked for."""
     from eyeriss_sim.machine.timing import time_layer
     from eyeriss_sim.machine.trace import record_passes
@@ -403,7 +424,7 @@ def warm_up_machine(traced):
         record_passes(layer, hardware, mapping, 1)
 
 
-def main(argv=None):
+def main(argv: Sequence[str] | None = None) -> None:
     """Run one command; returns nothing, exits with 2 on wrong input."""
     parser = OneLineParser(
         prog="eyeriss-sim",

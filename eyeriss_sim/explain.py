@@ -50,9 +50,9 @@ class Explanation:
             yield ""
 
     def __str__(self):
-        console = make_console(StringIO())
-        console.print(self)
-        return console.file.getvalue()
+        text = StringIO()
+        make_console(text).print(self)
+        return text.getvalue()
 
     def __repr__(self):
         return f"<{type(self).__name__}: {str(self).splitlines()[0]}; print it>"

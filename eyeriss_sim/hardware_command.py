@@ -1,12 +1,15 @@
 """The command ``hardware``: presets, one of them as a file, and the fields of one."""
 
+import argparse
 import sys
+
+from rich.console import Console
 
 from eyeriss_sim.hardware import load_hardware, preset_names
 from eyeriss_sim.terminal import add_plugin_option, make_console
 
 
-def add_hardware(commands):
+def add_hardware(commands: argparse._SubParsersAction) -> None:
     """``hardware [NAME]``: what a hardware file may say, and what a preset says."""
     cmd = commands.add_parser(
         "hardware", help="print a preset as a complete file, or what a file may say",
@@ -19,7 +22,7 @@ def add_hardware(commands):
     cmd.set_defaults(action=run_hardware)
 
 
-def run_hardware(args):
+def run_hardware(args: argparse.Namespace) -> None:
     if args.fields and args.hardware:
         raise ValueError("--fields are the same for every hardware; leave "
                          f"{args.hardware} out")
@@ -32,7 +35,7 @@ def run_hardware(args):
         print_presets(make_console())
 
 
-def print_fields(console):
+def print_fields(console: Console) -> None:
     """All fields, table by table."""
     from rich.table import Table
 
@@ -55,7 +58,7 @@ def print_fields(console):
                   "table has it: rows=8,16; else TABLE.KEY: spad_words.filter=64,128.")
 
 
-def print_presets(console):
+def print_presets(console: Console) -> None:
     """A line for each preset."""
     from rich.table import Table
     table = Table(box=None, padding=(0, 1), pad_edge=False)

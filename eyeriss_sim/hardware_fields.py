@@ -39,7 +39,7 @@ class Field:
     meaning: str
 
     @property
-    def units(self):
+    def units(self) -> tuple[str, ...]:
         """All units that its key may end in, the field's own first."""
         ending = self.key.rpartition("_")[2]
         family = next((one for one in UNIT_FAMILIES if ending in one), ())

@@ -6,13 +6,13 @@ from dataclasses import MISSING
 from eyeriss_sim.access_prices import PARTS, sizes_of
 from eyeriss_sim.dataflows import DATAFLOWS
 from eyeriss_sim.hardware import CHOICES, Hardware, load_hardware, preset_names
-from eyeriss_sim.hardware_fields import FIELDS, TABLES, TOP_FIELDS
+from eyeriss_sim.hardware_fields import FIELDS, TABLES, TOP_FIELDS, Field
 from eyeriss_sim.levels import COST_LEVELS
 
 COMMENT_COLUMN = 32
 
 
-def toml_text(hardware):
+def toml_text(hardware: Hardware) -> str:
     """The TOML file of a hardware: every field that it looks at, with its meaning.
 
     Read back, it is the same Hardware.
@@ -69,7 +69,7 @@ def _line(field, value):
     return f"{said:<{COMMENT_COLUMN - 1}} # {unit}{field.meaning}"
 
 
-def default_text(field):
+def default_text(field: Field) -> str:
     """What holds where a file doesn't say a field, for readers.
 
     Examples
@@ -93,13 +93,13 @@ def default_text(field):
     return json.dumps(default).strip('"')
 
 
-def read_by(field):
+def read_by(field: Field) -> str:
     """The accountings that look at a field; empty where all of them do."""
     readers = [name for name in DATAFLOWS if field.name not in DATAFLOWS[name].ignores]
     return "" if len(readers) == len(DATAFLOWS) else ", ".join(readers)
 
 
-def meaning_text(field):
+def meaning_text(field: Field) -> str:
     """The meaning of a field, with the words that it may be."""
     choices = CHOICES.get(field.name)
     return field.meaning + (f": {', '.join(choices)}" if choices else "")

@@ -3,6 +3,7 @@
 import xml.etree.ElementTree as ElementTree
 from html import escape
 from string import Template
+from typing import TYPE_CHECKING
 
 from eyeriss_sim import plots
 from eyeriss_sim.figure_style import INK
@@ -19,6 +20,9 @@ from eyeriss_sim.report import (
     totals,
     widths,
 )
+
+if TYPE_CHECKING:
+    from eyeriss_sim.result import SimulationResult
 
 FIGURES = {
     "Joules by part": plots.joules_by_part,
@@ -109,7 +113,7 @@ $not_counted
 """)
 
 
-def render_html(result):
+def render_html(result: "SimulationResult") -> str:
     """The page of a result.
 
     Parameters
@@ -149,7 +153,7 @@ def render_html(result):
         not_counted=_not_counted(result))
 
 
-def safe(value):
+def safe(value: object) -> str:
     """Any value as text that is only text.
 
     Examples
@@ -160,7 +164,7 @@ def safe(value):
     return escape(printable(str(value)))
 
 
-def headline(result):
+def headline(result: "SimulationResult") -> dict[str, str]:
     """The totals that come first, as text with units."""
     sums, batch = totals(result), result.provenance["batch"]
     return {

@@ -4,6 +4,9 @@ A column of row numbers, as pandas writes one, is passed over, and ``8.0`` is wh
 """
 
 import re
+from collections.abc import Iterator, Sequence
+from os import PathLike
+from typing import TextIO
 
 from eyeriss_sim.number_table import text_rows
 
@@ -14,7 +17,7 @@ INDEX = ("", "Unnamed: 0")      # how pandas heads its row numbers, or heads the
 RESULT = "mapping_source"
 
 
-def whole(cell):
+def whole(cell: str) -> int | None:
     """The whole number in a cell, or None.
 
     Examples
@@ -26,7 +29,7 @@ def whole(cell):
     return int(found[1]) if found else None
 
 
-def layer_rows(lines, path):
+def layer_rows(lines: TextIO, path: str | PathLike) -> Iterator[tuple[int, list[str]]]:
     """(line number, cells) of each row of ``text_rows``, without pandas' row numbers.
 
     Parameters
@@ -48,7 +51,9 @@ def layer_rows(lines, path):
         yield line, cells[1:] if numbered else cells
 
 
-def read_rows(lines, path, columns, needed, of_result=False):
+def read_rows(lines: TextIO, path: str | PathLike, columns: Sequence[str],
+              needed: Sequence[str],
+              of_result: bool = False) -> Iterator[tuple[str, dict[str, str]]]:
     """Cells by column of each row; blank lines and lines that begin with # are skipped.
 
     Parameters
@@ -100,7 +105,8 @@ def _empty_at_end(cells):
     return count
 
 
-def checked_header(cells, path, columns, needed, of_result):
+def checked_header(cells: list[str], path: str | PathLike, columns: Sequence[str],
+                   needed: Sequence[str], of_result: bool) -> list[str]:
     """The header, if its columns are known, complete and different."""
     unknown = [cell for cell in cells if cell not in columns]
     for kind, names in (

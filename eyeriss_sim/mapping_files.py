@@ -88,10 +88,11 @@ def _parse_mappings(lines, text, accounting):
         for key in LEAST:
             if key not in cell_of:
                 continue
-            values[key], least = whole(cell_of[key]), LEAST[key]
-            if values[key] is None or values[key] < least:
+            value, least = whole(cell_of[key]), LEAST[key]
+            if value is None or value < least:
                 raise ValueError(f"{where}, column {key}: must be a whole number of at "
                                  f"least {least}, got {cell_of[key][:100]!r}")
+            values[key] = value
         if not DATAFLOWS[accounting].cuts_filters and RESULT in cell_of:
             values["row_segments"] = 0      # a result says 1 of whole filters
         mappings[layer] = Mapping(**values)

@@ -7,6 +7,7 @@ mark, ``sep=;``, quoted cells.
 import re
 from collections.abc import Iterator, Sequence
 from io import TextIOBase
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
@@ -31,7 +32,7 @@ class _WithoutComments(TextIOBase):
         return "\n" if line.startswith("#") else line
 
 
-def text_rows(lines: TextIO, path: str | Path) -> Iterator[tuple[int, list[str]]]:
+def text_rows(lines: TextIO, path: str | PathLike) -> Iterator[tuple[int, list[str]]]:
     """Line number and cells of each row, the header's too, read as they are asked for.
 
     Blank rows and those that begin with # are skipped; spaces around a cell go.
@@ -97,7 +98,7 @@ def _layout(lines):
     return separator, said, most
 
 
-def read_text_table(path: str | Path) -> "pd.DataFrame":
+def read_text_table(path: str | PathLike) -> "pd.DataFrame":
     """The table of a CSV file, each cell a str; one that a row does not have is empty.
 
     Columns without a title are called ``Unnamed: 0`` and so on, by their place.
@@ -131,7 +132,7 @@ def read_text_table(path: str | Path) -> "pd.DataFrame":
     return pd.DataFrame([cells for _, cells in rows], columns=titles)
 
 
-def read_table(path: str | Path) -> "pd.DataFrame":
+def read_table(path: str | PathLike) -> "pd.DataFrame":
     """The table of a CSV file, with numbers in the columns that hold nothing else.
 
     Empty cells are NaN.
@@ -157,7 +158,7 @@ def _numbers_or_text(column):
         return given.reindex(column.index)
 
 
-def read_number_table(path: str | Path, needed: Sequence[str],
+def read_number_table(path: str | PathLike, needed: Sequence[str],
                       optional: Sequence[str] = ()) -> "pd.DataFrame":
     """The table of a CSV file as ``as_numbers`` gives it, with the file in its errors.
 

@@ -4,8 +4,10 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import CancelledError
 from contextlib import contextmanager
+from typing import Any
 
 import joblib
 from joblib.externals.loky.process_executor import BrokenProcessPool
@@ -16,7 +18,7 @@ IN_ADVANCE = 2      # calls queued for each process, so that none waits for the 
 
 
 @contextmanager
-def interrupts(stopping=None):
+def interrupts(stopping: Callable | None = None) -> Iterator[threading.Event]:
     """Let the first Ctrl-C end a run after the chunks in flight, the second at once.
 
     Yields
@@ -59,7 +61,8 @@ def _end_with(parent):
     threading.Thread(target=watch, daemon=True).start()
 
 
-def results_of(calls, jobs=None, client=None):
+def results_of(calls: Iterable, jobs: int | None = None,
+               client: Any = None) -> Iterator:
     """Results of calls, in whatever order they are done.
 
     Parameters
@@ -91,7 +94,7 @@ def results_of(calls, jobs=None, client=None):
 
 
 @contextmanager
-def connected(scheduler):
+def connected(scheduler: str | None) -> Iterator[Any]:
     """A client of a Dask cluster that has workers; None without an address.
 
     Raises

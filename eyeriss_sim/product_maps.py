@@ -11,8 +11,16 @@ names it as ``map_H`` and ``map_W``.
 from dataclasses import replace
 from functools import lru_cache
 from math import isqrt
+from typing import TYPE_CHECKING, TypeVar, cast
 
 import numpy as np
+
+from eyeriss_sim.layer import ConvLayer, Shape
+
+if TYPE_CHECKING:
+    from eyeriss_sim.mapping import Mapping
+
+Sized = TypeVar("Sized", bound=ConvLayer | Shape)
 
 # Width over height up to which a map is near enough to a square, and how many larger
 # maps are tried where the rows fill none.
@@ -22,7 +30,7 @@ MOST_PIXELS = 2**40
 
 
 @lru_cache(maxsize=4096)
-def squarest_map(pixels):
+def squarest_map(pixels: int) -> tuple[int, int]:
     """Height and width of a map of so many pixels, as near to each other as can be.
 
     Of one long row a PE set is a single column: what fills the array then is many
@@ -50,13 +58,13 @@ def squarest_map(pixels):
     return H, pixels // H
 
 
-def is_product(layer):
+def is_product(layer: ConvLayer) -> bool:
     """True if the pixels of a layer have no neighbours to read, nor padding."""
     return (layer.R, layer.S, layer.U, layer.V) == (1, 1, 1, 1) and not any(
         layer.padding)
 
 
-def maps_of(layer, upright=False):
+def maps_of(layer: ConvLayer, upright: bool = False) -> tuple[tuple[int, int], ...]:
     """Maps that the pixels of a layer may be laid on: its own, then larger ones.
 
     Parameters
@@ -102,23 +110,24 @@ def _larger_maps(pixels):
     return tuple(maps)
 
 
-def laid(layer, mapping):
+def laid(layer: Sized, mapping: "Mapping") -> Sized:
     """The layer as a mapping runs it: on the map that it names, padding included.
 
     A layer that is laid already stays as it is.
     """
     if not mapping.map_H or (mapping.map_H, mapping.map_W) == (layer.H, layer.W):
         return layer
-    return on_map(layer, mapping.map_H, mapping.map_W)
+    # Shapes come laid, so that this is a layer.
+    return cast(Sized, on_map(cast(ConvLayer, layer), mapping.map_H, mapping.map_W))
 
 
 @lru_cache(maxsize=16384)
-def on_map(layer, H, W):
+def on_map(layer: ConvLayer, H: int, W: int) -> ConvLayer:
     """The layer with its pixels on another map."""
     return replace(layer, H=H, W=W)
 
 
-def check_map(layer, mapping):
+def check_map(layer: ConvLayer | Shape, mapping: "Mapping") -> None:
     """Refuse a map that the pixels of a layer can't be laid on.
 
     Raises
@@ -129,7 +138,7 @@ def check_map(layer, mapping):
     H, W, pixels = mapping.map_H, mapping.map_W, layer.H * layer.W
     if not H and not W:
         return
-    if not is_product(layer):
+    if not is_product(cast(ConvLayer, layer)):
         raise ValueError(f"{layer.name}: map_H = {H} and map_W = {W} name a map, but "
                          f"only pixels without neighbours (R = S = U = V = 1, no "
                          f"padding) can be laid on another; leave both out")
@@ -141,7 +150,7 @@ def check_map(layer, mapping):
               f"out")
 
 
-def values_on_map(fmap, layer):
+def values_on_map(fmap: np.ndarray, layer: ConvLayer) -> np.ndarray:
     """Values of a product's pixels on the map of a laid layer, zeros behind them.
 
     Parameters

@@ -1,9 +1,11 @@
 """A result as a table in the terminal."""
 
 from collections import Counter
+from typing import TYPE_CHECKING, Any
 
 from rich import box
 from rich.cells import cell_len
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -20,6 +22,10 @@ from eyeriss_sim.levels import (
 )
 from eyeriss_sim.plain import plain
 from eyeriss_sim.widths import BITS_16
+
+if TYPE_CHECKING:
+    from eyeriss_sim.hardware import Hardware
+    from eyeriss_sim.result import SimulationResult
 
 MAPPING = "mnepqrt"
 
@@ -55,7 +61,7 @@ SHORT_NAME = 12
 # ---------------------------------------------------------------- sums over a network
 
 
-def totals(result):
+def totals(result: "SimulationResult") -> dict[str, Any]:
     """Sums over the layers, and the ratios of those sums.
 
     Returns
@@ -81,7 +87,7 @@ def totals(result):
     return sums
 
 
-def joules_by_part(table, hardware):
+def joules_by_part(table: Any, hardware: "Hardware") -> dict[str, Any]:
     """Joules of a result by what they are spent on, the MACs first.
 
     Where the hardware has no leakage of its own (``static_mW`` is 0) what it leaks is
@@ -105,7 +111,7 @@ def joules_by_part(table, hardware):
     return parts
 
 
-def joules(result):
+def joules(result: "SimulationResult") -> dict[str, float]:
     """Energy of a network by part, as ``joules_by_part``, all layers added up.
 
     Returns
@@ -123,7 +129,7 @@ def joules(result):
             for name, part in joules_by_part(result.columns, result.hardware).items()}
 
 
-def joules_text(result):
+def joules_text(result: "SimulationResult") -> str:
     """The joules of a network in one line: all, and each part with its share."""
     parts, whole = joules(result), totals(result)["total_uJ"]
     unit = pick_unit(whole, ENERGY, "uJ")
@@ -133,7 +139,7 @@ def joules_text(result):
     return f"{whole / ENERGY[unit]:,.{places}f} {unit}: {', '.join(texts)}"
 
 
-def energy_shares(result):
+def energy_shares(result: "SimulationResult") -> dict[str, float]:
     """Share of the normalised energy of each level, the MACs first.
 
     Returns
@@ -144,7 +150,7 @@ def energy_shares(result):
         LEVEL_NAMES[level]: f"{level}_MAC" for level in COST_LEVELS})
 
 
-def cycle_shares(result):
+def cycle_shares(result: "SimulationResult") -> dict[str, float]:
     """Share of the cycles of each cause.
 
     Returns
@@ -161,13 +167,13 @@ def _shares(table, columns):
     return {name: part / whole for name, part in sums.items()}
 
 
-def mapping_sources(result):
+def mapping_sources(result: "SimulationResult") -> str:
     """Sources of the mappings, with their numbers of layers: ``published (5)``."""
     sources = Counter(layer.mapping_source for layer in result.by_layer)
     return ", ".join(f"{source} ({layers})" for source, layers in sources.items())
 
 
-def widths(result):
+def widths(result: "SimulationResult") -> str:
     """Widths of the operands and what they save, or "" where all have 16 bits."""
     hardware = result.hardware
     known = {layer.bits for layer in result.by_layer}
@@ -180,7 +186,7 @@ def widths(result):
             + ("share words" if hardware.pack else "take whole words of 16 bits"))
 
 
-def not_counted(result):
+def not_counted(result: "SimulationResult") -> str:
     """The operators whose work is in no figure: ``relu x7 (2,633,088 values)``."""
     return ", ".join(
         f"{op.op} x{op.calls}"
@@ -191,7 +197,7 @@ def not_counted(result):
 # ------------------------------------------------------------------------ the terminal
 
 
-def print_report(result, console):
+def print_report(result: "SimulationResult", console: Console) -> None:
     """Print one row a layer and what they add up to.
 
     Parameters

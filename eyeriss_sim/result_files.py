@@ -2,15 +2,20 @@
 
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from eyeriss_sim.atomic import replacing
+
+if TYPE_CHECKING:
+    from eyeriss_sim.result import SimulationResult
 
 FORMATS = (".csv", ".json", ".parquet", ".html")
 
 
-def check_output_path(path, formats=FORMATS):
+def check_output_path(path: str | Path, formats: Sequence[str] = FORMATS) -> Path:
     """Refuse a path that can't be written to, before any work is done.
 
     Parameters
@@ -49,7 +54,7 @@ def check_output_path(path, formats=FORMATS):
     return path
 
 
-def write_table(result, path):
+def write_table(result: "SimulationResult", path: str | Path) -> None:
     """Write the table in the format that the suffix names.
 
     A file that is there is replaced whole, or left as it is if anything fails.

@@ -107,7 +107,7 @@ def _on_best_map(layer, hardware, objective, keep, skip, savings):
     own, *others = maps_of(layer, upright=hardware.dataflow.upright_maps)
     if others and savings != NO_SAVINGS:
         dense = _on_best_map(layer, hardware, objective, 1, skip, NO_SAVINGS).mappings
-        others = ()
+        others = []
         if dense:
             own = dense[0].map_H or layer.H, dense[0].map_W or layer.W
     results = []

@@ -6,16 +6,23 @@ import os
 import sys
 import threading
 import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, NoReturn, TextIO, TypeVar
 
 from eyeriss_sim.registry import import_plugin
 
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress
+
+Item = TypeVar("Item")
 WIDTH = 100
 CLOSED_PIPE = 141      # what shells call the end of a program by SIGPIPE
 MOST = 2**53           # that an option counts; no size of a layer is larger
 
 
-def make_console(file=None):
+def make_console(file: TextIO | None = None) -> "Console":
     """A console for tables: at most 100 columns wide, and 100 in a pipe.
 
     Parameters
@@ -33,14 +40,15 @@ def make_console(file=None):
         def on_broken_pipe(self):
             raise BrokenPipeError           # rich would end the program with 1
 
-    options = dict(file=file, highlight=False, markup=False, emoji=False)
+    options: dict[str, Any] = dict(
+        file=file, highlight=False, markup=False, emoji=False)
     console = Output(**options)
     if not console.is_terminal or console.width >= WIDTH:
         console = Output(width=WIDTH, **options)
     return console
 
 
-def make_bar(**options):
+def make_bar(**options: Any) -> "Progress":
     """A bar on stderr for things done of all, which leaves nothing behind.
 
     A task's field ``rate`` is shown before the time that is left.
@@ -70,7 +78,8 @@ def make_bar(**options):
 
 
 @contextmanager
-def progress(what, patience_s=2.0):
+def progress(what: str,
+             patience_s: float = 2.0) -> Iterator[Callable[[int, int], None]]:
     """A bar on stderr, with rate and time left, for work longer than a glance."""
     start = time.monotonic()
     bar = make_bar()
@@ -91,7 +100,7 @@ def progress(what, patience_s=2.0):
             bar.stop()
 
 
-def with_progress(what, items):
+def with_progress(what: str, items: Iterable[Item]) -> Iterator[Item]:
     """Items one after the other, with a bar of those that are done."""
     items = list(items)
     with progress(what) as show:
@@ -101,7 +110,7 @@ def with_progress(what, items):
 
 
 @contextmanager
-def announced_compilation(patience_s=1.0):
+def announced_compilation(patience_s: float = 1.0) -> Iterator[None]:
     """Say so on stderr if kernels are compiled inside, and that takes long."""
     from numba.core import event
     notice = threading.Timer(patience_s, lambda: print(
@@ -127,7 +136,7 @@ def announced_compilation(patience_s=1.0):
 
 
 @contextmanager
-def announced_run(network, patience_s=2.0):
+def announced_run(network: str, patience_s: float = 2.0) -> Iterator[None]:
     """Say so on stderr if a network is long in coming: a real run, or a large file."""
     doing = ("tracing, or running once where values decide" if ".py:" in network
              else "reading it and searching its mappings")
@@ -142,7 +151,7 @@ def announced_run(network, patience_s=2.0):
 
 
 @contextmanager
-def waiting(text):
+def waiting(text: str) -> Iterator[Callable]:
     """Say on a terminal's stderr what is waited for, for as long as it takes.
 
     Yields
@@ -155,13 +164,13 @@ def waiting(text):
         yield shown.update
 
 
-def zeros_known(weights):
+def zeros_known(weights: bool) -> str:
     """Words on what is known to be zero where no one gave densities."""
     return ("only the weights' zeros are known; fmaps count as dense" if weights
             else "nothing says what is zero, so nothing is saved")
 
 
-def whole_number(text):
+def whole_number(text: str) -> int:
     """An option that counts something."""
     try:
         value = int(text)
@@ -175,12 +184,12 @@ def whole_number(text):
     return value
 
 
-def shape(text):
+def shape(text: str) -> tuple[int, ...]:
     """A tensor's shape: 1,3,224,224."""
     return tuple(whole_number(part.strip()) for part in text.split(","))
 
 
-def network_input(text):
+def network_input(text: str) -> tuple[str | None, Any]:
     """An input of a network: 1,3,224,224, with a name and a dtype tokens=1,77:int64.
 
     Returns
@@ -189,7 +198,7 @@ def network_input(text):
     """
     name, _, rest = text.rpartition("=")
     sizes, colon, dtype = rest.partition(":")
-    given = shape(sizes)
+    given: Any = shape(sizes)
     if colon:
         if not dtype:
             raise argparse.ArgumentTypeError(f"{text!r} names no dtype after the colon")
@@ -197,7 +206,7 @@ def network_input(text):
     return name or None, given
 
 
-def network_inputs(options):
+def network_inputs(options: list | None) -> Any:
     """All ``--input`` of a command: a shape, a list of them, or a dict by name."""
     if not options:
         return None
@@ -214,12 +223,12 @@ def network_inputs(options):
 class OneLineParser(argparse.ArgumentParser):
     """A parser whose errors are one line, as all others here."""
 
-    def error(self, message):
+    def error(self, message: str) -> NoReturn:
         # A command's parser is called "eyeriss-sim simulate".
         self.exit(2, f"{self.prog.split()[0]}: {message}\n")
 
 
-def add_plugin_option(cmd):
+def add_plugin_option(cmd: argparse.ArgumentParser) -> None:
     """``--plugin FILE.py``: a command also knows what the files of a user register.
 
     :func:`run_command` runs the files before the command itself.
@@ -233,7 +242,7 @@ def add_plugin_option(cmd):
                           "again for another")
 
 
-def run_command(parser, argv):
+def run_command(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> None:
     """Parse, run the command's action, tell what is wrong with the input in one line.
 
     Files that ``--plugin`` names are run before.
@@ -278,7 +287,7 @@ def run_command(parser, argv):
         parser.exit(130, f"{parser.prog}: interrupted\n")
 
 
-def flush_stdout():
+def flush_stdout() -> None:
     """Write what standard output still holds; what stops that is told only once."""
     try:
         sys.stdout.flush()
@@ -287,7 +296,7 @@ def flush_stdout():
         raise
 
 
-def discard_stdout():
+def discard_stdout() -> None:
     """Let nothing more come out, not even when Python ends."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, sys.stdout.fileno())

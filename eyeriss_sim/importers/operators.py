@@ -93,7 +93,7 @@ class OperatorLog:
             # One row has no vertical step; equal steps are the case every mapper knows.
             stride, dilation = [*stride] * 2, [*dilation] * 2
             if taps == [1, 1] and stride == [1, 1] and not any(map(any, pads)):
-                sizes = squarest_map(sizes[1])
+                sizes = [*squarest_map(sizes[1])]
         # A transposed convolution that is padded by more than span - 1 crops instead.
         padding = [max(0, side) for pair in pads for side in pair]
         return self._add(name, N=N, M=M, C=C, H=sizes[0], W=sizes[1], R=taps[0],

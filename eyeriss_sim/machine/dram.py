@@ -6,6 +6,7 @@ import numpy as np
 
 from eyeriss_sim.codes import RLC_WORD_BITS, WORD_BITS, rlc_decode, rlc_encode
 from eyeriss_sim.dataflows.rs_kernels import link_cycles
+from eyeriss_sim.hardware import Hardware
 
 RLC_WORDS = RLC_WORD_BITS // WORD_BITS
 
@@ -24,11 +25,11 @@ class FmapStream:
         Cycles of an uncoded value on the link.
     """
 
-    def __init__(self, coded, bits=WORD_BITS):
+    def __init__(self, coded: bool, bits: int = WORD_BITS):
         self.coded, self.bits = coded, bits
         self.uncoded_words = self.coded_words = 0
 
-    def carry(self, strip):
+    def carry(self, strip: np.ndarray) -> np.ndarray:
         """The strip as it comes out at the other end.
 
         Parameters
@@ -51,13 +52,14 @@ class FmapStream:
         return arrived
 
     @property
-    def words(self):
+    def words(self) -> int | float:
         """16-bit words that crossed the link."""
         return words_on_link(self.uncoded_words, self.bits,
                              self.coded_words if self.coded else None)
 
 
-def words_on_link(values, bits, coded_words=None):
+def words_on_link(values: int, bits: int,
+                  coded_words: int | float | None = None) -> int | float:
     """16-bit words of so many values on the link, maybe not whole; at most the coded.
 
     Examples
@@ -97,17 +99,18 @@ class Phases:
     ofmap_dump: int
 
     @property
-    def processing(self):
+    def processing(self) -> int:
         """Processing latency, without loads and dumps (JSSC 2017, Table V)."""
         return self.array + self.filter_wait
 
     @property
-    def total(self):
+    def total(self) -> int:
         """Total latency."""
         return self.processing + self.ifmap_load + self.ofmap_dump
 
 
-def phases_of(hardware, pass_cycles, filter_words, ifmap_words, ofmap_words):
+def phases_of(hardware: Hardware, pass_cycles: np.ndarray, filter_words: np.ndarray,
+              ifmap_words: int | float, ofmap_words: int | float) -> Phases:
     """Cycles of a layer by what the chip is doing.
 
     Parameters

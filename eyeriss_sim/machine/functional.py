@@ -1,5 +1,6 @@
 """Functional mode on random words, and the counting model told of their zeros."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -7,9 +8,12 @@ import numpy as np
 from eyeriss_sim.codes import WORD_BITS, fmap_strips_words
 from eyeriss_sim.counts import count
 from eyeriss_sim.cycles import Cycles, count_cycles
+from eyeriss_sim.hardware import Hardware
+from eyeriss_sim.layer import ConvLayer
 from eyeriss_sim.levels import DRAM, IFMAP, PSUM, READ, RF, WRITE
 from eyeriss_sim.machine.dram import words_on_link
 from eyeriss_sim.machine.layer_run import LayerRun, run_layer
+from eyeriss_sim.mapping import Mapping
 from eyeriss_sim.strips import ifmap_strips, ofmap_strips
 from eyeriss_sim.zeros import Savings, count_zeros
 
@@ -32,12 +36,13 @@ class ModelOfRun:
 
     accesses: np.ndarray
     cycles: Cycles
-    ifmap_dram_words: int
-    ofmap_dram_words: int
+    ifmap_dram_words: int | float
+    ofmap_dram_words: int | float
 
 
-def run_on_random_words(layer, hardware, mapping, first_layer, progress=None,
-                        on_run=None):
+def run_on_random_words(layer: ConvLayer, hardware: Hardware, mapping: Mapping,
+                        first_layer: bool, progress: Callable | None = None,
+                        on_run: Callable | None = None) -> tuple[LayerRun, ModelOfRun]:
     """Run a layer on random words, half of the ifmap's zero, with a ReLU behind it.
 
     Parameters
@@ -68,7 +73,9 @@ def run_on_random_words(layer, hardware, mapping, first_layer, progress=None,
     return run, model_of_run(layer, hardware, mapping, ifmap, filt, run, first_layer)
 
 
-def model_of_run(layer, hardware, mapping, ifmap, filt, run: LayerRun, first_layer):
+def model_of_run(layer: ConvLayer, hardware: Hardware, mapping: Mapping,
+                 ifmap: np.ndarray, filt: np.ndarray, run: LayerRun,
+                 first_layer: bool) -> ModelOfRun:
     """Expectation of the counting model of tensors, their zeros counted exactly.
 
     Returns
@@ -101,7 +108,8 @@ def model_of_run(layer, hardware, mapping, ifmap, filt, run: LayerRun, first_lay
                       ifmap_words, ofmap_words)
 
 
-def crossing(values, bits, fmap, strips, coded):
+def crossing(values: int, bits: int, fmap: np.ndarray, strips: Sequence[tuple],
+             coded: bool) -> int | float:
     """16-bit words on the link for so many values of an fmap, maybe coded."""
     if not coded:
         return words_on_link(values, bits)

@@ -1,11 +1,14 @@
 """A whole layer on the machine: pass after pass, real words in, the real ofmap out."""
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import product
 
 import numpy as np
 
 from eyeriss_sim.dataflows.rs_geometry import cut
+from eyeriss_sim.hardware import Hardware
+from eyeriss_sim.layer import ConvLayer
 from eyeriss_sim.levels import (
     ACCESSES_SHAPE,
     DRAIN,
@@ -25,7 +28,7 @@ from eyeriss_sim.machine import array
 from eyeriss_sim.machine.dram import FmapStream, Phases, phases_of
 from eyeriss_sim.machine.micro import check_machine, micro_architecture
 from eyeriss_sim.machine.passes import step_passes
-from eyeriss_sim.mapping import check_mapping
+from eyeriss_sim.mapping import Mapping, check_mapping
 from eyeriss_sim.strips import column_strips
 from eyeriss_sim.zero_handling import ZERO_HANDLINGS
 
@@ -54,14 +57,16 @@ class LayerRun:
     accesses: np.ndarray
     pass_cycles: np.ndarray
     phases: Phases
-    ifmap_dram_words: int
-    ofmap_dram_words: int
+    ifmap_dram_words: int | float
+    ofmap_dram_words: int | float
     macs: int
 
 
-def run_layer(layer, hardware, mapping, ifmap, filt, bias=None, *, shift=0,
-              saturate=False, relu=False, first_layer=False, progress=None,
-              on_run=None):
+def run_layer(layer: ConvLayer, hardware: Hardware, mapping: Mapping, ifmap: np.ndarray,
+              filt: np.ndarray, bias: np.ndarray | None = None, *, shift: int = 0,
+              saturate: bool = False, relu: bool = False, first_layer: bool = False,
+              progress: Callable | None = None,
+              on_run: Callable | None = None) -> LayerRun:
     """Run a layer on real 16-bit words, every pass stepped.
 
     Parameters
@@ -157,7 +162,7 @@ def run_layer(layer, hardware, mapping, ifmap, filt, bias=None, *, shift=0,
         ifmaps.words, ofmaps.words, macs)
 
 
-def check_tensors(layer, ifmap, filt):
+def check_tensors(layer: ConvLayer, ifmap: np.ndarray, filt: np.ndarray) -> None:
     """Refuse tensors that are not the layer's."""
     for kind, tensor, shape in (
             ("ifmap", ifmap, (layer.N, layer.groups * layer.C, layer.H, layer.W)),
@@ -167,7 +172,7 @@ def check_tensors(layer, ifmap, filt):
                              f"got {tensor.dtype} of shape {tensor.shape}")
 
 
-def check_zeros(hardware):
+def check_zeros(hardware: Hardware) -> None:
     """Refuse a handling of zeros that the chip's datapath does not have."""
     if not hardware.zero_handling.in_machine:
         known = (name for name, one in ZERO_HANDLINGS.items() if one.in_machine)
@@ -178,17 +183,19 @@ def check_zeros(hardware):
                          f"fmap_code = \"{hardware.fmap_code}\"; give none or rlc")
 
 
-def pieces(length, part):
+def pieces(length: int, part: int) -> list[slice]:
     """Consecutive slices of ``part``, the last one maybe shorter."""
     return [slice(start, min(start + part, length)) for start in range(0, length, part)]
 
 
-def size(piece):
+def size(piece: slice) -> int:
     """Length of a slice."""
     return piece.stop - piece.start
 
 
-def blocks(layer, mapping):
+def blocks(layer: ConvLayer,
+           mapping: Mapping,
+           ) -> Iterable[tuple[int, slice, tuple[slice, slice], slice, slice]]:
     """Work of each stay of psums in the GLB.
 
     Returns
@@ -201,7 +208,8 @@ def blocks(layer, mapping):
                    pieces(layer.M_group, mapping.m))
 
 
-def passes_of_load(layer, hardware, mapping, filters):
+def passes_of_load(layer: ConvLayer, hardware: Hardware, mapping: Mapping,
+                   filters: int) -> Iterable[tuple[slice, slice, slice]]:
     """Filter rows, columns and filters of each pass over ifmaps that are loaded.
 
     Where passes overlap, those that share a piece of the filters' rows and columns are
@@ -213,18 +221,19 @@ def passes_of_load(layer, hardware, mapping, filters):
                    pieces(layer.S, shape.S_full), pieces(filters, run))
 
 
-def ifmap_rows(layer, strip):
+def ifmap_rows(layer: ConvLayer, strip: slice) -> np.ndarray:
     """Ifmap rows that a strip of ofmap rows needs."""
     return np.unique(rows_of_pes(layer, strip, slice(0, layer.R)))
 
 
-def rows_of_pes(layer, strip, rows):
+def rows_of_pes(layer: ConvLayer, strip: slice, rows: slice) -> np.ndarray:
     """Ifmap row of the PE of each filter row and ofmap row, shape (R, e)."""
     return np.add.outer(np.arange(rows.start, rows.stop) * layer.dilation[0],
                         np.arange(strip.start, strip.stop) * layer.U)
 
 
-def send(layer, glb, strip_rows, strip, rows, cols, F):
+def send(layer: ConvLayer, glb: np.ndarray, strip_rows: np.ndarray, strip: slice,
+         rows: slice, cols: slice, F: int) -> tuple[np.ndarray, np.ndarray]:
     """Ifmaps that a pass sends from the GLB, and the row that each PE works on."""
     needed = rows_of_pes(layer, strip, rows)
     sent, row_of = np.unique(needed, return_inverse=True)
@@ -235,7 +244,7 @@ def send(layer, glb, strip_rows, strip, rows, cols, F):
             row_of.reshape(needed.shape))
 
 
-def book_passes(accesses, events, weights):
+def book_passes(accesses: np.ndarray, events: np.ndarray, weights: np.ndarray) -> None:
     """Add what passes moved to the accesses of the layer."""
     accesses[[DRAM, GLB], FILTER, [READ, FILL]] += weights.size
     accesses[GLB, FILTER, READ] += events[array.FILTER_SENT]

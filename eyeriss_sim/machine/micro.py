@@ -3,20 +3,24 @@
 import numpy as np
 
 from eyeriss_sim.dataflows.rs_geometry import glb_use
+from eyeriss_sim.hardware import Hardware
+from eyeriss_sim.layer import ConvLayer
 from eyeriss_sim.machine import array
+from eyeriss_sim.mapping import Mapping
 
 # Cycles without any movement after which a pass is given up.
 PATIENCE = 10_000
 
 
-def check_machine(hardware):
+def check_machine(hardware: Hardware) -> None:
     """Refuse hardware that is only an analysis."""
     if not hardware.dataflow.can_be_stepped:
         raise ValueError(f"{hardware.name}: only hardware with accounting = \"chip\" "
                          f"can be stepped")
 
 
-def micro_architecture(layer, hardware, mapping, shift=0, saturate=False):
+def micro_architecture(layer: ConvLayer, hardware: Hardware, mapping: Mapping,
+                       shift: int = 0, saturate: bool = False) -> np.ndarray:
     """The machine's choices for one layer, an int64 vector with the axes of the array.
 
     A hop is a psum group that collects in the lower PE, that PE's pipeline, and what is

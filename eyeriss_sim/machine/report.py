@@ -2,13 +2,21 @@
 
 import json
 from dataclasses import asdict
+from pathlib import Path
 
 import numpy as np
 from rich.table import Table
 
 from eyeriss_sim.atomic import replacing
+from eyeriss_sim.counts import Counts
+from eyeriss_sim.cycles import Cycles
+from eyeriss_sim.hardware import Hardware
+from eyeriss_sim.layer import ConvLayer
 from eyeriss_sim.levels import DIRECTIONS, DRAM, IFMAP, KINDS, LEVELS, PSUM, READ, WRITE
-from eyeriss_sim.machine.timing import CAUSES
+from eyeriss_sim.machine.functional import ModelOfRun
+from eyeriss_sim.machine.layer_run import LayerRun
+from eyeriss_sim.machine.timing import CAUSES, LayerTiming
+from eyeriss_sim.mapping import Mapping
 
 # Column headings that let a line keep within 100 columns.
 SHORT = {"mac": "MAC", "wait_filter": "filt?", "wait_ifmap": "ifmap?",
@@ -16,7 +24,7 @@ SHORT = {"mac": "MAC", "wait_filter": "filt?", "wait_ifmap": "ifmap?",
          "shift": "shift", "finished": "done"}
 
 
-def pass_table(timing):
+def pass_table(timing: LayerTiming) -> Table:
     """Each kind of pass: its size, how often it runs, its cycles and their causes."""
     table = Table(title="Passes of each kind: cycles alone and in a stream; an average "
                         "PE (?: waits)",
@@ -33,7 +41,8 @@ def pass_table(timing):
     return table
 
 
-def cycle_lines(timing, cycles, hardware, run=None):
+def cycle_lines(timing: LayerTiming, cycles: Cycles, hardware: Hardware,
+                run: LayerRun | None = None) -> str:
     """Processing cycles of the machine beside the counting model's.
 
     Timing mode has no zeros to code: a second line tells loads and dumps without code.
@@ -51,7 +60,7 @@ def cycle_lines(timing, cycles, hardware, run=None):
     return line
 
 
-def run_table(run, model):
+def run_table(run: LayerRun, model: ModelOfRun) -> Table:
     """Cycles and words on the DRAM link of functional mode, beside the model's."""
     phases, cycles = run.phases, model.cycles
     table = Table(title=f"{len(run.pass_cycles):,} passes on random words, half of the "
@@ -75,7 +84,7 @@ def run_table(run, model):
     return table
 
 
-def access_table(machine, model):
+def access_table(machine: np.ndarray, model: np.ndarray) -> Table:
     """Accesses of both, level by level; one row for each that occurs."""
     table = Table(title="Accesses, words", title_justify="left", box=None,
                   pad_edge=False)
@@ -89,8 +98,10 @@ def access_table(machine, model):
     return table
 
 
-def write_json(path, layer, hardware, mapping, timing, model, run=None,
-               model_of_run=None):
+def write_json(path: str | Path, layer: ConvLayer, hardware: Hardware, mapping: Mapping,
+               timing: LayerTiming, model: tuple[Counts, Cycles],
+               run: LayerRun | None = None,
+               model_of_run: ModelOfRun | None = None) -> None:
     """Write ``{"passes": [{"isolated_cycles": ..., ...}, ...], ...}``.
 
     Parameters
@@ -108,7 +119,7 @@ def write_json(path, layer, hardware, mapping, timing, model, run=None,
         The counting model told of the zeros of functional mode, in ``model``'s place.
     """
     accesses, cycles = model[0].accesses, model[1]
-    if run is not None:
+    if model_of_run is not None:
         accesses, cycles = model_of_run.accesses, model_of_run.cycles
     phases = (timing if run is None else run).phases
     content = {
@@ -124,7 +135,7 @@ def write_json(path, layer, hardware, mapping, timing, model, run=None,
         "phases": asdict(phases),
         "counting_model": asdict(cycles),
     }
-    if run is not None:
+    if run is not None and model_of_run is not None:
         content["cycles_of_each_pass"] = run.pass_cycles.tolist()
         content["ifmap_dram_words"] = run.ifmap_dram_words
         content["ofmap_dram_words"] = run.ofmap_dram_words
@@ -139,7 +150,7 @@ def write_json(path, layer, hardware, mapping, timing, model, run=None,
                          encoding="utf-8")
 
 
-def access_rows(machine, model):
+def access_rows(machine: np.ndarray, model: np.ndarray) -> list[dict]:
     """Accesses of both that occur, and machine less model, in words.
 
     Parameters

@@ -57,7 +57,9 @@ class Schedule(NamedTuple):
 
 
 @lru_cache(maxsize=64)
-def schedule(row_of, channels, filters, p, q, in_pass, S, widths, downwards=False):
+def schedule(row_of: tuple[tuple[int, ...], ...], channels: int, filters: int, p: int,
+             q: int, in_pass: int, S: int, widths: tuple[int, ...],
+             downwards: bool = False) -> Schedule:
     """The schedule of passes that work through some filters.
 
     Parameters
@@ -107,7 +109,8 @@ def schedule(row_of, channels, filters, p, q, in_pass, S, widths, downwards=Fals
         np.repeat(np.array(of_set)[::-1 if downwards else 1], R))))
 
 
-def filter_order(own, of_set, p, q, S, e, width, row_at):
+def filter_order(own: list[int], of_set: list[int], p: int, q: int, S: int, e: int,
+                 width: int, row_at: list[list[int]]) -> list[tuple[int, ...]]:
     """Steps of the filter network, without those of PEs that hold less."""
     columns = len(own) * e
     return [(row_at[one][row] * columns + number * e, min(width, own[number] - first),
@@ -117,14 +120,15 @@ def filter_order(own, of_set, p, q, S, e, width, row_at):
             if c < of_set[one] for number in range(len(own)) if first < own[number]]
 
 
-def ifmap_order(of_set, rows, q, first_pes):
+def ifmap_order(of_set: list[int], rows: int, q: int,
+                first_pes: np.ndarray) -> np.ndarray:
     """Steps of the ifmap network in each column of the ifmap."""
     return np.array([(one * q + c, row, first_pes[one])
                      for c in range(q) for row in range(rows)
                      for one in range(len(of_set)) if c < of_set[one]])
 
 
-def psum_order(own, p, e, width):
+def psum_order(own: list[int], p: int, e: int, width: int) -> list[tuple[int, ...]]:
     """Steps of a psum network of some width in each window."""
     return [(number * e + column, min(width, own[number] - first), number * p + first,
              column)
@@ -132,7 +136,7 @@ def psum_order(own, p, e, width):
             for number in range(len(own)) if first < own[number]]
 
 
-def places(own, p, e, width):
+def places(own: list[int], p: int, e: int, width: int) -> np.ndarray:
     """Psums of a window in the order of the wider of the two psum networks."""
     place = np.zeros((len(own) * p, e), np.int64)
     at = 0
@@ -142,7 +146,8 @@ def places(own, p, e, width):
     return place
 
 
-def targets_of(row_of, sets, e, row_at):
+def targets_of(row_of: tuple[tuple[int, ...], ...], sets: list[list[int]], e: int,
+               row_at: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """PEs that take each ifmap row, and how many of them each kind of pass has."""
     R, columns = len(row_of), len(sets[0]) * e
     rows = max(max(one) for one in row_of) + 1
@@ -157,7 +162,7 @@ def targets_of(row_of, sets, e, row_at):
     return targets, np.array([[len(pes) * used for pes in takers] for used in busy])
 
 
-def padded(orders):
+def padded(orders: list[list[tuple[int, ...]]]) -> np.ndarray:
     """Orders of different lengths as one array."""
     longest = max(map(len, orders))
     out = np.zeros((len(orders), longest, len(orders[0][0])), np.int64)

@@ -1,15 +1,22 @@
 """Who waits for whom when nothing moves on the machine any more."""
 
+from collections.abc import Iterator
+
 import numpy as np
 
+from eyeriss_sim.layer import ConvLayer
 from eyeriss_sim.machine import array
+from eyeriss_sim.machine.schedule import Schedule
+from eyeriss_sim.mapping import Mapping
 
 NEEDS = {array.WAIT_FILTER: "a filter word", array.WAIT_IFMAP: "an ifmap word",
          array.WAIT_PSUM_IN: "a psum from below",
          array.WAIT_PSUM_OUT: "room in its psum output FIFO"}
 
 
-def explain_standstill(layer, mapping, micro, plan, passes, at, pes):
+def explain_standstill(layer: ConvLayer, mapping: Mapping, micro: np.ndarray,
+                       plan: Schedule, passes: int, at: np.ndarray,
+                       pes: np.ndarray) -> str:
     """One line: what the lowest waiting PE lacks, and what blocks each network.
 
     Parameters
@@ -40,7 +47,8 @@ def explain_standstill(layer, mapping, micro, plan, passes, at, pes):
             f"under {mapping}: {'; '.join(waits)}; deepen the FIFOs of [machine]")
 
 
-def blocked(micro, plan, passes, at, pes):
+def blocked(micro: np.ndarray, plan: Schedule, passes: int, at: np.ndarray,
+            pes: np.ndarray) -> Iterator[tuple[str, int, int, str, int]]:
     """(network, words, axis of the depth, FIFO, PE) of each that finds no room."""
     for net, name, depth, held, fifo in (
             (array.FILTER_NET, "filter", array.FILTER_FIFO, array.IN_FILTER_FIFO,

@@ -1,9 +1,12 @@
 """A figure of what PE columns, networks and FIFOs do over the cycles of some passes."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import matplotlib
 import numpy as np
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -22,9 +25,13 @@ from eyeriss_sim.figure_style import (
     STYLE,
     YELLOW,
 )
+from eyeriss_sim.hardware import Hardware
 from eyeriss_sim.labels import printable
+from eyeriss_sim.layer import ConvLayer
 from eyeriss_sim.machine import array
 from eyeriss_sim.machine.timing import CAUSES
+from eyeriss_sim.machine.trace import PassTrace
+from eyeriss_sim.mapping import Mapping
 from eyeriss_sim.plain import ceil_div
 
 # What a PE does, in the order in which a band stacks it.
@@ -53,7 +60,8 @@ MOST_COLUMNS = 40   # with a height of their own; more share it
 
 
 @matplotlib.rc_context(STYLE)
-def draw_timeline(passes, layer, hardware, mapping):
+def draw_timeline(passes: Sequence[PassTrace], layer: ConvLayer, hardware: Hardware,
+                  mapping: Mapping) -> Figure:
     """Work of each PE column, network and kind of FIFO over time.
 
     Parameters
@@ -97,7 +105,7 @@ def draw_timeline(passes, layer, hardware, mapping):
     return figure
 
 
-def described(passes):
+def described(passes: Sequence[PassTrace]) -> str:
     """Words for some passes: ``pass 1, 8,412 cycles``."""
     total = sum(one.cycles for one in passes)
     shown = sum(len(one.pes) for one in passes)
@@ -106,7 +114,8 @@ def described(passes):
         f", {shown:,} of them shown" if shown < total else "")
 
 
-def draw_pes(panel, passes, starts, width):
+def draw_pes(panel: Axes, passes: Sequence[PassTrace], starts: np.ndarray,
+             width: int) -> None:
     """A band a PE column: shares of its PEs, stacked from the bottom."""
     causes = [CAUSES.index(cause) for cause in DOES]
     colours = [colour for _, colour in DOES.values()]
@@ -120,7 +129,8 @@ def draw_pes(panel, passes, starts, width):
     columns = max(one.pes.shape[2] for one in passes)
     panel.set_ylim(0, columns)
     step = ceil_div(columns, LABELS)
-    panel.set_yticks(np.arange(0, columns, step) + 0.5, range(0, columns, step))
+    panel.set_yticks(np.arange(0, columns, step) + 0.5,
+                     [*map(str, range(0, columns, step))])
     panel.set_ylabel("PE column")
     legend(panel, "share of a column's PEs", [
         Patch(color=colour, label=name)
@@ -128,7 +138,8 @@ def draw_pes(panel, passes, starts, width):
         if cause in occurs])
 
 
-def draw_networks(panel, passes, starts, width):
+def draw_networks(panel: Axes, passes: Sequence[PassTrace], starts: np.ndarray,
+                  width: int) -> None:
     """A band a network: shares of the cycles. Psums climb by many links: by any."""
     for one, start in zip(passes, starts[:-1], strict=True):
         of_networks = one.networks[:, list(NETWORKS)]
@@ -144,7 +155,8 @@ def draw_networks(panel, passes, starts, width):
         Patch(color=colour, label=name) for name, colour in CARRIES.items()])
 
 
-def draw_fifos(panel, passes, starts, width):
+def draw_fifos(panel: Axes, passes: Sequence[PassTrace], starts: np.ndarray,
+               width: int) -> None:
     """Mean filling of the PEs' FIFOs."""
     for one, start in zip(passes, starts[:-1], strict=True):
         for axis, depth, colour, dashes in FIFOS.values():
@@ -161,14 +173,15 @@ def draw_fifos(panel, passes, starts, width):
         for name, (_, depth, colour, dashes) in FIFOS.items()])
 
 
-def averages(values, width):
+def averages(values: np.ndarray, width: int) -> np.ndarray:
     """Means over ``width`` cycles at a time; of the last bin, over those in it."""
     firsts = np.arange(0, len(values), width)
     lengths = np.diff([*firsts, len(values)])
     return (np.add.reduceat(values.astype(float), firsts, axis=0).T / lengths).T
 
 
-def draw_bands(panel, shares, colours, start, width):
+def draw_bands(panel: Axes, shares: np.ndarray, colours: Sequence[str], start: int,
+               width: int) -> None:
     """One picture of stacked shares.
 
     Parameters
@@ -181,14 +194,14 @@ def draw_bands(panel, shares, colours, start, width):
     levels = (np.arange(BAND - MARGIN) + 0.5) / (BAND - MARGIN)
     place = (tops[:, :, None, :-1] <= levels[:, None]).sum(axis=-1)
     picture = np.ones((bands, BAND, bins, 3))
-    colours = np.array([to_rgb(colour) for colour in colours])
-    picture[:, :BAND - MARGIN] = colours[place].transpose(1, 2, 0, 3)
+    rgb = np.array([to_rgb(colour) for colour in colours])
+    picture[:, :BAND - MARGIN] = rgb[place].transpose(1, 2, 0, 3)
     panel.imshow(
         picture.reshape(bands * BAND, bins, 3), origin="lower", aspect="auto",
         interpolation="nearest", extent=(start, start + bins * width, 0, bands))
 
 
-def legend(panel, title, handles):
+def legend(panel: Axes, title: str, handles: Sequence[Artist]) -> None:
     """A legend to the right of the data."""
     panel.legend(
         handles=handles, title=title, alignment="left", loc="upper left",

@@ -3,6 +3,7 @@
 Zeros save no cycle on the chip, so dense random words stand for any.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +11,8 @@ import numpy as np
 from eyeriss_sim.counts import count
 from eyeriss_sim.dataflows.rs_geometry import cut
 from eyeriss_sim.dataflows.rs_kernels import STEADY
+from eyeriss_sim.hardware import Hardware
+from eyeriss_sim.layer import ConvLayer
 from eyeriss_sim.levels import (
     ACCESSES_SHAPE,
     DRAIN,
@@ -25,7 +28,7 @@ from eyeriss_sim.machine.dram import Phases, phases_of, words_on_link
 from eyeriss_sim.machine.layer_run import book_passes, ifmap_rows, pieces, size
 from eyeriss_sim.machine.micro import check_machine, micro_architecture
 from eyeriss_sim.machine.passes import step_passes
-from eyeriss_sim.mapping import check_mapping
+from eyeriss_sim.mapping import Mapping, check_mapping
 from eyeriss_sim.strips import column_strips
 
 CAUSES = ("mac", "wait_filter", "wait_ifmap", "wait_psum_in", "wait_psum_out",
@@ -104,17 +107,18 @@ class LayerTiming:
     accesses: np.ndarray
 
     @property
-    def processing_cycles(self):
+    def processing_cycles(self) -> int:
         """Passes one after the other, none before its filters have come from DRAM."""
         return self.phases.processing
 
     @property
-    def fmap_cycles(self):
+    def fmap_cycles(self) -> int:
         """Loads of ifmaps and dumps of ofmaps; the array stands still."""
         return self.phases.ifmap_load + self.phases.ofmap_dump
 
 
-def pass_order(layer, hardware, mapping):
+def pass_order(layer: ConvLayer, hardware: Hardware,
+               mapping: Mapping) -> tuple[list[PassKind], np.ndarray]:
     """Every pass of one group, in the order in which they run.
 
     Returns
@@ -167,8 +171,10 @@ def pass_order(layer, hardware, mapping):
     return kinds, order
 
 
-def time_layer(layer, hardware, mapping, most_kinds=None, ifmap_words=None,
-               ofmap_words=None, progress=None):
+def time_layer(layer: ConvLayer, hardware: Hardware, mapping: Mapping,
+               most_kinds: int | None = None, ifmap_words: float | None = None,
+               ofmap_words: float | None = None,
+               progress: Callable | None = None) -> LayerTiming:
     """Step one pass of each kind.
 
     Parameters
@@ -218,12 +224,13 @@ def time_layer(layer, hardware, mapping, most_kinds=None, ifmap_words=None,
     return LayerTiming(tuple(timings), phases, stepped == len(kinds), accesses)
 
 
-def filter_words(kind):
+def filter_words(kind: PassKind) -> int:
     """Filter words that a pass takes."""
     return kind.filters * kind.channels * kind.R * kind.S
 
 
-def time_pass(layer, hardware, mapping, kind, times):
+def time_pass(layer: ConvLayer, hardware: Hardware, mapping: Mapping, kind: PassKind,
+              times: int) -> PassTiming:
     """One kind of pass alone, behind those before it, and behind itself."""
     micro = micro_architecture(layer, hardware, mapping)
 
@@ -248,7 +255,9 @@ def time_pass(layer, hardware, mapping, kind, times):
                       shares, accesses)
 
 
-def random_words(layer, images, columns_out, rows_out, filters, channels, R, S):
+def random_words(layer: ConvLayer, images: int, columns_out: int, rows_out: int,
+                 filters: int, channels: int, R: int,
+                 S: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Dense random words of passes, and which row of the ifmap each PE works on.
 
     Returns
@@ -272,7 +281,7 @@ def random_words(layer, images, columns_out, rows_out, filters, channels, R, S):
             row_of.reshape(needed.shape))
 
 
-def load_accesses(layer, mapping):
+def load_accesses(layer: ConvLayer, mapping: Mapping) -> np.ndarray:
     """Words that the control moves between passes: strips in, finished ofmaps out.
 
     Returns

@@ -1,14 +1,18 @@
 """Traces of every PE and network in each cycle of a layer's first passes."""
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from eyeriss_sim.hardware import Hardware
+from eyeriss_sim.layer import ConvLayer
 from eyeriss_sim.machine import array
 from eyeriss_sim.machine.layer_run import blocks, passes_of_load, pieces, size
 from eyeriss_sim.machine.micro import micro_architecture
 from eyeriss_sim.machine.passes import step_passes
 from eyeriss_sim.machine.timing import random_words
+from eyeriss_sim.mapping import Mapping
 
 # Some 12 bytes each: what is recorded of a layer stays within 240 MB.
 MOST_PE_CYCLES = 20_000_000
@@ -51,13 +55,15 @@ class PassRecorder:
     passes : list of PassTrace
     """
 
-    def __init__(self, layer, hardware, mapping, most_passes):
+    def __init__(self, layer: ConvLayer, hardware: Hardware, mapping: Mapping,
+                 most_passes: int):
         self.layer, self.mapping = layer, mapping
         self.micro = micro_architecture(layer, hardware, mapping)
         self.most_passes = most_passes
-        self.passes = []
+        self.passes: list[PassTrace] = []
 
-    def __call__(self, ifmap, filt, psums, row_of):
+    def __call__(self, ifmap: np.ndarray, filt: np.ndarray, psums: np.ndarray,
+                 row_of: np.ndarray) -> None:
         """Record the passes of one more run, unless there are enough."""
         wanted = self.most_passes - len(self.passes)
         if wanted == 0:
@@ -94,7 +100,8 @@ class PassRecorder:
                            self.micro, trace=trace)
 
 
-def record_passes(layer, hardware, mapping, most_passes):
+def record_passes(layer: ConvLayer, hardware: Hardware, mapping: Mapping,
+                  most_passes: int) -> list[PassTrace]:
     """The first passes of a layer on dense random words, as timing mode steps them.
 
     Returns
@@ -109,7 +116,7 @@ def record_passes(layer, hardware, mapping, most_passes):
     return recorder.passes
 
 
-def cut_short(passes, wanted):
+def cut_short(passes: Sequence[PassTrace], wanted: int) -> str:
     """A line on what was recorded of the passes asked for; empty where all of it.
 
     Parameters
@@ -126,7 +133,8 @@ def cut_short(passes, wanted):
             f"over {12 * MOST_PE_CYCLES / 1e6:.0f} MB")
 
 
-def runs(layer, hardware, mapping):
+def runs(layer: ConvLayer, hardware: Hardware,
+         mapping: Mapping) -> Iterator[tuple[int, ...]]:
     """Sizes of each run of passes, in the order in which they are stepped.
 
     Yields

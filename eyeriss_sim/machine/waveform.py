@@ -1,13 +1,19 @@
 """The recorded passes as a waveform: a VCD file that GTKWave and its like open."""
 
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
 import numpy as np
 from vcd import VCDWriter
 from vcd.common import VarType
 
 from eyeriss_sim.atomic import replacing
+from eyeriss_sim.hardware import Hardware
 from eyeriss_sim.labels import printable
+from eyeriss_sim.layer import ConvLayer
 from eyeriss_sim.machine import array
 from eyeriss_sim.machine.timing import CAUSES
+from eyeriss_sim.machine.trace import PassTrace
 
 # Network: its scope, the words that it carries in a cycle, and what its place is.
 NETWORKS = {
@@ -27,7 +33,8 @@ is valid when it has words to carry, blocked when it could not. Row 0 is the bot
 rows and columns are those of the mapping, before the array folds them."""
 
 
-def write_vcd(path, passes, layer, hardware, progress=None):
+def write_vcd(path: str | Path, passes: Sequence[PassTrace], layer: ConvLayer,
+              hardware: Hardware, progress: Callable | None = None) -> None:
     """Write recorded passes, one after the other, as a Value Change Dump.
 
     Parameters
@@ -63,7 +70,7 @@ def write_vcd(path, passes, layer, hardware, progress=None):
 class Signals:
     """The variables of the machine, in the order of the columns of their values."""
 
-    def __init__(self, writer, passes):
+    def __init__(self, writer: VCDWriter, passes: Sequence[PassTrace]):
         self.writer = writer
         self.rows = max(one.pes.shape[1] for one in passes)
         self.columns = max(one.pes.shape[2] for one in passes)
@@ -73,7 +80,8 @@ class Signals:
         self.networks = self._register_networks()
         self.pes = self._register_pes()
 
-    def write(self, pes, networks, half_ps, first_cycle):
+    def write(self, pes: np.ndarray, networks: np.ndarray, half_ps: int,
+              first_cycle: int) -> None:
         """Write the changes of some cycles."""
         values, made = self._pe_values(pes)
         values = np.concatenate([self._network_values(networks), values], axis=1)

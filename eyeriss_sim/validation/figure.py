@@ -2,6 +2,7 @@
 
 import matplotlib
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from eyeriss_sim.figure_style import INK, PALE, SERIES, STYLE
@@ -34,7 +35,7 @@ def draw(table: pd.DataFrame) -> Figure:
     return figure
 
 
-def draw_errors(panel, rows, bands, title):
+def draw_errors(panel: Axes, rows: pd.DataFrame, bands: dict, title: str) -> None:
     """Error of each quantity and layer, in percent."""
     layers, quantities = list(dict.fromkeys(rows.layer)), dict.fromkeys(rows.quantity)
     width = 0.8 / len(quantities)
@@ -53,7 +54,7 @@ def draw_errors(panel, rows, bands, title):
     panel.set_title(title, loc="left")
 
 
-def draw_reduction(panel, rows):
+def draw_reduction(panel: Axes, rows: pd.DataFrame) -> None:
     """Reduction of DRAM accesses by run-length coding."""
     places = range(len(rows))
     panel.bar([place - 0.2 for place in places], rows.published, 0.38, label="chip",
@@ -65,7 +66,7 @@ def draw_reduction(panel, rows):
     panel.set_title("DRAM accesses saved by run-length coding (JSSC 2017)", loc="left")
 
 
-def draw_levels(panel, rows):
+def draw_levels(panel: Axes, rows: pd.DataFrame) -> None:
     """Energy by level: the paper's bar, and the model's to its right."""
     layers = list(dict.fromkeys(rows.layer))
     levels = [level for level in dict.fromkeys(rows.quantity) if level != "total"]

@@ -7,6 +7,7 @@ stepped cycle by cycle, all others are the counting model's.
 """
 
 from dataclasses import replace
+from typing import Any
 
 import pandas as pd
 
@@ -133,7 +134,7 @@ def compare_rtl() -> list[dict]:
     return rows
 
 
-def pass_of_rtl(one) -> tuple[ConvLayer, Mapping]:
+def pass_of_rtl(one: Any) -> tuple[ConvLayer, Mapping]:
     """A row of ``rtl_passes`` as a layer of one pass, and its mapping."""
     layer = ConvLayer(
         name=one.Index, N=one.n, M=one.p * one.t, C=one.q * one.r, R=one.S, S=one.S,
