@@ -8,6 +8,7 @@ import struct
 import tarfile
 import tracemalloc
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -123,6 +124,24 @@ def test_a_few_bytes_that_declare_a_vast_picture_are_refused(content, tmp_path):
     (tmp_path / "a.png").write_bytes(content)
     with pytest.raises(ValueError, match=r"a\.png: cannot be read as a picture"):
         load_images(tmp_path)
+
+
+def test_images_that_unpack_to_gigabytes_are_refused_and_large_ones_read(
+        tmp_path, monkeypatch):
+    path = tmp_path / "images.npz"
+    monkeypatch.setattr("eyeriss_sim.importers.tensors.MOST_UNPACKED_B", 2**20)
+    blank = np.zeros((2, 3, 300, 300), np.float32)
+    for name in ("x", "only"):
+        np.savez_compressed(path, **{name: blank})
+        with pytest.raises(ValueError, match=rf"images\.npz: {name} unpacks to 2,160,"):
+            load_images(path)
+    # As they are, or noise, which no packing shortens, or few.
+    np.savez(path, blank)
+    assert load_images(path).shape == blank.shape
+    noise = np.random.default_rng(0).random(blank.shape, np.float32)
+    for images in (noise, blank[:1, :, :100]):
+        np.savez_compressed(path, images)
+        assert np.array_equal(load_images(path), images)
 
 
 ODD = {

@@ -8,6 +8,8 @@ import numpy as np
 
 PICTURES = (".png", ".jpg", ".jpeg")
 MOST_PIXELS = 2**24     # of a picture; a few bytes may declare any number
+# A compressed array that is longer than this, and so many times as long as its file.
+MOST_UNPACKED_B, MOST_RATIO = 2**28, 100
 # What DataParallel and torch.compile put before each name of a state dict.
 WRAPPERS = ("module.", "_orig_mod.")
 SHOWN = 3       # names that a message lists before it only counts
@@ -83,10 +85,22 @@ def _read_array(path):
         if key is None:
             raise ValueError(f"{path}: holds {_list(arrays.files) or 'nothing'}; call "
                              "the array of images \"images\"")
+        _check_unpacked(path, key, arrays.zip)
         images = arrays[key]
     if not isinstance(images, np.ndarray):
         raise ValueError(f"{key} is no array")
     return images
+
+
+def _check_unpacked(path, key, archive):
+    """Refuse an array that a small file would fill the memory with."""
+    for member in archive.infolist():
+        if member.filename in (key, f"{key}.npy") and member.file_size > max(
+                MOST_UNPACKED_B, MOST_RATIO * member.compress_size):
+            raise ValueError(f"{path}: {key} unpacks to {member.file_size:,} bytes, "
+                             f"more than {MOST_RATIO} times its "
+                             f"{member.compress_size:,} in the file; save it "
+                             "uncompressed, as .npy")
 
 
 def _read_pictures(folder):
