@@ -88,8 +88,6 @@ def restore(gram: torch.Tensor, cross: torch.Tensor, filters: torch.Tensor,
 def _best(scores, counts):
     """The largest ``counts`` scores of each column, as bool."""
     most = int(counts.max())
-    if not most:
-        return torch.zeros_like(scores, dtype=torch.bool)
     places = scores.topk(most, dim=0).indices
     within = torch.arange(most, device=scores.device)[:, None] < counts
     return torch.zeros_like(scores, dtype=torch.bool).scatter_(0, places, within)

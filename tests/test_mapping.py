@@ -1,6 +1,6 @@
 """Limits of a mapping, at the limit and one above it; mapping files."""
 
-from dataclasses import astuple, replace
+from dataclasses import FrozenInstanceError, astuple, replace
 
 import naive
 import numpy as np
@@ -318,6 +318,8 @@ def test_a_mapping_leaves_whole_what_it_does_not_mention():
     plain = Mapping(1, 2, 3, 4, 5, 6, 7)
     assert plain == Mapping(1, 2, 3, 4, 5, 6, 7, row_segments=0, column_strips=1,
                             map_H=0, map_W=0)
+    with pytest.raises(FrozenInstanceError):        # what was searched is kept by it
+        plain.m = 2
     assert str(plain) == "m=1 n=2 e=3 p=4 q=5 r=6 t=7"
     assert str(replace(plain, row_segments=1, column_strips=2, map_H=3, map_W=4)) == (
         "m=1 n=2 e=3 p=4 q=5 r=6 t=7 row_segments=1 column_strips=2 map_H=3 map_W=4")

@@ -273,3 +273,39 @@ def test_a_quota_is_filled_in_eight_chunks_unless_asked_otherwise():
     assert torch.equal(restored(), restored(chunks=8))
     for other in (7, 9):
         assert not torch.equal(restored(), restored(chunks=other))
+
+
+def test_a_filter_with_more_weights_than_its_quota_keeps_them_and_gets_none():
+    _, _, original, moments = layer(0, fan_in=6, filters=2)
+    support = largest(original, 3)
+    for quota, kept in ((2, [3, 3]), (torch.tensor([2, 5]), [3, 5])):
+        grown, values = restore(moments.gram[0], moments.cross[0], original, support,
+                                torch.as_tensor(quota).expand(2))
+        assert grown.sum(0).tolist() == kept and not (support & ~grown).any()
+        assert torch.equal(values[support], original[support])
+
+
+@pytest.mark.parametrize("words", [1, 2 * 5**2, 3 * 5**2 + 1])
+def test_filters_solved_a_few_at_a_time_are_those_solved_together(words, monkeypatch):
+    moments = layer(0, fan_in=6, filters=7)[-1]
+    support = torch.arange(6)[:, None] < torch.tensor([5, 0, 1, 4, 5, 2, 5])
+    whole, _ = refit(moments.gram[0], moments.cross[0], support)
+    monkeypatch.setattr("pruning.refit.CHUNK_WORDS", words)
+    parts, _ = refit(moments.gram[0], moments.cross[0], support)
+    torch.testing.assert_close(parts, whole, rtol=1e-9, atol=1e-12)
+    assert whole.count_nonzero() == support.sum()
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_filter_is_restored_beside_others_as_it_is_alone(seed):
+    _, _, original, moments = layer(seed, fan_in=16, filters=6)
+    gram, cross = moments.gram[0], moments.cross[0]
+    support = torch.arange(16)[:, None] < torch.tensor([0, 1, 3, 5, 8, 2])
+    quota = torch.tensor([9, 1, 12, 6, 8, 16])
+    together = restore(gram, cross, original, support, quota, chunks=2)
+    for place in range(6):
+        only = slice(place, place + 1)
+        alone = restore(gram, cross[:, only], original[:, only], support[:, only],
+                        quota[only], chunks=2)
+        assert torch.equal(together[0][:, only], alone[0])
+        assert torch.equal(together[1][:, only], alone[1])
