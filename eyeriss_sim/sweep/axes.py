@@ -2,11 +2,12 @@
 
 from dataclasses import dataclass
 from math import floor, inf, isfinite
+from typing import Any
 
 import numpy as np
 
 from eyeriss_sim.access_prices import PRICED
-from eyeriss_sim.hardware import check_value, known_key_and_value
+from eyeriss_sim.hardware import Hardware, check_value, known_key_and_value
 from eyeriss_sim.hardware_fields import TABLES, UNIT_FAMILIES
 from eyeriss_sim.near_names import hint
 from eyeriss_sim.plain import ENDLESS, plain, shown
@@ -41,19 +42,19 @@ class Axis:
     settings: tuple
 
     @property
-    def column(self):
+    def column(self) -> str:
         """Its column, where ``dram_MAC`` is energy and ``glb_MB`` are accesses."""
         if self.name in TABLES["energy_per_word_MAC"].values():
             return f"price of {self.name}"
         return f"size of {self.name}" if self.name == "glb_MB" else self.name
 
     @property
-    def searched(self):
+    def searched(self) -> bool:
         """Whether mappings depend on it."""
         return self.field not in UNSEARCHED
 
 
-def make_axis(name, values, hardware):
+def make_axis(name: str, values: Any, hardware: Hardware) -> Axis:
     """An axis from its name and values as users write them.
 
     Parameters
@@ -114,7 +115,7 @@ def make_axis(name, values, hardware):
     return Axis(name, field, values, tuple(settings))
 
 
-def parse_values(name, given):
+def parse_values(name: str, given: Any) -> tuple:
     """The values that a text, a number or a list of both stands for.
 
     Examples
@@ -198,14 +199,14 @@ def _range(name, text, most):
     return [first + place * step for place in range(count)]
 
 
-def field_names():
+def field_names() -> list[str]:
     """Names of all that can be varied, under each of their names."""
     fields = [name for table, keys in TABLES.items() for key, field in keys.items()
               for name in (key, field, f"{table}.{key}")]
     return [*NO_FIELDS, "glb_KB", *SHORT_NAMES, *dict.fromkeys(fields)]
 
 
-def table_and_key(name):
+def table_and_key(name: str) -> tuple[str, str]:
     """Where the field that a name stands for stands in a TOML file.
 
     Examples
@@ -268,7 +269,7 @@ def _check_matters(name, field, hardware):
                          f"{hardware.accounting}")
 
 
-def changes_to(settings):
+def changes_to(settings: dict[str, Any]) -> dict[str, Any]:
     """All that a variant changes, as a TOML file with these settings would.
 
     A measured energy of the hardware would silently win over a ratio that a sweep

@@ -3,7 +3,9 @@
 import argparse
 import sys
 import time
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from eyeriss_sim.labels import field_text
 from eyeriss_sim.search import OBJECTIVES
@@ -18,6 +20,12 @@ from eyeriss_sim.terminal import (
 )
 from eyeriss_sim.zero_handling import ZERO_HANDLINGS
 
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from eyeriss_sim.sweep.front import Points, Within
+    from eyeriss_sim.sweep.spec import Spec
+
 MOST_LISTED = 40
 FIGURE_FORMATS = (".png", ".svg", ".pdf")
 # Rows named at the end of a sweep: the least of each, and the objective whose search
@@ -25,7 +33,7 @@ FIGURE_FORMATS = (".png", ".svg", ".pdf")
 OF_INTEREST = {"total_uJ": "joules", "total_ms": "cycles", "area_mm2": ""}
 
 
-def setting(text):
+def setting(text: str) -> tuple[str, Any]:
     """An option that varies a field: rows=8:32:4."""
     name, equals, values = text.partition("=")
     if not equals or not name.strip():
@@ -34,7 +42,7 @@ def setting(text):
     return name.strip(), values
 
 
-def add_sweep(commands):
+def add_sweep(commands: argparse._SubParsersAction) -> None:
     """``sweep [SPEC.toml]``: many machines x networks."""
     cmd = commands.add_parser(
         "sweep", help="many machines x networks, into one Parquet dataset",
@@ -93,7 +101,7 @@ def add_sweep(commands):
     cmd.set_defaults(action=run_sweep_command)
 
 
-def run_sweep_command(args):
+def run_sweep_command(args: argparse.Namespace) -> None:
     from eyeriss_sim.sweep.evaluate import evaluate_base
     from eyeriss_sim.sweep.run import run_sweep
     spec = spec_of(args)
@@ -115,14 +123,14 @@ def run_sweep_command(args):
         said += "; nothing was left to run"
     console.print(said)
     within = within_of(args)
-    if spec.generations:
+    if spec.generations and spec.sample:
         from eyeriss_sim.sweep.front import Within
         within = Within(**spec.sample.limits)
     print_best(folder, spec, within, console)
     say_zeros(spec, console)
 
 
-def say_zeros(spec, console):
+def say_zeros(spec: "Spec", console: "Console") -> None:
     """One line if the zeros of fmaps were asked to save something: a sweep has none."""
     asked = [zeros for axis in spec.axes if axis.field == "zeros"
              for zeros in axis.values if zeros != "dense"]
@@ -139,7 +147,7 @@ def _given(**options):
     return {key: value for key, value in options.items() if value is not None}
 
 
-def spec_of(args):
+def spec_of(args: argparse.Namespace) -> "Spec":
     """The Spec that file and options ask for."""
     from eyeriss_sim.sweep.spec import make_spec, read_spec
     tables = read_spec(args.spec) if args.spec else {}
@@ -170,7 +178,8 @@ def spec_of(args):
         input_shape=args.input or tables.get("input_shape"))
 
 
-def print_best(folder, spec, within, console):
+def print_best(folder: str | Path, spec: "Spec", within: "Within",
+               console: "Console") -> None:
     """The points with the least energy, time and area, beside the chip's own.
 
     Each is of the rows that were searched for it, where the sweep has them; the table
@@ -179,7 +188,7 @@ def print_best(folder, spec, within, console):
     from eyeriss_sim.sweep.front import read_points
     batch = min(batch for _, batch in spec.networks)
     read, rows, of_interest = {}, [], dict(OF_INTEREST)
-    if spec.generations:
+    if spec.generations and spec.sample:
         of_interest.setdefault(spec.sample.minimize, "")
     for column, wanted in of_interest.items():
         objective = wanted if wanted in spec.objectives else spec.objective
@@ -201,7 +210,7 @@ def print_best(folder, spec, within, console):
     print_about(points, within, console)
 
 
-def print_about(points, within, console):
+def print_about(points: "Points", within: "Within", console: "Console") -> None:
     """What a reader of a table or figure should know of its points."""
     if within.limits:
         every = len(points.table) + len(points.beyond)
@@ -214,13 +223,13 @@ def print_about(points, within, console):
     print_refused(points, console)
 
 
-def own_text(value):
+def own_text(value: Any) -> str:
     """A field of the hardware, which may have no value of its own: null is NaN then."""
     from pandas import isna
     return "none" if isna(value) else field_text(value)
 
 
-def add_limits(cmd, what):
+def add_limits(cmd: argparse.ArgumentParser, what: str) -> None:
     """Limits on what a command shows; rows beyond them stay in the data."""
     for option, column, metavar in (("--max-latency-ms", "total_ms", "MS"),
                                     ("--max-energy-uJ", "total_uJ", "UJ")):
@@ -229,7 +238,7 @@ def add_limits(cmd, what):
                               "added up, the whole batch")
 
 
-def positive(text):
+def positive(text: str) -> float:
     """An option that is a positive number."""
     from math import isfinite
     try:
@@ -241,20 +250,21 @@ def positive(text):
     return value
 
 
-def within_of(args):
+def within_of(args: argparse.Namespace) -> "Within":
     """The limits of ``add_limits``."""
     from eyeriss_sim.sweep.front import Within
     return Within(args.most_total_ms, args.most_total_uJ)
 
 
-def print_refused(points, console):
+def print_refused(points: "Points", console: "Console") -> None:
     """How many points have a reason instead of figures, and the first reason."""
     if len(points.refused):
         console.print(f"{len(points.refused):,} points have a reason instead; the "
                       f"first: {points.refused.reason.iloc[0]}")
 
 
-def print_rows(points, rows, figures, console, searched_for=False):
+def print_rows(points: "Points", rows: list, figures: Iterable[str], console: "Console",
+               searched_for: bool = False) -> None:
     """A table of (name, point): fields, then figures in four digits."""
     from rich import box
     from rich.table import Table
@@ -275,7 +285,7 @@ def print_rows(points, rows, figures, console, searched_for=False):
     console.print(table)
 
 
-def add_reading_options(cmd, default):
+def add_reading_options(cmd: argparse.ArgumentParser, default: str) -> None:
     """What commands that read a sweep have in common."""
     cmd.add_argument("results", metavar="RESULTS", help="folder of a sweep")
     cmd.add_argument("--network", help="one of the sweep's (default: all, added up)")
@@ -288,7 +298,7 @@ def add_reading_options(cmd, default):
                      help=f"figure, .png .svg .pdf, or .csv (default: {default})")
 
 
-def add_pareto(commands):
+def add_pareto(commands: argparse._SubParsersAction) -> None:
     """``pareto RESULTS``: the points that nobody beats."""
     cmd = commands.add_parser(
         "pareto", help="the Pareto front of a sweep as table and figure")
@@ -302,7 +312,7 @@ def add_pareto(commands):
     cmd.set_defaults(action=run_pareto)
 
 
-def run_pareto(args):
+def run_pareto(args: argparse.Namespace) -> None:
     from eyeriss_sim.sweep.front import pareto_front, read_points
     outs = outputs(args, "pareto")
     figures = [args.x, args.y, *(["area_mm2"] if args.area else [])]
@@ -332,7 +342,7 @@ def run_pareto(args):
     close_reading(points, within_of(args), outs, console)
 
 
-def add_heatmap(commands):
+def add_heatmap(commands: argparse._SubParsersAction) -> None:
     """``heatmap RESULTS``: one figure over two fields."""
     cmd = commands.add_parser(
         "heatmap", help="a figure of a sweep over two of its fields")
@@ -346,7 +356,7 @@ def add_heatmap(commands):
     cmd.set_defaults(action=run_heatmap)
 
 
-def run_heatmap(args):
+def run_heatmap(args: argparse.Namespace) -> None:
     from eyeriss_sim.sweep.front import (
         BETTER_LARGE,
         DERIVED_AXES,
@@ -379,7 +389,8 @@ def run_heatmap(args):
     close_reading(points, within_of(args), outs, console)
 
 
-def close_reading(points, within, outs, console):
+def close_reading(points: "Points", within: "Within", outs: Sequence,
+                  console: "Console") -> None:
     """What every reader of a figure should know, and where it is."""
     print_about(points, within, console)
     if not points.complete:
@@ -387,7 +398,7 @@ def close_reading(points, within, outs, console):
     console.print(f"written: {', '.join(map(str, outs))}", soft_wrap=True)
 
 
-def outputs(args, kind):
+def outputs(args: argparse.Namespace, kind: str) -> list[Path]:
     """Checked paths to write to, before any work is done."""
     from eyeriss_sim.result_files import check_output_path
     folder = Path(args.results)
@@ -397,7 +408,7 @@ def outputs(args, kind):
             args.out or [folder.with_name(f"{folder.resolve().name}-{kind}.png")]]
 
 
-def write_csv(table, path):
+def write_csv(table: Any, path: str | Path) -> None:
     """Write a table; an old file is replaced whole."""
     from eyeriss_sim.atomic import replacing
     with replacing(path) as fresh:

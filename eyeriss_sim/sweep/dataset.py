@@ -10,8 +10,10 @@ at any moment costs the chunks in flight and nothing else.
 """
 
 import json
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -19,6 +21,9 @@ import pyarrow.dataset
 import pyarrow.parquet
 
 from eyeriss_sim.atomic import LOCK, TEMPORARY, only_writer, replacing
+
+if TYPE_CHECKING:
+    from eyeriss_sim.sweep.spec import Spec
 
 SPEC, BASE = "_sweep.json", "_base.parquet"
 # Earlier versions called the chip's energy so, clock and leakage together clock_uJ, and
@@ -31,7 +36,8 @@ FORM = {"fields": list, "networks": list, "constraints": dict, "rows for layers"
 
 
 @contextmanager
-def opened(folder, spec, resume=True):
+def opened(folder: str | Path, spec: "Spec",
+           resume: bool = True) -> "Iterator[Results]":
     """The results of a sweep, new or to be gone on with; nobody else writes meanwhile.
 
     Parameters
@@ -88,14 +94,14 @@ class Results:
     spec : Spec
     """
 
-    def __init__(self, folder, spec):
+    def __init__(self, folder: Path, spec: "Spec"):
         self.folder, self.spec = folder, spec
 
-    def path(self, chunk):
+    def path(self, chunk: int) -> Path:
         """The file of a chunk."""
         return self.folder / f"part-{chunk:06d}.parquet"
 
-    def missing(self):
+    def missing(self) -> list[int]:
         """Chunks that are still to be run, ascending; what can't be read is one."""
         present = {entry.name for entry in self.folder.iterdir()}
         return [chunk for chunk in range(self.spec.chunks)
@@ -109,15 +115,15 @@ class Results:
             return False
         return rows == self.spec.rows_of(chunk)
 
-    def read(self, chunk):
+    def read(self, chunk: int) -> pa.Table:
         """The rows of a chunk that is there, as a table."""
         return pa.parquet.read_table(self.path(chunk))
 
-    def write(self, chunk, table):
+    def write(self, chunk: int, table: pa.Table) -> None:
         """Add the rows of a chunk."""
         self._write(self.path(chunk), table)
 
-    def write_base(self, table):
+    def write_base(self, table: pa.Table) -> None:
         """Note the rows of the hardware that the sweep starts from."""
         self._write(self.folder / BASE, table)
 
@@ -146,7 +152,7 @@ def _short(value):
     return text if len(text) <= MOST_SHOWN else text[:MOST_SHOWN - 4] + " ..."
 
 
-def read_description(folder):
+def read_description(folder: str | Path) -> dict[str, Any]:
     """What the sweep in a folder is: ``Spec.described()``.
 
     Raises
@@ -176,7 +182,8 @@ def read_description(folder):
     return found
 
 
-def read_results(folder, columns=None, where=None):
+def read_results(folder: str | Path, columns: Sequence[str] | None = None,
+                 where: Any = None) -> Any:
     """Rows of a sweep, in the order of its points.
 
     Parameters
@@ -204,7 +211,7 @@ def read_results(folder, columns=None, where=None):
     return _under_new_names(folder, pa.dataset.dataset(parts), columns, where)
 
 
-def read_base(folder):
+def read_base(folder: str | Path) -> Any:
     """Rows of the hardware that a sweep started from, as a DataFrame."""
     return _under_new_names(folder, pa.dataset.dataset(Path(folder) / BASE))
 

@@ -1,7 +1,9 @@
 """The rows of a chunk of points: variant, limits, mappings, energy, cycles, area."""
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING, Any, cast
 
 import pyarrow as pa
 
@@ -9,6 +11,7 @@ from eyeriss_sim.area import PE_UM2, UM2_PER_MM2, area_mm2, glb_that_fits, stora
 from eyeriss_sim.cycles import CAUSES
 from eyeriss_sim.energy import edp_isca16
 from eyeriss_sim.hardware import Hardware
+from eyeriss_sim.layer import ConvLayer, Network
 from eyeriss_sim.levels import COST_LEVELS, JOULE_PARTS
 from eyeriss_sim.result import layer_row
 from eyeriss_sim.search import search, search_shape
@@ -16,6 +19,9 @@ from eyeriss_sim.simulate import evaluate_shape, provenance_of, simulate_layer
 from eyeriss_sim.sweep.axes import BATCH, NO_FIELDS, OBJECTIVE, changes_to
 from eyeriss_sim.widths import at_widths
 from eyeriss_sim.zeros import Densities
+
+if TYPE_CHECKING:
+    from eyeriss_sim.sweep.spec import Spec
 
 # What layers add up to a network's, of the columns of ``SimulationResult.table``.
 SUMS = {"macs": pa.int64(), "cycles": pa.int64(), **dict.fromkeys((
@@ -44,7 +50,7 @@ MOST_REMEMBERED = 4096
 SOLVED_GLB = "glb_KB"
 
 
-def schema_of(spec):
+def schema_of(spec: "Spec") -> pa.Schema:
     """Columns and types of the results, the same whatever is in a chunk.
 
     Returns
@@ -80,7 +86,7 @@ def _type_of(axis):
     return pa.float64()
 
 
-def evaluate_chunk(spec, chunk):
+def evaluate_chunk(spec: "Spec", chunk: int) -> pa.Table:
     """All rows of a chunk.
 
     Parameters
@@ -98,7 +104,7 @@ def evaluate_chunk(spec, chunk):
     return evaluate_points(spec, points, [spec.picks(point) for point in points])
 
 
-def evaluate_points(spec, points, picks):
+def evaluate_points(spec: "Spec", points: Sequence[int], picks: Sequence) -> pa.Table:
     """The same of points with these picks, one a point."""
     # What one chunk was told is of no use to most others: memory stays flat.
     for remembered in (search_shape, evaluate_shape):
@@ -110,7 +116,7 @@ def evaluate_points(spec, points, picks):
     return pa.Table.from_pylist(rows, schema_of(spec))
 
 
-def evaluate_base(spec):
+def evaluate_base(spec: "Spec") -> pa.Table:
     """The rows of the hardware that the sweep starts from, for every network and batch.
 
     They are what figures mark as the chip's own point; ``point`` is -1.
@@ -120,7 +126,8 @@ def evaluate_base(spec):
     pyarrow.Table
     """
     schema = schema_of(spec)
-    own = {"point": -1, SOLVED_GLB: spec.hardware.glb_ifmap_psum_B / 1024}
+    own: dict[str, Any] = {
+        "point": -1, SOLVED_GLB: spec.hardware.glb_ifmap_psum_B / 1024}
     for axis in spec.axes:
         if axis.field not in NO_FIELDS:
             own[axis.column] = _in_unit_of(axis, spec.hardware)
@@ -145,7 +152,7 @@ def _in_unit_of(axis, hardware):
     return float(scaled)
 
 
-def point_rows(spec, point, picks):
+def point_rows(spec: "Spec", point: int, picks: Sequence[int]) -> list[dict]:
     """Rows of one point, every network in turn."""
     settings, own = {}, {"point": point, "objective": spec.objective}
     for axis, pick in zip(spec.axes, picks, strict=True):
@@ -165,14 +172,14 @@ def point_rows(spec, point, picks):
     for (_, its_batch), network in spec.networks.items():
         if batch is not None and its_batch != batch:
             continue
-        if reason:
+        if reason or hardware is None:
             rows += refused_rows(spec, hardware, network, own, reason)
         else:
             rows += network_rows(spec, hardware, network, own, spec.hardware.name)
     return rows
 
 
-def variant(spec, settings):
+def variant(spec: "Spec", settings: dict[str, Any]) -> Hardware:
     """The hardware of a point; its GLB as large as an equal area leaves.
 
     Raises
@@ -192,7 +199,8 @@ def variant(spec, settings):
     what = "storage"
     if storage is None:
         what = "storage and PEs"
-        storage = limits.equal_area_mm2 - unsized.pes * PE_UM2 / UM2_PER_MM2
+        storage = (cast(float, limits.equal_area_mm2)
+                   - unsized.pes * PE_UM2 / UM2_PER_MM2)
     size_B = glb_that_fits(unsized, storage)
     if not size_B:
         limit = limits.equal_storage_mm2 or limits.equal_area_mm2
@@ -208,7 +216,8 @@ def _too_large(limits, hardware):
     return ""
 
 
-def network_rows(spec, hardware, network, own, base_name):
+def network_rows(spec: "Spec", hardware: Hardware, network: Network, own: dict,
+                 base_name: str) -> list[dict]:
     """One network on one machine: its row, and those of its layers if asked for."""
     common = common_columns(spec, hardware, network, own) | {"hardware": base_name}
     by_key, problems = {}, {}
@@ -261,12 +270,12 @@ def network_rows(spec, hardware, network, own, base_name):
     return rows
 
 
-def macs_per_s(row):
+def macs_per_s(row: Any) -> Any:
     """Throughput: MACs of a row over its total latency; columns of a table too."""
     return row["macs"] / row["total_ms"] * 1e3
 
 
-def storage_B(hardware):
+def storage_B(hardware: Hardware) -> int:
     """Bytes of all RFs or spads, the global buffer and the filter buffer.
 
     Examples
@@ -282,7 +291,8 @@ def storage_B(hardware):
                + sum(buffers))
 
 
-def densities_of(spec, hardware, network, layer):
+def densities_of(spec: "Spec", hardware: Hardware, network: Network,
+                 layer: ConvLayer) -> Densities:
     """Densities of a layer as far as a machine makes use of them."""
     known = spec.densities.get(network.name, {}).get(layer.name, DENSE)
     if hardware.zero_handling.counts_weights:
@@ -290,7 +300,8 @@ def densities_of(spec, hardware, network, layer):
     return replace(known, filter=1.0)
 
 
-def refused_rows(spec, hardware, network, own, reason):
+def refused_rows(spec: "Spec", hardware: Hardware | None, network: Network, own: dict,
+                 reason: str) -> list[dict]:
     """The same rows, without figures, for a machine that can't be or may not be."""
     row = common_columns(spec, hardware, network, own) | {
         "reason": reason, "hardware": spec.hardware.name}
@@ -300,7 +311,8 @@ def refused_rows(spec, hardware, network, own, reason):
     return rows
 
 
-def common_columns(spec, hardware, network, own):
+def common_columns(spec: "Spec", hardware: Hardware | None, network: Network,
+                   own: dict) -> dict[str, Any]:
     """What all rows of one network on one machine share."""
     if hardware is None:
         return own | {"network": network.name, "batch": network.batch,

@@ -15,6 +15,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from eyeriss_sim.figure_style import BLUE, GREY, INK, PALE, RED, STYLE
 from eyeriss_sim.labels import field_text, pick_unit, printable
 from eyeriss_sim.report import ENERGY, MEMORY, SCALED, TIMES
+from eyeriss_sim.sweep.front import Points
 
 NAMES = {
     "chip_uJ": "energy of the chip", "dram_uJ": "energy of DRAM accesses",
@@ -52,7 +53,7 @@ CELL, ROOMY_CELL = 0.24, (0.46, 0.3)
 MOST_WIDE, MOST_HIGH = 12, 9
 
 
-def axis_label(column, largest=0.0):
+def axis_label(column: str, largest: float = 0.0) -> tuple[str, float]:
     """What an axis shows, in which unit, and what to divide its numbers by.
 
     Examples
@@ -84,7 +85,8 @@ def axis_label(column, largest=0.0):
 
 
 @matplotlib.rc_context(STYLE)
-def front_figure(points, front, x, y, area):
+def front_figure(points: Points, front: pd.DataFrame, x: str, y: str,
+                 area: str) -> Figure:
     """All points, the front among them, and the chip's own.
 
     Parameters
@@ -180,7 +182,8 @@ def _name_points(figure, axes, spots, names):
 
 
 @matplotlib.rc_context(STYLE)
-def heatmap_figure(points, best, asked, value):
+def heatmap_figure(points: Points, best: pd.DataFrame, asked: pd.DataFrame,
+                   value: str) -> Figure:
     """A figure over two fields, the chip's own cell marked.
 
     Parameters

@@ -1,7 +1,9 @@
 """What the rows of a sweep say: the Pareto front, and a figure over two fields."""
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -38,7 +40,7 @@ class Within:
     total_uJ: float | None = None
 
     @property
-    def limits(self):
+    def limits(self) -> dict[str, float]:
         """The most by column, where there is one."""
         return {column: most for column, most in vars(self).items() if most is not None}
 
@@ -93,12 +95,12 @@ class Points:
     complete: bool
 
     @property
-    def title(self):
+    def title(self) -> str:
         """Networks, batch, hardware and objective, for people."""
         return (f"{' + '.join(self.networks)}, batch {self.batch}, variants of "
                 f"{self.hardware}, mappings searched for {self.objective}")
 
-    def name(self, row):
+    def name(self, row: Any) -> str:
         """What a machine is called in figures: its array, GLB, and what else varies.
 
         Parameters
@@ -132,8 +134,9 @@ def _field_of(column, value):
     return TABLES[table][key], value
 
 
-def read_points(folder, columns, network=None, batch=None, objective=None,
-                within=None):
+def read_points(folder: str | Path, columns: Iterable[str], network: str | None = None,
+                batch: int | None = None, objective: str | None = None,
+                within: Within | None = None) -> "Points":
     """The points of a sweep with some of their figures.
 
     Parameters
@@ -266,7 +269,7 @@ def _added_up(rows, fields, figures):
     return table
 
 
-def pareto_front(table, columns):
+def pareto_front(table: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
     """The rows that no other row beats in one column without losing in another.
 
     Of rows that are equal in all columns the first stands for all.
@@ -294,7 +297,7 @@ def pareto_front(table, columns):
     return table.iloc[pareto(costs)]
 
 
-def check_fields(x, y):
+def check_fields(x: str, y: str) -> None:
     """Refuse two names that no sweep could have a heatmap of."""
     if x == y:
         raise ValueError(f"a heatmap has two fields; both are {x}")
@@ -304,7 +307,7 @@ def check_fields(x, y):
                              f"fields; name others and choose it with --{name}")
 
 
-def best_over(points, x, y, value):
+def best_over(points: Points, x: str, y: str, value: str) -> tuple:
     """The best value at each pair of two fields, over all others that were varied.
 
     Parameters

@@ -5,7 +5,10 @@ alone, so that a sweep that was stopped goes on as if it had not been, on any nu
 processes: the folder of its results is all that is remembered.
 """
 
+import threading
 import warnings
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, cast
 
 import joblib
 import numpy as np
@@ -13,6 +16,10 @@ import numpy as np
 from eyeriss_sim.parallel import results_of
 from eyeriss_sim.sweep.evaluate import SUMS, evaluate_points
 from eyeriss_sim.sweep.sample import Sample, draw
+
+if TYPE_CHECKING:
+    from eyeriss_sim.sweep.dataset import Results
+    from eyeriss_sim.sweep.spec import Spec
 
 STARTING_POINTS = 32    # spread over the grid, before anything is known
 SLICE_POINTS = 4        # of a generation, which processes share
@@ -22,7 +29,8 @@ MOST_ASKED = 20         # times for a point that is new
 BEYOND, IMPOSSIBLE = 1e18, 1e30
 
 
-def run_generations(spec, results, jobs, client, progress, interrupted):
+def run_generations(spec: "Spec", results: "Results", jobs: int | None, client: Any,
+                    progress: Callable, interrupted: threading.Event) -> int:
     """Run what is missing of a sweep whose points an optimiser chooses.
 
     Parameters
@@ -78,7 +86,8 @@ def _numbered(start, spec, points, picks):
     return start, evaluate_points(spec, points, picks)
 
 
-def next_picks(spec, known, scores, generation, count):
+def next_picks(spec: "Spec", known: list, scores: list[float], generation: int,
+               count: int) -> list:
     """Points to try next, none of them known.
 
     Parameters
@@ -96,10 +105,11 @@ def next_picks(spec, known, scores, generation, count):
     list of tuple of int
     """
     lengths = [len(axis.values) for axis in spec.axes]
-    rng = np.random.default_rng([spec.sample.seed, generation])
-    starting = min(STARTING_POINTS, spec.sample.points)
+    sample = cast(Sample, spec.sample)      # a sweep of generations has one
+    rng = np.random.default_rng([sample.seed, generation])
+    starting = min(STARTING_POINTS, sample.points)
     if len(known) < starting:
-        places = draw(Sample(starting, "sobol", spec.sample.seed), lengths)
+        places = draw(Sample(starting, "sobol", sample.seed), lengths)
         drawn = [spec.picks_of(int(place)) for place in places]
         picks = drawn[len(known):len(known) + count]
     else:
@@ -165,7 +175,7 @@ def _ranks(axis):
     return [ordered.index(value) for value in axis.values]
 
 
-def told_by(spec, table):
+def told_by(spec: "Spec", table: Any) -> tuple[list, list[float]]:
     """Picks and scores of the points in a table of rows, in their order.
 
     Returns
@@ -183,11 +193,11 @@ def told_by(spec, table):
     for _, of_point in sorted(by_point.items()):
         picks.append(tuple(axis.values.index(of_point[0][column])
                            for axis, column in zip(spec.axes, columns, strict=True)))
-        scores.append(score_of(spec.sample, of_point))
+        scores.append(score_of(cast(Sample, spec.sample), of_point))
     return picks, scores
 
 
-def score_of(sample, rows):
+def score_of(sample: Sample, rows: list[dict]) -> float:
     """The score of a point from its rows, one a network; the least is the best."""
     if any(row["reason"] is not None for row in rows):
         return IMPOSSIBLE
@@ -201,7 +211,7 @@ def score_of(sample, rows):
     return float(figure(sample.minimize)) if over <= 1 else BEYOND * over
 
 
-def optuna_or_cure():
+def optuna_or_cure() -> Any:
     """Optuna, or one line about how to get it."""
     try:
         import optuna

@@ -1,6 +1,9 @@
 """Running a sweep: chunks over processes or a cluster, written as they come."""
 
+from collections.abc import Callable
 from itertools import takewhile
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import joblib
 
@@ -8,9 +11,14 @@ from eyeriss_sim.parallel import connected, interrupts, results_of
 from eyeriss_sim.sweep.dataset import opened
 from eyeriss_sim.sweep.evaluate import evaluate_base, evaluate_chunk
 
+if TYPE_CHECKING:
+    from eyeriss_sim.sweep.spec import Spec
 
-def run_sweep(spec, folder, jobs=None, scheduler=None, resume=True, progress=None,
-              stopping=None):
+
+def run_sweep(spec: "Spec", folder: str | Path, jobs: int | None = None,
+              scheduler: str | None = None, resume: bool = True,
+              progress: Callable | None = None,
+              stopping: Callable | None = None) -> int:
     """Run what is missing of a sweep.
 
     Parameters

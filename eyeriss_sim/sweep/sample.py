@@ -1,6 +1,8 @@
 """Points chosen from a cross product that is too large to be run."""
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -38,13 +40,13 @@ class Sample:
     max_energy_uJ: float | None = None
 
     @property
-    def limits(self):
+    def limits(self) -> dict[str, float]:
         """The most by column, where there is one."""
         most = {"total_ms": self.max_latency_ms, "total_uJ": self.max_energy_uJ}
         return {column: value for column, value in most.items() if value is not None}
 
 
-def make_sample(given, product):
+def make_sample(given: dict[str, Any], product: int) -> Sample:
     """A Sample from what a file says or options say, out of ``product`` points."""
     check_keys("[sample]", given, KEYS)
     if "points" not in given:
@@ -83,7 +85,7 @@ def _check_limits(sample):
                              f"{shown(most)}")
 
 
-def check_figure(sample, networks):
+def check_figure(sample: Sample, networks: Sequence) -> None:
     """Refuse to minimise what is no figure, or none of all networks together."""
     from eyeriss_sim.sweep.evaluate import RATIOS
     from eyeriss_sim.sweep.front import BETTER_LARGE, FIGURES
@@ -97,7 +99,7 @@ def check_figure(sample, networks):
                          f"{', '.join(networks)}; choose one network")
 
 
-def draw(sample, lengths):
+def draw(sample: Sample, lengths: Sequence[int]) -> np.ndarray:
     """Distinct places in the cross product, ascending, int64."""
     # scipy.stats takes half a second to import: only where points are drawn.
     from scipy.stats import qmc
@@ -128,7 +130,7 @@ def draw(sample, lengths):
     return np.sort(places)
 
 
-def check_keys(where, given, known):
+def check_keys(where: str, given: Iterable[str], known: Sequence[str]) -> None:
     """Refuse keys that a table has not, listing those it has."""
     for key in given:
         if key not in known:

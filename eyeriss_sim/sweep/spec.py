@@ -7,7 +7,9 @@ from dataclasses import field as of_dataclass
 from functools import cached_property
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
+
+import numpy as np
 
 from eyeriss_sim.access_prices import PRICED, SIZES
 from eyeriss_sim.area import area_mm2, storage_mm2
@@ -62,7 +64,7 @@ class Constraints:
     max_power_mW: float | None = None
 
     @property
-    def sets_glb(self):
+    def sets_glb(self) -> bool:
         """Whether the size of the GLB follows from the rest."""
         return self.equal_storage_mm2 is not None or self.equal_area_mm2 is not None
 
@@ -107,35 +109,35 @@ class Spec:
     own_bits: dict[str, dict[str, Bits]] = of_dataclass(default_factory=dict)
 
     @property
-    def names(self):
+    def names(self) -> tuple[str, ...]:
         """Names of the networks, in the order of their rows."""
         return tuple(dict.fromkeys(name for name, _ in self.networks))
 
     @property
-    def objectives(self):
+    def objectives(self) -> tuple[str, ...]:
         """What mappings are searched for; each point has one of them."""
         return next((axis.values for axis in self.axes if axis.field == OBJECTIVE),
                     (self.objective,))
 
     @property
-    def points(self):
+    def points(self) -> int:
         """Points of the sweep."""
         if self.sample:
             return self.sample.points
         return prod(len(axis.values) for axis in self.axes)
 
     @cached_property
-    def drawn(self):
+    def drawn(self) -> np.ndarray:
         """Places in the cross product that a sample drew, ascending."""
-        return draw(self.sample, [len(axis.values) for axis in self.axes])
+        return draw(cast(Sample, self.sample), [len(axis.values) for axis in self.axes])
 
     @property
-    def generations(self):
+    def generations(self) -> bool:
         """Whether chunks are generations, whose points follow from those before."""
         return self.sample is not None and self.sample.method == OPTIMIZE
 
     @property
-    def chunk_points(self):
+    def chunk_points(self) -> int:
         """Points of a chunk, the last may have fewer."""
         if self.generations:
             return GENERATION_POINTS
@@ -143,20 +145,20 @@ class Spec:
         return min(max(least, -(-self.points // CHUNKS)), most)
 
     @property
-    def chunks(self):
+    def chunks(self) -> int:
         """Parts that the sweep is run and written in."""
         return -(-self.points // self.chunk_points)
 
-    def points_of(self, chunk):
+    def points_of(self, chunk: int) -> range:
         """The range of points in a chunk."""
         start = chunk * self.chunk_points
         return range(start, min(start + self.chunk_points, self.points))
 
-    def picks(self, point):
+    def picks(self, point: int) -> list[int]:
         """Which value of each axis a point has."""
         return list(self.picks_of(int(self.drawn[point]) if self.sample else point))
 
-    def picks_of(self, place):
+    def picks_of(self, place: int) -> tuple[int, ...]:
         """The same of a place in the cross product, as a tuple."""
         picked = []
         for axis in reversed(self.axes):
@@ -164,7 +166,7 @@ class Spec:
             picked.append(pick)
         return tuple(picked[::-1])
 
-    def rows_of(self, chunk):
+    def rows_of(self, chunk: int) -> int:
         """Rows of a chunk."""
         batch = next((axis for axis in self.axes if axis.field == BATCH), None)
         any_batch = next(iter(self.networks))[1] if batch is None else batch.values[0]
@@ -172,7 +174,7 @@ class Spec:
                    for name in self.names)
         return rows * len(self.points_of(chunk))
 
-    def described(self):
+    def described(self) -> dict[str, Any]:
         """The sweep in plain values: two that differ give different rows.
 
         Returns
@@ -219,7 +221,7 @@ def _digest_of(rows):
             + hashlib.sha256(repr(rows).encode()).hexdigest()[:16])
 
 
-def read_spec(path):
+def read_spec(path: str | Path) -> dict[str, Any]:
     """The raw tables of a sweep's TOML file, for ``make_spec``.
 
     Raises
@@ -233,16 +235,19 @@ def read_spec(path):
         tables = tomllib.loads(content.decode("utf-8-sig"))
     except (ValueError, RecursionError) as problem:
         raise ValueError(f"{path}: not a TOML file: {problem}") from None
-    check_keys(path, tables, KEYS)
+    check_keys(str(path), tables, KEYS)
     for key in ("set", "sample", "constraints"):
         if not isinstance(tables.get(key, {}), dict):
             raise ValueError(f"{path}: [{key}] must be a table, got {tables[key]!r}")
     return tables
 
 
-def make_spec(networks, axes=None, hardware="eyeriss_chip", *, objective=None,
-              sample=None, constraints=None, layers=False, bits=None,
-              price_by_size=None, input_shape=None):
+def make_spec(networks: Any, axes: dict[str, Any] | None = None,
+              hardware: str | Path | Hardware = "eyeriss_chip", *,
+              objective: str | None = None, sample: dict[str, Any] | None = None,
+              constraints: dict[str, Any] | None = None, layers: bool = False,
+              bits: Any = None, price_by_size: Any = None,
+              input_shape: Any = None) -> Spec:
     """A checked sweep.
 
     Parameters
@@ -302,23 +307,23 @@ def make_spec(networks, axes=None, hardware="eyeriss_chip", *, objective=None,
             if _same(axis.field, other.field):
                 raise ValueError(f"{other.name} and {axis.name} are the same field; "
                                  f"drop one")
-    constraints = make_constraints(constraints or {})
+    limits = make_constraints(constraints or {})
     hardware = replace(hardware, price_by_size=_by_size(
-        price_by_size, hardware, made, constraints))
+        price_by_size, hardware, made, limits))
     made.sort(key=lambda axis: not axis.searched)      # stable: the order of the user
     glb = next((axis for axis in made if axis.field == "glb_ifmap_psum_B"), None)
-    if glb and constraints.sets_glb:
+    if glb and limits.sets_glb:
         raise ValueError(f"{glb.name} can't be varied under an equal area, which gives "
                          f"the GLB what the PEs leave; drop one of both")
     batches = next((axis.values for axis in made if axis.field == BATCH), (None,))
     product = prod(len(axis.values) for axis in made)
-    sample = make_sample(sample, product) if sample else None
-    if sample and sample.method == OPTIMIZE:
+    chosen = make_sample(sample, product) if sample else None
+    if chosen and chosen.method == OPTIMIZE:
         for axis in made:
             if axis.field in NO_FIELDS and len(axis.values) > 1:
                 raise ValueError(f"an optimiser compares machines under one "
                                  f"{axis.name}, got {', '.join(map(str, axis.values))}")
-    points = sample.points if sample else product
+    points = chosen.points if chosen else product
     if points > MOST_POINTS:
         raise ValueError(f"{points:,} points are more than the {MOST_POINTS:,} of one "
                          f"sweep; draw a sample of them: --sample 10000")
@@ -326,10 +331,10 @@ def make_spec(networks, axes=None, hardware="eyeriss_chip", *, objective=None,
         setting for axis in made if axis.field == "zeros" for setting in axis.settings))
     weights_count = any(ZERO_HANDLINGS[name].counts_weights for name in handlings)
     loaded, densities, own_bits = _load(networks, batches, input_shape, weights_count)
-    if sample:
-        check_figure(sample, [name for name, _ in loaded])
-    return Spec(hardware, tuple(made), loaded, objectives.values[0], constraints,
-                sample, layers, bits, densities, own_bits if files_say_bits else {})
+    if chosen:
+        check_figure(chosen, [name for name, _ in loaded])
+    return Spec(hardware, tuple(made), loaded, objectives.values[0], limits, chosen,
+                layers, bits, densities, own_bits if files_say_bits else {})
 
 
 def _same(field, other):
@@ -347,7 +352,7 @@ def _by_size(asked, hardware, axes, constraints):
     return varied or hardware.price_by_size
 
 
-def make_constraints(given):
+def make_constraints(given: dict[str, Any]) -> Constraints:
     """Constraints from what a file says or options say."""
     known = ("equal_storage_area", "equal_area", "max_area_mm2", "max_power_mW")
     check_keys("[constraints]", given, known)
