@@ -150,7 +150,7 @@ class Grid:
 
 
 def shapes_of(given, bits=BITS_16):
-    """What can be gone through again and again, (layer, bits) at a time.
+    """Shapes that can be gone through again and again, (layer, bits) at a time.
 
     Parameters
     ----------
@@ -171,7 +171,7 @@ def shapes_of(given, bits=BITS_16):
 
 
 def distinct(shapes):
-    """Which shapes are the first of their kind.
+    """Find the shapes that are the first of their kind.
 
     Parameters
     ----------
@@ -181,7 +181,7 @@ def distinct(shapes):
     -------
     first : bool ndarray, shape (shapes,)
     digest : str
-        Of all distinct shapes in their order.
+        Digest of all distinct shapes in their order.
 
     Raises
     ------

@@ -59,7 +59,7 @@ def lookup_table(shapes, hardware="eyeriss_chip", objective=None, *, bits=None,
         (``shapes.Grid``); or ConvLayers.
     hardware : Hardware or str
     objective : {"energy", "cycles", "edp", "joules", "edp_normalised"}, optional
-        What each search minimises; the hardware's own unless given.
+        Objective of each search; the hardware's own unless given.
     bits : int, str, dict or Bits, optional
         Widths of the operands where the shapes say none; 16 unless given.
     out : str or Path, optional
@@ -124,7 +124,7 @@ class Work:
     shapes : iterable of (ConvLayer, Bits)
         Gone through anew each time.
     first : bool ndarray, shape (shapes,)
-        Which of them count.
+        True for each shape that counts.
     hardware : Hardware
     objective : str
     """
@@ -178,9 +178,9 @@ def evaluate_shapes(shapes, hardware, objective):
     Returns
     -------
     pyarrow.Table
-        Of ``SCHEMA``.
+        Columns of ``SCHEMA``.
     """
-    # Of no use to another chunk, whose shapes are others: memory stays flat.
+    # Memory stays flat: another chunk has other shapes.
     for remembered in (search_shape, evaluate_shape):
         remembered.cache_clear()
     common = dict(zip(PROVENANCE, (

@@ -36,7 +36,7 @@ class Schedule(NamedTuple):
     psum_steps : shape (2, 2)
         Steps of psums_in and psums_out in each kind of pass.
     place : shape (2, filters, e)
-        Where a psum lies in the GLB, within those of its window.
+        Place of a psum in the GLB, within those of its window.
     own_p : shape (2, columns)
         Filters of the PEs of a column.
     own_q : shape (rows,)
@@ -67,7 +67,7 @@ def schedule(row_of: tuple[tuple[int, ...], ...], channels: int, filters: int, p
     row_of : tuple of tuple of int
         Ifmap row that the PE of a filter row and an ofmap row works on.
     channels, filters : int
-        Of all passes together.
+        Channels and filters of all passes together.
     p, q, in_pass : int
         Filters and channels of a full PE; filters of a full pass.
     S : int

@@ -25,9 +25,9 @@ def explain_standstill(layer: ConvLayer, mapping: Mapping, micro: np.ndarray,
         The arguments of the step.
     passes : int
     at : int64 ndarray, shape (4, 4)
-        Where each network stands.
+        Step, turn, image and pass at which each network stands.
     pes : int64 ndarray, shape (PEs, 5)
-        What each PE does, and words in its FIFOs.
+        State of each PE, and words in its FIFOs.
 
     Returns
     -------

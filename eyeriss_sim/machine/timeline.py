@@ -34,7 +34,7 @@ from eyeriss_sim.machine.trace import PassTrace
 from eyeriss_sim.mapping import Mapping
 from eyeriss_sim.plain import ceil_div
 
-# What a PE does, in the order in which a band stacks it.
+# States of a PE, in the order in which a band stacks them.
 DOES = {
     "mac": ("MAC", BLUE), "accumulate": ("adds up psums", SKY),
     "shift": ("shifts its window", GREEN), "wait_filter": ("waits for filters", ORANGE),

@@ -1,4 +1,4 @@
-"""What a sweep varies: a field of the hardware, batch or objective, and its values."""
+"""Axes of a sweep: a field of the hardware, batch or objective, and its values."""
 
 from dataclasses import dataclass
 from math import floor, inf, isfinite
@@ -27,13 +27,13 @@ class Axis:
     Parameters
     ----------
     name : str
-        As it was asked for, its unit included.
+        Name as it was asked for, its unit included.
     field : str
         A field of Hardware, ``batch`` or ``objective``.
     values : tuple
         In the unit of ``name``.
     settings : tuple
-        What the field is set to for each, in its own unit.
+        Setting of the field for each value, in the field's own unit.
     """
 
     name: str
@@ -68,7 +68,7 @@ def make_axis(name: str, values: Any, hardware: Hardware) -> Axis:
         ``8:32:4`` for 8, 12 .. 32, ``8:64:x2`` for 8, 16, 32, 64, or values and ranges
         in a list or with commas between.
     hardware : Hardware
-        That the sweep starts from.
+        Hardware that the sweep starts from.
 
     Returns
     -------
@@ -207,7 +207,7 @@ def field_names() -> list[str]:
 
 
 def table_and_key(name: str) -> tuple[str, str]:
-    """Where the field that a name stands for stands in a TOML file.
+    """Table and key of a TOML file under which the field of a name stands.
 
     Examples
     --------

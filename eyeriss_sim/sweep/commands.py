@@ -211,7 +211,7 @@ def print_best(folder: str | Path, spec: "Spec", within: "Within",
 
 
 def print_about(points: "Points", within: "Within", console: "Console") -> None:
-    """What a reader of a table or figure should know of its points."""
+    """Print notes on the points of a table or figure that its reader should know."""
     if within.limits:
         every = len(points.table) + len(points.beyond)
         console.print(f"{len(points.table):,} of {every:,} points keep to {within}, "
@@ -257,7 +257,7 @@ def within_of(args: argparse.Namespace) -> "Within":
 
 
 def print_refused(points: "Points", console: "Console") -> None:
-    """How many points have a reason instead of figures, and the first reason."""
+    """Print how many points have a reason instead of figures, and the first reason."""
     if len(points.refused):
         console.print(f"{len(points.refused):,} points have a reason instead; the "
                       f"first: {points.refused.reason.iloc[0]}")
@@ -286,7 +286,7 @@ def print_rows(points: "Points", rows: list, figures: Iterable[str], console: "C
 
 
 def add_reading_options(cmd: argparse.ArgumentParser, default: str) -> None:
-    """What commands that read a sweep have in common."""
+    """Add the options that commands which read a sweep have in common."""
     cmd.add_argument("results", metavar="RESULTS", help="folder of a sweep")
     cmd.add_argument("--network", help="one of the sweep's (default: all, added up)")
     cmd.add_argument("--batch", type=whole_number, metavar="N",
@@ -391,7 +391,7 @@ def run_heatmap(args: argparse.Namespace) -> None:
 
 def close_reading(points: "Points", within: "Within", outs: Sequence,
                   console: "Console") -> None:
-    """What every reader of a figure should know, and where it is."""
+    """Print what every reader of a figure should know, and where the figure is."""
     print_about(points, within, console)
     if not points.complete:
         console.print("the sweep is not complete; run its command again to go on")

@@ -30,7 +30,7 @@ SPEC, BASE = "_sweep.json", "_base.parquet"
 # had no other energy of a part in joules.
 OLD_CHIP = "energy_uJ"
 MOST_SHOWN = 60
-# What readers of a description look at, of that kind.
+# Keys that readers of a description look at, and their kinds.
 FORM = {"fields": list, "networks": list, "constraints": dict, "rows for layers": bool,
         "chunks": int}
 
@@ -71,7 +71,7 @@ def opened(folder: str | Path, spec: "Spec",
                              f"folder for the results")
     folder.mkdir(parents=True, exist_ok=True)
     with only_writer(folder):
-        # What a killed sweep was writing; its lock is gone, so nobody is.
+        # Files that a killed sweep was writing; its lock is gone, so nobody is.
         for left in folder.glob(TEMPORARY):
             left.unlink(missing_ok=True)
         if (folder / SPEC).exists():
@@ -153,7 +153,7 @@ def _short(value):
 
 
 def read_description(folder: str | Path) -> dict[str, Any]:
-    """What the sweep in a folder is: ``Spec.described()``.
+    """Description of the sweep in a folder: ``Spec.described()``.
 
     Raises
     ------

@@ -23,7 +23,7 @@ from eyeriss_sim.zeros import Densities
 if TYPE_CHECKING:
     from eyeriss_sim.sweep.spec import Spec
 
-# What layers add up to a network's, of the columns of ``SimulationResult.table``.
+# Columns of ``SimulationResult.table`` whose layers add up to a network's figure.
 SUMS = {"macs": pa.int64(), "cycles": pa.int64(), **dict.fromkeys((
     "processing_ms", "total_ms", "glb_MB", "dram_MB", "energy_MAC",
     *(f"{level}_MAC" for level in COST_LEVELS), "chip_uJ",
@@ -38,7 +38,7 @@ OF_LAYERS = {
     **dict.fromkeys(("glb_dram_side_MB", "glb_filter_MB", "ifmap_MAC", "filter_MAC",
                      "psum_MAC", "filter_density"), pa.float64()),
     **dict.fromkeys((f"{cause}_cycles" for cause in CAUSES), pa.int64())}
-# Of the machine itself, whatever it runs.
+# Columns of the machine itself, whatever it runs.
 MACHINE = {"pes": pa.int64(), "storage_B": pa.int64(), "area_mm2": pa.float64(),
            "storage_mm2": pa.float64()}
 # Prices of accesses and MACs of 16 bits that a row's energies are made of.
@@ -97,8 +97,8 @@ def evaluate_chunk(spec: "Spec", chunk: int) -> pa.Table:
     Returns
     -------
     pyarrow.Table
-        Of ``schema_of(spec)``; a row for each network at each point and, if asked for,
-        one for each of its layers, whose ``layer`` is not null.
+        Columns of ``schema_of(spec)``; a row for each network at each point and, if
+        asked for, one for each of its layers, whose ``layer`` is not null.
     """
     points = spec.points_of(chunk)
     return evaluate_points(spec, points, [spec.picks(point) for point in points])
@@ -106,7 +106,7 @@ def evaluate_chunk(spec: "Spec", chunk: int) -> pa.Table:
 
 def evaluate_points(spec: "Spec", points: Sequence[int], picks: Sequence) -> pa.Table:
     """The same of points with these picks, one a point."""
-    # What one chunk was told is of no use to most others: memory stays flat.
+    # Answers for one chunk are of no use to most others: memory stays flat.
     for remembered in (search_shape, evaluate_shape):
         if remembered.cache_info().currsize > MOST_REMEMBERED:
             remembered.cache_clear()
@@ -313,7 +313,7 @@ def refused_rows(spec: "Spec", hardware: Hardware | None, network: Network, own:
 
 def common_columns(spec: "Spec", hardware: Hardware | None, network: Network,
                    own: dict) -> dict[str, Any]:
-    """What all rows of one network on one machine share."""
+    """Columns that all rows of one network on one machine share."""
     if hardware is None:
         return own | {"network": network.name, "batch": network.batch,
                       "version": provenance_of(network, spec.hardware)["version"]}

@@ -54,7 +54,7 @@ MOST_WIDE, MOST_HIGH = 12, 9
 
 
 def axis_label(column: str, largest: float = 0.0) -> tuple[str, float]:
-    """What an axis shows, in which unit, and what to divide its numbers by.
+    """Label of an axis with its unit, and the number to divide its values by.
 
     Examples
     --------
@@ -93,7 +93,7 @@ def front_figure(points: Points, front: pd.DataFrame, x: str, y: str,
     ----------
     points : Points
     front : DataFrame
-        Of ``pareto_front``.
+        Rows of ``pareto_front``.
     x, y : str
         Figures.
     area : bool
@@ -136,7 +136,7 @@ def front_figure(points: Points, front: pd.DataFrame, x: str, y: str,
 
 
 def _star(points):
-    """How the chip's own point is drawn: hollow where the sweep has no such point."""
+    """Style of the chip's own point: hollow where the sweep has no such point."""
     name = printable(points.hardware)
     if points.outside:
         return {"facecolors": "none", "edgecolors": RED, "linewidths": 1.2,
@@ -190,7 +190,7 @@ def heatmap_figure(points: Points, best: pd.DataFrame, asked: pd.DataFrame,
     ----------
     points : Points
     best, asked
-        Of ``best_over``.
+        Table of ``best_over``.
     value : str
 
     Returns
@@ -266,7 +266,7 @@ def _number_cells(axes, drawn, shown):
 
 
 def _spot(points, best):
-    """Where the chip's own cell is, between cells if need be; None if outside."""
+    """Place of the chip's own cell, between cells if need be; None if outside."""
     if points.base is None:
         return None
     spot = []

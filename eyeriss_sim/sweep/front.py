@@ -1,4 +1,4 @@
-"""What the rows of a sweep say: the Pareto front, and a figure over two fields."""
+"""Findings in the rows of a sweep: the Pareto front, and a figure over two fields."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -69,7 +69,7 @@ class Points:
     networks : tuple of str
     batch : int
     objective : str
-        What all these points' mappings were searched for.
+        Objective that all these points' mappings were searched for.
     hardware : str
         Name of ``base``.
     outside : tuple of str
@@ -101,12 +101,12 @@ class Points:
                 f"{self.hardware}, mappings searched for {self.objective}")
 
     def name(self, row: Any) -> str:
-        """What a machine is called in figures: its array, GLB, and what else varies.
+        """Name of a machine in figures: its array, GLB, and the other varied fields.
 
         Parameters
         ----------
         row : Series
-            Of ``table``.
+            Row of ``table``.
 
         Returns
         -------
@@ -323,7 +323,7 @@ def best_over(points: Points, x: str, y: str, value: str) -> tuple:
     best : DataFrame
         Rows y, columns x, both ascending; NaN where no point can be mapped.
     asked : DataFrame of bool
-        Where the sweep has points at all, beyond a limit too.
+        Pairs at which the sweep has points at all, beyond a limit too.
     """
     check_fields(x, y)
     for field in (x, y):

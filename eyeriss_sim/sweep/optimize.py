@@ -1,6 +1,6 @@
 """The points of a sweep chosen by an optimiser, generation by generation.
 
-What is asked for next follows from the rows of the generations before and the seed
+The next points follow from the rows of the generations before and the seed
 alone, so that a sweep that was stopped goes on as if it had not been, on any number of
 processes: the folder of its results is all that is remembered.
 """
@@ -94,9 +94,9 @@ def next_picks(spec: "Spec", known: list, scores: list[float], generation: int,
     ----------
     spec : Spec
     known : list of tuple of int
-        Which value of each axis the points so far had.
+        Places of the values that the points so far had, one for each axis.
     scores : list of float
-        Of each, the least the best.
+        Score of each of them; the least is the best.
     generation : int
     count : int
 

@@ -25,11 +25,12 @@ def run_sweep(spec: "Spec", folder: str | Path, jobs: int | None = None,
     ----------
     spec : Spec
     folder : str or Path
-        Of the results; see ``dataset``.
+        Folder of the results; see ``dataset``.
     jobs : int, optional
         Processes; one for each core unless given.
     scheduler : str, optional
-        Of a Dask cluster, ``tcp://host:port``; its workers run the chunks instead.
+        Address of a Dask cluster, ``tcp://host:port``; its workers run the chunks
+        instead.
     resume : bool
         False refuses a folder that has results.
     progress : callable, optional

@@ -1,4 +1,4 @@
-"""What a sweep is: machines, networks, points and limits; read, checked, described."""
+"""Spec of a sweep: machines, networks, points and limits; read, checked, described."""
 
 import hashlib
 import tomllib
@@ -55,7 +55,7 @@ class Constraints:
         The same for the area of storage and PEs.
     max_area_mm2 : float, optional
     max_power_mW : float, optional
-        Of a network's average over its run, DRAM not included.
+        Power of a network, averaged over its run, DRAM not included.
     """
 
     equal_storage_mm2: float | None = None
@@ -76,9 +76,10 @@ class Spec:
     Parameters
     ----------
     hardware : Hardware
-        That every point starts from; its ``price_by_size`` is that of the points.
+        Hardware that every point starts from; its ``price_by_size`` is that of the
+        points.
     axes : tuple of Axis
-        What mappings don't depend on stands last, so that neighbours share them.
+        Axes that mappings don't depend on stand last, so that neighbours share them.
     networks : dict of (str, int) to Network
         By name and batch.
     objective : str
@@ -115,7 +116,7 @@ class Spec:
 
     @property
     def objectives(self) -> tuple[str, ...]:
-        """What mappings are searched for; each point has one of them."""
+        """Objectives that mappings are searched for; each point has one of them."""
         return next((axis.values for axis in self.axes if axis.field == OBJECTIVE),
                     (self.objective,))
 
@@ -155,7 +156,7 @@ class Spec:
         return range(start, min(start + self.chunk_points, self.points))
 
     def picks(self, point: int) -> list[int]:
-        """Which value of each axis a point has."""
+        """Places of a point's values, one for each axis."""
         return list(self.picks_of(int(self.drawn[point]) if self.sample else point))
 
     def picks_of(self, place: int) -> tuple[int, ...]:
@@ -256,10 +257,10 @@ def make_spec(networks: Any, axes: dict[str, Any] | None = None,
     axes : dict of str to values
         See ``axes.make_axis``; nested tables as TOML makes them of dotted keys.
     hardware : str or Hardware
-        That the points start from.
+        Hardware that the points start from.
     objective : str or list of str, optional
-        Of the search for mappings; with several, each machine is a point under each.
-        That of the hardware that the points start from unless given.
+        Objective of the search for mappings; with several, each machine is a point
+        under each. The hardware's own unless given.
     sample : dict, optional
         ``points``, and ``method`` and ``seed`` unless the first Sobol sequence will do;
         for ``method="optimize"`` also ``minimize``, a figure, and limits that the best
