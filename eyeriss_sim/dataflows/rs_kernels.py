@@ -16,6 +16,11 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
+# No kernel is a C callback, whose wrapper takes a twentieth of the first compile. A
+# large one with one caller is written out there (``inline``) rather than compiled in a
+# module of its own and again in each that links it; a call may pass a hundred numbers.
+KERNEL = {"cache": True, "no_cfunc_wrapper": True}
+
 
 class Shape(NamedTuple):
     """A layer cut to an array; integers.
@@ -205,7 +210,7 @@ def ceil_div(a, b):
     return (a + b - 1) // b
 
 
-@njit(cache=True)
+@njit(**KERNEL)
 def link_cycles(words, cycles_per_word):
     """Whole core cycles in which the DRAM link moves words, as a float.
 
@@ -215,10 +220,11 @@ def link_cycles(words, cycles_per_word):
 
 
 # Parts of a filter whose rows are asked for: a full row segment, the last one, all.
-FULL_SEGMENT, LAST_SEGMENT, WHOLE_FILTER = 0, 1, 2
+# Numbers of numpy's, lest Numba compile what takes them for each value.
+FULL_SEGMENT, LAST_SEGMENT, WHOLE_FILTER = np.int64(0), np.int64(1), np.int64(2)
 
 
-@njit(cache=True)
+@njit(**KERNEL)
 def filter_rows(shape, part):
     """Rows of a part of the filter."""
     if part == WHOLE_FILTER:
@@ -226,7 +232,7 @@ def filter_rows(shape, part):
     return shape.R_last if part == LAST_SEGMENT else shape.R_full
 
 
-@njit(cache=True)
+@njit(**KERNEL)
 def coprime_steps(stride, dilation):
     """Both over their greatest common divisor."""
     divisor, rest = stride, dilation
@@ -235,7 +241,7 @@ def coprime_steps(stride, dilation):
     return stride // divisor, dilation // divisor
 
 
-@njit(cache=True)
+@njit(**KERNEL)
 def strip_rows(shape, part, e):
     """Distinct ifmap rows that a strip of e ofmap rows needs for a part of the filter.
 
@@ -248,7 +254,7 @@ def strip_rows(shape, part, e):
     return e * R - max(0, e - dilation) * max(0, R - stride)
 
 
-@njit(cache=True)
+@njit(**KERNEL)
 def rows_above(shape, part, e):
     """Those of ``strip_rows`` above the first row of the last ofmap row.
 
@@ -266,7 +272,7 @@ def rows_above(shape, part, e):
     return rows
 
 
-@njit(cache=True)
+@njit(**KERNEL)
 def rows_before(R, U, D, e, row):
     """Distinct ifmap rows above a row, of those that e ofmap rows of R taps meet.
 
@@ -280,13 +286,13 @@ def rows_before(R, U, D, e, row):
     return rows
 
 
-@njit(cache=True)
+@njit(**KERNEL)
 def ofmap_columns(shape):
     """Ofmap columns of all column strips: F of the layer."""
     return (shape.column_strips - 1) * shape.F + shape.F_last
 
 
-@njit(cache=True)
+@njit(**KERNEL)
 def cut_columns(shape, column_strips):
     """Cut the columns of a layer, which has one column strip till now.
 
@@ -314,13 +320,13 @@ def cut_columns(shape, column_strips):
         shape.W + (column_strips - 1) * max(0, shape.span - shape.V), shape.span)
 
 
-@njit(cache=True)
+@njit(**KERNEL)
 def streamed_columns(shape):
     """Ifmap columns that all column strips and column segments stream."""
     return (shape.S_segs - 1) * shape.cols_full + shape.cols_last
 
 
-@njit(cache=True)
+@njit(**KERNEL)
 def loaded_rows(shape, e):
     """Ifmap rows of all strips of e rows, as the GLB loads them."""
     strips = ceil_div(shape.E, e)
@@ -329,7 +335,7 @@ def loaded_rows(shape, e):
             + strip_rows(shape, WHOLE_FILTER, e_last))
 
 
-@njit(cache=True)
+@njit(**KERNEL)
 def sent_rows(shape, e):
     """Ifmap rows of all strips and row segments, as the GLB sends them."""
     strips = ceil_div(shape.E, e)
@@ -341,7 +347,7 @@ def sent_rows(shape, e):
     return rows
 
 
-@njit(cache=True)
+@njit(**KERNEL)
 def filter_passes(filters, m, p, t):
     """How the filters of one group are cut into GLB loads, passes and PE sets.
 
@@ -363,7 +369,7 @@ def filter_passes(filters, m, p, t):
     return loads, passes, sets
 
 
-@njit(cache=True)
+@njit(**KERNEL)
 def chip_counts(shape, letters, counts):
     """Accesses of one mapping, dense, as ``counts.py`` defines them.
 
@@ -432,7 +438,7 @@ def chip_counts(shape, letters, counts):
     return shape.G * image_groups * strips * c_passes * segments * f_passes
 
 
-@njit(cache=True)
+@njit(**KERNEL)
 def chip_energy(prices, loaded, sent, columns, stays, column_stays, loads, f_passes,
                 f_sets, c_passes, c_sets):
     """Energy of a mapping from its counts, see ``rs_search.prices_of``.
@@ -465,7 +471,7 @@ def score_of(objective, clock, energy, cycles):
     return joules * cycles if objective == EDP else joules
 
 
-@njit(cache=True, error_model="numpy")
+@njit(**KERNEL, error_model="numpy")
 def lanes(filters, p, width):
     """Cycles in which a network of ``width`` words moves one word for each filter.
 
@@ -475,7 +481,7 @@ def lanes(filters, p, width):
     return filters // p * ceil_div(p, width) + ceil_div(filters % p, width)
 
 
-@njit(cache=True, error_model="numpy")
+@njit(**KERNEL, error_model="numpy")
 def port_cycles(timing, filters, rows_out, psum_banks):
     """Cycles in which the psum banks read and write a psum of each filter and row.
 
@@ -488,7 +494,7 @@ def port_cycles(timing, filters, rows_out, psum_banks):
                     timing.glb_row * timing.glb_ports * psum_banks)
 
 
-@njit(cache=True, error_model="numpy")
+@njit(**KERNEL, error_model="numpy")
 def pass_cycles(timing, kind, filters, p, q, psum_banks):
     """Cycles of one pass alone, from its first word on a network to its last psum out.
 
@@ -652,7 +658,7 @@ def pass_cycles(timing, kind, filters, p, q, psum_banks):
     return windows * window, mac_end, psum_end, end
 
 
-@njit(cache=True, error_model="numpy")
+@njit(**KERNEL, error_model="numpy")
 def following_cycles(timing, kind, filters, p, q, psum_banks):
     """Cycles that a pass adds to one that runs on into it (PASS_OVERLAP), at least.
 
@@ -708,6 +714,7 @@ ROOMY_FIFO = 4
 # network waits for a write once, a bound from above where no step can wait for more
 # (``ways_to_meet``). CONTENDED: reads and writes meet in the banks as on the machine.
 UNHINDERED, HINDERED, CONTENDED = np.int64(0), np.int64(1), np.int64(2)
+READS, WRITES = np.int64(0), np.int64(1)
 # Axes of what it knows of the psum banks: how many, ports of each, psums of a row and
 # of the wider network, first psum of the window, where the queue of writes begins and
 # ends.
@@ -715,7 +722,7 @@ BANK_COUNT, BANK_PORTS, BANK_ROW, WIDE, WINDOW_AT, QUEUE_FROM, QUEUE_TO = range(
 BANK_AXES = 7
 
 
-@njit(cache=True)
+@njit(**KERNEL)
 def ring(words):
     """A mask that keeps the last ``words`` of a count apart."""
     places = 1
@@ -724,7 +731,7 @@ def ring(words):
     return places - 1
 
 
-@njit(cache=True)
+@njit(**KERNEL)
 def sets_of(of_column):
     """Filter sets of each ofmap row that a run of passes looks at."""
     sets = 1
@@ -733,7 +740,7 @@ def sets_of(of_column):
     return sets
 
 
-@njit(cache=True)
+@njit(**KERNEL)
 def send_filters(timing, R, S, e, filters, p, own_q, of_column, pe, net, got):
     """The filter network through one pass: when each PE has each of its words.
 
@@ -800,7 +807,7 @@ def send_filters(timing, R, S, e, filters, p, own_q, of_column, pe, net, got):
                 net[FILTER_STEP] = end
 
 
-@njit(cache=True)
+@njit(**KERNEL)
 def ifmap_row(timing, row, time, asked):
     """When the ifmap network has a row of the GLB at hand, from some time on.
 
@@ -832,7 +839,7 @@ def ifmap_row(timing, row, time, asked):
     return time
 
 
-@njit(cache=True)
+@njit(**KERNEL)
 def send_ifmaps(timing, first, last, rows, channels, filters, p, own_q, of_column,
                 order, key, pe, net, taken, sent, asked):
     """The ifmap network through the columns that a window needs anew.
@@ -891,7 +898,7 @@ def send_ifmaps(timing, first, last, rows, channels, filters, p, own_q, of_colum
             round_at += rows * with_c
 
 
-@njit(cache=True)
+@njit(**KERNEL)
 def start_window(timing, S, span, V, opens, filters_new, filters, p, own_q, of_column,
                  pe, taken, got):
     """When each PE could make a window's first psum, if psums came and went freely.
@@ -936,7 +943,7 @@ def start_window(timing, S, span, V, opens, filters_new, filters, p, own_q, of_c
         pe[FREE, at] = start + P * Q * S - (0 if timing.bubbles else P)
 
 
-@njit(cache=True)
+@njit(**KERNEL)
 def place_in_glb(wide, e, filters, p, f, row, own):
     """Where a psum of a window lies in the GLB: in the wider psum network's order."""
     full, rest = filters // p, filters % p
@@ -946,7 +953,7 @@ def place_in_glb(wide, e, filters, p, f, row, own):
             + row * (full * words + min(wide, max(0, rest - first))))
 
 
-@njit(cache=True)
+@njit(**KERNEL)
 def banks_serve(banks, e, filters, p, f, words, row, own, time, writes):
     """When psum banks have served all rows of a network's step, from some time on.
 
@@ -965,10 +972,11 @@ def banks_serve(banks, e, filters, p, f, words, row, own, time, writes):
         First filter of a PE and words of the step; ofmap row and filter set.
     time : int
         Cycle from which on the step may come.
-    writes : bool
+    writes : int
+        READS or WRITES.
     """
     glb, at_hand, queue = banks
-    held, mask = at_hand[np.int64(writes)], queue.shape[1] - 1
+    held, mask = at_hand[writes], queue.shape[1] - 1
     count, ports = glb[BANK_COUNT], glb[BANK_PORTS]
     while True:
         ready, before = True, held[0]
@@ -1012,7 +1020,7 @@ def banks_serve(banks, e, filters, p, f, words, row, own, time, writes):
     return time
 
 
-@njit(cache=True)
+@njit(**KERNEL)
 def send_psums(timing, e, filters, p, f, column, height, of_column, pe, net, come, used,
                banks):
     """A step of the psum input network: some filters' psums to the foot of a column."""
@@ -1027,13 +1035,13 @@ def send_psums(timing, e, filters, p, f, column, height, of_column, pe, net, com
     if room >= 0:
         time = max(time, used[at, room & (used.shape[1] - 1)])
     time = banks_serve(banks, e, filters, p, f, words, of_column[0, column],
-                       of_column[1, column], time, False)
+                       of_column[1, column], time, READS)
     net[IN_TIME], net[IN_STEP] = time, step
     for word in range(f, f + words):
         come[at, word] = time + 1
 
 
-@njit(cache=True)
+@njit(**KERNEL, inline="always")
 def climb_column(timing, S, e, filters, by_filter, p, group, column, own_q, of_column,
                  pe, net, come, used, left, got, banks):
     """Some filters' psums up a column of PEs and out at its top.
@@ -1073,14 +1081,14 @@ def climb_column(timing, S, e, filters, by_filter, p, group, column, own_q, of_c
             step = of_column[0, column] * round_sets + of_column[1, column]
             time = max(time, net[OUT_TIME] + step - net[OUT_STEP])
             time = banks_serve(banks, e, filters, p, group, words, of_column[0, column],
-                               of_column[1, column], time, True)
+                               of_column[1, column], time, WRITES)
             net[OUT_TIME], net[OUT_STEP] = time, step
         pe[MOVED, at] = time
         for word in range(words):
             left[at, (number + word) & mask] = time
 
 
-@njit(cache=True)
+@njit(**KERNEL, inline="always")
 def meet_psums(timing, S, e, filters, filters_new, p, own_q, of_column, pe, net, come,
                used, left, got, banks):
     """``move_psums`` where reads and writes meet in the banks of the GLB.
@@ -1108,7 +1116,7 @@ def meet_psums(timing, S, e, filters, filters_new, p, own_q, of_column, pe, net,
                          of_column, pe, net, come, used, left, got, banks)
 
 
-@njit(cache=True)
+@njit(**KERNEL)
 def move_psums(timing, S, e, filters, filters_new, p, own_q, of_column, pe, net, come,
                used, left, got, pace):
     """The psums of a window: in at the bottom of each column, up, and out at the top.
@@ -1195,7 +1203,7 @@ def move_psums(timing, S, e, filters, filters_new, p, own_q, of_column, pe, net,
         net[OUT_TIME] += e * round_sets - 1 - before
 
 
-@njit(cache=True)
+@njit(**KERNEL, inline="always")
 def columns_of(timing, e, first, last, p, meeting):
     """Columns of PEs that a run looks at: [ofmap row, filter set] of each.
 
@@ -1217,17 +1225,23 @@ def columns_of(timing, e, first, last, p, meeting):
     if last < first:
         watched[max(1, last // p) - 1] = watched[ceil_div(last, p) - 1] = True
     if meeting == CONTENDED:
-        watched[:] = True
-    sets = np.flatnonzero(watched)
-    of_column = np.empty((2, rows * sets.shape[0]), np.int64)
-    for column in range(of_column.shape[1]):
-        row = column // sets.shape[0]
-        of_column[0, column] = e - 1 if row == rows - 1 else row
-        of_column[1, column] = sets[column % sets.shape[0]]
+        for own in range(watched.shape[0]):
+            watched[own] = True
+    of_row = 0      # columns that are looked at, of each ofmap row
+    for is_watched in watched:
+        of_row += is_watched
+    of_column = np.empty((2, rows * of_row), np.int64)
+    column = 0
+    for row in range(rows):
+        for own in range(watched.shape[0]):
+            if watched[own]:
+                of_column[0, column] = e - 1 if row == rows - 1 else row
+                of_column[1, column] = own
+                column += 1
     return of_column
 
 
-@njit(cache=True)
+@njit(**KERNEL, inline="always")
 def words_in_turn(R, U, D, high, downwards, of_column, rows_out):
     """Where the PEs' words stand in a round of the ifmap network.
 
@@ -1238,7 +1252,7 @@ def words_in_turn(R, U, D, high, downwards, of_column, rows_out):
     order : int64 ndarray, shape (PEs,)
         PEs by that place.
     """
-    height = R * high
+    height, key_end = R * high, 0
     key = np.empty(of_column.shape[1] * height, np.int64)
     for column in range(of_column.shape[1]):
         for k in range(R):
@@ -1248,10 +1262,21 @@ def words_in_turn(R, U, D, high, downwards, of_column, rows_out):
                 if downwards:
                     row = height - 1 - row
                 key[column * height + row] = before * high + own
-    return key, np.argsort(key, kind="mergesort")
+                key_end = max(key_end, before * high + own + 1)
+    # By counting: Numba takes seconds to compile a sort.
+    ahead = np.zeros(key_end + 1, np.int64)
+    for at in range(key.shape[0]):
+        ahead[key[at] + 1] += 1
+    for place in range(key_end):
+        ahead[place + 1] += ahead[place]
+    order = np.empty(key.shape[0], np.int64)
+    for at in range(key.shape[0]):
+        order[ahead[key[at]]] = at
+        ahead[key[at]] += 1
+    return key, order
 
 
-@njit(cache=True)
+@njit(**KERNEL)
 def steady_step(pe, net, width, before):
     """Cycles by which all has moved on since the last call, -1 if not all alike.
 
@@ -1275,7 +1300,7 @@ def steady_step(pe, net, width, before):
     return step if alike else -1
 
 
-@njit(cache=True)
+@njit(**KERNEL)
 def skip_cycles(cycles, width, pe, net, taken, used, left, psums, banks):
     """Move all on by so many cycles, in which the networks moved so many psums."""
     for at in range(pe.shape[1]):
@@ -1293,13 +1318,17 @@ def skip_cycles(cycles, width, pe, net, taken, used, left, psums, banks):
     net[IFMAP_TIME] += cycles * width
     glb, at_hand, queue = banks
     if glb[BANK_COUNT]:
+        # One by one: Numba takes seconds to compile sums of whole arrays.
         rows = psums // glb[BANK_ROW]
-        at_hand[:, 1:] += rows
-        queue[0] += cycles
-        queue[1] = (queue[1] + rows) % glb[BANK_COUNT]
+        for place in range(1, at_hand.shape[1]):
+            at_hand[0, place] += rows
+            at_hand[1, place] += rows
+        for place in range(queue.shape[1]):
+            queue[0, place] += cycles
+            queue[1, place] = (queue[1, place] + rows) % glb[BANK_COUNT]
 
 
-@njit(cache=True)
+@njit(**KERNEL, inline="always")
 def psum_banks_of(timing, ifmap_banks, pes, most, meeting):
     """What a run of passes knows of psum banks, see ``banks_serve``; none or all."""
     glb, wide = np.zeros(BANK_AXES, np.int64), max(timing.net_p_in, timing.net_p_out)
@@ -1315,7 +1344,7 @@ def psum_banks_of(timing, ifmap_banks, pes, most, meeting):
     return glb, at_hand, np.zeros((2, places), np.int64)
 
 
-@njit(cache=True)
+@njit(**KERNEL)
 def run_of_passes(timing, kind, filters, in_pass, p, q, ifmap_banks, meeting, ends):
     """When each of a few passes is done that run on into each other.
 
@@ -1475,7 +1504,7 @@ def run_of_passes(timing, kind, filters, in_pass, p, q, ifmap_banks, meeting, en
 SWEEP_KINDS = 16
 
 
-@njit(cache=True)
+@njit(**KERNEL)
 def sweep_waits(need, last, loads, c_full, ragged_c, row_segments, col_segments):
     """Cycles that the first passes of all sweeps of a stay wait for their filters.
 
@@ -1542,7 +1571,7 @@ def sweep_waits(need, last, loads, c_full, ragged_c, row_segments, col_segments)
     return waits + max(0.0, need[(0 if loads > 1 else 8) + first] - last[8 + end])
 
 
-@njit(cache=True)
+@njit(**KERNEL)
 def charge(bound, end, times, total):
     """Add what passes wait for: MACs, and when they, psums too, and all are done.
 
@@ -1564,7 +1593,7 @@ STAY, STAYS, TIMES, SEGMENT, OF_KIND = 0, 1, 2, 3, 4
 KIND_COLUMNS, MOST_KINDS = 13, 64
 
 
-@njit(cache=True)
+@njit(**KERNEL)
 def find_kinds(shape, n, e, q, r, kinds):
     """Kinds of passes that a layer has under some n e q r.
 
@@ -1615,7 +1644,7 @@ def find_kinds(shape, n, e, q, r, kinds):
     return number
 
 
-@njit(cache=True)
+@njit(**KERNEL)
 def kind_of(shape, kinds, place):
     """One kind of a table, as a ``Kind``."""
     at = OF_KIND
@@ -1626,14 +1655,14 @@ def kind_of(shape, kinds, place):
         shape.U, shape.D)
 
 
-@njit(cache=True)
+@njit(**KERNEL)
 def ifmap_banks_of(shape, timing, n, e, q, r):
     """Banks of the GLB that the ifmaps of a full pass fill; psums have the others."""
     words = n * min(q * r, shape.C) * strip_rows(shape, WHOLE_FILTER, e) * shape.W
     return ceil_div(words, timing.ifmaps_of_bank)
 
 
-@njit(cache=True, error_model="numpy")
+@njit(**KERNEL, error_model="numpy")
 def time_sweeps(timing, link, kind, letters, filters, sweeps, psum_banks, bound,
                 follows, full_ends, rest_ends, total):
     """Add up some like sweeps of passes over the filters in the GLB.
@@ -1704,7 +1733,7 @@ def time_sweeps(timing, link, kind, letters, filters, sweeps, psum_banks, bound,
     return waits, late, first, before
 
 
-@njit(cache=True, error_model="numpy")
+@njit(**KERNEL, error_model="numpy")
 def chip_cycles(shape, timing, link, letters, kinds, ends, causes):
     """Processing cycles of a layer: each distinct pass once, times how often it runs.
 
@@ -1811,7 +1840,7 @@ def keep_best(best, mappings, primary, secondary, mapping):
         mappings[place, column] = value
 
 
-@njit(cache=True)
+@njit(**KERNEL)
 def score_chip(shape, timing, prices, objective, letters, kinds, ends):
     """What ``search_strips`` finds of one mapping, and its energy.
 
@@ -1844,7 +1873,7 @@ ALL_HOPS, ALL_LOADS = 6, 7
 FLOOR_AXES = 8
 
 
-@njit(cache=True, error_model="numpy")
+@njit(**KERNEL, error_model="numpy")
 def add_floors(timing, kind, times, q, floors):
     """Add what so many like passes take at least, see ``find_floors``.
 
@@ -1907,7 +1936,7 @@ def add_floors(timing, kind, times, q, floors):
         floors[ALL_LOADS] += times * R * S * channels
 
 
-@njit(cache=True)
+@njit(**KERNEL)
 def find_floors(shape, timing, kinds, q, floors):
     """What the passes of all mappings of one n e q r take at least.
 
@@ -1926,7 +1955,7 @@ def find_floors(shape, timing, kinds, q, floors):
                    floors)
 
 
-@njit(cache=True)
+@njit(**KERNEL)
 def least_cycles(timing, floors, passes, hops, psums, steps, loads):
     """Processing cycles that passes of known ``floors`` don't undercut.
 
@@ -1950,14 +1979,14 @@ def least_cycles(timing, floors, passes, hops, psums, steps, loads):
     return chain + floors[ALL_HOPS] * hops + floors[ALL_LOADS] * loads
 
 
-@njit(cache=True)
+@njit(**KERNEL)
 def hop_of(timing, filters):
     """Cycles in which a psum group climbs one PE that holds so many filters."""
     return min(filters, timing.net_p_out) + PIPELINE + max(
         1, timing.hop_cycles - timing.net_p_out - PIPELINE)
 
 
-@njit(cache=True)
+@njit(**KERNEL)
 def least_of_m(timing, floors, filters, m, p, t):
     """``least_cycles`` of one m: of full passes and those with what is left."""
     loads, pt = ceil_div(filters, m), p * t
@@ -1977,7 +2006,7 @@ def least_of_m(timing, floors, filters, m, p, t):
     return least_cycles(timing, floors, passes, hops, psums, steps, words)
 
 
-@njit(cache=True)
+@njit(**KERNEL)
 def least_of_all_m(timing, floors, filters, p, t, passes):
     """``least_cycles`` of the m that needs the fewest passes; no m undercuts it.
 
@@ -1995,7 +2024,7 @@ def least_of_all_m(timing, floors, filters, p, t, passes):
         filters / min(p, timing.net_p_out), filters / min(p, timing.net_f))
 
 
-@njit(cache=True)
+@njit(**KERNEL)
 def fetch_of_pass(shape, link, filters, qr):
     """Whole cycles in which the link brings so many filters, all channels and segments.
 
@@ -2014,7 +2043,7 @@ def fetch_of_pass(shape, link, filters, qr):
     return cycles
 
 
-@njit(cache=True)
+@njit(**KERNEL)
 def fetch_of_m(shape, link, stays, letters):
     """Cycles in which the link brings the filters of all passes of one m.
 
@@ -2033,7 +2062,7 @@ def fetch_of_m(shape, link, stays, letters):
     return stays * cycles
 
 
-@njit(cache=True)
+@njit(**KERNEL)
 def is_behind(best, kth, score, second):
     """Whether a bound is no better than the worst of the best, nor breaks a tie."""
     worst = best[kth, 0]
@@ -2041,7 +2070,7 @@ def is_behind(best, kth, score, second):
                              and second >= best[kth, 1] * (1 - TIE))
 
 
-@njit(cache=True)
+@njit(**KERNEL)
 def least_score(objective, clock, energy, processing, dram):
     """Score below which no mapping is whose processing is bounded; cycles are whole."""
     cycles = np.ceil(processing * (1 - TIE)) + dram
@@ -2081,7 +2110,7 @@ class Branch(NamedTuple):
     dram_fixed: float
 
 
-@njit(cache=True, error_model="numpy")
+@njit(**KERNEL, error_model="numpy", inline="always")
 def visit_timed(shape, timing, prices, aim, branch, p, t, m_range, fetch, floors, kinds,
                 no_ends, best, mappings):
     """Every m for one n e p q r t that its bounds leave, where time matters.
@@ -2160,7 +2189,7 @@ def visit_timed(shape, timing, prices, aim, branch, p, t, m_range, fetch, floors
     return evaluated
 
 
-@njit(cache=True, error_model="numpy")
+@njit(**KERNEL, error_model="numpy", inline="always")
 def visit_m(shape, timing, prices, aim, branch, p, t, m_range, scratch, best, mappings):
     """Try every m for one n e p q r t for ENERGY; returns how many were evaluated.
 
@@ -2257,7 +2286,7 @@ class Totals(NamedTuple):
     most_m: int
 
 
-@njit(cache=True, error_model="numpy")
+@njit(**KERNEL, error_model="numpy")
 def totals_of(shape, limits, timing, prices):
     """The ``Totals`` of a layer."""
     R, S, span = shape.R_full, shape.S_full, shape.span_full
@@ -2300,7 +2329,7 @@ class Scratch(NamedTuple):
     no_ends: np.ndarray
 
 
-@njit(cache=True)
+@njit(**KERNEL)
 def scratch_of(filters, most_m, spad_p):
     """The ``Scratch`` of a layer; no p t is larger than m + p."""
     parts = np.empty(most_m + min(most_m, spad_p) + 2, np.int64)
@@ -2311,7 +2340,7 @@ def scratch_of(filters, most_m, spad_p):
                    np.zeros((MOST_KINDS, 3, STEADY + 1), np.int64))
 
 
-@njit(cache=True, error_model="numpy")
+@njit(**KERNEL, error_model="numpy")
 def search_chip(shape, cuts, limits, timing, prices, aim, best, mappings):
     """The best legal mappings of a layer on chip hardware, its filter rows cut one way.
 
@@ -2372,7 +2401,7 @@ def search_chip(shape, cuts, limits, timing, prices, aim, best, mappings):
     return evaluated
 
 
-@njit(cache=True)
+@njit(**KERNEL)
 def all_fits(shape, limits):
     """Whether the GLB holds all that any mapping of a cut layer wants to keep there."""
     sets = limits.rows // shape.R_full
@@ -2384,7 +2413,7 @@ def all_fits(shape, limits):
             + ceil_div(psum_words, limits.bank_psums)) <= limits.banks
 
 
-@njit(cache=True, error_model="numpy")
+@njit(**KERNEL, error_model="numpy")
 def none_is_better(shape, prices, limits, aim, totals, parts, best):
     """Whether all mappings of a cut layer are behind the best.
 
@@ -2408,7 +2437,7 @@ def none_is_better(shape, prices, limits, aim, totals, parts, best):
     return least > best[kth, 0] * (1 + TIE)
 
 
-@njit(cache=True, error_model="numpy")
+@njit(**KERNEL, error_model="numpy")
 def none_of_row_is_better(shape, prices, aim, totals, parts, best, e, r, t_top, loaded,
                           sent, stream):
     """Whether all mappings of an e and r are behind the best.
@@ -2433,7 +2462,7 @@ def none_of_row_is_better(shape, prices, aim, totals, parts, best, e, r, t_top, 
         + link_cycles(totals.dram_load * loaded, 1.0)), least)
 
 
-@njit(cache=True, error_model="numpy")
+@njit(**KERNEL, error_model="numpy")
 def search_strips(shape, limits, timing, prices, aim, scratch, best, mappings):
     """The best legal mappings of one layer, cut one way, on chip hardware.
 
@@ -2520,7 +2549,7 @@ def search_strips(shape, limits, timing, prices, aim, scratch, best, mappings):
     return evaluated
 
 
-@njit(cache=True, error_model="numpy")
+@njit(**KERNEL, error_model="numpy", inline="always")
 def search_images(shape, limits, timing, prices, aim, scratch, totals, e, q, r, t_top,
                   loaded, sent, stream, equal, best, mappings):
     """All mappings of one e q r that their bounds leave; returns how many.
@@ -2575,7 +2604,7 @@ def search_images(shape, limits, timing, prices, aim, scratch, totals, e, q, r, 
     return evaluated
 
 
-@njit(cache=True, error_model="numpy")
+@njit(**KERNEL, error_model="numpy", inline="always")
 def search_filters(shape, timing, prices, aim, scratch, branch, p_most, t_top, m_top,
                    buffer_filters, streams, macs, stream, best, mappings):
     """All mappings of one n e q r that their bounds leave; returns how many.
