@@ -26,8 +26,8 @@ from cascade.bench import (
     shipped_router,
     verdicts,
 )
-from cascade.cifar10_study import cifar10_study
 from cascade.figures import draw
+from cascade.folder_study import folder_study
 from cascade.levels import dense_level
 from cascade.report import print_learned_against_free, print_verdicts
 from cascade.routers import systems
@@ -169,7 +169,7 @@ def run(args):
                 entrants = []
                 for seed, place in there:
                     with telling(True) as tell:
-                        study = cifar10_study(network, folder, place, splits, hardware,
+                        study = folder_study(network, folder, place, splits, hardware,
                                               batch, progress=tell)
                         tell(f"{network} {method} seed {seed}: pairs on {hardware}")
                         entrants.append(enter(study, network, method, seed))

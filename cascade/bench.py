@@ -17,7 +17,7 @@ from cascade.choose import (
     perfect,
 )
 from cascade.costs import floor_of
-from cascade.curve import hull_energy
+from cascade.curve import hull_energy, on_hull
 from cascade.levels import stored_kB
 from cascade.routers import systems
 from cascade.study import Choice, Study
@@ -74,11 +74,35 @@ class Entrant:
         except ValueError:
             return None
 
-    def levels(self, part: str) -> tuple[np.ndarray, ...]:
-        """Every single level: rights and costs, each shape (levels, N)."""
-        found = [self.study.level(place, part)
-                 for place in range(len(self.study.levels))]
+    def levels(self, part: str,
+               places: Sequence[int] | None = None) -> tuple[np.ndarray, ...]:
+        """Single levels, all unless given: rights and costs, each shape (levels, N)."""
+        found = [self.study.level(place, part) for place in (
+            range(len(self.study.levels)) if places is None else places)]
         return tuple(np.stack([one[i] for one in found]) for i in (0, 1))
+
+    def hull_levels(self, ladders: Sequence[str] | None = None) -> list[int]:
+        """Places of the levels whose hull a system is measured against.
+
+        They are chosen on the choosing images, as a cascade's are: those on the hull of
+        all, and those on the hull of one ladder, so that the hull of all lies nowhere
+        above that of one.
+
+        Parameters
+        ----------
+        ladders : sequence of str, optional
+            Only levels of these, and the dense network; of all unless given.
+        """
+        known = {level.ladder for level in self.study.levels[1:]}
+        known = known if ladders is None else known & set(ladders)
+        accuracies, energies = (one.mean(1) for one in self.levels("choosing"))
+        found = {0}
+        for some in (known, *({one} for one in known)):
+            places = np.array([place for place, level in enumerate(self.study.levels)
+                               if not place or level.ladder in some])
+            chosen = on_hull(accuracies[places], energies[places])
+            found |= set(places[chosen].tolist())
+        return sorted(found)
 
 
 def enter(study: Study, network: str, method: str, seed: int,
@@ -209,22 +233,34 @@ def verdicts(entrants: Sequence[Entrant], part: str = "test") -> pd.DataFrame:
     pandas.DataFrame
         loss (allowed on the choosing images), system, level (what was chosen, each
         seed's where they differ), share_mild (0 or 1: one network alone), lost
-        (points, on ``part``), energy_rel, saved, hull_rel (energy of the hull at the
-        accuracy that was reached), below_hull with its interval low, high, and wins:
-        the interval lies above zero; floor_rel of the aggressive levels. Systems that
-        do not reach the accuracy for less than the dense network needs, on every seed,
-        are left out.
+        (points, on ``part``), energy_rel, saved, worst_rel and worst_ms (energy and
+        latency of an image that goes through all stages, alone), hull_rel (energy of
+        the hull at the accuracy that was reached), below_hull with its interval low,
+        high, and wins: the system lies below it on each seed, and the interval above
+        zero; floor_rel of the aggressive levels. Systems that do not reach the accuracy
+        for less than the dense network needs, on every seed, are left out.
+
+        The hull is that of all levels of the study that lie on it on the choosing
+        images. Beside it, own_hull_rel and below_own_hull are of the levels of the
+        chain's own ladders alone, test_hull_rel and below_test_hull of the levels that
+        are best on ``part`` itself, which only hindsight knows.
     """
     rows = []
     for loss in LOSSES:
         for system in systems():
-            found, lost, names, shares, floors = [], [], [], [], []
+            found, own, hindsight, lost, names = [], [], [], [], []
+            shares, floors, worst = [], [], []
             for entrant in entrants:
                 choice = entrant.chosen(system, loss)
                 if choice is None:
                     continue
                 right, costs, stages = entrant.study.system(choice, part)
-                found.append((right, costs, *entrant.levels(part)))
+                ladders = [entrant.study.levels[one].ladder for one in choice.levels]
+                for hull, places in ((found, entrant.hull_levels()),
+                                     (own, entrant.hull_levels(ladders)),
+                                     (hindsight, None)):
+                    hull.append((right, costs, *entrant.levels(part, places)))
+                worst.append(entrant.study.worst(choice, part))
                 lost.append(100 * (entrant.wanted(0, part) - right.mean()))
                 names.append(level_name(entrant.study, choice))
                 shares.append((stages > 0).mean())
@@ -232,6 +268,9 @@ def verdicts(entrants: Sequence[Entrant], part: str = "test") -> pd.DataFrame:
             if len(found) < len(entrants):
                 continue
             difference, low, high = below_hull(found)
+            own_difference, test_difference = (below_hull(one, samples=0)[0]
+                                               for one in (own, hindsight))
+            each = [below_hull([one], samples=0)[0] for one in found]
             energy = float(np.mean([one[1].mean() for one in found]))
             rows.append({
                 **{key: value for key, value in entrants[0].name.items()
@@ -239,9 +278,15 @@ def verdicts(entrants: Sequence[Entrant], part: str = "test") -> pd.DataFrame:
                 "system": system, "level": "; ".join(dict.fromkeys(names)),
                 "share_mild": float(np.mean(shares)), "lost": float(np.mean(lost)),
                 "energy_rel": energy, "saved": 1 - energy,
+                "worst_rel": float(np.mean([one[0] for one in worst])),
+                "worst_ms": float(np.mean([one[1] for one in worst])),
                 "floor_rel": float(np.mean(floors)),
                 "hull_rel": energy + difference, "below_hull": difference, "low": low,
-                "high": high, "wins": low > 0})
+                "high": high, "wins": low > 0 and min(each) > 0,
+                "own_hull_rel": energy + own_difference,
+                "below_own_hull": own_difference,
+                "test_hull_rel": energy + test_difference,
+                "below_test_hull": test_difference})
     return pd.DataFrame(rows)
 
 

@@ -54,8 +54,8 @@ def mean_interval(values: np.ndarray,
     return low.reshape(values.shape[:-1]), high.reshape(values.shape[:-1])
 
 
-def below_hull(systems: Sequence[tuple],
-               seed: int = 0) -> tuple[float, float, float]:
+def below_hull(systems: Sequence[tuple], seed: int = 0, samples: int = SAMPLES
+               ) -> tuple[float, float, float]:
     """Energy that a system needs less than single levels of the same accuracy.
 
     Paired: every sample draws the same images for the system and for all levels; and
@@ -65,7 +65,12 @@ def below_hull(systems: Sequence[tuple],
     ----------
     systems : sequence of (right, energy, level_rights, level_energies)
         One a seed: what the system makes of each image, shape (N,), and each level,
-        (levels, N). Rights may be shares, of what is routed at random.
+        (levels, N). Rights may be shares, of what is routed at random. Seeds may have
+        other numbers of levels.
+    seed : int
+        Of the drawing.
+    samples : int
+        Drawn; 0: no interval is asked for, and both its ends are nan.
 
     Returns
     -------
@@ -92,15 +97,17 @@ def below_hull(systems: Sequence[tuple],
         return hull_energy(accuracies, energies, means[..., 0]) - means[..., 1]
 
     whole = np.mean([differences(one.mean(1)) for one in stacked])
+    if not samples:
+        return _rounded(whole), np.nan, np.nan
     random = np.random.default_rng(seed)
-    samples = []
-    for weights in draws(N, seed):
+    found = []
+    for weights in draws(N, seed, samples):
         weights = weights.astype(np.float64)
         weights /= weights.sum(1, keepdims=True)
         by_seed = np.stack([differences(weights @ one.T) for one in stacked], 1)
         chosen = random.integers(len(stacked), size=by_seed.shape)
-        samples.append(np.take_along_axis(by_seed, chosen, 1).mean(1))
-    low, high = np.percentile(np.concatenate(samples), INTERVAL)
+        found.append(np.take_along_axis(by_seed, chosen, 1).mean(1))
+    low, high = np.percentile(np.concatenate(found), INTERVAL)
     return _rounded(whole), _rounded(low), _rounded(high)
 
 

@@ -10,7 +10,7 @@ import torch
 from cascade.choose import candidates, check_wish, choose
 from cascade.curve import hull_energy
 from cascade.folder import check_folder, load_cascade, route_costs, save_cascade
-from cascade.stages import Chain, Routed, mean_cost
+from cascade.stages import Chain, Routed, costs_by_stage, mean_cost
 from cascade.study import Study
 
 
@@ -81,6 +81,9 @@ def build(study: Study, folder: str | Path, network: str, *,
             "dense_accuracy": study.outputs[0][part].accuracy,
             "energy_rel_quantiles": _quantiles(costs),
             "latency_rel_quantiles": _quantiles(times)}
+    # Of an image that goes through all stages.
+    told["worst_uJ"], told["worst_ms"] = (
+        costs_by_stage(costs, asks_all)[-1] for costs in (energies, latencies))
     told["rivals_choosing"] = rivals(study, table, float(row.accuracy))
     save_cascade(folder, study, choice, network, told, (energies, latencies))
     return {"choice": choice, **told}

@@ -13,11 +13,15 @@ from cascade.study import Choice, Study
 from eyeriss_sim.pareto import pareto
 
 SELECTORS = "cascade"       # the system of the learned selectors
+MOST_OF_NEXT = 0.9          # of the next stage's energy, that a stage may need
 
 
 def candidates(study: Study, progress: Callable[[int, int], None] | None = None
                ) -> pd.DataFrame:
-    """Every pair of levels with every router at every threshold.
+    """Every pair of levels that may pay, with every router at every threshold.
+
+    A pair of which the cheaper network needs ``MOST_OF_NEXT`` of the dearer one's
+    energy, or more, is left out: each image would pay for nearly both.
 
     Parameters
     ----------
@@ -32,7 +36,13 @@ def candidates(study: Study, progress: Callable[[int, int], None] | None = None
         aggressive, router, threshold, and on the choosing images accuracy, energy (the
         dense network's is 1) and share (that goes to the mild network).
     """
-    places = pairs(range(len(study.levels)))
+    energies = [study.mean_energy(place) for place in range(len(study.levels))]
+    places = [(mild, aggressive) for mild, aggressive in pairs(range(len(energies)))
+              if energies[aggressive] < MOST_OF_NEXT * energies[mild]]
+    if not places:
+        raise ValueError(
+            f"no level needs less than {MOST_OF_NEXT:g} of another one's energy on "
+            f"{study.hardware}; prune further")
     found = []
     for done, (mild, aggressive) in enumerate(places, 1):
         for name in study.routers(aggressive):

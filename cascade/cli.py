@@ -1,7 +1,6 @@
 """Command line of ``eyeriss-cascade``: parses arguments and prints, nothing else."""
 
 import argparse
-import math
 import sys
 import textwrap
 from collections.abc import Sequence
@@ -43,10 +42,11 @@ def add_ladder_options(cmd: argparse.ArgumentParser) -> None:
     add_data_options(cmd)
     cmd.add_argument("--dense", metavar="FOLDER",
                      help="trained network (default: runs/NETWORK_dense_sSEED)")
-    cmd.add_argument("--ladder", metavar="FOLDER",
-                     help="folder of eyeriss-prune run (default: "
-                          "runs/NETWORK_METHOD_sSEED; climbed first if it is not "
-                          "there)")
+    cmd.add_argument("--ladder", action="append", metavar="FOLDER",
+                     help="folder of eyeriss-prune run; again to pool the levels of "
+                          "several, also of other architectures (default: "
+                          "runs/NETWORK_METHOD_sSEED; a single one is climbed first if "
+                          "it is not there)")
     cmd.add_argument("--rung", action="append", metavar="Q=SHARE",
                      help="rung of a ladder that is climbed first: energy=0.4; of "
                           "channels and then weights: energy=0.7+energy=0.4")
@@ -97,8 +97,8 @@ def add_build(commands: argparse._SubParsersAction) -> None:
 def run_build(args: argparse.Namespace) -> None:
     from cascade.building import build
     from cascade.choose import check_wish
-    from cascade.cifar10_study import PARTS
     from cascade.folder import check_folder
+    from cascade.folder_study import PARTS
     from eyeriss_sim.atomic import only_writer_of
     check_wish(args.accuracy_loss, args.energy)
     out = args.out or f"runs/{args.network.lower()}_{args.method}_s{args.seed}_cascade"
@@ -110,10 +110,11 @@ def run_build(args: argparse.Namespace) -> None:
                          energy=args.energy, data=args.data_name, progress=show)
     choice = told["choice"]
     names = [study.levels[level].name for level in choice.levels]
+    worst_uJ, worst_ms = told["worst_uJ"], told["worst_ms"]
     print(" > ".join(reversed(names)) + "".join(
         f", router {router}, threshold {threshold:.4g}"
         for router, threshold in zip(choice.routers, choice.thresholds, strict=True)))
-    if choice.thresholds[0] == math.inf:
+    if choice.thresholds and not told["choosing"]["share_mild"]:
         print(f"one network is enough: {names[0]} answers every image")
     for part in ("choosing", "test"):
         if part in told:
@@ -122,6 +123,9 @@ def run_build(args: argparse.Namespace) -> None:
         told["rivals_choosing"].items(), key=lambda one: one[1]))
     print(textwrap.fill(f"energy at this accuracy (choosing): {rivals}", 100,
                         subsequent_indent="  "))
+    if len(names) > 1:
+        print(f"an image that goes through all {len(names)} networks, alone: "
+              f"{worst_uJ:.2f} uJ, {worst_ms:.4f} ms")
     print(f"written: {out}\nenergies are shares of dense on {study.hardware}, batch "
           f"{args.batch}; accuracies are on {args.data_name}")
 
@@ -214,7 +218,7 @@ def run_export(args: argparse.Namespace) -> None:
 
 
 def add_bench(commands: argparse._SubParsersAction) -> None:
-    """``bench``: all systems' curves of one ladder."""
+    """``bench``: all systems' curves of one ladder, or of several together."""
     cmd = commands.add_parser(
         "bench", help="accuracy against energy of cascades and all their rivals")
     add_ladder_options(cmd)
@@ -268,7 +272,7 @@ def write_bench(args: argparse.Namespace, out: Path) -> None:
 
 def study_of(args: argparse.Namespace, parts: Sequence[str] | None = None) -> "Study":
     """The study that a command's options describe."""
-    from cascade.cifar10_study import PARTS, cifar10_study
+    from cascade.folder_study import PARTS, folder_study
     from cascade.oracles import as_oracle
     from eyeriss_sim.oracle import EnergyOracle
     from eyeriss_sim.widths import BITS_16
@@ -282,21 +286,27 @@ def study_of(args: argparse.Namespace, parts: Sequence[str] | None = None) -> "S
         bits=BITS_16 if args.bits is None else args.bits))
     set_threads(args)
     dense_folder = args.dense or f"runs/{args.network}_dense_s{args.seed}"
-    ladder = Path(args.ladder or f"runs/{args.network}_{args.method}_s{args.seed}")
+    ladders = [Path(one) for one in args.ladder or (
+        f"runs/{args.network}_{args.method}_s{args.seed}",)]
     folders = {rung: rung_folder(rung, args.method) for rung in args.rung or ()}
-    if (ladder / CLIMBING).exists() or not list(ladder.glob("*/metrics.json")):
-        climb_first(args, dense_folder, ladder)
-    for place in sorted(ladder.glob("*/training")):
+    if len(ladders) == 1:
+        ladder = ladders[0]
+        if (ladder / CLIMBING).exists() or not list(ladder.glob("*/metrics.json")):
+            climb_first(args, dense_folder, ladder)
+        for rung, name in folders.items():
+            if not (ladder / name / "metrics.json").exists():
+                raise ValueError(f"--rung {rung}: the ladder {ladder} is there without "
+                                 "it; eyeriss-prune run adds rungs to a ladder")
+    elif folders:
+        raise ValueError(f"--rung {next(iter(folders))}: of {len(ladders)} ladders "
+                         "none is climbed first; eyeriss-prune run adds rungs to one")
+    for place in sorted(one for ladder in ladders for one in ladder.glob("*/training")):
         if not (place.parent / "metrics.json").exists():
             print(f"{place.parent} is not finished and left out; the eyeriss-prune run "
                   "that began it goes on with it", file=sys.stderr)
-    for rung, name in folders.items():
-        if not (ladder / name / "metrics.json").exists():
-            raise ValueError(f"--rung {rung}: the ladder {ladder} is there without it; "
-                             "eyeriss-prune run adds rungs to a ladder")
     with telling(True) as tell:
-        return cifar10_study(
-            args.network, dense_folder, ladder, load_data(args), oracle,
+        return folder_study(
+            args.network, dense_folder, ladders, load_data(args), oracle,
             cache=args.cache, parts=parts or PARTS, progress=tell)
 
 

@@ -109,6 +109,26 @@ def threshold_curve(scores: np.ndarray, stay_right: np.ndarray, go_right: np.nda
     return ThresholdCurve(threshold, right / N, energy / N, share)
 
 
+def on_hull(accuracies: np.ndarray, energies: np.ndarray) -> np.ndarray:
+    """The levels that the lower convex hull passes through.
+
+    Parameters
+    ----------
+    accuracies, energies : float ndarray, shape (levels,)
+
+    Returns
+    -------
+    bool ndarray, shape (levels,)
+
+    Examples
+    --------
+    >>> on_hull(np.array([.9, .8, .6]), np.array([1, .9, .4])).tolist()
+    [True, False, True]
+    """
+    accuracies, energies = np.asarray(accuracies, float), np.asarray(energies, float)
+    return hull_energy(accuracies, energies, accuracies) >= energies - 1e-12
+
+
 def hull_energy(accuracies: np.ndarray, energies: np.ndarray,
                 wanted: np.ndarray) -> np.ndarray:
     """Energy at which single levels, mixed two at a time at random, reach an accuracy.

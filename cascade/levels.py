@@ -1,7 +1,7 @@
 """The levels of a ladder, and the pairs that they make."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
 
@@ -9,6 +9,7 @@ import torch
 
 from eyeriss_sim.codes import WORD_BITS, significance_map_ratio
 from pruning.checkpoint import fresh_model, load_model
+from pruning.models import MODELS
 from pruning.records import difference, read_json, read_metrics
 from pruning.result import load_result, weights_hash
 
@@ -30,6 +31,8 @@ class Level:
     architecture : str
         One of ``pruning.models.MODELS``, or what a user's own is called; what a whole
         study is of where it is left out.
+    ladder : str
+        The ladder that it is a rung of, where a study has several.
     """
 
     name: str
@@ -37,6 +40,7 @@ class Level:
     folder: Path | None = None
     shrinks: tuple = ()
     architecture: str = ""
+    ladder: str = ""
 
 
 def dense_level(folder: str | Path) -> tuple[Level, str]:
@@ -84,7 +88,8 @@ def ladder_levels(folder: str | Path, network: torch.nn.Module,
     network : torch.nn.Module
         A dense network of that kind.
     architecture : str, optional
-        What the levels are of, as :class:`Level` notes it.
+        What ``network`` is, as :class:`Level` notes it; rungs whose folders name
+        another one of ``pruning.models.MODELS`` are of that.
 
     Returns
     -------
@@ -103,13 +108,53 @@ def ladder_levels(folder: str | Path, network: torch.nn.Module,
             if not isinstance(metrics, dict) or key not in metrics:
                 raise ValueError(f"{file}: {key} is missing; eyeriss-prune run writes "
                                  "it with a rung")
-        pruned, _, shrinks = load_result(file.parent, network)
-        level = Level(metrics["rung"], pruned, file.parent, shrinks, architecture)
+        config = read_json(file.parent / "config.json")
+        named = config.get("network")
+        other = architecture and named in MODELS and named != architecture
+        pruned, _, shrinks = load_result(
+            file.parent, fresh_model(config) if other else network)
+        level = Level(metrics["rung"], pruned, file.parent, shrinks,
+                      named if other else architecture,
+                      str(metrics.get("method") or folder.name))
         found.append((-metrics["energy_rel_eap_tool"], level.name, level))
     if not found:
         raise ValueError(f"{folder}: no finished rung in it; eyeriss-prune run makes "
                          "them, several --target in one call are a ladder")
     return [level for *_, level in sorted(found, key=lambda one: one[:2])]
+
+
+def pooled_levels(ladders: Sequence[Sequence[Level]]) -> list[Level]:
+    """The rungs of several ladders, named so that each is told from the others.
+
+    Parameters
+    ----------
+    ladders : sequence of sequences of Level
+        What :func:`ladder_levels` found, a ladder each.
+
+    Returns
+    -------
+    list of Level
+        Of one ladder its levels as they are; of several, each with its ladder's name,
+        and the architecture's where there are two, before its own.
+
+    Raises
+    ------
+    ValueError
+        Two levels that would go by one name.
+    """
+    if len(ladders) == 1:
+        return list(ladders[0])
+    kinds = {level.architecture for levels in ladders for level in levels}
+    found: dict[str, Level] = {}
+    for levels in ladders:
+        for level in levels:
+            ladder = " ".join([level.architecture] * (len(kinds) > 1) + [level.ladder])
+            name = f"{ladder} {level.name}"
+            if name in found:
+                raise ValueError(f"{found[name].folder} and {level.folder} are both "
+                                 f"{name}; give one of them")
+            found[name] = replace(level, name=name, ladder=ladder)
+    return list(found.values())
 
 
 def _noted(level):

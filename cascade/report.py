@@ -41,10 +41,34 @@ def print_verdicts(table: pd.DataFrame) -> None:
                       f"batch {key[4]}, {count} seed"
                       f"{'s' * (count > 1)}; floor {' to '.join(floors)}")
         console.print(shown)
+        if "worst_rel" in rows:
+            console.print("an image through all networks, alone, and other hulls at "
+                          "the accuracy reached")
+            console.print(_worst_and_hulls(rows))
     console.print(
         "allowed: points below dense on the choosing images; lost: on the test images; "
         "mild: share of images that the mild network answers (0: it never runs); "
-        "hull: energy of single levels, mixed at random, at the accuracy reached")
+        "hull: energy of single levels, mixed at random, at the accuracy reached; "
+        "own: of the cascade's own ladders; test: of the levels that are best on the "
+        "test images, in hindsight")
+
+
+def _worst_and_hulls(rows):
+    """Energy and latency of an image that all networks see, and the other hulls."""
+    shown = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
+    shown.add_column("system", no_wrap=True)
+    for heading in ("allowed", "energy", "ms", "own hull", "below own", "test hull",
+                    "below test", "routes"):
+        shown.add_column(heading, justify="right")
+    for row in rows.to_dict("records"):
+        shown.add_row(
+            row["system"], f"{row['loss']:.1f}", f"{row['worst_rel']:.3f}",
+            f"{row['worst_ms']:.4f}", f"{row['own_hull_rel']:.3f}",
+            f"{row['below_own_hull']:+.3f}", f"{row['test_hull_rel']:.3f}",
+            f"{row['below_test_hull']:+.3f}",
+            "always" if row["share_mild"] == 1 else "" if row["share_mild"]
+            else "never")
+    return shown
 
 
 def print_learned_against_free(table: pd.DataFrame) -> None:

@@ -158,10 +158,13 @@ class Study:
         self._router_costs: dict[tuple, tuple[float, float]] = {}
         self._sort()
 
+    def mean_energy(self, level: int) -> float:
+        """Energy of an image in a level alone, uJ: the mean of all groups of images."""
+        return float(self.costs[level][0].part(batch=self.batch).mean())
+
     def _sort(self):
         """Order the rungs, dearest first: what is cheap differs between machines."""
-        energies = [float(energy.part(batch=self.batch).mean())
-                    for energy, _ in self.costs]
+        energies = [self.mean_energy(place) for place in range(len(self.levels))]
         places = sorted(range(1, len(energies)), key=lambda place: -energies[place])
         for name in ("levels", "taps", "outputs", "costs"):
             held = getattr(self, name)
@@ -403,6 +406,31 @@ class Study:
         costs = self.chain_costs(choice.levels, choice.routers, part, unit)
         return (rights[stages, np.arange(len(stages))], charge(costs, stages), stages)
 
+    def worst(self, choice: Choice, part: str) -> tuple[float, float]:
+        """Cost of an image that goes through all stages, alone: mean of a part.
+
+        Returns
+        -------
+        float
+            Energy, as a share of what the dense network needs for an image alone.
+        float
+            Latency, ms.
+        """
+        found = []
+        for unit in (0, 1):
+            total, groups = 0.0, self.groups[part]
+            for number, level in enumerate(choice.levels):
+                layers = None
+                if number < len(choice.routers):
+                    name = choice.routers[number]
+                    if not find_router(name).needs_logits:
+                        layers = self.tap_of(level, name).layer_names
+                    total += self.router_cost(*choice.steps[number], batch=1)[unit]
+                total += self.costs[level][unit].part(layers)[groups].mean()
+            found.append(float(total))
+        alone = self.costs[0][0].part()[self.groups["choosing"]].mean()
+        return found[0] / float(alone), found[1]
+
     def check_order(self, choice: Choice) -> None:
         """Refuse a chain in which a stage costs more than the next one.
 
@@ -412,8 +440,7 @@ class Study:
             What both cost an image by this study's oracle.
         """
         for first, following, _ in choice.steps:
-            needs = [float(self.costs[level][0].part(batch=self.batch).mean())
-                     for level in (first, following)]
+            needs = [self.mean_energy(level) for level in (first, following)]
             if needs[0] > needs[1]:
                 names = [self.levels[level].name for level in (first, following)]
                 raise ValueError(

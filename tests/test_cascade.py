@@ -1123,7 +1123,7 @@ def test_a_climb_that_was_stopped_goes_on_to_all_that_it_was_asked_for(
 
     monkeypatch.setattr("pruning.cli.main", prune)
     monkeypatch.setattr("cascade.cli.load_data", lambda args: None)
-    monkeypatch.setattr("cascade.cifar10_study.cifar10_study", lambda *a, **k: "study")
+    monkeypatch.setattr("cascade.folder_study.folder_study", lambda *a, **k: "study")
     options = SimpleNamespace(
         network="resnet20", method="channels+energy_aware", hardware="eyeriss_chip",
         batch=1, zeros=None, bits=None, objective="energy", threads=None, dense=None,
@@ -1159,8 +1159,8 @@ def test_a_climb_that_was_refused_leaves_no_wish_behind(tmp_path, monkeypatch, n
     options = SimpleNamespace(
         network="resnet20", method="energy_awar", hardware="eap_tool", batch=1,
         zeros=None, bits=None, objective="energy", threads=None, dense=None, seed=0,
-        ladder=tmp_path, data="d", dataset="cifar10", data_name="noise", download=False,
-        epochs=1, cache=None, rung=["energy=0.33"])
+        ladder=[tmp_path], data="d", dataset="cifar10", data_name="noise",
+        download=False, epochs=1, cache=None, rung=["energy=0.33"])
     with pytest.raises(SystemExit):
         study_of(options)
     assert sorted(tmp_path.iterdir()) == before

@@ -49,7 +49,8 @@ def test_the_cascades_have_each_point_once_with_its_interval():
 
 def test_a_verdict_is_a_win_only_where_its_interval_is_above_zero():
     found = table("cascade_vs_single_verdicts")
-    assert (found.wins == (found.low > 0)).all()
+    # And where it lies below the hull on each seed, which no column tells.
+    assert (found.low[found.wins] > 0).all()
     assert (found.low <= found.high).all() and (found.saved <= 1).all()
 
 
