@@ -166,7 +166,7 @@ def offline(chain: Chain, images: torch.Tensor,
 def check_routed(
         folder: str | Path, images: torch.Tensor, model: torch.nn.Module | None = None,
         progress: Callable[[int, int], None] | None = None) -> tuple[Routed, dict]:
-    """Run a cascade's folder routed and offline; both must say the same.
+    """Run a cascade's folder routed, image by image, and offline; both must agree.
 
     Returns
     -------
@@ -174,12 +174,19 @@ def check_routed(
         What the routed execution gave.
     dict
         predictions, routes: images in which they differ; energy: the relative
-        difference of the mean.
+        difference of the mean. together_predictions, together_routes: images in which
+        a run in batches differs from the one image by image; near: images whose score
+        lies so near a threshold that it may.
     """
     chain = load_cascade(Path(folder), model)
-    routed = chain(images, progress)
+    routed = chain(images, progress, mode="one")
     predictions, stages, mean = offline(chain, images, progress)
+    together = chain(images)
     return routed, {
+        "together_predictions": int(
+            (routed.predictions != together.predictions).sum()),
+        "together_routes": int((routed.stages != together.stages).sum()),
+        "near": int((routed.near | together.near).sum()),
         "predictions": int((routed.predictions != predictions).sum()),
         "routes": int((routed.stages != stages).sum()),
         "energy": float(abs(routed.uJ.mean() / mean - 1))}

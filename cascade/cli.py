@@ -156,6 +156,7 @@ def run_run(args: argparse.Namespace) -> None:
     import pandas as pd
 
     from cascade.building import check_routed
+    from cascade.stages import NEAR
     from eyeriss_sim.atomic import replacing
     from eyeriss_sim.result_files import check_output_path
     from pruning.records import read_json
@@ -176,7 +177,10 @@ def run_run(args: argparse.Namespace) -> None:
     print(f"{'all' if len(told.get('stages', ())) > 2 else 'both'} networks run on all "
           f"of them: {differences['predictions']} predictions "
           f"and {differences['routes']} routes differ, energy by "
-          f"{differences['energy']:.1e}")
+          f"{differences['energy']:.1e}\n"
+          f"in batches: {differences['together_predictions']} predictions and "
+          f"{differences['together_routes']} routes differ; "
+          f"{differences['near']} images have a score within {NEAR:g} of its threshold")
     built = told.get("test")
     if built and args.images is None:
         share = float(routed.routes.double().mean())
@@ -293,10 +297,6 @@ def study_of(args: argparse.Namespace, parts: Sequence[str] | None = None) -> "S
         ladder = ladders[0]
         if (ladder / CLIMBING).exists() or not list(ladder.glob("*/metrics.json")):
             climb_first(args, dense_folder, ladder)
-        for rung, name in folders.items():
-            if not (ladder / name / "metrics.json").exists():
-                raise ValueError(f"--rung {rung}: the ladder {ladder} is there without "
-                                 "it; eyeriss-prune run adds rungs to a ladder")
     elif folders:
         raise ValueError(f"--rung {next(iter(folders))}: of {len(ladders)} ladders "
                          "none is climbed first; eyeriss-prune run adds rungs to one")
@@ -304,6 +304,10 @@ def study_of(args: argparse.Namespace, parts: Sequence[str] | None = None) -> "S
         if not (place.parent / "metrics.json").exists():
             print(f"{place.parent} is not finished and left out; the eyeriss-prune run "
                   "that began it goes on with it", file=sys.stderr)
+    for rung, name in folders.items():
+        if not (ladders[0] / name / "metrics.json").exists():
+            raise ValueError(f"--rung {rung}: the ladder {ladders[0]} is there without "
+                             "it; eyeriss-prune run adds rungs to a ladder")
     with telling(True) as tell:
         return folder_study(
             args.network, dense_folder, ladders, load_data(args), oracle,

@@ -5,13 +5,24 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from cascade.bench import SETTING
-from eyeriss_sim.figure_style import BLUE, GREEN, GREY, INK, ORANGE, PALE, PINK, STYLE
+from eyeriss_sim.figure_style import (
+    BLUE,
+    GREEN,
+    GREY,
+    INK,
+    ORANGE,
+    PALE,
+    PINK,
+    SKY,
+    STYLE,
+)
 
 # Label, colour and format. What routers offer is of many pairs, each point a choice of
 # its own; random ones belong to a point each and make no curve.
 LINES = {"cascade": ("learned selector", BLUE, "o-"),
          "max_softmax": ("max-softmax", ORANGE, "s-"),
          "margin": ("margin", GREEN, "D-"),
+         "gain": ("expected gain", SKY, "v-"),
          "random": ("random, same pairs and shares", GREY, "x"),
          "hull": ("single levels, mixed", INK, "--")}
 OTHERS = ("dense", "single", "perfect")     # systems that are drawn in their own ways

@@ -11,6 +11,10 @@ from torch import nn
 
 from cascade.taps import Tap, cut
 
+# Images that run together, by mode; as many as cost little memory.
+MODES = {"batch": 256, "one": 1}
+NEAR = 1e-5     # of a threshold, within which the order of a sum may decide
+
 
 @dataclass(frozen=True)
 class StageCost:
@@ -73,7 +77,10 @@ class Routed:
     scores : float tensor, shape (N,)
         The last score that the image got; nan in a chain of one, which has no router.
     uJ, ms : float64 tensor, shape (N,)
-        Energy with DRAM, and latency.
+        Energy with DRAM, and latency, of each image at batch 1.
+    near : bool tensor, shape (N,)
+        Images with a score within ``NEAR`` of its threshold: in another batch they may
+        take another route.
     """
 
     logits: torch.Tensor
@@ -81,6 +88,7 @@ class Routed:
     scores: torch.Tensor
     uJ: torch.Tensor
     ms: torch.Tensor
+    near: torch.Tensor
 
     @property
     def predictions(self) -> torch.Tensor:
@@ -96,8 +104,7 @@ class Routed:
 class Chain(nn.Module):
     """Stages in order; an image goes on while the router before the next one says so.
 
-    Images are run one by one, so that what comes of one does not depend, to the last
-    bit, on those beside it; and a network that an image does not need is not run.
+    A network that an image does not need is not run on it.
 
     Parameters
     ----------
@@ -173,7 +180,8 @@ class Chain(nn.Module):
 
     @torch.no_grad()
     def forward(self, images: torch.Tensor,
-                progress: Callable[[int, int], None] | None = None) -> Routed:
+                progress: Callable[[int, int], None] | None = None, *,
+                mode: str = "batch") -> Routed:
         """Run each image through the stages that it needs.
 
         Parameters
@@ -181,51 +189,78 @@ class Chain(nn.Module):
         images : float tensor, shape (N, C, H, W)
         progress : callable, optional
             Called with (images done, images in all).
+        mode : {"batch", "one"}
+            ``"batch"`` runs a stage once on all images that come to it, so many at a
+            time. ``"one"`` runs each image alone, so that what comes of it does not
+            depend, to the last bit, on those beside it, and nobody waits for another.
 
         Raises
         ------
         ValueError
-            Images of another shape, or a score that is no number.
+            Images of another shape, a score that is no number, an unknown mode.
         """
+        if mode not in MODES:
+            raise ValueError(f"unknown mode {mode!r}; known: {', '.join(MODES)}")
         if images.ndim != 4 or not len(images):
             raise ValueError("images of shape (N, C, H, W) are needed, at least one; "
                              f"got {tuple(images.shape)}")
         if self.image_shape not in (None, tuple(images.shape[1:])):
             raise ValueError(f"images of shape {tuple(images.shape[1:])}; the cascade "
                              f"and its energies are for {self.image_shape}")
-        found = []
-        for place, image in enumerate(images.split(1), 1):
-            found.append(self._route(image, place))
+        found, done = [], 0
+        for some in images.split(MODES[mode]):
+            found.append(self._route(some, done))
+            done += len(some)
             if progress is not None:
-                progress(place, len(images))
-        logits, stages, scores = zip(*found, strict=True)
-        answered = torch.tensor(stages)
+                progress(done, len(images))
+        logits, answered, scores, near = map(torch.cat, zip(*found, strict=True))
         return Routed(
-            torch.cat(logits), answered, torch.cat(scores),
+            logits, answered, scores,
             *(torch.tensor(costs_by_stage(costs, self.asks_all),
                            dtype=torch.float64)[answered]
-              for costs in (self.energies, self.latencies)))
+              for costs in (self.energies, self.latencies)), near)
 
-    def _route(self, image, place):
+    def _route(self, images, before):
+        """Logits, stages, last scores, and whether one was near, of images together."""
         # The order of an image's pixels in memory decides that of the sums.
         # Of one channel, any order is contiguous to torch.
-        image = image.clone(memory_format=torch.contiguous_format)
-        score = image.new_full((1,), math.nan)
+        images = images.clone(memory_format=torch.contiguous_format)
+        here = torch.arange(len(images))        # those that have come to the stage
+        answered = torch.zeros(len(images), dtype=torch.int64)
+        near = torch.zeros(len(images), dtype=torch.bool)
+        answers: list[tuple[torch.Tensor, torch.Tensor]] = []
+        scores = images.new_full((len(images),), math.nan)
         for number, stage in enumerate(self.stages):
-            features = stage.front(image)
+            features = stage.front(images)
+            answered[here] = number
             if number == len(self.routers):
-                return stage.finish(features), number, score
+                answers.append((here, stage.finish(features)))
+                break
             router = self.routers[number]
             logits = stage.finish(features) if router.needs_logits else None
             score = router(features, logits)
-            if math.isnan(score.item()):
+            if score.isnan().any():
+                place = before + int(here[score.isnan()][0]) + 1
                 raise ValueError(f"image {place}: the router's score is nan; are its "
                                  "pixels numbers?")
+            if not number:
+                scores = scores.to(score.dtype)
+            scores[here] = score
             # As exact numbers: a tensor would round the threshold to its own type.
-            if not score.item() > self.thresholds[number]:
-                if logits is None:
-                    logits = stage.finish(features)
-                return logits, number, score
+            exact, threshold = score.double(), self.thresholds[number]
+            near[here] |= (exact - threshold).abs() < NEAR
+            goes = exact > threshold
+            if not goes.all():
+                answers.append((here[~goes], stage.finish(
+                    features[~goes]) if logits is None else logits[~goes]))
+            if not goes.any():
+                break
+            here, images = here[goes], images[goes]
+        first = answers[0][1]
+        found = first.new_empty(len(answered), *first.shape[1:])
+        for places, logits in answers:
+            found[places] = logits
+        return found, answered, scores, near
 
 
 def check_threshold(threshold: float) -> None:

@@ -12,7 +12,7 @@ from cascade.costs import NetworkCosts, Strata, difficulties, module_cost, netwo
 from cascade.curve import ImageCosts, ThresholdCurve, charge, threshold_curve
 from cascade.levels import Level, check_same_task
 from cascade.oracles import as_oracle, name_of
-from cascade.outputs import check_disjoint, content_hash, outputs_of
+from cascade.outputs import Outputs, check_disjoint, content_hash, outputs_of
 from cascade.routers import (
     Lesson,
     Router,
@@ -29,6 +29,7 @@ from eyeriss_sim.read_only import read_only
 from eyeriss_sim.version import VERSION
 
 ROUTER_IMAGES = 64      # that measure the zeros of what a router's layers see
+LESSON = 10_000         # images that the networks were fitted to, for routers
 
 
 @dataclass(frozen=True)
@@ -84,8 +85,8 @@ class Study:
         cost the same stay as given.
     parts : dict of str to (images, labels)
         ``selector`` and ``choosing``, normalised as the networks take them, and
-        ``test`` where it may be looked at. ``fit``, where it is there, is only
-        compared with them.
+        ``test`` where it may be looked at. ``fit``, where it is there, is compared
+        with them, and routers that learn from it see ``LESSON`` of its images.
     oracle : EnergyOracle or str
         What prices networks, with the batch that runs together; a preset's name or a
         TOML file stands for one of batch 1.
@@ -125,6 +126,7 @@ class Study:
                 raise ValueError(f"{level.name} is in training mode: its answers "
                                  "depend on the batch; call .eval() first")
         self.parts = {name: part for name, part in parts.items() if name != "fit"}
+        self._fit = parts.get("fit")
         self.cache = None if cache is None else Path(cache)
         shape = parts["choosing"][0].shape[1:]
         for name, (images, labels) in parts.items():
@@ -154,6 +156,7 @@ class Study:
                 raise ValueError(f"{name}: labels {int(labels.min())} to "
                                  f"{int(labels.max())}; the networks know 0 to "
                                  f"{classes - 1}")
+        self._fit_outputs: dict[int, Outputs] = {}      # by the level's id
         self._routers: dict[tuple, Router | None] = {}
         self._router_costs: dict[tuple, tuple[float, float]] = {}
         self._sort()
@@ -207,7 +210,9 @@ class Study:
 
     def routers(self, first: int) -> list[str]:
         """Names of the routers that a level offers as a stage before another."""
-        return router_names([tap.name for tap in self.taps[first]])
+        names = router_names([tap.name for tap in self.taps[first]])
+        return [name for name in names if self._fit is not None
+                or find_router(name).learns_from != "fit"]
 
     def router(self, first: int, following: int, name: str) -> Router | None:
         """A router between two levels, trained, or read, when first asked for.
@@ -242,9 +247,10 @@ class Study:
         return router
 
     def _trained(self, kind, first, following, name):
-        some, other = (self.outputs[level]["selector"] for level in (first, following))
-        lesson = Lesson(self.summary(first, name, "selector"), some.logits,
-                        other.logits, some.labels)
+        some, other = (self._lesson_of(kind, name, level)
+                       for level in (first, following))
+        lesson = Lesson(None if kind.at_taps == "none" else some.summaries[
+            self.tap_of(first, name).name], some.logits, other.logits, some.labels)
         path, source = None, source_hash(kind)
         if self.cache is not None and source is not None:
             key = content_hash([one for one in (
@@ -262,6 +268,23 @@ class Study:
         if path is not None:
             save_router(path, router)
         return router
+
+    def _lesson_of(self, kind, name, level):
+        """Outputs of a level for the images that a router learns from."""
+        if kind.learns_from != "fit":
+            return self.outputs[level][kind.learns_from]
+        if self._fit is None:
+            raise ValueError(f"router {name} learns from images that the networks were "
+                             "fitted to; give the study a part fit")
+        level = self.levels[level]
+        if id(level) not in self._fit_outputs:
+            images, labels = self._fit
+            step = -(-len(images) // LESSON)
+            self.tell(f"outputs of {level.name} for {len(images[::step])} images that "
+                      "it was fitted to")
+            self._fit_outputs[id(level)] = outputs_of(
+                level.network, images[::step], labels[::step], self.cache)
+        return self._fit_outputs[id(level)]
 
     def tap_of(self, first: int, name: str) -> Tap:
         """The tap at which a router looks; the last for those that see logits alone."""

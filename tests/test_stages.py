@@ -290,7 +290,7 @@ def stages_of(count, bits=1024):
 def test_a_chain_of_one_is_its_network_exactly():
     stage, = stages_of(1)
     chain, images = Chain([stage]), images_of()
-    got = chain(images)
+    got = chain(images, mode="one")
     for place, image in enumerate(images.split(1)):
         with torch.no_grad():
             assert torch.equal(got.logits[place], stage.front(image)[0])
@@ -313,7 +313,7 @@ def test_each_image_of_a_chain_pays_for_the_stages_that_it_reaches(count):
             float(torch.cat([router(stage.front(image), stage(image))
                              for image in images.split(1)]).median())
             for router, stage in zip(routers, stages[:-1], strict=True)]
-    got = chain(images)
+    got = chain(images, mode="one")
     assert set(got.stages.tolist()) == set(range(count))
     for place, image in enumerate(images.split(1)):
         uJ = ms = 0
@@ -339,6 +339,57 @@ def test_each_image_of_a_chain_pays_for_the_stages_that_it_reaches(count):
     assert mean == pytest.approx(got.uJ.mean().item(), rel=1e-12)
     assert mean_cost(chain.latencies, chain.asks_all, got.stages) == pytest.approx(
         got.ms.mean().item(), rel=1e-12)
+
+
+class Counted(torch.nn.Module):
+    """A network that notes how many images come to it at a time."""
+
+    def __init__(self, network):
+        super().__init__()
+        self.network, self.came = network, []
+
+    def forward(self, images):
+        self.came.append(len(images))
+        return self.network(images)
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_in_batches_each_stage_runs_once_on_those_that_come_to_it(count):
+    stages, images = stages_of(count), images_of(300)
+    chain = Chain(stages, [Margin()] * (count - 1), [0.5] * (count - 1))
+    chain.thresholds = [
+        float(chain.routers[0](None, stage(images)).double().median())
+        for stage in stages[:-1]]
+    alone = chain(images, mode="one")
+    for stage in chain.stages:
+        stage.front = Counted(stage.front)
+    done = []
+    got = chain(images, lambda *told: done.append(told))
+    assert done == [(256, 300), (300, 300)]
+    sizes = [stage.front.came for stage in chain.stages]
+    assert sizes[0] == [256, 44]
+    for number in range(1, count):
+        assert sizes[number] == [
+            int((got.stages[:256] >= number).sum()), int(
+                (got.stages[256:] >= number).sum())]
+    sure = ~(alone.near | got.near)
+    assert sure.sum() > 290
+    assert torch.equal(got.stages[sure], alone.stages[sure])
+    assert torch.equal(got.predictions[sure], alone.predictions[sure])
+    torch.testing.assert_close(got.logits[sure], alone.logits[sure])
+    torch.testing.assert_close(got.scores[sure], alone.scores[sure])
+    assert torch.equal(got.uJ[sure], alone.uJ[sure])
+
+
+def test_a_score_near_its_threshold_is_told():
+    stages, images = stages_of(2), images_of(9)
+    chain = Chain(stages, [Margin()], [0.5])
+    scores = chain(images, mode="one").scores.double()
+    for shift, near in ((0, True), (5e-6, True), (-5e-6, True), (3e-5, False)):
+        chain.thresholds = [float(scores[4]) + shift]
+        assert bool(chain(images, mode="one").near[4]) is near
+    with pytest.raises(ValueError, match="unknown mode 'all'; known: batch, one"):
+        chain(images, mode="all")
 
 
 @pytest.mark.parametrize("ends", list(

@@ -31,7 +31,7 @@ class TooFewToLearn(ValueError):
 
 @dataclass(frozen=True, eq=False)
 class Lesson:
-    """Images that a router learns from, to which neither network was fitted.
+    """Images that a router learns from, those of the part that it asks for.
 
     Parameters
     ----------
@@ -64,6 +64,9 @@ class Router(nn.Module):
         is one router a tap, or at the last one.
     needs_logits : bool
         Whether the first network must have run to its end.
+    learns_from : {"selector", "fit"}
+        Part of the images that it learns from: those set apart for it, to which no
+        network was fitted, or ``LESSON`` of those to which the networks were.
     system : str or None
         Routers of one system compete for a place in tables; its own name unless given.
     settings : tuple of str
@@ -73,6 +76,7 @@ class Router(nn.Module):
 
     at_taps: ClassVar[str] = "none"
     needs_logits: bool = True
+    learns_from: ClassVar[str] = "selector"
     system: ClassVar[str | None] = None
     settings: ClassVar[tuple[str, ...]] = ()
 
