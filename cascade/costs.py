@@ -14,7 +14,7 @@ from scipy.stats import binom
 from cascade.oracles import as_oracle, settings_text
 from cascade.outputs import run_hash
 from eyeriss_sim.atomic import replacing
-from eyeriss_sim.oracle import EnergyOracle
+from eyeriss_sim.oracle import EnergyOracle, ask_together
 from eyeriss_sim.read_only import read_only
 from eyeriss_sim.version import VERSION
 from pruning.meters import Reference, meter_of
@@ -197,8 +197,8 @@ def network_costs(network: torch.nn.Module, strata: Strata,
     layers = tuple(alone[0])
     # Every group is as large as the others, so a few of each are the average image.
     some = strata.images[:, ::4].flatten(0, 1)
-    together = {k: _by_layer(oracle.with_batch(k)(network, some))
-                for k in batches}
+    together = {k: _by_layer(result) for k, result in ask_together(
+        {k: oracle.with_batch(k) for k in batches}, network, some).items()}
     energy, latency = (
         NetworkCosts(layers,
                      np.array([[one[name][unit] for name in layers] for one in alone]),

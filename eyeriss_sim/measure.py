@@ -3,7 +3,7 @@
 torch itself is imported in the importers that run and read the module.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -118,43 +118,10 @@ class ZeroMeter:
             No images, inputs of different lengths, or a model whose layers depend on
             the image.
         """
-        from eyeriss_sim.importers.activations import watch_layers
-        sums: dict[str, _Sums] = {}
-        made_filters: set[str] = set()
-        inputs = images if isinstance(images, (list, tuple)) else [images]
-        total = _images_in(inputs)
+        return measure_together([self], model, images, name, progress)[0]
 
-        def run(start, length):
-            def on_layer(layer, ifmap, filt, ofmap):
-                first = layer.name not in sums      # a layer's steps share filters
-                self._add(sums, layer, length, ifmap, filt, ofmap)
-                if first and not layer.dynamic_filters:
-                    sums[layer.name].followed = _can_follow(
-                        model, layer, filt, made_filters)
-
-            seen = watch_layers(model, [one[start:start + length] for one in inputs],
-                                on_layer, name, made_filters, check_weights=start == 0)
-            if progress is not None:
-                progress(start + length, total)
-            return seen
-
-        start = total if total <= FIRST_IMAGES + 1 else FIRST_IMAGES
-        network = run(0, start)
-        for length in _further_chunks(network, start, total - start):
-            _check_same_layers(network, run(start, length), start, length)
-            start += length
-        network = network.with_batch(self.batch)
-        measured = {layer.name: sums[layer.name].finish(layer)
-                    for layer in network.layers}
-        if self.hardware.fmap_code == "rlc":
-            # The first to run; its ofmap need not be the first that is done.
-            name = network.layers[0].name
-            measured[name] = replace(measured[name], ifmap_ratio=1.0)
-        return network, measured
-
-    def _add(self, sums, layer, images, ifmap, filt, ofmap):
+    def _add(self, sums, layer, images, counted, ifmap, filt, ofmap):
         """Add one chunk's exact counts to a layer's sums."""
-        counted = count_zeros(layer, ifmap, filt, ofmap)
         mapping = self._mapping_at_batch(layer, images, counted)
         bits = self._stored_bits(layer)
         on_chip = laid(layer, mapping)
@@ -175,6 +142,17 @@ class ZeroMeter:
                 self.hardware.filter_code, filt, layer, mapping, bits.filter)
         # Over all chunks: dynamic filters are other ones in each.
         one.filter_ratio += (ratio - one.filter_ratio) * images / one.images
+
+    def _finished(self, network, sums):
+        """The network at the meter's batch, and its layers as they were measured."""
+        network = network.with_batch(self.batch)
+        measured = {layer.name: sums[layer.name].finish(layer)
+                    for layer in network.layers}
+        if self.hardware.fmap_code == "rlc":
+            # The first to run; its ofmap need not be the first that is done.
+            name = network.layers[0].name
+            measured[name] = replace(measured[name], ifmap_ratio=1.0)
+        return network, measured
 
     def _stored_bits(self, layer):
         """The Bits that a layer's operands take in DRAM, uncoded."""
@@ -262,6 +240,51 @@ class ZeroMeter:
                 one, nonzero_macs=nonzero, filter_ratio=ratio, weights=weights,
                 densities=replace(one.densities, filter=weights / layer.filter_words))
         return recounted
+
+
+def measure_together(
+        meters: Sequence[ZeroMeter], model: Any, images: Any, name: str | None = None,
+        progress: Callable[[int, int], None] | None = None
+        ) -> list[tuple[Network, dict[str, MeasuredLayer]]]:
+    """Zeros as several meters see them, while the images run through the model once.
+
+    Parameters and errors are those of :meth:`ZeroMeter.measure`.
+
+    Returns
+    -------
+    list of (Network, dict of str to MeasuredLayer)
+        One a meter.
+    """
+    from eyeriss_sim.importers.activations import watch_layers
+    sums: list[dict[str, _Sums]] = [{} for _ in meters]
+    made_filters: set[str] = set()
+    inputs = images if isinstance(images, (list, tuple)) else [images]
+    total = _images_in(inputs)
+
+    def run(start, length):
+        def on_layer(layer, ifmap, filt, ofmap):
+            first = layer.name not in sums[0]
+            counted = count_zeros(layer, ifmap, filt, ofmap)
+            for meter, own in zip(meters, sums, strict=True):
+                meter._add(own, layer, length, counted, ifmap, filt, ofmap)
+            if first and not layer.dynamic_filters:
+                followed = _can_follow(model, layer, filt, made_filters)
+                for own in sums:
+                    own[layer.name].followed = followed
+
+        seen = watch_layers(model, [one[start:start + length] for one in inputs],
+                            on_layer, name, made_filters, check_weights=start == 0)
+        if progress is not None:
+            progress(start + length, total)
+        return seen
+
+    start = total if total <= FIRST_IMAGES + 1 else FIRST_IMAGES
+    network = run(0, start)
+    for length in _further_chunks(network, start, total - start):
+        _check_same_layers(network, run(start, length), start, length)
+        start += length
+    return [meter._finished(network, own)
+            for meter, own in zip(meters, sums, strict=True)]
 
 
 class _Sums:

@@ -2,7 +2,7 @@
 
 import threading
 import weakref
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from copy import copy
 from dataclasses import replace
 from typing import Any
@@ -13,7 +13,7 @@ from eyeriss_sim.hardware import Hardware, load_hardware
 from eyeriss_sim.importers import as_workload
 from eyeriss_sim.mapping import check_mapping
 from eyeriss_sim.mapping_files import chosen_mappings
-from eyeriss_sim.measure import ZeroMeter
+from eyeriss_sim.measure import ZeroMeter, measure_together
 from eyeriss_sim.plain import is_whole, plain, shown
 from eyeriss_sim.product_maps import laid
 from eyeriss_sim.search import search
@@ -137,8 +137,7 @@ class EnergyOracle:
                 raise ValueError("changed says which weights to look at again, and "
                                  "images measure all; give one of both")
             network, measured = self._meter().measure(model, images, name, progress)
-            with self._lock:
-                self._measured[model] = network, measured
+            self._keep(model, network, measured)
         else:
             with self._lock:
                 if model not in self._measured:
@@ -147,8 +146,14 @@ class EnergyOracle:
                         f"images once: oracle(model, images)")
                 network, measured = self._measured[model]
             measured = self._meter().recount(model, measured, changed)
-            with self._lock:
-                self._measured[model] = network, measured
+            self._keep(model, network, measured)
+        return self._report_measured(network, measured)
+
+    def _keep(self, model, network, measured):
+        with self._lock:
+            self._measured[model] = network, measured
+
+    def _report_measured(self, network, measured):
         return self._report(network, {
             name: (one.densities, one.savings(self.hardware))
             for name, one in measured.items()}, self.bits)
@@ -277,3 +282,32 @@ def _checked_batch(batch):
         raise ValueError(
             f"batch must be a whole number of at least 1, got {shown(batch)}")
     return batch
+
+
+def ask_together(oracles: Mapping[Any, EnergyOracle], model: Any,
+                 images: Any) -> dict[Any, SimulationResult]:
+    """Energy of a torch module by several oracles, whose images run through it once.
+
+    Parameters
+    ----------
+    oracles : dict of EnergyOracle
+    model : torch.nn.Module
+    images : tensor or array, shape (images, ...), or list of them
+
+    Returns
+    -------
+    dict of SimulationResult, by the same keys
+        What each oracle says when it is called with the model and the images; each
+        remembers the measurement, as it does then.
+
+    Raises
+    ------
+    ValueError
+        What an oracle refuses that is called.
+    """
+    found = measure_together([one._meter() for one in oracles.values()], model, images)
+    results = {}
+    for (key, oracle), (network, measured) in zip(oracles.items(), found, strict=True):
+        oracle._keep(model, network, measured)
+        results[key] = oracle._report_measured(network, measured)
+    return results

@@ -9,7 +9,7 @@ import pandas as pd
 import torch
 
 from eyeriss_sim.levels import JOULE_PARTS, LEVELS
-from eyeriss_sim.oracle import EnergyOracle
+from eyeriss_sim.oracle import EnergyOracle, ask_together
 from pruning.masks import Masks
 from pruning.meters import Reference, macs_left
 from pruning.prunable import prunable
@@ -125,7 +125,8 @@ class Baseline:
         model = copy.deepcopy(model)
         reports = usual_oracles() if reports is None else dict(reports)
         return cls(Reference.of(model, prunables, oracle, images),
-                   {key: one(model, images).total_uJ for key, one in reports.items()},
+                   {key: result.total_uJ for key, result in ask_together(
+                       reports, model, images).items()},
                    images,
                    sum(int(np.prod(one.shape)) for one in prunable(model).values()),
                    reports)
@@ -169,12 +170,11 @@ def describe(network: torch.nn.Module, baseline: Baseline,
     dense = {key: baseline.energies[
         key if key in baseline.energies else key.replace(f"_{filter_code}", "")]
         for key in judges}
-    for key, oracle in judges.items():
-        result = oracle(network, baseline.images)
+    for key, result in ask_together(judges, network, baseline.images).items():
         for column in JOULES:
             summary[f"{column}_{key}"] = float(result.table[column].sum())
         summary[f"energy_rel_{key}"] = result.total_uJ / dense[key]
-        summary[f"objective_{key}"] = oracle.objective
+        summary[f"objective_{key}"] = judges[key].objective
         tables.append(_layer_rows(result))
     Masks({name: torch.zeros_like(mask) for name, mask in masks.items()}).apply(network)
     for key, oracle in judges.items():

@@ -17,7 +17,7 @@ from torch import nn
 from eyeriss_sim import Densities, load_hardware, simulate
 from eyeriss_sim.mapping import Mapping
 from eyeriss_sim.networks import load_zoo
-from eyeriss_sim.oracle import EnergyOracle
+from eyeriss_sim.oracle import EnergyOracle, ask_together
 from eyeriss_sim.widths import Bits
 
 NETWORK = load_zoo("resnet20_cifar")
@@ -176,3 +176,27 @@ def test_the_benchmarks_resnets_are_the_zoos():
         zoo = load_zoo(name)
         assert [(layer.name, layer.macs) for layer in traced.layers] == [
             (layer.name, layer.macs) for layer in zoo.layers]
+
+
+def test_oracles_that_are_asked_together_say_what_each_says_alone():
+    model, images = small_net().eval(), torch.randn(70, 3, 8, 8).relu()
+    oracles = {"chip": EnergyOracle("eyeriss_chip"),
+               "four": EnergyOracle("eyeriss_chip", batch=4),
+               "tool": EnergyOracle("eap_tool", filter_code="significance_map"),
+               "narrow": EnergyOracle("eyeriss_chip", bits=8)}
+    runs = []
+    hook = model.register_forward_hook(lambda module, given, out: runs.append(len(out)))
+    EnergyOracle("eyeriss_chip")(model, images)
+    alone, runs = len(runs), []
+    together = ask_together(oracles, model, images)
+    hook.remove()
+    assert len(runs) <= alone           # as often for four as for one
+    for key, oracle in oracles.items():
+        fresh = oracle.with_batch(oracle.batch)
+        assert together[key].table.equals(fresh(model, images).table)
+    # Each remembers its measurement.
+    with torch.no_grad():
+        next(model.parameters())[:2] = 0
+    for key, oracle in oracles.items():
+        fresh = oracle.with_batch(oracle.batch)
+        assert oracle(model).total_uJ == fresh(model, images).total_uJ, key
