@@ -54,6 +54,19 @@ def mapping_ends(shape, timing, letters, kinds, ports=True):
     -------
     int64 ndarray, shape (kinds, 3, 4), cycles
     """
+    return list(ends_by_kind(shape, timing, letters, kinds, ports))[-1]
+
+
+def ends_by_kind(shape, timing, letters, kinds, ports=True):
+    """The same array, with one more kind of passes followed each time it is given.
+
+    Kinds that are not followed yet are zero, for which ``chip_cycles`` takes the closed
+    forms: each time it is a bound from below, and no lower than the one before.
+
+    Yields
+    ------
+    int64 ndarray, shape (kinds, 3, 4), cycles
+    """
     m, n, e, p, q, r, t = letters
     pt, loads = p * t, ceil_div(shape.M, m)
     last_m = shape.M - (loads - 1) * m
@@ -75,7 +88,7 @@ def mapping_ends(shape, timing, letters, kinds, ports=True):
             found = ends_of_run(timing, kind, filters, in_pass, p, q, ifmap_banks,
                                 ports)
             ends[at, place, :len(found)] = found
-    return ends
+        yield ends
 
 
 def ends_of_run(timing, kind, filters, in_pass, p, q, ifmap_banks, ports=True):

@@ -4,7 +4,7 @@ import numpy as np
 
 from eyeriss_sim.dataflows import rs_kernels as kernels
 from eyeriss_sim.dataflows.base import SKIPS, kernel_place
-from eyeriss_sim.dataflows.rs_cycles import kinds_of, mapping_ends
+from eyeriss_sim.dataflows.rs_cycles import ends_by_kind, kinds_of, mapping_ends
 from eyeriss_sim.dataflows.rs_geometry import cut, even_cuts, limits, timing
 from eyeriss_sim.hardware import Hardware
 from eyeriss_sim.layer import ConvLayer
@@ -13,7 +13,7 @@ from eyeriss_sim.zeros import Savings
 
 # Mappings more than asked for that the first look leaves to the closed forms, and that
 # these leave to be followed.
-FIRST_LOOK, ROOM = 7, 31
+FIRST_LOOK, ROOM, MUCH_ROOM = 7, 31, 1 << 13
 
 
 def search_chip(layer: ConvLayer, hardware: Hardware, objective: str, skip: str,
@@ -41,24 +41,27 @@ def search_chip(layer: ConvLayer, hardware: Hardware, objective: str, skip: str,
         candidates = sorted(candidates, key=aim.closed)[:keep]
         if len(candidates) == keep:
             known = max(map(aim.exact, candidates))
-    room = keep + ROOM
+    room, followed = keep + ROOM, set()
     while True:
         # A little above, so that they are found once more.
         closed = np.full((room, 2), known[0] * (1 + kernels.TIE))
         closed[:, 1] = known[1] * (1 + 4 * kernels.TIE) if keep == 1 else np.inf
         found = np.zeros((room, 9), np.int64)
         visited = aim.visit(SKIPS.index(skip), closed, found)
-        best[:], mappings[:] = np.inf, 0
         for (score, energy), mapping in zip(closed.tolist(), found.tolist(),
                                             strict=True):
             behind = not any(mapping) or kernels.is_behind(
                 best, keep - 1, score * (1 - kernels.TIE), energy)
-            if not behind:
+            if not behind and tuple(mapping) not in followed:
+                followed.add(tuple(mapping))
                 aim.follow(mapping, best, mappings)
         if behind:
             return evaluated + visited
         # As many as there was room for, and others may be better.
-        room *= 8
+        if skip == "hopeless" and best[keep - 1, 0] < known[0]:
+            known = float(best[keep - 1, 0]), float(best[keep - 1, 1])
+        # Each that is found moves all behind it, so that much room is dear.
+        room *= 8 if room < MUCH_ROOM else 2
 
 
 class Search:
@@ -97,11 +100,11 @@ class Search:
         """Keep a mapping, exactly, if it is among the best; ports of banks last."""
         shape, letters, kinds = self.read(mapping)
         for ports in (False, True) if self.timing.glb_ports else (True,):
-            score, energy = self.score(mapping, shape, letters, kinds, mapping_ends(
-                shape, self.timing, letters, kinds, ports))
-            if kernels.is_behind(best, len(best) - 1, score * (1 - kernels.TIE),
-                                 energy):
-                return
+            for ends in ends_by_kind(shape, self.timing, letters, kinds, ports):
+                score, energy = self.score(mapping, shape, letters, kinds, ends)
+                if kernels.is_behind(best, len(best) - 1, score * (1 - kernels.TIE),
+                                     energy):
+                    return
         kernels.keep_best(best, mappings, score, energy, tuple(mapping))
 
     def read(self, mapping):
