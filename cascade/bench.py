@@ -248,8 +248,10 @@ def verdicts(entrants: Sequence[Entrant], part: str = "test") -> pd.DataFrame:
     rows = []
     for loss in LOSSES:
         for system in systems():
-            found, own, hindsight, lost, names = [], [], [], [], []
-            shares, floors, worst = [], [], []
+            found: list[tuple] = []
+            own: list[tuple] = []
+            hindsight: list[tuple] = []
+            lost, names, shares, floors, worst = [], [], [], [], []
             for entrant in entrants:
                 choice = entrant.chosen(system, loss)
                 if choice is None:

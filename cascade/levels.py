@@ -109,7 +109,7 @@ def ladder_levels(folder: str | Path, network: torch.nn.Module,
                 raise ValueError(f"{file}: {key} is missing; eyeriss-prune run writes "
                                  "it with a rung")
         config = read_json(file.parent / "config.json")
-        named = config.get("network")
+        named = str(config.get("network"))
         other = architecture and named in MODELS and named != architecture
         pruned, _, shrinks = load_result(
             file.parent, fresh_model(config) if other else network)

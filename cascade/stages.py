@@ -214,11 +214,10 @@ class Chain(nn.Module):
             if progress is not None:
                 progress(done, len(images))
         logits, answered, scores, near = map(torch.cat, zip(*found, strict=True))
-        return Routed(
-            logits, answered, scores,
-            *(torch.tensor(costs_by_stage(costs, self.asks_all),
-                           dtype=torch.float64)[answered]
-              for costs in (self.energies, self.latencies)), near)
+        uJ, ms = (torch.tensor(costs_by_stage(costs, self.asks_all),
+                               dtype=torch.float64)[answered]
+                  for costs in (self.energies, self.latencies))
+        return Routed(logits, answered, scores, uJ, ms, near)
 
     def _route(self, images, before):
         """Logits, stages, last scores, and whether one was near, of images together."""

@@ -141,4 +141,4 @@ def recipes_as_dict(recipes: Recipes) -> dict | None:
     """Names and numbers of one recipe, or of each by its method, as JSON takes them."""
     if isinstance(recipes, Mapping):
         return {name: one.as_dict() for name, one in recipes.items()}
-    return recipes and recipes.as_dict()
+    return None if recipes is None else recipes.as_dict()

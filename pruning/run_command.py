@@ -132,8 +132,9 @@ def run_run(args: argparse.Namespace) -> None:
         lr=setting_of(args, "lr", method, kind.rung_lr)) for method in methods}
     last = recipes[methods[-1]]
     # It has as many epochs in all as a network that was trained dense and then pruned.
+    rates = {"": dense.lr, **dict(args.lr)}
     fresh = replace(
-        last, lr=dict(args.lr).get(methods[-1], dict(args.lr).get("", dense.lr)),
+        last, lr=rates.get(methods[-1], rates[""]),
         epochs=math.ceil((args.fresh_epochs or dense.epochs + last.epochs * args.steps)
                          / args.steps))
     data = Loaders(

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -77,7 +78,7 @@ def load_steps(folder: str | Path) -> tuple[Step, ...]:
 
 def _read_averaging(path):
     told = read_json(path)
-    factor = told.get("factor") if isinstance(told, dict) else None
+    factor: Any = told.get("factor") if isinstance(told, dict) else None
     if not is_whole(factor, 1):
         raise ValueError(f"{path}: factor must be a whole number of at least 1, got "
                          f"{shown(factor)}; prune again")

@@ -29,7 +29,7 @@ def shrunk_cascade():
     aggressive = nn.Sequential(networks[0], nn.ReLU(inplace=True)).eval()
     tap = find_taps(aggressive, (3, 8, 8))[0]
     net = chain_of_two(aggressive, tap, selector_for(tap), networks[1].eval())
-    net.thresholds = [net(images_of()).scores.median().item()]
+    net.thresholds = [net(images_of(), mode="one").scores.median().item()]
     return net
 
 
@@ -51,7 +51,7 @@ def runners(programs):
 def test_programs_give_the_cascades_answers_to_the_last_bit(exported):
     net, programs = exported
     images = images_of(24, seed=3)      # a torch.cond takes a tenth of a second each
-    expected = net(images)
+    expected = net(images, mode="one")
     assert 4 < expected.routes.sum() < 20
     for run in runners(programs):
         for place, image in enumerate(images.split(1)):
@@ -112,7 +112,7 @@ def test_infinite_thresholds_are_exported(threshold, tmp_path):
 def test_the_score_is_compared_with_the_threshold_as_it_is():
     net = build("max-softmax")[0]
     image = images_of(1)
-    score = net(image).scores.item()
+    score = net(image, mode="one").scores.item()
     for threshold, goes in ((score, False), (score - 1e-12, True)):
         net.thresholds = [threshold]
         assert export_parts(net, image)["first"].module()(image)[1].item() is goes
@@ -120,12 +120,12 @@ def test_the_score_is_compared_with_the_threshold_as_it_is():
 
 def test_exporting_leaves_the_cascade_as_it_was():
     net = build()[0]
-    expected = net(images_of(5)).logits
+    expected = net(images_of(5), mode="one").logits
     needs = [one.requires_grad for one in net.parameters()]
     export_whole(net, images_of(1))
     export_parts(net, images_of(1))
     assert [one.requires_grad for one in net.parameters()] == needs
-    assert torch.equal(net(images_of(5)).logits, expected)
+    assert torch.equal(net(images_of(5), mode="one").logits, expected)
 
 
 def test_parts_of_an_earlier_cascade_do_not_stay(tmp_path):

@@ -82,10 +82,12 @@ def plugin(tmp_path):
 
 
 def test_the_packages_own_routers_are_in_the_order_of_its_tables():
-    assert list(ROUTERS) == ["selector", "selector+logits", "max_softmax", "margin"]
-    assert systems() == ["cascade", "max_softmax", "margin"]
+    assert list(ROUTERS) == [
+        "selector", "selector+logits", "gain", "max_softmax", "margin"]
+    assert systems() == ["cascade", "gain", "max_softmax", "margin"]
     assert router_names(["a", "b"]) == [
-        "selector@a", "selector@b", "selector@b+logits", "max_softmax", "margin"]
+        "selector@a", "selector@b", "selector@b+logits", "gain@a", "gain@b",
+        "max_softmax", "margin"]
     for name in router_names(["a", "b"]):
         kind, tap = kind_and_tap(name)
         assert ROUTERS[kind] is find_router(name)

@@ -51,7 +51,7 @@ def build(router="selector", threshold=None, which=0):
         router = ROUTERS[router](tap)
     net = chain_of_two(aggressive, tap, router, mild)
     if threshold is None:
-        threshold = net(images_of()).scores.median().item()
+        threshold = net(images_of(), mode="one").scores.median().item()
     net.thresholds = [threshold]
     return net, aggressive, mild
 
@@ -89,7 +89,7 @@ def count_calls(net):
 def test_an_image_gets_the_logits_of_the_network_that_its_score_asks_for(router, which):
     net, aggressive, mild = build(router, which=which)
     images = images_of()
-    got = net(images)
+    got = net(images, mode="one")
     assert 0 < got.routes.sum() < len(images)
     for place, image in enumerate(images.split(1)):
         with torch.no_grad():
@@ -108,27 +108,27 @@ def test_an_image_gets_the_logits_of_the_network_that_its_score_asks_for(router,
 def test_what_comes_of_an_image_does_not_depend_on_those_beside_it(router):
     net, _, _ = build(router)
     images = images_of()
-    whole = net(images)
+    whole = net(images, mode="one")
     order = torch.randperm(len(images), generator=torch.Generator().manual_seed(4))
     for some in (order[:1], order[:2], order[:7], order, torch.arange(39, -1, -1)):
-        part = net(images[some])
+        part = net(images[some], mode="one")
         assert torch.equal(part.logits, whole.logits[some])
         assert torch.equal(part.scores, whole.scores[some])
         assert torch.equal(part.routes, whole.routes[some])
         assert torch.equal(part.uJ, whole.uJ[some])
-    among_others = net(torch.cat([images_of(3, seed=9), images[:5]]))
+    among_others = net(torch.cat([images_of(3, seed=9), images[:5]]), mode="one")
     assert torch.equal(among_others.logits[3:], whole.logits[:5])
 
 
 def test_how_images_lie_in_memory_does_not_matter():
     net, _, _ = build()
     images = images_of()
-    whole = net(images)
+    whole = net(images, mode="one")
     for other in (images.to(memory_format=torch.channels_last),
                   images.permute(3, 2, 1, 0).contiguous().permute(3, 2, 1, 0),
                   torch.cat([images, images], 3)[..., :8]):
         assert torch.equal(other, images)
-        got = net(other)
+        got = net(other, mode="one")
         assert torch.equal(got.logits, whole.logits)
         assert torch.equal(got.scores, whole.scores)
 
@@ -143,7 +143,7 @@ def test_images_of_one_channel_are_the_same_however_they_lie():
                        image_shape=(1, 28, 28))
     images = images_of(20, shape=(1, 28, 28))
     other = images.to(memory_format=torch.channels_last)
-    assert torch.equal(net(other).logits, net(images).logits)
+    assert torch.equal(net(other, mode="one").logits, net(images, mode="one").logits)
     assert torch.equal(offline(net, other)[0], offline(net, images)[0])
 
 
@@ -160,7 +160,7 @@ def test_a_network_that_an_image_does_not_need_is_not_run(router):
     net, _, _ = build(router)
     calls = count_calls(net)
     images = images_of()
-    gone = int(net(images).routes.sum())
+    gone = int(net(images, mode="one").routes.sum())
     assert calls["front"] == calls["router"] == len(images)
     assert calls["mild"] == gone
     assert calls["back"] == (
@@ -170,7 +170,7 @@ def test_a_network_that_an_image_does_not_need_is_not_run(router):
 @pytest.mark.parametrize("router", ROUTERS)
 def test_energies_are_those_of_the_formula(router):
     net, _, _ = build(router)
-    got = net(images_of())
+    got = net(images_of(), mode="one")
     needed, = net.asks_all
     for (costs, last), charged in ((ENERGY, got.uJ), (LATENCY, got.ms)):
         assert charged.dtype == torch.float64
@@ -188,14 +188,14 @@ def test_infinite_thresholds_send_all_or_none(router):
     images = images_of()
     net, _, _ = build(router, threshold=-math.inf)
     calls = count_calls(net)
-    got = net(images)
+    got = net(images, mode="one")
     assert got.routes.all() and calls["mild"] == len(images)
     first, last = ENERGY
     assert set(got.uJ.tolist()) == {first.front + first.router + last.front + (
         first.back if net.asks_all[0] else 0)}
     net, _, _ = build(router, threshold=math.inf)
     calls = count_calls(net)
-    got = net(images)
+    got = net(images, mode="one")
     assert not got.routes.any() and calls["mild"] == 0
     assert set(got.uJ.tolist()) == {first.front + first.router + first.back}
 
@@ -208,7 +208,7 @@ def test_infinite_thresholds_send_all_or_none(router):
 def test_a_score_is_compared_with_the_threshold_as_exact_numbers(
         score, threshold, goes):
     net, _, _ = build(Given(torch.tensor([score])), threshold=threshold)
-    assert net(images_of(2)).routes.tolist() == [goes, goes]
+    assert net(images_of(2), mode="one").routes.tolist() == [goes, goes]
     assert (float(torch.tensor(score)) > threshold) is goes
 
 
@@ -228,7 +228,7 @@ def test_a_threshold_in_its_range_is_taken(right):
 def test_a_score_that_is_no_number_is_refused():
     net, _, _ = build(Given(torch.tensor([math.nan])), threshold=0.5)
     with pytest.raises(ValueError, match="image 1: the router's score is nan"):
-        net(images_of(2))
+        net(images_of(2), mode="one")
 
 
 @pytest.mark.parametrize("images", [
@@ -240,22 +240,23 @@ def test_images_of_another_shape_are_refused(images):
 
 def test_a_cascade_stays_in_evaluation_mode():
     net, _, _ = build()
-    expected = net(images_of())
+    expected = net(images_of(), mode="one")
     assert net.train() is net
     assert not any(module.training for module in net.modules())
-    assert torch.equal(net(images_of()).logits, expected.logits)
+    assert torch.equal(net(images_of(), mode="one").logits, expected.logits)
 
 
 def test_progress_is_told_image_by_image():
     told = []
-    build()[0](images_of(3), progress=lambda done, total: told.append((done, total)))
+    build()[0](images_of(3), progress=lambda done, total: told.append((done, total)),
+               mode="one")
     assert told == [(1, 3), (2, 3), (3, 3)]
 
 
 def test_a_copied_cascade_does_the_same():
     net, _, _ = build()
-    expected = net(images_of())
-    got = copy.deepcopy(net)(images_of())
+    expected = net(images_of(), mode="one")
+    got = copy.deepcopy(net)(images_of(), mode="one")
     assert torch.equal(got.logits, expected.logits)
     assert torch.equal(got.uJ, expected.uJ)
 
