@@ -46,7 +46,8 @@ SUPPORTS = (4, 3, 2, 1)             # pSConv's own levels, mildest first
 # The dense network first; then what most hangs on.
 SEVERAL_SEEDS = ("energy_aware", "energy_budget", "magnitude_global",
                  "magnitude_uniform")
-ONE_SEED = ("channels", "slim", "random", "psconv", "psconv_random", "synflow")
+ONE_SEED = ("channels", "slim", "resolution", "random", "psconv", "psconv_random",
+            "synflow")
 EVERYTHING = ("dense", *SEVERAL_SEEDS, *ONE_SEED)
 BEST = 3
 OBJECTIVES = ("objective_eap_tool", "objective_eyeriss_chip")   # of the mapping search

@@ -61,7 +61,7 @@ def runs(tmp_path):
 def test_every_method_of_the_package_has_its_pieces():
     assert set(EVERYTHING) == {"dense", *METHODS}
     asked = pieces(EVERYTHING, 3)
-    assert len(asked) == len(set(asked)) == 1 + 3 * 4 + 6
+    assert len(asked) == len(set(asked)) == 1 + 3 * 4 + 7
     assert sum(seed == 0 for _, seed in asked) == 1 + len(METHODS)
 
 
